@@ -1,0 +1,1 @@
+//! Results that have not arrived yet.

@@ -1,0 +1,1 @@
+//! What a protocol and a transport agree on.
