@@ -1,1 +1,52 @@
 //! Results that have not arrived yet.
+//!
+//! A [`Deferred`] is the waiting end of a result, a [`Promise`] the giving end; [`deferred()`]
+//! makes the pair. A deferred is passed on, chained, cancelled or awaited, and never asked
+//! whether it is there yet.
+//!
+//! ```
+//! use ropewalk_deferred::{Failure, deferred};
+//!
+//! let (promise, answer) = deferred::<u32>();
+//! let doubled = answer.map(|n| n * 2).add_callback(|n| {
+//!     u8::try_from(n) // a callback may fail with any error
+//! });
+//! promise.succeed(21);
+//! assert_eq!(doubled.now_or_never().unwrap()?, 42);
+//! # Ok::<(), Failure>(())
+//! ```
+//!
+//! The links of a chain:
+//!
+//! | verb | runs on | its closure gives |
+//! |---|---|---|
+//! | [`Deferred::map`] | a value | a value |
+//! | [`Deferred::add_callback`] | a value | a `Result`, a `Deferred` or `()` |
+//! | [`Deferred::add_errback`] | a [`Failure`] | the same |
+//! | [`Deferred::add_callbacks`], [`Deferred::add_both`] | either | the same |
+//! | [`Deferred::on_result`] | either, as the chain's end | nothing |
+//!
+//! What is promised:
+//!
+//! 1. Links run in the order in which they were added, before [`Promise::fire`] returns; a link
+//!    added to a deferred that has its result runs at once. Only where firings nest more than
+//!    thirty-two deep is the rest run by the outermost of them, so that no nesting overflows the stack.
+//! 2. A promise is fired once: firing consumes it. Dropped, it fails its deferred with [`Abandoned`].
+//! 3. Cancelling reaches the innermost wait: the operation whose result is really missing.
+//! 4. A failure that nobody took is logged when its last owner lets go.
+//! 5. A link that panics fails the chain with [`Panicked`].
+
+#![forbid(unsafe_code)]
+
+mod deferred;
+mod failure;
+mod future;
+mod node;
+mod outcome;
+mod promise;
+
+pub use deferred::{Canceller, Deferred};
+pub use failure::{Abandoned, Cancelled, Failure, Panicked, WaitsForItself};
+pub use future::{Driver, from_future};
+pub use outcome::Outcome;
+pub use promise::{Promise, deferred};

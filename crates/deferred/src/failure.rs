@@ -1,0 +1,249 @@
+//! What went wrong, whatever it was.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+
+/// Any error, with the chain of its causes, on the failure side of a [`Deferred`](crate::Deferred).
+///
+/// Every `std::error::Error` that may cross threads becomes one by `?` or [`Failure::new`], and a
+/// failure becomes a `Box<dyn Error + Send + Sync>` by `?` in turn. It is one pointer wide and holds
+/// no backtrace unless the environment asks for one (`RUST_BACKTRACE`).
+///
+/// ```
+/// use ropewalk_deferred::Failure;
+///
+/// fn port(text: &str) -> Result<u16, Failure> {
+///     Ok(text.parse::<u16>()?)
+/// }
+///
+/// let failure = port("eighty").unwrap_err().context("reading the port");
+/// assert!(failure.check::<std::num::ParseIntError>().is_some());
+/// assert_eq!(failure.to_string(), "reading the port");
+/// ```
+pub struct Failure(Box<Inner>);
+
+struct Inner {
+    error: Box<dyn Error + Send + Sync>,
+    /// The newest last.
+    context: Vec<Cow<'static, str>>,
+    at: &'static Location<'static>,
+    backtrace: Backtrace,
+}
+
+impl Failure {
+    /// A failure for `error`, made where this is called.
+    #[track_caller]
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Box::new(Inner {
+            error: error.into(),
+            context: Vec::new(),
+            at: Location::caller(),
+            backtrace: Backtrace::capture(),
+        }))
+    }
+
+    /// A failure without a backtrace, for ends that come by the million and whose way is known.
+    #[track_caller]
+    pub(crate) fn plain(error: impl Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(Inner {
+            error: Box::new(error),
+            context: Vec::new(),
+            at: Location::caller(),
+            backtrace: Backtrace::disabled(),
+        }))
+    }
+
+    /// A failure from what a panic carried.
+    pub(crate) fn from_panic(payload: &(dyn Any + Send), at: &'static Location<'static>) -> Self {
+        let mut failure = Self::new(Panicked::from_payload(payload));
+        failure.0.at = at;
+        failure
+    }
+
+    /// Adds a line that says what was being done; [`Display`](fmt::Display) shows the newest.
+    pub fn context(mut self, line: impl Into<Cow<'static, str>>) -> Self {
+        self.0.context.push(line.into());
+        self
+    }
+
+    /// The error itself.
+    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0.error
+    }
+
+    /// The error and each of its causes in turn.
+    pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let first: &(dyn Error + 'static) = &*self.0.error;
+        std::iter::successors(Some(first), |error: &&(dyn Error + 'static)| (*error).source())
+    }
+
+    /// The error or the first of its causes that is an `E`.
+    pub fn check<E: Error + 'static>(&self) -> Option<&E> {
+        self.chain().find_map(|error| error.downcast_ref())
+    }
+
+    /// Lets pass only a failure that is an `E` or was caused by one.
+    ///
+    /// # Errors
+    ///
+    /// The failure itself, to be handed on with `?`, when it is anything else.
+    pub fn trap<E: Error + 'static>(self) -> Result<Self, Self> {
+        if self.check::<E>().is_some() { Ok(self) } else { Err(self) }
+    }
+
+    /// The error itself, if it is an `E`; causes are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// The failure, unchanged, when its error is of another type.
+    pub fn downcast<E: Error + 'static>(self) -> Result<E, Self> {
+        let Inner { error, context, at, backtrace } = *self.0;
+        match error.downcast::<E>() {
+            Ok(error) => Ok(*error),
+            Err(error) => Err(Self(Box::new(Inner { error, context, at, backtrace }))),
+        }
+    }
+
+    /// Where in the source the failure was made.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.0.at
+    }
+
+    /// How the program got there, if the environment asked for it.
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        (self.0.backtrace.status() == BacktraceStatus::Captured).then_some(&self.0.backtrace)
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for Failure {
+    #[track_caller]
+    fn from(error: E) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<Failure> for Box<dyn Error + Send + Sync> {
+    fn from(failure: Failure) -> Self {
+        Box::new(AsError(failure))
+    }
+}
+
+impl From<Failure> for Box<dyn Error> {
+    fn from(failure: Failure) -> Self {
+        Box::new(AsError(failure))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.context.last() {
+            Some(line) => f.write_str(line),
+            None => fmt::Display::fmt(&self.0.error, f),
+        }
+    }
+}
+
+/// Everything there is: the context, the error, its causes, the place, a backtrace if there is one.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.0.context.iter().rev().map(ToString::to_string);
+        let mut lines = lines.chain(self.chain().map(ToString::to_string));
+        f.write_str(&lines.next().unwrap_or_default())?;
+        for line in lines {
+            write!(f, "\n  caused by: {line}")?;
+        }
+        write!(f, "\n  at {}", self.0.at)?;
+        match self.backtrace() {
+            Some(backtrace) => write!(f, "\n{backtrace}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A failure where a plain error is asked for; its causes start at the failure's own error when a
+/// context line stands in front of it.
+#[derive(Debug)]
+struct AsError(Failure);
+
+impl fmt::Display for AsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Error for AsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        if self.0.0.context.is_empty() { self.0.error().source() } else { Some(&*self.0.0.error) }
+    }
+}
+
+/// The promise was dropped without being fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abandoned;
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the promise was dropped before it was fired")
+    }
+}
+
+impl Error for Abandoned {}
+
+/// The wait was cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancelled;
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the wait was cancelled")
+    }
+}
+
+impl Error for Cancelled {}
+
+/// A callback returned the very deferred that it was to complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitsForItself;
+
+impl fmt::Display for WaitsForItself {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a callback returned the deferred that waits for it")
+    }
+}
+
+impl Error for WaitsForItself {}
+
+/// A callback, a task or a job panicked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panicked {
+    message: String,
+}
+
+impl Panicked {
+    /// Reads the message out of what [`std::panic::catch_unwind`] caught.
+    pub fn from_payload(payload: &(dyn Any + Send)) -> Self {
+        let message = payload
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "something that is not text".to_owned());
+        Self { message }
+    }
+
+    /// What was said in panic.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.message)
+    }
+}
+
+impl Error for Panicked {}

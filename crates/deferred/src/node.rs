@@ -1,0 +1,449 @@
+//! The links between a promise and whoever waits, and the loop that runs them.
+//!
+//! A result on its way passes through *nodes*. The first is the promise's own, each further one is a
+//! link with its closure; all have a [`Slot`] where their result goes. Ownership points with the
+//! data, from promise to waiter, so there are no cycles; the way back, for cancelling, is weak.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use crate::deferred::Inner;
+use crate::{Abandoned, Cancelled, Deferred, Failure, WaitsForItself};
+
+/// How deep firings may nest on the stack before the rest is left to the outermost.
+const NESTING_MAX: u32 = 32;
+
+/// Where a node's result goes, once it has one.
+pub(crate) struct Slot<T> {
+    state: Cell<State<T>>,
+    created: &'static Location<'static>,
+}
+
+pub(crate) enum State<T> {
+    /// Neither a result nor a taker.
+    Open,
+    /// A task waits.
+    Awaited(Waker),
+    /// A link waits.
+    Chained(Rc<dyn Consumer<T>>),
+    /// Another node takes the result as its own.
+    Forwarded(Rc<dyn Source<T>>),
+    /// Nobody will ask any more; a failure is logged.
+    Detached,
+    /// Nobody wants to hear of it at all.
+    Unwanted,
+    /// The result waits.
+    Ready(Result<T, Failure>),
+    /// The result was taken.
+    Taken,
+}
+
+impl<T> Slot<T> {
+    pub(crate) fn new(created: &'static Location<'static>) -> Self {
+        Self { state: Cell::new(State::Open), created }
+    }
+
+    pub(crate) fn created(&self) -> &'static Location<'static> {
+        self.created
+    }
+
+    /// Takes the result if it is there; else leaves `taker` to wait for it.
+    pub(crate) fn take_or_leave(&self, taker: State<T>) -> Option<Result<T, Failure>> {
+        match self.state.replace(State::Taken) {
+            State::Ready(result) => Some(result),
+            _ => {
+                self.state.set(taker);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
+        let waker = match self.state.replace(State::Taken) {
+            State::Ready(result) => return Poll::Ready(result),
+            State::Awaited(waker) if waker.will_wake(cx.waker()) => waker,
+            _ => cx.waker().clone(),
+        };
+        self.state.set(State::Awaited(waker));
+        Poll::Pending
+    }
+
+    fn is_settled(&self) -> bool {
+        let state = self.state.replace(State::Taken);
+        let settled = matches!(state, State::Ready(_) | State::Taken);
+        self.state.set(state);
+        settled
+    }
+}
+
+/// Logs a failure that nobody took.
+pub(crate) fn report_unhandled(failure: &Failure, created: &'static Location<'static>) {
+    tracing::error!(
+        target: "ropewalk::deferred",
+        created = %created,
+        failed = %failure.location(),
+        "unhandled failure in a deferred: {failure:?}",
+    );
+}
+
+/// A node as those see it who wait for its result.
+pub(crate) trait Source<T>: Cancel {
+    fn slot(&self) -> &Slot<T>;
+
+    /// Remembers whose result this node now waits for.
+    fn wait_for(&self, upstream: Weak<dyn Cancel>);
+}
+
+/// A link as the node before it sees it.
+pub(crate) trait Consumer<T>: Run {
+    /// Lays the result in; [`Run::run`] must follow.
+    fn put(&self, result: Result<T, Failure>);
+}
+
+/// A link that has its input and can run.
+pub(crate) trait Run {
+    /// Runs the link's closure; answers the link that can run next, if any.
+    fn run(self: Rc<Self>) -> Option<Rc<dyn Run>>;
+}
+
+/// A node as somebody sees it who wants to stop the wait.
+pub(crate) trait Cancel {
+    /// The node whose result this one waits for.
+    fn upstream(&self) -> Option<Rc<dyn Cancel>>;
+
+    /// Stops the operation behind this node, if it is the first and has no result.
+    fn cancel(self: Rc<Self>);
+}
+
+/// Cancels the innermost wait that `node` hangs on.
+pub(crate) fn cancel(mut node: Rc<dyn Cancel>) {
+    while let Some(upstream) = node.upstream() {
+        node = upstream;
+    }
+    node.cancel();
+}
+
+/// Gives a node its result; answers the link that can run next, if any.
+pub(crate) fn settle<T: 'static>(
+    slot: &Slot<T>,
+    result: Result<T, Failure>,
+) -> Option<Rc<dyn Run>> {
+    let mut holder: Rc<dyn Source<T>>;
+    let mut slot = slot;
+    loop {
+        match slot.state.replace(State::Taken) {
+            State::Forwarded(next) => {
+                holder = next;
+                slot = holder.slot();
+            }
+            State::Chained(consumer) => {
+                consumer.put(result);
+                return Some(consumer);
+            }
+            State::Awaited(waker) => {
+                slot.state.set(State::Ready(result));
+                waker.wake();
+                return None;
+            }
+            State::Detached => {
+                if let Err(failure) = result {
+                    report_unhandled(&failure, slot.created);
+                }
+                return None;
+            }
+            State::Unwanted => return None,
+            State::Open | State::Ready(_) | State::Taken => {
+                slot.state.set(State::Ready(result));
+                return None;
+            }
+        }
+    }
+}
+
+/// A closure between two results.
+pub(crate) struct Link<T, U, F> {
+    slot: Slot<U>,
+    step: Cell<Option<F>>,
+    input: Cell<Option<Result<T, Failure>>>,
+    upstream: RefCell<Option<Weak<dyn Cancel>>>,
+}
+
+impl<T: 'static, U: 'static, F> Link<T, U, F>
+where
+    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+{
+    /// A link that waits for `source`.
+    pub(crate) fn after(
+        source: &Rc<dyn Source<T>>,
+        step: F,
+        created: &'static Location<'static>,
+    ) -> Rc<Self> {
+        let link = Rc::new(Self::new(step, created));
+        let upstream: Weak<dyn Source<T>> = Rc::downgrade(source);
+        link.wait_for(upstream);
+        link
+    }
+
+    /// A link that has its input already and is run when the stack is shallower.
+    pub(crate) fn loaded(
+        input: Result<T, Failure>,
+        step: F,
+        created: &'static Location<'static>,
+    ) -> Rc<Self> {
+        let link = Self::new(step, created);
+        link.input.set(Some(input));
+        Rc::new(link)
+    }
+
+    fn new(step: F, created: &'static Location<'static>) -> Self {
+        Self {
+            slot: Slot::new(created),
+            step: Cell::new(Some(step)),
+            input: Cell::new(None),
+            upstream: RefCell::new(None),
+        }
+    }
+
+    /// Takes the result of `inner` as this link's own.
+    fn follow(self: &Rc<Self>, inner: &Rc<dyn Source<U>>) -> Option<Rc<dyn Run>> {
+        // Where somebody already follows this link, they follow `inner` directly: a loop written as
+        // a tail call stays two nodes long.
+        let target = match self.slot.state.replace(State::Open) {
+            State::Forwarded(target) => target,
+            other => {
+                self.slot.state.set(other);
+                Rc::clone(self) as Rc<dyn Source<U>>
+            }
+        };
+        if std::ptr::addr_eq(Rc::as_ptr(inner), Rc::as_ptr(&target)) {
+            return settle(target.slot(), Err(Failure::new(WaitsForItself)));
+        }
+        match inner.slot().take_or_leave(State::Forwarded(Rc::clone(&target))) {
+            Some(result) => settle(target.slot(), result),
+            None => {
+                let upstream: Weak<dyn Source<U>> = Rc::downgrade(inner);
+                target.wait_for(upstream);
+                None
+            }
+        }
+    }
+}
+
+impl<T: 'static, U: 'static, F> Source<U> for Link<T, U, F>
+where
+    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+{
+    fn slot(&self) -> &Slot<U> {
+        &self.slot
+    }
+
+    fn wait_for(&self, upstream: Weak<dyn Cancel>) {
+        self.upstream.replace(Some(upstream));
+    }
+}
+
+impl<T: 'static, U: 'static, F> Consumer<T> for Link<T, U, F>
+where
+    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+{
+    fn put(&self, result: Result<T, Failure>) {
+        self.input.set(Some(result));
+    }
+}
+
+impl<T: 'static, U: 'static, F> Run for Link<T, U, F>
+where
+    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+{
+    fn run(self: Rc<Self>) -> Option<Rc<dyn Run>> {
+        self.upstream.take();
+        let (step, input) = self.step.take().zip(self.input.take())?;
+        match attempt(step, input, self.slot.created).into_inner() {
+            Inner::Ready(result) => settle(&self.slot, result),
+            Inner::Waiting(inner) => self.follow(&inner),
+        }
+    }
+}
+
+impl<T: 'static, U: 'static, F> Cancel for Link<T, U, F>
+where
+    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+{
+    fn upstream(&self) -> Option<Rc<dyn Cancel>> {
+        self.upstream.borrow().as_ref().and_then(Weak::upgrade)
+    }
+
+    // A link without anything before it is running or has run: there is nothing to stop.
+    fn cancel(self: Rc<Self>) {}
+}
+
+/// Runs a closure; a panic in it is its failure.
+fn attempt<T, U: 'static>(
+    step: impl FnOnce(Result<T, Failure>) -> Deferred<U>,
+    input: Result<T, Failure>,
+    created: &'static Location<'static>,
+) -> Deferred<U> {
+    catch_unwind(AssertUnwindSafe(|| step(input)))
+        .unwrap_or_else(|payload| Deferred::ready(Err(Failure::from_panic(&*payload, created))))
+}
+
+/// The node of a promise.
+pub(crate) struct Root<T> {
+    slot: Slot<T>,
+    canceller: Cell<Option<Box<dyn FnOnce()>>>,
+    wanted: Cell<Wanted>,
+}
+
+/// Whether anybody still wants a promise's result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Yes,
+    /// The canceller runs and may still give a result.
+    Cancelling,
+    No,
+}
+
+impl<T: 'static> Root<T> {
+    pub(crate) fn new(created: &'static Location<'static>) -> Self {
+        Self {
+            slot: Slot::new(created),
+            canceller: Cell::new(None),
+            wanted: Cell::new(Wanted::Yes),
+        }
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.wanted.get() != Wanted::Yes
+    }
+
+    pub(crate) fn on_cancel(&self, canceller: Box<dyn FnOnce()>) {
+        self.canceller.set(Some(canceller));
+    }
+
+    /// Fails the wait because its promise was dropped: by its canceller, or unawares.
+    pub(crate) fn abandon(&self) {
+        self.fire(Err(match self.wanted.get() {
+            Wanted::Yes => Failure::plain(Abandoned),
+            Wanted::Cancelling | Wanted::No => Failure::plain(Cancelled),
+        }));
+    }
+
+    pub(crate) fn fire(&self, result: Result<T, Failure>) {
+        self.canceller.take();
+        // The result of an operation that was cancelled too late to be stopped is not wanted.
+        if self.wanted.get() == Wanted::No {
+            return;
+        }
+        if let Some(next) = settle(&self.slot, result) {
+            run_all(next);
+        }
+    }
+}
+
+impl<T: 'static> Source<T> for Root<T> {
+    fn slot(&self) -> &Slot<T> {
+        &self.slot
+    }
+
+    fn wait_for(&self, _: Weak<dyn Cancel>) {}
+}
+
+impl<T: 'static> Cancel for Root<T> {
+    fn upstream(&self) -> Option<Rc<dyn Cancel>> {
+        None
+    }
+
+    fn cancel(self: Rc<Self>) {
+        if self.is_cancelled() || self.slot.is_settled() {
+            return;
+        }
+        self.wanted.set(Wanted::Cancelling);
+        if let Some(canceller) = self.canceller.take() {
+            canceller();
+        }
+        if !self.slot.is_settled() {
+            self.fire(Err(Failure::plain(Cancelled)));
+        }
+        self.wanted.set(Wanted::No);
+    }
+}
+
+thread_local! {
+    static NESTING: Cell<u32> = const { Cell::new(0) };
+    static LATER: RefCell<VecDeque<Rc<dyn Run>>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Holds one level of nesting.
+struct Level;
+
+impl Level {
+    /// One level deeper, unless that is too deep.
+    fn enter() -> Option<Self> {
+        let level = NESTING.try_with(|nesting| {
+            let depth = nesting.get();
+            if depth < NESTING_MAX {
+                nesting.set(depth + 1);
+                Some(Self)
+            } else {
+                None
+            }
+        });
+        // A thread on its way out has no more counters; what little still fires then nests freely.
+        level.unwrap_or_else(|_| Some(Self))
+    }
+
+    fn is_outermost() -> bool {
+        NESTING.try_with(Cell::get).unwrap_or(0) == 1
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        if Self::is_outermost() {
+            // Still on this level, so that what is fired here queues behind what is queued.
+            while let Some(first) = LATER.with_borrow_mut(VecDeque::pop_front) {
+                run_chain(first);
+            }
+        }
+        let _ = NESTING.try_with(|nesting| nesting.set(nesting.get().saturating_sub(1)));
+    }
+}
+
+fn run_chain(first: Rc<dyn Run>) {
+    let mut next = Some(first);
+    while let Some(link) = next {
+        next = link.run();
+    }
+}
+
+fn later(link: Rc<dyn Run>) {
+    LATER.with_borrow_mut(|later| later.push_back(link));
+}
+
+/// Runs `first` and each link that this makes ready.
+pub(crate) fn run_all(first: Rc<dyn Run>) {
+    match Level::enter() {
+        Some(_level) => run_chain(first),
+        None => later(first),
+    }
+}
+
+/// Runs one closure on a result that is there already.
+pub(crate) fn run_ready<T: 'static, U: 'static, F>(
+    input: Result<T, Failure>,
+    step: F,
+    created: &'static Location<'static>,
+) -> Deferred<U>
+where
+    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+{
+    if let Some(_level) = Level::enter() {
+        return attempt(step, input, created);
+    }
+    let link = Link::loaded(input, step, created);
+    later(Rc::clone(&link) as Rc<dyn Run>);
+    Deferred::waiting(link)
+}

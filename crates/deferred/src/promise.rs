@@ -1,0 +1,80 @@
+//! The giving end.
+
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::node::Root;
+use crate::{Deferred, Failure};
+
+/// A promise and the deferred that it fires.
+///
+/// ```
+/// let (promise, answer) = ropewalk_deferred::deferred();
+/// promise.succeed("hello");
+/// assert_eq!(answer.now_or_never().unwrap().unwrap(), "hello");
+/// ```
+#[track_caller]
+pub fn deferred<T: 'static>() -> (Promise<T>, Deferred<T>) {
+    let root = Rc::new(Root::new(Location::caller()));
+    (Promise { root: Some(Rc::clone(&root)) }, Deferred::waiting(root))
+}
+
+/// The end that gives the result; firing consumes it.
+///
+/// Dropped unfired, it fails its deferred with [`Abandoned`](crate::Abandoned).
+#[must_use = "dropping a promise fails its deferred"]
+pub struct Promise<T: 'static> {
+    /// Empty once fired.
+    root: Option<Rc<Root<T>>>,
+}
+
+impl<T> Promise<T> {
+    /// Gives the result and runs what waits for it.
+    pub fn fire<E: Into<Failure>>(mut self, result: Result<T, E>) {
+        if let Some(root) = self.root.take() {
+            root.fire(result.map_err(Into::into));
+        }
+    }
+
+    /// Gives a value.
+    pub fn succeed(self, value: T) {
+        self.fire(Ok::<_, Failure>(value));
+    }
+
+    /// Gives a failure.
+    #[track_caller]
+    pub fn fail(self, error: impl Into<Failure>) {
+        self.fire(Err::<T, _>(error.into()));
+    }
+
+    /// Says how to stop the operation behind this promise when its deferred is cancelled.
+    ///
+    /// The canceller may fire or drop the promise itself; otherwise the deferred fails with
+    /// [`Cancelled`](crate::Cancelled), and what the promise is fired with later is dropped. It
+    /// replaces the one that was set before.
+    pub fn on_cancel(&self, canceller: impl FnOnce() + 'static) {
+        if let Some(root) = &self.root {
+            root.on_cancel(Box::new(canceller));
+        }
+    }
+
+    /// Whether the wait was cancelled, so that nobody wants the result any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.root.as_ref().is_some_and(|root| root.is_cancelled())
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        if let Some(root) = self.root.take() {
+            root.abandon();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Promise<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Promise").field("cancelled", &self.is_cancelled()).finish_non_exhaustive()
+    }
+}
