@@ -249,6 +249,11 @@ impl Canceller {
             node::cancel(node);
         }
     }
+
+    /// Whether there is still something to wait for.
+    pub fn is_waiting(&self) -> bool {
+        self.node.as_ref().is_some_and(|node| node.strong_count() > 0)
+    }
 }
 
 impl fmt::Debug for Canceller {

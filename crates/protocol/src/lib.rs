@@ -1,1 +1,45 @@
-//! What a protocol and a transport agree on.
+//! What a protocol and a transport agree on, and nothing of any operating system.
+//!
+//! A [`Protocol`] is a state machine that is *pushed* bytes. It answers by writing on its [`Conn`],
+//! which only takes notes; whoever carries the bytes reads the notes when the protocol has returned.
+//! The carrier sees a [`Seat`]: one object-safe thing, told what happened and asked what is wished.
+//!
+//! ```text
+//!   bytes ─▶ transport ─ Event ─▶ Seat ─▶ Protocol::data_received(&mut self, conn, data)
+//!                 ▲                             │ conn.write(…), conn.close(), conn.call_later(…)
+//!                 └──── output, wishes ◀── notes ◀┘
+//! ```
+//!
+//! | to | look at |
+//! |---|---|
+//! | speak a protocol | [`Protocol`], [`Conn`], [`Factory`] |
+//! | carry one: a socket, a TLS session, a test's wire | [`Seat`], [`Event`], [`Wishes`], [`Outbox`], [`Transport`] |
+//! | tell the time and be called later | [`Clock`], [`DelayedCall`] |
+//! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`] |
+//! | do blocking work elsewhere | [`Threads`] |
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod clock;
+mod conn;
+mod disconnect;
+mod endpoint;
+mod outbox;
+mod page;
+mod protocol;
+mod seat;
+mod threads;
+mod transport;
+
+pub use address::Address;
+pub use clock::{Clock, DelayedCall, Timers, call_later, sleep};
+pub use conn::{Conn, ConnCall};
+pub use disconnect::Disconnect;
+pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};
+pub use outbox::{Chunk, FileSlice, Outbox};
+pub use page::{CALLS_PER_TURN_MAX, Marks};
+pub use protocol::{Factory, Protocol};
+pub use seat::{Ending, Event, Seat, Successor, Wishes, seat, seat_and_tell};
+pub use threads::{Threads, defer_to_threads};
+pub use transport::{TlsInfo, Transport};

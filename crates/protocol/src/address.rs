@@ -1,0 +1,52 @@
+//! Who is at the other end.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// One end of a connection, or a place to listen.
+///
+/// ```
+/// use ropewalk_protocol::Address;
+/// let address = Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 80)));
+/// assert_eq!(address.to_string(), "127.0.0.1:80");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Address {
+    /// An Internet address and port.
+    Ip(SocketAddr),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+    /// A Unix socket without a name: what most Unix clients are.
+    Unnamed,
+    /// A place in memory, by name.
+    Memory(String),
+}
+
+impl Address {
+    /// The Internet address and port, if it is one.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Unix(_) | Self::Unnamed | Self::Memory(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Unnamed => f.write_str("unix"),
+            Self::Memory(name) => write!(f, "memory:{name}"),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! A protocol's end of its connection.
+
+use std::fmt;
+use std::fs::File;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ropewalk_deferred::{Deferred, Failure};
+
+use crate::page::{Flags, Page};
+use crate::seat::{Pair, Successor};
+use crate::{Address, FileSlice, Marks, Protocol, TlsInfo};
+
+/// A protocol's end of its connection: a handle to use, clone and keep.
+///
+/// Nothing happens during a call. Each wish is written down here, and the driver carries it out
+/// after the protocol has returned; a handle used from elsewhere wakes the driver within the same
+/// turn. Once the connection is over, every verb does nothing.
+pub struct Conn<P: 'static> {
+    pub(crate) page: Rc<Page<P>>,
+}
+
+/// One call that a connection will make; see [`Conn::call_later`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnCall(u32);
+
+impl<P> Conn<P> {
+    /// Sends a copy of `bytes` after everything written before.
+    pub fn write(&self, bytes: &[u8]) {
+        self.page.write(|out| out.write(bytes));
+    }
+
+    /// Sends shared `bytes`, without copying them where that is worth it.
+    pub fn write_bytes(&self, bytes: Bytes) {
+        self.page.write(|out| out.write_bytes(bytes));
+    }
+
+    /// Sends what `fill` appends to the output: for encoders, who need no buffer of their own.
+    ///
+    /// ```
+    /// # fn example<P>(conn: &ropewalk_protocol::Conn<P>) {
+    /// use std::io::Write;
+    /// conn.write_with(|out| write!(out, "LENGTH {}\r\n", 17).expect("a Vec takes everything"));
+    /// # }
+    /// ```
+    pub fn write_with(&self, fill: impl FnOnce(&mut Vec<u8>)) {
+        self.page.write(|out| out.write_with(fill));
+    }
+
+    /// Sends `len` bytes of `file` from `offset` on, by the kernel's own hand where it can.
+    ///
+    /// A file that turns out shorter ends the connection with
+    /// [`Failed`](crate::Disconnect::Failed): the peer was promised more.
+    pub fn write_file(&self, file: Arc<File>, offset: u64, len: u64) {
+        self.page.write(|out| out.write_file(FileSlice { file, offset, len }));
+    }
+
+    /// Closes once everything written is sent. What is written after this is dropped, and nothing
+    /// more is read.
+    pub fn close(&self) {
+        if !self.page.is(Flags::CLOSING) {
+            self.page.set(Flags::CLOSING);
+            self.page.wake();
+        }
+    }
+
+    /// Closes now and forgets what is unsent; the peer sees a reset where its transport knows one.
+    pub fn abort(&self) {
+        if !self.page.is(Flags::ABORTING) {
+            self.page.set(Flags::ABORTING);
+            self.page.wake();
+        }
+    }
+
+    /// Ends this side's stream once everything written is sent; the peer may go on sending.
+    pub fn close_write(&self) {
+        if !self.page.is(Flags::WRITE_CLOSED) {
+            self.page.set(Flags::WRITE_CLOSED);
+            self.page.wake();
+        }
+    }
+
+    /// Stops reading: no bytes come until [`resume_reading`](Self::resume_reading), and the peer
+    /// feels it once the transport's own buffers are full.
+    pub fn pause_reading(&self) {
+        if !self.page.is(Flags::READ_PAUSED) {
+            self.page.set(Flags::READ_PAUSED);
+            self.page.wake();
+        }
+    }
+
+    /// Goes on reading.
+    pub fn resume_reading(&self) {
+        if self.page.is(Flags::READ_PAUSED) {
+            self.page.clear(Flags::READ_PAUSED);
+            self.page.wake();
+        }
+    }
+
+    /// Whether reading is paused.
+    pub fn is_reading_paused(&self) -> bool {
+        self.page.is(Flags::READ_PAUSED)
+    }
+
+    /// Whether more output waits than a producer should add to: it went over the high mark and has
+    /// not come down to the low one. True as soon as the bytes are written, before
+    /// [`writing_paused`](Protocol::writing_paused) says so.
+    pub fn is_writing_paused(&self) -> bool {
+        self.page.is(Flags::OVER_HIGH)
+    }
+
+    /// How many bytes wait to be sent.
+    pub fn waiting(&self) -> u64 {
+        self.page.waiting()
+    }
+
+    /// Sets how much output may wait.
+    pub fn set_marks(&self, marks: Marks) {
+        self.page.with_rare(|rare| rare.marks = marks);
+        let waiting = self.page.waiting();
+        if waiting > marks.high {
+            self.page.set(Flags::OVER_HIGH);
+        } else if waiting <= marks.low {
+            self.page.clear(Flags::OVER_HIGH);
+        }
+        self.page.wake();
+    }
+
+    /// How much output may wait.
+    pub fn marks(&self) -> Marks {
+        self.page.marks()
+    }
+
+    /// Whether the protocol asked for the end, or the end has come.
+    pub fn is_closing(&self) -> bool {
+        self.page.is_ending()
+    }
+
+    /// Whether the connection is over.
+    pub fn is_over(&self) -> bool {
+        self.page.is(Flags::OVER)
+    }
+
+    /// The time on the clock that this connection's calls go by.
+    pub fn now(&self) -> Duration {
+        self.page.now()
+    }
+
+    /// This end's address; [`Address::Unnamed`] while there is no connection.
+    pub fn local(&self) -> Address {
+        self.page.carrier().map_or(Address::Unnamed, |(transport, key)| transport.local(key))
+    }
+
+    /// The other end's address; [`Address::Unnamed`] while there is no connection.
+    pub fn peer(&self) -> Address {
+        self.page.carrier().map_or(Address::Unnamed, |(transport, key)| transport.peer(key))
+    }
+
+    /// What was agreed on with the peer; `None` on a transport that does not encrypt.
+    pub fn tls(&self) -> Option<TlsInfo> {
+        self.page.carrier().and_then(|(transport, key)| transport.tls(key))
+    }
+
+    /// Calls `turn` after `delay`, if the connection lives so long; no earlier than the next turn.
+    pub fn call_later(
+        &self,
+        delay: Duration,
+        turn: impl FnOnce(&mut P, &Self) + 'static,
+    ) -> ConnCall {
+        if self.page.is(Flags::OVER) {
+            return ConnCall(self.page.new_id());
+        }
+        let due = self.page.now().saturating_add(delay);
+        ConnCall(self.page.call_at(due, Box::new(turn)))
+    }
+
+    /// Forgets a call; false if it was made or forgotten already.
+    pub fn cancel_call(&self, call: ConnCall) -> bool {
+        self.page.cancel_call(call.0)
+    }
+
+    /// Moves a call to `delay` from now; false if it was made or forgotten already.
+    ///
+    /// Moving it later costs next to nothing, so a time-out may be moved with every message.
+    pub fn reset_call(&self, call: ConnCall, delay: Duration) -> bool {
+        self.page.move_call(call.0, self.page.now().saturating_add(delay))
+    }
+
+    /// Brings a result home: calls `turn` with it, if the connection lives so long.
+    ///
+    /// The call comes through the connection's queue, never out of the firing itself. When the
+    /// connection ends first, the deferred is cancelled.
+    pub fn then<T: 'static>(
+        &self,
+        deferred: Deferred<T>,
+        turn: impl FnOnce(&mut P, &Self, Result<T, Failure>) + 'static,
+    ) {
+        if self.page.is(Flags::OVER) {
+            deferred.cancel();
+            deferred.on_result(drop);
+            return;
+        }
+        let id = self.page.new_id();
+        let page = Rc::downgrade(&self.page);
+        let canceller = deferred.on_result(move |result| {
+            let Some(page) = page.upgrade().filter(|page| !page.is(Flags::OVER)) else { return };
+            page.forget_wait(id);
+            let due = page.now();
+            page.push_call(id, due, Box::new(move |this, conn| turn(this, conn, result)));
+        });
+        if canceller.is_waiting() {
+            self.page.add_wait(id, canceller);
+        }
+    }
+
+    pub(crate) fn new() -> Self {
+        Self { page: Rc::new(Page::new()) }
+    }
+}
+
+impl<P: Protocol> Conn<P> {
+    /// Hands the connection to `next`, which gets `rest` as its first bytes.
+    ///
+    /// For STARTTLS, WebSocket, CONNECT and the like. Output that was written stays in order; calls
+    /// and results on their way to the old protocol are dropped, and it ends with
+    /// [`Disconnect::Switched`](crate::Disconnect::Switched). The answer is the new protocol's
+    /// handle, good for use once its [`connection_made`](Protocol::connection_made) was called,
+    /// right after this call's protocol returns.
+    pub fn switch_protocol<Q: Protocol>(&self, next: Q, rest: &[u8]) -> Conn<Q> {
+        let conn = Conn::new();
+        if self.page.is_ending() || self.page.is(Flags::SWITCHED) {
+            return conn;
+        }
+        conn.page.set_out(self.page.take_out());
+        conn.page.set_with_driver(self.page.with_driver());
+        if self.page.is(Flags::WRITE_CLOSED) {
+            conn.page.set(Flags::WRITE_CLOSED);
+        }
+        let mut rest = rest.to_vec();
+        let eof = self.page.is(Flags::EOF);
+        self.page.peek_rare(|rare| rest.append(&mut rare.held));
+        let seat = Box::new(Pair::new(next, conn.clone()));
+        self.page.with_rare(|rare| rare.successor = Some(Successor { seat, rest, eof }));
+        self.page.set(Flags::SWITCHED);
+        self.page.wake();
+        conn
+    }
+}
+
+impl<P> Clone for Conn<P> {
+    fn clone(&self) -> Self {
+        Self { page: Rc::clone(&self.page) }
+    }
+}
+
+impl<P> fmt::Debug for Conn<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("waiting", &self.waiting())
+            .field("closing", &self.is_closing())
+            .field("over", &self.is_over())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,62 @@
+//! Places to listen and places to connect to.
+
+use ropewalk_deferred::Deferred;
+
+use crate::seat::seat_and_tell;
+use crate::{Address, Conn, Factory, Protocol, Seat, seat};
+
+/// A [`Factory`] whose protocols are seated: what a listening transport asks for each connection.
+pub trait SeatFactory: 'static {
+    /// The seat for a new connection from `peer`, or `None` to turn it away.
+    fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>>;
+}
+
+impl<F: Factory> SeatFactory for F {
+    fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
+        self.build(peer).map(seat)
+    }
+}
+
+/// A place to listen; [`listen`] is how it is used.
+pub trait ServerEndpoint {
+    /// Listens, and seats each connection with what `factory` makes.
+    fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>>;
+}
+
+/// A place to connect to; [`connect`] is how it is used.
+pub trait ClientEndpoint {
+    /// Connects; a failure reaches the protocol as its `connection_lost`.
+    fn connect_seat(&self, seat: Box<dyn Seat>);
+}
+
+/// A place where somebody listens. Dropping it changes nothing.
+pub trait Port {
+    /// Where it listens: with the port number that the system chose, if it was asked to.
+    fn address(&self) -> Address;
+
+    /// Stops listening; connections that are up stay up. The deferred tells when the place is free.
+    fn stop_listening(&self) -> Deferred<()>;
+}
+
+/// Listens at `endpoint` with what `factory` makes.
+#[track_caller]
+pub fn listen(
+    endpoint: &(impl ServerEndpoint + ?Sized),
+    factory: impl Factory,
+) -> Deferred<Box<dyn Port>> {
+    endpoint.listen_seats(Box::new(factory))
+}
+
+/// Connects `protocol` to `endpoint`; the deferred gives its handle once the connection is made.
+///
+/// Where it is not made, the deferred fails with the [`Disconnect`](crate::Disconnect) that the
+/// protocol is told too. Cancelling it gives up the attempt.
+#[track_caller]
+pub fn connect<P: Protocol>(
+    endpoint: &(impl ClientEndpoint + ?Sized),
+    protocol: P,
+) -> Deferred<Conn<P>> {
+    let (seat, made) = seat_and_tell(protocol);
+    endpoint.connect_seat(seat);
+    made
+}

@@ -1,0 +1,207 @@
+//! Output on its way out.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+
+/// From this size on, shared bytes are kept as they are; smaller ones are copied together.
+const SHARED_MIN: usize = 4096;
+
+/// What is to be sent, in order: bytes copied together, bytes shared, pieces of files.
+///
+/// A transport looks at the front, sends what it can, and says how much that was.
+#[derive(Default)]
+pub struct Outbox {
+    /// Goes before `tail`.
+    queue: VecDeque<Chunk>,
+    tail: Vec<u8>,
+    /// How much of `tail` is sent already.
+    tail_sent: usize,
+    len: u64,
+}
+
+/// A piece of an [`Outbox`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Chunk {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// Bytes in a file.
+    File(FileSlice),
+}
+
+/// Part of an open file.
+#[derive(Clone, Debug)]
+pub struct FileSlice {
+    /// The file, whose own position is neither used nor moved.
+    pub file: Arc<File>,
+    /// Where the part begins, in bytes.
+    pub offset: u64,
+    /// How many bytes long it is.
+    pub len: u64,
+}
+
+impl Outbox {
+    /// How many bytes are still to be sent.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing is left to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a copy of `bytes`.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.len += bytes.len() as u64;
+    }
+
+    /// Adds shared bytes, without a copy where that is worth it.
+    pub fn write_bytes(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARED_MIN {
+            return self.write(&bytes);
+        }
+        self.len += bytes.len() as u64;
+        self.seal();
+        self.queue.push_back(Chunk::Bytes(bytes));
+    }
+
+    /// Adds part of a file.
+    pub fn write_file(&mut self, slice: FileSlice) {
+        if slice.len > 0 {
+            self.len += slice.len;
+            self.seal();
+            self.queue.push_back(Chunk::File(slice));
+        }
+    }
+
+    /// Lets `fill` append to the bytes that are copied together.
+    pub fn write_with(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.tail.len();
+        fill(&mut self.tail);
+        debug_assert!(self.tail.len() >= before, "an outbox only grows at its end");
+        self.len += self.tail.len().saturating_sub(before) as u64;
+    }
+
+    /// The file at the very front, if it is a file's turn.
+    pub fn front_file(&self) -> Option<&FileSlice> {
+        match self.queue.front() {
+            Some(Chunk::File(slice)) => Some(slice),
+            _ => None,
+        }
+    }
+
+    /// The bytes at the very front; empty if it is a file's turn or nothing is left.
+    pub fn front(&self) -> &[u8] {
+        match self.queue.front() {
+            Some(Chunk::Bytes(bytes)) => bytes,
+            Some(Chunk::File(_)) => &[],
+            None => &self.tail[self.tail_sent..],
+        }
+    }
+
+    /// Fills `slices` with what comes first, up to the next file; answers how many were filled.
+    pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut count = 0;
+        for chunk in &self.queue {
+            let (Chunk::Bytes(bytes), true) = (chunk, count < slices.len()) else { return count };
+            slices[count] = IoSlice::new(bytes);
+            count += 1;
+        }
+        if count < slices.len() && self.tail_sent < self.tail.len() {
+            slices[count] = IoSlice::new(&self.tail[self.tail_sent..]);
+            count += 1;
+        }
+        count
+    }
+
+    /// Whether [`front`](Self::front) is all that there is.
+    pub fn is_one_slice(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Takes the first `sent` bytes off: they are on their way.
+    pub fn advance(&mut self, sent: u64) {
+        debug_assert!(sent <= self.len, "more was sent than there was");
+        let mut left = sent.min(self.len);
+        self.len -= left;
+        while let Some(front) = self.queue.front_mut() {
+            let size = match front {
+                Chunk::Bytes(bytes) => bytes.len() as u64,
+                Chunk::File(slice) => slice.len,
+            };
+            if left < size {
+                match front {
+                    Chunk::Bytes(bytes) => bytes.advance(left as usize),
+                    Chunk::File(slice) => {
+                        slice.offset += left;
+                        slice.len -= left;
+                    }
+                }
+                return;
+            }
+            left -= size;
+            self.queue.pop_front();
+        }
+        self.tail_sent += left as usize;
+        if self.tail_sent == self.tail.len() {
+            self.tail.clear();
+            self.tail_sent = 0;
+        }
+    }
+
+    /// Adds all that `other` holds behind what is here, and leaves `other` empty.
+    pub fn append(&mut self, other: &mut Self) {
+        if self.is_empty() {
+            std::mem::swap(self, other);
+            return;
+        }
+        self.seal();
+        other.seal();
+        self.len += std::mem::take(&mut other.len);
+        self.queue.append(&mut other.queue);
+    }
+
+    /// Forgets everything; keeps its memory for the next use.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        self.tail.clear();
+        self.tail_sent = 0;
+        self.len = 0;
+    }
+
+    /// How many bytes of memory the copied part holds on to.
+    pub fn capacity(&self) -> usize {
+        self.tail.capacity()
+    }
+
+    /// Takes everything out in order, for transports that read rather than send.
+    pub fn drain(&mut self) -> impl Iterator<Item = Chunk> {
+        self.seal();
+        self.len = 0;
+        std::mem::take(&mut self.queue).into_iter()
+    }
+
+    /// Moves the copied bytes into the queue, so that something else can stand behind them.
+    fn seal(&mut self) {
+        if self.tail_sent < self.tail.len() {
+            let mut bytes = Bytes::from(std::mem::take(&mut self.tail));
+            bytes.advance(self.tail_sent);
+            self.queue.push_back(Chunk::Bytes(bytes));
+        }
+        self.tail_sent = 0;
+        self.tail.clear();
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("len", &self.len).finish_non_exhaustive()
+    }
+}

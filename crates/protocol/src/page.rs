@@ -1,0 +1,372 @@
+//! The notes that a connection takes: what its protocol wished, until the driver reads them.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ropewalk_deferred::{Canceller, Promise};
+
+use crate::seat::Successor;
+use crate::{Conn, Outbox, Transport};
+
+/// How many calls and results one connection brings home in one turn; the rest waits for the next.
+pub const CALLS_PER_TURN_MAX: usize = 64;
+
+/// How much output may wait before its producer is told, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Marks {
+    /// Above this, [`writing_paused`](crate::Protocol::writing_paused) comes; 64 KiB.
+    pub high: u64,
+    /// At or below this, [`writing_resumed`](crate::Protocol::writing_resumed) comes; 16 KiB.
+    pub low: u64,
+    /// Above this, the connection ends with [`Overflowed`](crate::Disconnect::Overflowed); 256 MiB.
+    /// Parts of files count as well.
+    pub max: u64,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { high: 64 * 1024, low: 16 * 1024, max: 256 * 1024 * 1024 }
+    }
+}
+
+impl Marks {
+    /// These marks with other values for when to pause and when to go on.
+    pub fn between(self, low: u64, high: u64) -> Self {
+        Self { low: low.min(high), high, ..self }
+    }
+
+    /// These marks with another bound on all that may wait.
+    pub fn at_most(self, max: u64) -> Self {
+        Self { max, ..self }
+    }
+}
+
+/// What is true of a connection, a bit each.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    /// A call into the protocol is under way, after which the driver looks at the notes anyway.
+    pub(crate) const IN_CALL: Self = Self(1);
+    /// The driver has been asked to look at the notes.
+    pub(crate) const WOKEN: Self = Self(1 << 1);
+    pub(crate) const MADE: Self = Self(1 << 2);
+    /// `connection_lost` has been or is being called.
+    pub(crate) const OVER: Self = Self(1 << 3);
+    pub(crate) const CLOSING: Self = Self(1 << 4);
+    pub(crate) const ABORTING: Self = Self(1 << 5);
+    pub(crate) const WRITE_CLOSED: Self = Self(1 << 6);
+    pub(crate) const READ_PAUSED: Self = Self(1 << 7);
+    /// Output went over the high mark and has not come down to the low one.
+    pub(crate) const OVER_HIGH: Self = Self(1 << 8);
+    /// The protocol knows that it is over the high mark.
+    pub(crate) const TOLD_PAUSED: Self = Self(1 << 9);
+    pub(crate) const PANICKED: Self = Self(1 << 10);
+    pub(crate) const OVERFLOWED: Self = Self(1 << 11);
+    /// A successor has taken the connection.
+    pub(crate) const SWITCHED: Self = Self(1 << 12);
+    /// The peer has said that it will send no more.
+    pub(crate) const EOF: Self = Self(1 << 13);
+    /// The end of the stream still waits behind bytes that are held back.
+    pub(crate) const EOF_HELD: Self = Self(1 << 14);
+    /// The patience for a peer that does not read what is left for it runs.
+    pub(crate) const CLOSE_TIMED: Self = Self(1 << 15);
+
+    const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+type Turn<P> = Box<dyn FnOnce(&mut P, &Conn<P>)>;
+
+struct Call<P: 'static> {
+    due: Duration,
+    id: u32,
+    turn: Turn<P>,
+}
+
+/// Calls to be made. Most connections have one, their time-out, which needs no list.
+struct Calls<P: 'static> {
+    one: Option<Call<P>>,
+    more: Vec<Call<P>>,
+}
+
+impl<P: 'static> Calls<P> {
+    fn push(&mut self, call: Call<P>) {
+        if self.one.is_none() {
+            self.one = Some(call);
+        } else {
+            self.more.push(call);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Call<P>> {
+        self.one.iter().chain(&self.more)
+    }
+
+    fn find(&mut self, id: u32) -> Option<&mut Call<P>> {
+        self.one.iter_mut().chain(&mut self.more).find(|call| call.id == id)
+    }
+
+    fn take(&mut self, id: u32) -> Option<Call<P>> {
+        if self.one.as_ref().is_some_and(|call| call.id == id) {
+            return self.one.take();
+        }
+        let index = self.more.iter().position(|call| call.id == id)?;
+        Some(self.more.remove(index))
+    }
+
+    /// The call that is due first; the one asked for first among equals.
+    fn first(&self) -> Option<&Call<P>> {
+        self.iter().min_by_key(|call| call.due)
+    }
+}
+
+/// What few connections have at all.
+pub(crate) struct Rare<P: 'static> {
+    pub(crate) marks: Marks,
+    pub(crate) successor: Option<Successor>,
+    /// Bytes that arrived while reading was paused.
+    pub(crate) held: Vec<u8>,
+    /// Whoever waits for the connection to be made.
+    pub(crate) told: Option<Promise<Conn<P>>>,
+    waits: Vec<(u32, Canceller)>,
+}
+
+impl<P> Default for Rare<P> {
+    fn default() -> Self {
+        Self {
+            marks: Marks::default(),
+            successor: None,
+            held: Vec::new(),
+            told: None,
+            waits: Vec::new(),
+        }
+    }
+}
+
+pub(crate) struct Page<P: 'static> {
+    carrier: OnceCell<(Rc<dyn Transport>, usize)>,
+    out: Cell<Option<Box<Outbox>>>,
+    /// Bytes that the driver has taken and not yet sent.
+    with_driver: Cell<u64>,
+    calls: RefCell<Calls<P>>,
+    rare: RefCell<Option<Box<Rare<P>>>>,
+    last_id: Cell<u32>,
+    flags: Cell<Flags>,
+}
+
+impl<P> Page<P> {
+    pub(crate) fn new() -> Self {
+        Self {
+            carrier: OnceCell::new(),
+            out: Cell::new(None),
+            with_driver: Cell::new(0),
+            calls: RefCell::new(Calls { one: None, more: Vec::new() }),
+            rare: RefCell::new(None),
+            last_id: Cell::new(0),
+            flags: Cell::new(Flags::default()),
+        }
+    }
+
+    pub(crate) fn attach(&self, transport: Rc<dyn Transport>, key: usize) {
+        // A seat is attached once; a second carrier would be the driver's fault and is not believed.
+        let _ = self.carrier.set((transport, key));
+    }
+
+    pub(crate) fn carrier(&self) -> Option<(&Rc<dyn Transport>, usize)> {
+        self.carrier.get().map(|(transport, key)| (transport, *key))
+    }
+
+    pub(crate) fn is(&self, flag: Flags) -> bool {
+        self.flags.get().0 & flag.0 != 0
+    }
+
+    pub(crate) fn set(&self, flag: Flags) {
+        self.flags.set(self.flags.get().or(flag));
+    }
+
+    pub(crate) fn clear(&self, flag: Flags) {
+        self.flags.set(Flags(self.flags.get().0 & !flag.0));
+    }
+
+    /// A driver begins to handle an event.
+    pub(crate) fn enter(&self) {
+        self.clear(Flags::WOKEN);
+        self.set(Flags::IN_CALL);
+    }
+
+    pub(crate) fn with_rare<T>(&self, look: impl FnOnce(&mut Rare<P>) -> T) -> T {
+        look(self.rare.borrow_mut().get_or_insert_default())
+    }
+
+    /// What `look` finds, where there is anything rare at all.
+    pub(crate) fn peek_rare<T>(&self, look: impl FnOnce(&mut Rare<P>) -> T) -> Option<T> {
+        self.rare.borrow_mut().as_deref_mut().map(look)
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.carrier().map_or(Duration::ZERO, |(transport, _)| transport.now())
+    }
+
+    /// Makes the driver look at the notes, unless it will anyway.
+    pub(crate) fn wake(&self) {
+        if !self.is(Flags::IN_CALL.or(Flags::WOKEN).or(Flags::OVER))
+            && let Some((transport, key)) = self.carrier()
+        {
+            self.set(Flags::WOKEN);
+            transport.wake(key);
+        }
+    }
+
+    pub(crate) fn may_write(&self) -> bool {
+        const NO: Flags = Flags::OVER
+            .or(Flags::CLOSING)
+            .or(Flags::ABORTING)
+            .or(Flags::WRITE_CLOSED)
+            .or(Flags::SWITCHED);
+        self.is(Flags::MADE) && !self.is(NO)
+    }
+
+    /// Whether bytes may be handed to the protocol.
+    pub(crate) fn may_read(&self) -> bool {
+        const NO: Flags = Flags::READ_PAUSED.or(Flags::SWITCHED);
+        !self.is_ending() && !self.is(NO)
+    }
+
+    /// Whether the protocol has asked for the end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is(Flags::CLOSING.or(Flags::ABORTING).or(Flags::OVER))
+    }
+
+    pub(crate) fn write(&self, fill: impl FnOnce(&mut Outbox)) {
+        let Some((transport, _)) = self.carrier().filter(|_| self.may_write()) else { return };
+        let mut out = self.out.take().unwrap_or_else(|| transport.lend_outbox());
+        fill(&mut out);
+        if let Some(mut meanwhile) = self.out.take() {
+            out.append(&mut meanwhile);
+        }
+        let waiting = out.len() + self.with_driver.get();
+        self.out.set(Some(out));
+        let marks = self.marks();
+        if waiting > marks.high {
+            self.set(Flags::OVER_HIGH);
+        }
+        if waiting > marks.max {
+            self.set(Flags::OVERFLOWED.or(Flags::ABORTING));
+        }
+        self.wake();
+    }
+
+    pub(crate) fn take_out(&self) -> Option<Box<Outbox>> {
+        self.out.take()
+    }
+
+    pub(crate) fn set_out(&self, out: Option<Box<Outbox>>) {
+        self.out.set(out);
+    }
+
+    pub(crate) fn waiting(&self) -> u64 {
+        let out = self.out.take();
+        let waiting = out.as_ref().map_or(0, |out| out.len()) + self.with_driver.get();
+        self.out.set(out);
+        waiting
+    }
+
+    pub(crate) fn has_output(&self) -> bool {
+        self.waiting() > self.with_driver.get()
+    }
+
+    pub(crate) fn with_driver(&self) -> u64 {
+        self.with_driver.get()
+    }
+
+    pub(crate) fn set_with_driver(&self, left: u64) {
+        self.with_driver.set(left);
+        if self.is(Flags::OVER_HIGH) && self.waiting() <= self.marks().low {
+            self.clear(Flags::OVER_HIGH);
+        }
+    }
+
+    pub(crate) fn marks(&self) -> Marks {
+        self.peek_rare(|rare| rare.marks).unwrap_or_default()
+    }
+
+    pub(crate) fn call_at(&self, due: Duration, turn: Turn<P>) -> u32 {
+        let id = self.new_id();
+        self.push_call(id, due, turn);
+        id
+    }
+
+    pub(crate) fn push_call(&self, id: u32, due: Duration, turn: Turn<P>) {
+        self.calls.borrow_mut().push(Call { due, id, turn });
+        self.wake();
+    }
+
+    pub(crate) fn new_id(&self) -> u32 {
+        let id = self.last_id.get().wrapping_add(1);
+        self.last_id.set(id);
+        id
+    }
+
+    pub(crate) fn cancel_call(&self, id: u32) -> bool {
+        let call = self.calls.borrow_mut().take(id);
+        call.is_some()
+    }
+
+    pub(crate) fn move_call(&self, id: u32, due: Duration) -> bool {
+        let mut calls = self.calls.borrow_mut();
+        let Some(call) = calls.find(id) else { return false };
+        let earlier = due < call.due;
+        call.due = due;
+        drop(calls);
+        if earlier {
+            self.wake();
+        }
+        true
+    }
+
+    pub(crate) fn next_call(&self) -> Option<Duration> {
+        self.calls.borrow().first().map(|call| call.due)
+    }
+
+    /// Takes the first call that is due, unless it was asked for after `newest`.
+    pub(crate) fn take_due(&self, newest: u32) -> Option<Turn<P>> {
+        let mut calls = self.calls.borrow_mut();
+        let (due, id) = calls.first().map(|call| (call.due, call.id))?;
+        let is_newer = newest.wrapping_sub(id).cast_signed() < 0;
+        if is_newer || due > self.now() {
+            return None;
+        }
+        calls.take(id).map(|call| call.turn)
+    }
+
+    pub(crate) fn last_id(&self) -> u32 {
+        self.last_id.get()
+    }
+
+    pub(crate) fn add_wait(&self, id: u32, canceller: Canceller) {
+        self.with_rare(|rare| rare.waits.push((id, canceller)));
+    }
+
+    pub(crate) fn forget_wait(&self, id: u32) {
+        self.peek_rare(|rare| rare.waits.retain(|(waiting, _)| *waiting != id));
+    }
+
+    /// Drops all that was to happen: timers, results on their way, output.
+    pub(crate) fn end(&self) {
+        self.set(Flags::OVER);
+        let mut calls = self.calls.borrow_mut();
+        let dropped = (calls.one.take(), std::mem::take(&mut calls.more));
+        drop(calls);
+        drop(dropped);
+        let rare = self.rare.take();
+        for (_, canceller) in rare.iter().flat_map(|rare| &rare.waits) {
+            canceller.cancel();
+        }
+        drop(self.out.take());
+        self.with_driver.set(0);
+    }
+}

@@ -1,0 +1,75 @@
+//! What a protocol's author writes.
+
+use crate::{Address, Conn, Disconnect};
+
+/// One side of one connection.
+///
+/// A protocol may count on this, whatever carries its bytes:
+///
+/// 1. [`connection_made`](Self::connection_made) comes first, unless no connection was made.
+/// 2. [`connection_lost`](Self::connection_lost) comes last and exactly once, connection or not,
+///    and also after a panic. No call, timer or result comes after it.
+/// 3. Bytes come in order, cut anywhere.
+/// 4. No call comes while another runs.
+/// 5. While reading is paused, no [`data_received`](Self::data_received) comes.
+///
+/// ```
+/// use ropewalk_protocol::{Conn, Protocol};
+///
+/// /// Says back what it hears.
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+///         conn.write(data);
+///     }
+/// }
+/// ```
+pub trait Protocol: Sized + 'static {
+    /// The connection is up: the place for a greeting.
+    fn connection_made(&mut self, conn: &Conn<Self>) {
+        let _ = conn;
+    }
+
+    /// Bytes arrived: part of a message, or several.
+    fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]);
+
+    /// The peer will send no more, but may still listen. Closes, unless told otherwise.
+    fn eof_received(&mut self, conn: &Conn<Self>) {
+        conn.close();
+    }
+
+    /// More output waits than [`Marks::high`](crate::Marks): time to stop producing.
+    fn writing_paused(&mut self, conn: &Conn<Self>) {
+        let _ = conn;
+    }
+
+    /// Output has drained to [`Marks::low`](crate::Marks): time to go on producing.
+    fn writing_resumed(&mut self, conn: &Conn<Self>) {
+        let _ = conn;
+    }
+
+    /// The connection is over, or was never made.
+    fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
+        let _ = (conn, why);
+    }
+}
+
+/// Makes the protocol for each connection that a server accepts.
+///
+/// A closure `FnMut(&Address) -> Option<P>` is one.
+pub trait Factory: 'static {
+    /// What it makes.
+    type Protocol: Protocol;
+
+    /// The protocol for a new connection from `peer`, or `None` to turn it away.
+    fn build(&mut self, peer: &Address) -> Option<Self::Protocol>;
+}
+
+impl<P: Protocol, F: FnMut(&Address) -> Option<P> + 'static> Factory for F {
+    type Protocol = P;
+
+    fn build(&mut self, peer: &Address) -> Option<P> {
+        self(peer)
+    }
+}

@@ -1,0 +1,130 @@
+//! A clock that a test moves.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ropewalk_protocol::{DelayedCall, Timers};
+
+type Call = Box<dyn FnOnce()>;
+
+/// A clock that stands still until a test moves it. Clones are the same clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use ropewalk_protocol::call_later;
+/// use ropewalk_trial::Clock;
+///
+/// let clock = Clock::new();
+/// let call = call_later(&clock, Duration::from_secs(3), || ());
+/// clock.advance(Duration::from_secs(2));
+/// assert!(call.is_active());
+/// clock.advance(Duration::from_secs(1));
+/// assert!(!call.is_active());
+/// ```
+#[derive(Clone, Default)]
+pub struct Clock(Rc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    now: Cell<Duration>,
+    last_id: Cell<u64>,
+    /// By when they are due, and among equals by when they were asked for.
+    calls: RefCell<BTreeMap<(Duration, u64), (u64, Call)>>,
+    order: Cell<u64>,
+}
+
+impl Clock {
+    /// A clock that has just been started.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets `time` pass: makes each call at its moment, those asked for on the way included.
+    pub fn advance(&self, time: Duration) {
+        let until = self.0.now.get() + time;
+        loop {
+            let first = self.0.calls.borrow().first_key_value().map(|(key, _)| *key);
+            let Some(key) = first.filter(|(due, _)| *due <= until) else { break };
+            let call = self.0.calls.borrow_mut().remove(&key);
+            self.0.now.set(self.0.now.get().max(key.0));
+            if let Some((_, call)) = call {
+                call();
+            }
+        }
+        self.0.now.set(until);
+    }
+
+    /// Advances by each of `times` in turn.
+    pub fn pump(&self, times: impl IntoIterator<Item = Duration>) {
+        times.into_iter().for_each(|time| self.advance(time));
+    }
+
+    /// When the next call is due, if there is any.
+    pub fn next_call(&self) -> Option<Duration> {
+        self.0.calls.borrow().first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// How many calls are still to be made.
+    pub fn pending(&self) -> usize {
+        self.0.calls.borrow().len()
+    }
+}
+
+impl Inner {
+    fn next_order(&self) -> u64 {
+        self.order.set(self.order.get() + 1);
+        self.order.get()
+    }
+
+    fn key(&self, id: u64) -> Option<(Duration, u64)> {
+        self.calls.borrow().iter().find(|(_, (other, _))| *other == id).map(|(key, _)| *key)
+    }
+}
+
+impl ropewalk_protocol::Clock for Clock {
+    fn now(&self) -> Duration {
+        self.0.now.get()
+    }
+
+    fn schedule(&self, delay: Duration, call: Call) -> DelayedCall {
+        let id = self.0.last_id.get() + 1;
+        self.0.last_id.set(id);
+        let due = self.0.now.get() + delay;
+        let order = self.0.next_order();
+        self.0.calls.borrow_mut().insert((due, order), (id, call));
+        DelayedCall::new(Rc::clone(&self.0) as Rc<dyn Timers>, id)
+    }
+}
+
+impl Timers for Inner {
+    fn cancel(&self, id: u64) -> bool {
+        let call = self.key(id).and_then(|key| self.calls.borrow_mut().remove(&key));
+        call.is_some()
+    }
+
+    fn reset(&self, id: u64, delay: Duration) -> bool {
+        let Some(key) = self.key(id) else { return false };
+        let order = self.next_order();
+        let mut calls = self.calls.borrow_mut();
+        if let Some(call) = calls.remove(&key) {
+            calls.insert((self.now.get() + delay, order), call);
+        }
+        true
+    }
+
+    fn deadline(&self, id: u64) -> Option<Duration> {
+        self.key(id).map(|(due, _)| due)
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock")
+            .field("now", &self.0.now.get())
+            .field("pending", &self.pending())
+            .finish()
+    }
+}

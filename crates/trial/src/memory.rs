@@ -1,0 +1,326 @@
+//! A protocol seated in memory.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ropewalk_protocol::{
+    Address, Clock as _, Conn, Disconnect, Ending, Event, FileSlice, Outbox, Protocol, Seat,
+    Successor, TlsInfo, Transport, seat, seat_and_tell,
+};
+
+use crate::Clock;
+
+/// A protocol on a connection whose other side is the test.
+///
+/// It behaves as a socket does: output is taken after each event, endings are carried out, calls are
+/// made when [`advance`](Self::advance) reaches them.
+pub struct Memory {
+    seat: Box<dyn Seat>,
+    carrier: Rc<Carrier>,
+    /// Taken from the seat, not yet through.
+    pending: Outbox,
+    sent: Vec<u8>,
+    /// How many bytes the other side takes before it is full.
+    room: u64,
+    write_closed: bool,
+    ended: Option<Disconnect>,
+}
+
+/// What the connection sees of its transport.
+struct Carrier {
+    clock: Clock,
+    woken: Cell<bool>,
+    local: Address,
+    peer: Address,
+    tls: Option<TlsInfo>,
+}
+
+impl Transport for Carrier {
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn wake(&self, _: usize) {
+        self.woken.set(true);
+    }
+
+    fn local(&self, _: usize) -> Address {
+        self.local.clone()
+    }
+
+    fn peer(&self, _: usize) -> Address {
+        self.peer.clone()
+    }
+
+    fn tls(&self, _: usize) -> Option<TlsInfo> {
+        self.tls.clone()
+    }
+}
+
+impl Memory {
+    /// Seats `protocol` and tells it that its connection is made.
+    pub fn seat(protocol: impl Protocol, clock: &Clock) -> Self {
+        Self::take_seat(seat(protocol), clock)
+    }
+
+    /// Seats `protocol` and gives its handle as well.
+    ///
+    /// # Panics
+    ///
+    /// If the protocol panics as soon as its connection is made.
+    pub fn seat_with_conn<P: Protocol>(protocol: P, clock: &Clock) -> (Self, Conn<P>) {
+        let (seat, made) = seat_and_tell(protocol);
+        let memory = Self::take_seat(seat, clock);
+        let conn =
+            made.now_or_never().and_then(Result::ok).expect("the connection is made at once");
+        (memory, conn)
+    }
+
+    /// Makes the connection for a protocol that is seated already.
+    pub fn take_seat(seat: Box<dyn Seat>, clock: &Clock) -> Self {
+        Self::with_tls(seat, clock, None)
+    }
+
+    /// The same on a transport that says it is encrypted.
+    pub fn with_tls(mut seat: Box<dyn Seat>, clock: &Clock, tls: Option<TlsInfo>) -> Self {
+        let carrier = Rc::new(Carrier {
+            clock: clock.clone(),
+            woken: Cell::new(false),
+            local: Address::Memory("local".to_owned()),
+            peer: Address::Memory("peer".to_owned()),
+            tls,
+        });
+        seat.attach(Rc::clone(&carrier) as _, 0);
+        let mut memory = Self {
+            seat,
+            carrier,
+            pending: Outbox::default(),
+            sent: Vec::new(),
+            room: u64::MAX,
+            write_closed: false,
+            ended: None,
+        };
+        memory.handle(Event::Made);
+        memory
+    }
+
+    /// Sends `bytes` to the protocol in one piece, as far as it reads; answers how many it took.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        self.run();
+        if bytes.is_empty() || !self.is_reading() {
+            return 0;
+        }
+        self.handle(Event::Data(bytes));
+        bytes.len()
+    }
+
+    /// Sends `bytes` in pieces of `size`; answers how many it took before it stopped reading.
+    ///
+    /// # Panics
+    ///
+    /// If `size` is zero.
+    pub fn push_in_pieces(&mut self, bytes: &[u8], size: usize) -> usize {
+        let mut taken = 0;
+        for piece in bytes.chunks(size) {
+            match self.push(piece) {
+                0 => break,
+                count => taken += count,
+            }
+        }
+        taken
+    }
+
+    /// Tells the protocol that the other side will send no more.
+    pub fn eof(&mut self) {
+        self.run();
+        if self.ended.is_none() {
+            self.handle(Event::Eof);
+        }
+    }
+
+    /// Ends the connection as if the network did.
+    pub fn lose(&mut self, why: Disconnect) {
+        self.run();
+        self.end(why);
+    }
+
+    /// Lets the other side take only `bytes` more; what is written beyond that waits.
+    pub fn set_room(&mut self, bytes: u64) {
+        self.room = bytes;
+        self.settle();
+    }
+
+    /// Carries out what was written down since the last event.
+    pub fn run(&mut self) {
+        while self.carrier.woken.replace(false)
+            || (self.ended.is_none() && self.next_call().is_some_and(|due| due <= self.now()))
+        {
+            self.handle(Event::Tick);
+        }
+    }
+
+    /// Lets `time` pass on this connection's clock, making each call at its moment.
+    pub fn advance(&mut self, time: Duration) {
+        let until = self.now() + time;
+        self.run();
+        while let Some(due) = self.next_due().filter(|due| *due <= until) {
+            self.carrier.clock.advance(due.saturating_sub(self.now()));
+            self.run();
+        }
+        self.carrier.clock.advance(until.saturating_sub(self.now()));
+        self.run();
+    }
+
+    /// What the protocol has sent and nobody took yet.
+    pub fn sent(&self) -> &[u8] {
+        &self.sent
+    }
+
+    /// Takes what the protocol has sent.
+    pub fn take_sent(&mut self) -> Vec<u8> {
+        self.run();
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Whether the protocol has ended its stream.
+    pub fn is_write_closed(&self) -> bool {
+        self.write_closed
+    }
+
+    /// Whether the protocol reads.
+    pub fn is_reading(&self) -> bool {
+        self.ended.is_none() && self.seat.wishes().reading
+    }
+
+    /// How the connection ended, if it has.
+    pub fn ended(&self) -> Option<Disconnect> {
+        self.ended
+    }
+
+    /// The time on this connection's clock.
+    pub fn now(&self) -> Duration {
+        self.carrier.clock.now()
+    }
+
+    /// When the connection wants to be called next.
+    pub fn next_call(&self) -> Option<Duration> {
+        if self.ended.is_some() { None } else { self.seat.wishes().next_call }
+    }
+
+    /// When anything is due next, on the connection or its clock.
+    fn next_due(&self) -> Option<Duration> {
+        self.next_call().into_iter().chain(self.carrier.clock.next_call()).min()
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        if self.ended.is_none() {
+            self.seat.handle(event);
+            self.settle();
+        }
+    }
+
+    /// Carries out the seat's wishes.
+    fn settle(&mut self) {
+        loop {
+            let transport: Rc<dyn Transport> = Rc::clone(&self.carrier) as _;
+            Successor::seat_all(&mut self.seat, &transport, 0);
+            let wishes = self.seat.wishes();
+            if let Some(Ending::Abort(why)) = wishes.ending {
+                return self.end(why);
+            }
+            if let Some(mut out) = self.seat.take_output() {
+                self.pending.append(&mut out);
+            }
+            let moved = self.send();
+            let left = self.pending.len();
+            if left == 0 {
+                self.write_closed |= wishes.close_write;
+                if wishes.ending == Some(Ending::Close) {
+                    return self.end(Disconnect::Closed);
+                }
+            }
+            if left == 0 && !wishes.sent {
+                return;
+            }
+            self.seat.handle(Event::Sent { left });
+            if !moved && !self.seat.wishes().output {
+                return;
+            }
+        }
+    }
+
+    fn send(&mut self) -> bool {
+        let before = self.room;
+        while self.room > 0 && !self.pending.is_empty() {
+            let count = if let Some(slice) = self.pending.front_file() {
+                let slice = FileSlice { len: slice.len.min(self.room), ..slice.clone() };
+                match read_slice(&slice) {
+                    Ok(bytes) => {
+                        self.sent.extend_from_slice(&bytes);
+                        slice.len
+                    }
+                    Err(error) => {
+                        self.pending.clear();
+                        self.end(Disconnect::Failed(error.kind()));
+                        return false;
+                    }
+                }
+            } else {
+                let front = self.pending.front();
+                let count = (front.len() as u64).min(self.room);
+                self.sent.extend_from_slice(&front[..count as usize]);
+                count
+            };
+            self.pending.advance(count);
+            if self.room != u64::MAX {
+                self.room -= count;
+            }
+        }
+        self.room != before
+    }
+
+    fn end(&mut self, why: Disconnect) {
+        if self.ended.is_none() {
+            self.ended = Some(why);
+            self.seat.handle(Event::Lost(why));
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.end(Disconnect::Stopped);
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("sent", &self.sent.escape_ascii().to_string())
+            .field("waiting", &self.pending.len())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a part of a file whole.
+fn read_slice(slice: &FileSlice) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; slice.len as usize];
+    #[cfg(unix)]
+    std::os::unix::fs::FileExt::read_exact_at(&*slice.file, &mut bytes, slice.offset)?;
+    #[cfg(windows)]
+    {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = slice.offset + done as u64;
+            match std::os::windows::fs::FileExt::seek_read(&*slice.file, &mut bytes[done..], at)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => done += count,
+            }
+        }
+    }
+    Ok(bytes)
+}
