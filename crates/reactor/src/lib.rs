@@ -1,1 +1,2 @@
 //! The event loop.
+mod wheel;
