@@ -1,1 +1,53 @@
-//! Endpoints as strings.
+//! Endpoints as strings: where a program listens and where it connects, written in its
+//! configuration instead of in its code.
+//!
+//! A [`ServerDescription`] and a [`ClientDescription`] are read from a string, or built, and print
+//! themselves as the string that reads back to the same. Nothing here opens a socket.
+//!
+//! | string of a server | listens on | unless told otherwise |
+//! |---|---|---|
+//! | `tcp:PORT[:interface=ADDRESS][:backlog=COUNT]` | IPv4 | each interface, 1024 waiting |
+//! | `tcp6:PORT[:backlog=COUNT][:interface=ADDRESS][:dual=yes]` | IPv6, with `dual=yes` IPv4 too | as above |
+//! | `unix:PATH[:mode=OCTAL][:backlog=COUNT]` | a Unix socket | mode 600: its owner's alone |
+//!
+//! | string of a client | connects to | unless told otherwise |
+//! |---|---|---|
+//! | `tcp:HOST:PORT[:timeout=SECONDS][:bind=ADDRESS]` | a host by any of its addresses | 30 seconds |
+//! | `tcp6:HOST:PORT[:timeout=SECONDS][:bind=ADDRESS]` | a host by IPv6 alone | 30 seconds |
+//! | `unix:PATH[:timeout=SECONDS]` | a Unix socket | 30 seconds |
+//!
+//! What may stand by its place may have its name as well: `tcp:port=8080` is `tcp:8080`. The kind
+//! may be in capitals. How a string is cut into arguments is told at [`Description`], how other
+//! crates add kinds at [`Schemes`].
+//!
+//! ```
+//! use ropewalk_endpoint::{ClientDescription, ServerDescription};
+//!
+//! let ServerDescription::Tcp(web) = "tcp:8080:interface=127.0.0.1".parse()? else { panic!() };
+//! assert_eq!(web.port(), 8080);
+//! assert!(web.interface().is_loopback());
+//!
+//! let error = "localhost:8080".parse::<ClientDescription>().unwrap_err();
+//! assert!(error.to_string().ends_with("did you mean \"tcp:localhost:8080\"?"));
+//! # Ok::<(), ropewalk_endpoint::EndpointError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod bare;
+mod client;
+mod description;
+mod error;
+mod scheme;
+mod server;
+mod value;
+
+pub use client::{ClientDescription, Tcp6Client, TcpClient, UnixClient};
+pub use description::{Argument, Description, Token, quote};
+pub use error::{EndpointError, Fault};
+pub use scheme::{Arguments, Scheme, Schemes};
+pub use server::{ServerDescription, Tcp6Server, TcpServer, UnixServer};
+pub use value::{
+    BACKLOG_DEFAULT, BACKLOG_MAX, HOST_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, UNIX_MODE_DEFAULT,
+    UNIX_PATH_MAX,
+};

@@ -1,0 +1,72 @@
+//! What somebody may have meant who wrote no endpoint.
+//!
+//! Each function answers strings that may be right; whether one is depends on the schemes at hand,
+//! which tell a server from a client, so the caller tries them in turn.
+
+use crate::description::quote;
+use crate::value::quote_host;
+
+/// A URL's scheme and what stands behind its slashes.
+pub(crate) fn url(source: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = source.split_once("://")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(fits))
+        .then_some((scheme, rest))
+}
+
+pub(crate) fn instead_of_url((scheme, rest): (&str, &str)) -> Vec<String> {
+    let scheme = scheme.to_ascii_lowercase();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    let with_port = |port| format!("{authority}:{port}");
+    match scheme.as_str() {
+        "unix" | "file" => vec![format!("unix:{}", quote(rest))],
+        "https" | "wss" | "tls" | "ssl" => {
+            let address = host_and_port(authority).unwrap_or((Some(authority), 443));
+            vec![over("tls", address.0, address.1)]
+        }
+        "http" | "ws" if host_and_port(authority).is_none() => instead_of_address(&with_port(80)),
+        _ => instead_of_address(authority),
+    }
+}
+
+/// A path by its looks.
+pub(crate) fn is_path(source: &str) -> bool {
+    ["/", "./", "../"].iter().any(|front| source.starts_with(front))
+}
+
+pub(crate) fn instead_of_path(source: &str) -> Vec<String> {
+    vec![format!("unix:{}", quote(source))]
+}
+
+/// For a port alone, or a host and a port.
+pub(crate) fn instead_of_address(source: &str) -> Vec<String> {
+    let Some((host, port)) = host_and_port(source) else { return Vec::new() };
+    let Some(host) = host else {
+        return vec![format!("tcp:{port}"), over("tcp", None, port)];
+    };
+    let interface = quote_host(if host == "localhost" { "127.0.0.1" } else { host });
+    vec![
+        over("tcp", Some(host), port),
+        format!("tcp:{port}:interface={interface}"),
+        format!("tcp6:{port}:interface={interface}"),
+        format!("tcp:{port}"),
+    ]
+}
+
+/// The host, if one is named, and the port.
+fn host_and_port(source: &str) -> Option<(Option<&str>, u16)> {
+    let (host, port) = source.rsplit_once(':').unwrap_or(("", source));
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|_| is_number)?;
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if inner.is_none() && host.contains(':') {
+        return None;
+    }
+    let host = inner.unwrap_or(host);
+    Some(((!matches!(host, "" | "*")).then_some(host), port))
+}
+
+fn over(kind: &str, host: Option<&str>, port: u16) -> String {
+    format!("{kind}:{}:{port}", quote_host(host.unwrap_or("localhost")))
+}

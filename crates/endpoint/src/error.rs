@@ -1,0 +1,261 @@
+use std::error::Error;
+use std::fmt;
+use std::ops::Range;
+
+use crate::{BACKLOG_MAX, HOST_MAX, TIMEOUT_MAX, UNIX_PATH_MAX};
+
+/// Why a string is not an endpoint, and where in it the fault stands.
+///
+/// Printed with `{}` it is one line. Printed with `{:#}`, or as [`report`](Self::report), it is two
+/// that point at the fault:
+///
+/// ```
+/// # use ropewalk_endpoint::ServerDescription;
+/// let error = "tcp:80a0:interface=127.0.0.1".parse::<ServerDescription>().unwrap_err();
+/// assert_eq!(
+///     error.report(),
+///     "tcp:80a0:interface=127.0.0.1\n    ^^^^ the port is not a number from 0 to 65535",
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointError {
+    source: String,
+    span: Range<usize>,
+    fault: Fault,
+}
+
+/// What can be wrong with an endpoint: one variant a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The string ends in a backslash that escapes nothing.
+    TrailingBackslash,
+    /// An argument begins with `=`.
+    EmptyKeyword,
+    /// There is nothing in the string.
+    Empty {
+        /// The kinds that there are.
+        known: Vec<&'static str>,
+    },
+    /// Each argument has a keyword, so none names the kind.
+    MissingKind {
+        /// The kinds that there are.
+        known: Vec<&'static str>,
+    },
+    /// No scheme goes by this name.
+    UnknownKind {
+        /// The name.
+        kind: String,
+        /// The kind that is spelled most like it.
+        nearest: Option<&'static str>,
+        /// The kinds that there are.
+        known: Vec<&'static str>,
+    },
+    /// A URL in place of an endpoint.
+    Url {
+        /// What to write, where that can be told.
+        instead: Option<String>,
+    },
+    /// A host, a port or both, without a kind.
+    BareAddress {
+        /// What to write.
+        instead: String,
+    },
+    /// A path without a kind.
+    BarePath {
+        /// What to write.
+        instead: String,
+    },
+    /// A server with a host where its port belongs.
+    HostBeforePort {
+        /// What to write.
+        instead: String,
+    },
+    /// An argument that must be there is not.
+    MissingArgument {
+        /// Its name.
+        name: &'static str,
+        /// How the kind is written.
+        form: &'static str,
+    },
+    /// There is an argument too many.
+    ExtraArgument {
+        /// How the kind is written.
+        form: &'static str,
+    },
+    /// The kind has no argument of this name.
+    UnknownKeyword {
+        /// The name.
+        keyword: String,
+        /// The argument that is spelled most like it.
+        nearest: Option<&'static str>,
+        /// The arguments that the kind has.
+        known: Vec<&'static str>,
+    },
+    /// An argument is there twice, by place or by any of its names.
+    DuplicateArgument {
+        /// Its name.
+        name: &'static str,
+    },
+    /// Not a port to listen on.
+    Port,
+    /// Not a port to connect to.
+    ClientPort,
+    /// Not a host.
+    Host,
+    /// A host with an IPv4 address, where IPv6 is asked for.
+    Ipv4Host,
+    /// Not an IPv4 address to listen on.
+    Ipv4Interface,
+    /// Not an IPv6 address to listen on.
+    Ipv6Interface,
+    /// Both families are asked for, and an address that has only one.
+    DualInterface,
+    /// Not `yes` or `no`.
+    Flag,
+    /// Not an address to connect from.
+    Bind,
+    /// An address to connect from that cannot reach the host.
+    BindFamily,
+    /// Not a number of connections that may wait.
+    Backlog,
+    /// Not a time.
+    Timeout,
+    /// Not the permissions of a file.
+    Mode,
+    /// The path is empty.
+    EmptyPath,
+    /// The path has a zero byte in it.
+    NulInPath,
+    /// The path does not fit a socket's address.
+    LongPath {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// What a scheme of another crate found.
+    Other(String),
+}
+
+impl EndpointError {
+    /// A fault at these bytes of `source`.
+    ///
+    /// # Panics
+    ///
+    /// If `span` does not lie in `source`, on the bounds of its characters.
+    pub fn new(source: &str, span: Range<usize>, fault: Fault) -> Self {
+        assert!(source.get(span.clone()).is_some(), "{span:?} is no part of {source:?}");
+        Self { source: source.to_owned(), span, fault }
+    }
+
+    /// What is wrong.
+    pub fn fault(&self) -> &Fault {
+        &self.fault
+    }
+
+    /// The bytes that are to blame, empty where something is missing.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// The string as it was given.
+    pub fn description(&self) -> &str {
+        &self.source
+    }
+
+    /// Two lines: the string, and a pointer at the fault.
+    ///
+    /// Columns are characters; one that would move the cursor is shown as `�`.
+    pub fn report(&self) -> String {
+        let indent = self.source[..self.span.start].chars().count();
+        let width = self.source[self.span.clone()].chars().count().max(1);
+        let source = printable(&self.source);
+        format!("{source}\n{}{} {}", " ".repeat(indent), "^".repeat(width), self.fault)
+    }
+}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.write_str(&self.report());
+        }
+        write!(f, "endpoint \"{}\": {}", printable(&self.source), self.fault)
+    }
+}
+
+impl Error for EndpointError {}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::TrailingBackslash => r"this backslash escapes nothing; for a backslash write \\",
+            Self::EmptyKeyword => r"no name before =; for a value that begins with = write \=",
+            Self::Empty { known } => &format!("this is empty; begin with {}", or(known)),
+            Self::MissingKind { known } => &format!("no kind is named; begin with {}", or(known)),
+            Self::UnknownKind { kind, nearest, known } => {
+                &format!("there is no kind \"{kind}\"; {}", suggestion(*nearest, known))
+            }
+            Self::Url { instead: None } => "this is a URL, not a kind with its arguments",
+            Self::Url { instead: Some(instead) } => {
+                &format!("this is a URL; did you mean \"{instead}\"?")
+            }
+            Self::BareAddress { instead } | Self::BarePath { instead } => {
+                &format!("no kind stands in front; did you mean \"{instead}\"?")
+            }
+            Self::HostBeforePort { instead } => {
+                &format!("a server's port comes first; did you mean \"{instead}\"?")
+            }
+            Self::MissingArgument { name, form } => &format!("the {name} is missing; write {form}"),
+            Self::ExtraArgument { form } => &format!("this is an argument too many; write {form}"),
+            Self::UnknownKeyword { keyword, nearest, known } => {
+                &format!("there is no argument \"{keyword}\"; {}", suggestion(*nearest, known))
+            }
+            Self::DuplicateArgument { name } => &format!("the {name} is given twice"),
+            Self::Port => "the port is not a number from 0 to 65535",
+            Self::ClientPort => "the port is not a number from 1 to 65535",
+            Self::Host => &format!("this is no address and no name of up to {HOST_MAX} bytes"),
+            Self::Ipv4Host => "tcp6 cannot reach an IPv4 address; write tcp",
+            Self::Ipv4Interface => "this is not an IPv4 address such as 127.0.0.1 (IPv6: tcp6)",
+            Self::Ipv6Interface => "this is not an IPv6 address such as [::1] (IPv4: tcp)",
+            Self::DualInterface => "dual=yes goes with no interface but [::]",
+            Self::Flag => "this is neither yes nor no",
+            Self::Bind => "this is not an IP address to connect from",
+            Self::BindFamily => "this address cannot reach the host: one is IPv4, the other IPv6",
+            Self::Backlog => &format!("the backlog is not a number from 1 to {BACKLOG_MAX}"),
+            Self::Timeout => {
+                let longest = TIMEOUT_MAX.as_secs();
+                &format!("the timeout is not a number of seconds above 0, up to {longest}")
+            }
+            Self::Mode => "the mode is not an octal number from 0 to 777",
+            Self::EmptyPath => "the path is empty",
+            Self::NulInPath => "the path has a zero byte in it",
+            Self::LongPath { length } => {
+                &format!("the path has {length} bytes, a socket's at most {UNIX_PATH_MAX}")
+            }
+            Self::Other(message) => message,
+        };
+        f.write_str(&printable(text))
+    }
+}
+
+impl Error for Fault {}
+
+fn suggestion(nearest: Option<&str>, known: &[&str]) -> String {
+    let known = known.join(", ");
+    match nearest {
+        Some(nearest) => format!("did you mean {nearest}? (known: {known})"),
+        None => format!("known: {known}"),
+    }
+}
+
+fn or(known: &[&str]) -> String {
+    match known {
+        [] => "a kind".to_owned(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+/// Text with nothing in it that would move the cursor, as many characters long.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
