@@ -4,10 +4,9 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::description::quote;
 use crate::error::{EndpointError, Fault};
 use crate::scheme::{Arguments, Scheme, Schemes};
-use crate::value::{self, Seconds, TIMEOUT_DEFAULT, quote_host};
+use crate::value::{self, Seconds, TIMEOUT_DEFAULT, quote_host, quote_path};
 
 /// Where to connect.
 ///
@@ -270,7 +269,7 @@ impl From<UnixClient> for ClientDescription {
 
 impl fmt::Display for UnixClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix:{}", quote(&self.path))?;
+        write!(f, "unix:{}", quote_path(&self.path))?;
         write_timeout(f, self.timeout)
     }
 }

@@ -3,10 +3,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::description::quote;
 use crate::error::{EndpointError, Fault};
 use crate::scheme::{Arguments, Scheme, Schemes};
-use crate::value::{self, BACKLOG_DEFAULT, UNIX_MODE_DEFAULT};
+use crate::value::{self, BACKLOG_DEFAULT, UNIX_MODE_DEFAULT, quote_path};
 
 /// Where to listen.
 ///
@@ -279,7 +278,7 @@ impl From<UnixServer> for ServerDescription {
 
 impl fmt::Display for UnixServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix:{}", quote(&self.path))?;
+        write!(f, "unix:{}", quote_path(&self.path))?;
         if self.mode != UNIX_MODE_DEFAULT {
             write!(f, ":mode={:03o}", self.mode)?;
         }

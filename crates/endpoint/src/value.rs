@@ -123,6 +123,12 @@ pub(crate) fn quote_host(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { quote(host) }
 }
 
+/// A path as it stands in a description: named if by its place it would make a URL.
+pub(crate) fn quote_path(path: &str) -> String {
+    let name = if path.starts_with("//") { "path=" } else { "" };
+    format!("{name}{}", quote(path))
+}
+
 /// A time-out as it stands in a description.
 pub(crate) struct Seconds(pub(crate) Duration);
 
