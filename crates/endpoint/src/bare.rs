@@ -3,8 +3,13 @@
 //! Each function answers strings that may be right; whether one is depends on the schemes at hand,
 //! which tell a server from a client, so the caller tries them in turn.
 
-use crate::description::quote;
-use crate::value::quote_host;
+use std::net::Ipv6Addr;
+use std::ops::Range;
+
+use crate::value::{quote_host, quote_path};
+
+/// How many colons of a string are looked at for the start of an address, and for its end.
+const STARTS_MAX: usize = 10;
 
 /// A URL's scheme and what stands behind its slashes.
 pub(crate) fn url(source: &str) -> Option<(&str, &str)> {
@@ -20,7 +25,7 @@ pub(crate) fn instead_of_url((scheme, rest): (&str, &str)) -> Vec<String> {
     let authority = authority.rsplit('@').next().unwrap_or_default();
     let with_port = |port| format!("{authority}:{port}");
     match scheme.as_str() {
-        "unix" | "file" => vec![format!("unix:{}", quote(rest))],
+        "unix" | "file" => vec![format!("unix:{}", quote_path(rest))],
         "https" | "wss" | "tls" | "ssl" => {
             let address = host_and_port(authority).unwrap_or((Some(authority), 443));
             vec![over("tls", address.0, address.1)]
@@ -36,7 +41,7 @@ pub(crate) fn is_path(source: &str) -> bool {
 }
 
 pub(crate) fn instead_of_path(source: &str) -> Vec<String> {
-    vec![format!("unix:{}", quote(source))]
+    vec![format!("unix:{}", quote_path(source))]
 }
 
 /// For a port alone, or a host and a port.
@@ -52,6 +57,24 @@ pub(crate) fn instead_of_address(source: &str) -> Vec<String> {
         format!("tcp6:{port}:interface={interface}"),
         format!("tcp:{port}"),
     ]
+}
+
+/// For an IPv6 address without its brackets, with the bytes where it stands.
+///
+/// A port may follow the address and look like a part of it, so shorter ones are tried too.
+pub(crate) fn instead_of_ipv6(source: &str) -> impl Iterator<Item = (Range<usize>, String)> {
+    let starts = source.match_indices([':', '=']).map(|(index, _)| index + 1).take(STARTS_MAX);
+    starts.flat_map(move |start| {
+        let rest = &source[start..];
+        let is_address_char = |c: char| c.is_ascii_hexdigit() || ":.".contains(c);
+        let run = &rest[..rest.find(|c| !is_address_char(c)).unwrap_or(rest.len())];
+        let cuts = run.rmatch_indices(':').map(|(index, _)| index);
+        let addresses = [run.len()].into_iter().chain(cuts).take(STARTS_MAX).map(|end| &run[..end]);
+        addresses.filter(|address| address.parse::<Ipv6Addr>().is_ok()).map(move |address| {
+            let end = start + address.len();
+            (start..end, format!("{}[{address}]{}", &source[..start], &source[end..]))
+        })
+    })
 }
 
 /// The host, if one is named, and the port.

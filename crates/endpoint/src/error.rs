@@ -71,6 +71,11 @@ pub enum Fault {
         /// What to write.
         instead: String,
     },
+    /// An IPv6 address whose colons part arguments.
+    BareIpv6 {
+        /// What to write.
+        instead: String,
+    },
     /// An argument that must be there is not.
     MissingArgument {
         /// Its name.
@@ -203,6 +208,9 @@ impl fmt::Display for Fault {
             }
             Self::HostBeforePort { instead } => {
                 &format!("a server's port comes first; did you mean \"{instead}\"?")
+            }
+            Self::BareIpv6 { instead } => {
+                &format!("an IPv6 address stands in brackets; did you mean \"{instead}\"?")
             }
             Self::MissingArgument { name, form } => &format!("the {name} is missing; write {form}"),
             Self::ExtraArgument { form } => &format!("this is an argument too many; write {form}"),

@@ -143,14 +143,23 @@ impl<T: 'static> Schemes<T> {
                 .map(|instead| (error.span(), Fault::HostBeforePort { instead })),
             _ => None,
         };
-        match advice {
+        let ipv6 = || {
+            let mut candidates = bare::instead_of_ipv6(source);
+            let right = candidates.find(|(_, instead)| self.is_right(instead));
+            right.map(|(span, instead)| (span, Fault::BareIpv6 { instead }))
+        };
+        match advice.or_else(ipv6) {
             Some((span, fault)) => EndpointError::new(source, span, fault),
             None => error,
         }
     }
 
     fn first_right(&self, candidates: Vec<String>) -> Option<String> {
-        candidates.into_iter().find(|candidate| self.read_plainly(candidate).is_ok())
+        candidates.into_iter().find(|candidate| self.is_right(candidate))
+    }
+
+    fn is_right(&self, candidate: &str) -> bool {
+        bare::url(candidate).is_none() && self.read_plainly(candidate).is_ok()
     }
 }
 

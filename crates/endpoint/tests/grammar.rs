@@ -135,6 +135,7 @@ fn servers_listen_on_unix_sockets() {
     server("unix:/run/x", "unix:/run/x");
     server("unix:address=/run/x", "unix:/run/x");
     server("unix:path=/run/x", "unix:/run/x");
+    server("unix:path=//run/x", "unix:path=//run/x");
     server(r"unix:/run/a\:b\=c\\", r"unix:/run/a\:b\=c\\");
     server("unix:/run/x:660", "unix:/run/x:mode=660");
     server("unix:/run/x:mode=0666:backlog=3", "unix:/run/x:mode=666:backlog=3");
@@ -161,6 +162,7 @@ fn clients_connect_over_tcp() {
 #[test]
 fn clients_connect_to_unix_sockets() {
     client("unix:/run/x", "unix:/run/x");
+    client("unix:path=//run/x", "unix:path=//run/x");
     client("unix:path=/run/x:timeout=0.5", "unix:/run/x:timeout=0.5");
 }
 
@@ -286,10 +288,6 @@ fn arguments_are_there_once() {
     client("tcp:8080", &format!("        ^ the port is missing; write {form}"));
     client("tcp:port=80", &format!("           ^ the host is missing; write {form}"));
     client("tcp:a:80:30", &format!("         ^^ this is an argument too many; write {form}"));
-    client(
-        "tcp:a:80:bind=::1",
-        &format!("               ^ this is an argument too many; write {form}"),
-    );
     client("unix", "    ^ the path is missing; write unix:PATH[:timeout=SECONDS]");
 }
 
@@ -352,6 +350,8 @@ fn newcomers_are_told_what_to_write() {
     instead("/run/x.sock", "unix:/run/x.sock", "unix:/run/x.sock");
     instead("./a:b=c", r"unix:./a\:b\=c", r"unix:./a\:b\=c");
     instead("../x", "unix:../x", "unix:../x");
+    instead("//x", "unix:path=//x", "unix:path=//x");
+    instead("unix:////x", "unix:path=//x", "unix:path=//x");
 }
 
 #[test]
@@ -377,6 +377,26 @@ fn servers_with_a_host_in_front_are_told_where_it_goes() {
     server("tcp:localhost:80", &format!("    ^^^^^^^^^ {told} {instead}"));
     server("TCP:127.0.0.1:80", &format!("    ^^^^^^^^^ {told} {instead}"));
     server("tcp6:[::1]:80", &format!("     ^^^^^ {told} \"tcp6:80:interface=[::1]\"?"));
+}
+
+#[test]
+fn addresses_without_brackets_are_told_to_have_them() {
+    let told = "an IPv6 address stands in brackets; did you mean";
+    server(
+        "tcp6:80:interface=::1",
+        &format!("                  ^^^ {told} \"tcp6:80:interface=[::1]\"?"),
+    );
+    server(
+        "tcp6:80:interface=fe80::2:backlog=5",
+        &format!("                  ^^^^^^^ {told} \"tcp6:80:interface=[fe80::2]:backlog=5\"?"),
+    );
+    client("tcp:a:80:bind=::1", &format!("              ^^^ {told} \"tcp:a:80:bind=[::1]\"?"));
+    client("tcp6:::1:80", &format!("     ^^^ {told} \"tcp6:[::1]:80\"?"));
+    client("tcp:2001:db8::1:80", &format!("    ^^^^^^^^^^^ {told} \"tcp:[2001:db8::1]:80\"?"));
+    client(
+        "tcp:1:2:3:4:5:6:7:8:80",
+        &format!("    ^^^^^^^^^^^^^^^ {told} \"tcp:[1:2:3:4:5:6:7:8]:80\"?"),
+    );
 }
 
 #[test]
@@ -508,9 +528,10 @@ fn check_advice<T: 'static>(
     schemes: &Schemes<T>,
     error: &EndpointError,
 ) -> Result<(), TestCaseError> {
-    use ropewalk_endpoint::Fault::{BareAddress, BarePath, HostBeforePort, Url};
+    use ropewalk_endpoint::Fault::{BareAddress, BareIpv6, BarePath, HostBeforePort, Url};
     if let Url { instead: Some(instead) }
     | BareAddress { instead }
+    | BareIpv6 { instead }
     | BarePath { instead }
     | HostBeforePort { instead } = error.fault()
     {
