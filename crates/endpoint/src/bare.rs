@@ -83,7 +83,7 @@ fn host_and_port(source: &str) -> Option<(Option<&str>, u16)> {
     let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|_| is_number)?;
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    if inner.is_none() && host.contains(':') {
+    if host.contains(['=', '\\']) || (inner.is_none() && host.contains(':')) {
         return None;
     }
     let host = inner.unwrap_or(host);

@@ -135,9 +135,8 @@ impl<T: 'static> Schemes<T> {
                 .map(|instead| (0..source.len(), Fault::BareAddress { instead })),
             Fault::Port => source
                 .split_once(':')
-                .filter(|(kind, address)| {
-                    let is_tcp = ["tcp", "tcp6"].iter().any(|tcp| kind.eq_ignore_ascii_case(tcp));
-                    is_tcp && address.contains(':')
+                .filter(|(kind, _)| {
+                    ["tcp", "tcp6"].iter().any(|tcp| kind.eq_ignore_ascii_case(tcp))
                 })
                 .and_then(|(_, address)| self.first_right(bare::instead_of_address(address)))
                 .map(|instead| (error.span(), Fault::HostBeforePort { instead })),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ropewalk_endpoint::{
-    ClientDescription, Description, EndpointError, HOST_MAX, Scheme, Schemes, ServerDescription,
-    TIMEOUT_MAX, Tcp6Client, Tcp6Server, TcpClient, TcpServer, Token, UNIX_PATH_MAX, UnixClient,
-    UnixServer, quote,
+    Arguments, ClientDescription, Description, EndpointError, Fault, HOST_MAX, Scheme, Schemes,
+    ServerDescription, TIMEOUT_MAX, Tcp6Client, Tcp6Server, TcpClient, TcpServer, Token,
+    UNIX_PATH_MAX, UnixClient, UnixServer, quote,
 };
 
 /// Reads `source`; what comes of it is printed, or is the report of what is wrong.
@@ -152,6 +152,7 @@ fn clients_connect_over_tcp() {
     client("tcp:[::1]:80", "tcp:[::1]:80");
     client(r"tcp:\:\:1:80", "tcp:[::1]:80");
     client("tcp:[fe80::1%eth0]:80", "tcp:[fe80::1%eth0]:80");
+    client("tcp:[fe80::1%br-a_b.1]:80", "tcp:[fe80::1%br-a_b.1]:80");
     client("tcp:bücher.example:80", "tcp:bücher.example:80");
     client("tcp:a:80:bindAddress=10.0.0.1", "tcp:a:80:bind=10.0.0.1");
     client("tcp:a:80:bind=[::1]", "tcp:a:80:bind=[::1]");
@@ -203,6 +204,9 @@ fn ports_that_are_none_are_pointed_at() {
     server("tcp:٨٠", "    ^^ the port is not a number from 0 to 65535");
     server("tcp: 80", "    ^^^ the port is not a number from 0 to 65535");
     server("tcp:80\n", "    ^^^ the port is not a number from 0 to 65535");
+    server("tcp:port=x:80", "           ^^ the port is given twice");
+    server("tcp:port=x:backlog=80", "         ^ the port is not a number from 0 to 65535");
+    server(r"tcp:a\:b:80", r"    ^^^^ the port is not a number from 0 to 65535");
     server("tcp6:port=x", "          ^ the port is not a number from 0 to 65535");
     client("tcp:a:0", "      ^ the port is not a number from 1 to 65535");
     client("tcp:a:65536", "      ^^^^^ the port is not a number from 1 to 65535");
@@ -360,6 +364,7 @@ fn advice_is_given_only_where_it_is_right() {
     server("::1", &format!("^ there is no kind \"\"; {known}"));
     server("localhost", &format!("^^^^^^^^^ there is no kind \"localhost\"; {known}"));
     client("localhost:0", &format!("^^^^^^^^^ there is no kind \"localhost\"; {known}"));
+    server("a=b:80", &format!("    ^^ there is no kind \"80\"; {known}"));
     server("a:70000", &format!("^ there is no kind \"a\"; {known}"));
     client(
         "https://example.com",
@@ -412,9 +417,8 @@ fn columns_are_characters() {
 
 #[test]
 fn schemes_can_be_added_and_replaced() {
-    let tls = |arguments: &ropewalk_endpoint::Arguments| {
-        arguments.required("host", |host| Ok(format!("tls to {host}")))
-    };
+    let tls =
+        |arguments: &Arguments| arguments.required("host", |host| Ok(format!("tls to {host}")));
     let schemes: Schemes<String> = ClientDescription::schemes()
         .map(|description| description.to_string())
         .with(Scheme::new("tls", "tls:HOST:PORT", tls).positional(&["host", "port"]));
@@ -423,6 +427,11 @@ fn schemes_can_be_added_and_replaced() {
     assert_eq!(schemes.read("tcp:a:443").as_deref(), Ok("tcp:a:443"));
     let error = schemes.read("https://example.com/x").unwrap_err();
     assert!(error.to_string().ends_with("did you mean \"tls:example.com:443\"?"));
+
+    let refuse = |arguments: &Arguments| Err(arguments.fault("host", Fault::Port));
+    let quic = Scheme::new("quic", "quic:HOST:PORT", refuse).positional(&["host", "port"]);
+    let error = ServerDescription::schemes().with(quic).read("quic:localhost:80").unwrap_err();
+    assert_eq!((error.fault(), error.span()), (&Fault::Port, 5..14));
 
     let schemes = schemes.with(Scheme::new("TCP", "TCP", |_| Ok("none".to_owned())));
     assert_eq!(schemes.kinds(), ["tcp6", "unix", "tls", "TCP"]);
@@ -528,7 +537,7 @@ fn check_advice<T: 'static>(
     schemes: &Schemes<T>,
     error: &EndpointError,
 ) -> Result<(), TestCaseError> {
-    use ropewalk_endpoint::Fault::{BareAddress, BareIpv6, BarePath, HostBeforePort, Url};
+    use Fault::{BareAddress, BareIpv6, BarePath, HostBeforePort, Url};
     if let Url { instead: Some(instead) }
     | BareAddress { instead }
     | BareIpv6 { instead }
