@@ -68,15 +68,15 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.count
     }
 
     /// Puts `what` on the wheel; it comes due at the first [`advance`](Self::advance) past `due`.
     pub(crate) fn add(&mut self, due: Duration, what: T) -> TimerKey {
         self.order += 1;
-        let timer =
-            Timer { due, order: self.order, what, slot: 0, next: NONE, previous: NONE };
+        let timer = Timer { due, order: self.order, what, slot: 0, next: NONE, previous: NONE };
         let index = if self.unused == NONE {
             self.timers.push(timer);
             self.timers.len() as u32 - 1
@@ -115,7 +115,7 @@ impl<T: Copy> Wheel<T> {
     /// When [`advance`](Self::advance) should be called next: no later than the first timer is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let level = (0..LEVELS).find(|&level| self.occupied[level] != 0)?;
-        let digit = self.digit(self.hand, level);
+        let digit = digit_of(self.hand, level);
         let ahead = self.occupied[level].rotate_right(digit).trailing_zeros();
         let width = SLOT_BITS * level as u32;
         let base = (self.hand >> width) << width;
@@ -126,11 +126,10 @@ impl<T: Copy> Wheel<T> {
     pub(crate) fn advance(&mut self, now: Duration, expired: &mut Vec<Expired<T>>) {
         let target = now.as_millis() as u64;
         let first = expired.len();
-        loop {
-            let Some(next) = self.next_due().map(|due| due.as_millis() as u64) else { break };
-            if next > target {
-                break;
-            }
+        let due_by = |wheel: &Self| {
+            wheel.next_due().map(|due| due.as_millis() as u64).filter(|tick| *tick <= target)
+        };
+        while let Some(next) = due_by(self) {
             self.hand = self.hand.max(next);
             self.fall(expired);
         }
@@ -143,7 +142,7 @@ impl<T: Copy> Wheel<T> {
     /// Empties each slot that the hand points at, from the top down.
     fn fall(&mut self, expired: &mut Vec<Expired<T>>) {
         for level in (0..LEVELS).rev() {
-            let digit = self.digit(self.hand, level);
+            let digit = digit_of(self.hand, level);
             let slot = level * SLOTS + digit as usize;
             let mut index = std::mem::replace(&mut self.heads[slot], NONE);
             self.tails[slot] = NONE;
@@ -162,17 +161,13 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    fn digit(&self, tick: u64, level: usize) -> u32 {
-        (tick >> (SLOT_BITS * level as u32)) as u32 % SLOTS as u32
-    }
-
     fn link(&mut self, index: u32) {
         let due = ticks(self.timers[index as usize].due);
         // What is due already goes to the next tick; what is too far goes as far as the wheel does.
         let due = due.clamp(self.hand + 1, self.hand + SPAN_MAX - 1);
-        let differing = 63 - (due ^ self.hand).leading_zeros();
+        let differing = (due ^ self.hand).ilog2();
         let level = ((differing / SLOT_BITS) as usize).min(LEVELS - 1);
-        let digit = self.digit(due, level);
+        let digit = digit_of(due, level);
         let slot = level * SLOTS + digit as usize;
         let tail = self.tails[slot];
         let timer = &mut self.timers[index as usize];
@@ -209,6 +204,11 @@ impl<T: Copy> Wheel<T> {
         self.unused = index;
         self.count -= 1;
     }
+}
+
+/// The digit of a tick on one level.
+fn digit_of(tick: u64, level: usize) -> u32 {
+    (tick >> (SLOT_BITS * level as u32)) as u32 % SLOTS as u32
 }
 
 /// The first tick at which a moment has passed.

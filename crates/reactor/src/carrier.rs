@@ -1,0 +1,128 @@
+//! What connections see of the reactor: the time, a way to be looked at, used outboxes.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use ropewalk_protocol::{Address, Outbox, Transport};
+
+use crate::sys::Sockets;
+
+/// How many used outboxes are kept.
+const SPARE_MAX: usize = 64;
+/// How much memory a kept outbox may hold on to, in bytes.
+const SPARE_SIZE_MAX: usize = 64 * 1024;
+
+pub(crate) struct Carrier {
+    started: Instant,
+    now: Cell<Duration>,
+    /// Inside a turn the time stands still.
+    in_turn: Cell<bool>,
+    woken: RefCell<Vec<usize>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "connections hold the boxes; a bare outbox is large to move"
+    )]
+    spare: RefCell<Vec<Box<Outbox>>>,
+    peers: RefCell<Vec<Peer>>,
+    sockets: Sockets,
+}
+
+/// A peer's address in few bytes.
+#[derive(Default)]
+enum Peer {
+    #[default]
+    Unknown,
+    V4(std::net::SocketAddrV4),
+    Other(Box<Address>),
+}
+
+impl Carrier {
+    pub(crate) fn new(sockets: Sockets) -> Self {
+        Self {
+            #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
+            started: Instant::now(),
+            now: Cell::new(Duration::ZERO),
+            in_turn: Cell::new(false),
+            woken: RefCell::default(),
+            spare: RefCell::default(),
+            peers: RefCell::default(),
+            sockets,
+        }
+    }
+
+    /// Reads the clock.
+    pub(crate) fn refresh(&self) -> Duration {
+        let now = self.started.elapsed();
+        self.now.set(now);
+        now
+    }
+
+    pub(crate) fn set_in_turn(&self, in_turn: bool) {
+        self.in_turn.set(in_turn);
+    }
+
+    pub(crate) fn is_in_turn(&self) -> bool {
+        self.in_turn.get()
+    }
+
+    /// The connections that were written to from outside since the last time.
+    pub(crate) fn take_woken(&self, into: &mut Vec<usize>) {
+        std::mem::swap(&mut *self.woken.borrow_mut(), into);
+    }
+
+    pub(crate) fn is_any_woken(&self) -> bool {
+        !self.woken.borrow().is_empty()
+    }
+
+    /// Keeps an outbox for its next use.
+    pub(crate) fn recycle(&self, mut outbox: Box<Outbox>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX && outbox.capacity() <= SPARE_SIZE_MAX {
+            outbox.clear();
+            spare.push(outbox);
+        }
+    }
+
+    pub(crate) fn set_peer(&self, key: usize, peer: Address) {
+        let mut peers = self.peers.borrow_mut();
+        if peers.len() <= key {
+            peers.resize_with(key + 1, Peer::default);
+        }
+        peers[key] = match peer {
+            Address::Ip(std::net::SocketAddr::V4(address)) => Peer::V4(address),
+            other => Peer::Other(Box::new(other)),
+        };
+    }
+
+    pub(crate) fn forget_peer(&self, key: usize) {
+        if let Some(peer) = self.peers.borrow_mut().get_mut(key) {
+            *peer = Peer::Unknown;
+        }
+    }
+}
+
+impl Transport for Carrier {
+    fn now(&self) -> Duration {
+        if self.in_turn.get() { self.now.get() } else { self.refresh() }
+    }
+
+    fn wake(&self, key: usize) {
+        self.woken.borrow_mut().push(key);
+    }
+
+    fn local(&self, key: usize) -> Address {
+        self.sockets.local(key).unwrap_or(Address::Unnamed)
+    }
+
+    fn peer(&self, key: usize) -> Address {
+        match self.peers.borrow().get(key) {
+            Some(Peer::V4(address)) => Address::Ip((*address).into()),
+            Some(Peer::Other(address)) => (**address).clone(),
+            Some(Peer::Unknown) | None => Address::Unnamed,
+        }
+    }
+
+    fn lend_outbox(&self) -> Box<Outbox> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+}

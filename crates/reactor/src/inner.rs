@@ -1,0 +1,271 @@
+//! The state of one reactor.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ropewalk_deferred::Deferred;
+use ropewalk_protocol::{Disconnect, Event, Seat, SeatFactory};
+use rustix::event::{EventfdFlags, eventfd};
+use slab::Slab;
+
+use crate::ReactorError;
+use crate::calls::Calls;
+use crate::carrier::Carrier;
+use crate::connector::Attempt;
+use crate::pool::Pool;
+use crate::remote::Remote;
+use crate::signals::Signals;
+use crate::sys::{Driver, Epoll, Role, Sockets};
+use crate::tasks::Tasks;
+use crate::wheel::{Expired, TimerKey, Wheel};
+
+/// Everything a reactor is made of. Each part is borrowed on its own and never across a call into a
+/// protocol, so that whatever a protocol asks of its reactor finds the parts free.
+pub(crate) struct Inner {
+    pub(crate) carrier: Rc<Carrier>,
+    pub(crate) sockets: Sockets,
+    pub(crate) driver: RefCell<Box<dyn Driver>>,
+    pub(crate) entries: RefCell<Slab<Entry>>,
+    pub(crate) wheel: Rc<RefCell<Wheel<Due>>>,
+    pub(crate) calls: Rc<Calls>,
+    pub(crate) requests: RefCell<VecDeque<Request>>,
+    /// Connections that have more to do than one turn allows.
+    pub(crate) unfinished: RefCell<Vec<usize>>,
+    /// Listeners that wait for a free descriptor.
+    pub(crate) starving: RefCell<Vec<usize>>,
+    pub(crate) tasks: Tasks,
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) pool: RefCell<Pool>,
+    /// Who is told when a pool's job is done.
+    pub(crate) jobs: RefCell<Slab<Box<dyn FnOnce()>>>,
+    pub(crate) state: Cell<State>,
+    pub(crate) before_stop: RefCell<Vec<Trigger>>,
+    last_attempt: Cell<u64>,
+    pub(crate) signals: RefCell<Option<Signals>>,
+    /// The signal that stops this run.
+    pub(crate) signal: Cell<Option<i32>>,
+    /// Room for what came due, used again each turn.
+    pub(crate) expired: RefCell<Vec<Expired<Due>>>,
+    /// The driver's descriptor, for loops that host this one.
+    pub(crate) poll_descriptor: OwnedFd,
+}
+
+pub(crate) type Trigger = Box<dyn FnOnce() -> Deferred<()>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Idle,
+    Running,
+    /// Asked to stop, waits for what is to happen before.
+    Stopping,
+    /// Leaves the loop after this turn.
+    Stopped,
+}
+
+/// What a timer on the wheel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// A connection wants to be looked at.
+    Stream(u32),
+    /// A call is to be made.
+    Call(u32),
+    /// A listener may try again.
+    Listener(u32),
+}
+
+/// What protocols ask for while the driver is busy telling of something: done right after.
+pub(crate) enum Request {
+    Open { key: usize, socket: OwnedFd, role: Role },
+    Close { key: usize },
+    TryNext { key: usize, id: u64 },
+}
+
+/// What a key stands for.
+pub(crate) enum Entry {
+    Stream(Stream),
+    Listener(Listener),
+    /// A descriptor of the reactor's own.
+    Watch(Watched),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watched {
+    Waker,
+    Signal(i32),
+}
+
+/// One connection. Kept small: this is what an idle one costs, beside its seat.
+#[expect(clippy::struct_excessive_bools, reason = "the two directions end independently")]
+pub(crate) struct Stream {
+    /// Out while the protocol runs.
+    pub(crate) seat: Option<Box<dyn Seat>>,
+    pub(crate) timer: Option<TimerKey>,
+    pub(crate) reading: bool,
+    /// The peer has ended its stream.
+    pub(crate) ended: bool,
+    /// This side has ended its stream.
+    pub(crate) write_ended: bool,
+    /// Output stays with the driver.
+    pub(crate) backlogged: bool,
+    /// The addresses still to be tried; absent once connected.
+    pub(crate) attempt: Option<Box<Attempt>>,
+}
+
+pub(crate) struct Listener {
+    /// Out while it makes a protocol.
+    pub(crate) factory: Option<Box<dyn SeatFactory>>,
+    pub(crate) accepting: bool,
+    /// The path to remove when it stops.
+    pub(crate) path: Option<std::path::PathBuf>,
+}
+
+impl Inner {
+    pub(crate) fn new() -> Result<Self, ReactorError> {
+        let system = |doing| move |error| ReactorError::System { doing, error };
+        let sockets = Sockets::default();
+        let mut driver: Box<dyn Driver> =
+            Box::new(Epoll::new(sockets.clone()).map_err(system("opening epoll"))?);
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let doing = "making the descriptor that wakes the loop";
+        let waker = eventfd(0, flags).map_err(|error| system(doing)(error.into()))?;
+        let remote = waker.try_clone().map_err(system(doing))?;
+        let mut entries = Slab::new();
+        let waker_key = entries.insert(Entry::Watch(Watched::Waker));
+        driver.open(waker_key, waker, Role::Watch).map_err(system(doing))?;
+        let remote = Arc::new(Remote::new(remote));
+        let carrier = Rc::new(Carrier::new(sockets.clone()));
+        let wheel = Rc::new(RefCell::new(Wheel::new()));
+        Ok(Self {
+            calls: Rc::new(Calls::new(Rc::clone(&wheel), Rc::clone(&carrier))),
+            carrier,
+            sockets,
+            poll_descriptor: driver.descriptor().try_clone_to_owned().map_err(system(doing))?,
+            driver: RefCell::new(driver),
+            entries: RefCell::new(entries),
+            wheel,
+            requests: RefCell::default(),
+            unfinished: RefCell::default(),
+            starving: RefCell::default(),
+            tasks: Tasks::default(),
+            pool: RefCell::new(Pool::new(Arc::clone(&remote))),
+            remote,
+            jobs: RefCell::default(),
+            state: Cell::new(State::Idle),
+            before_stop: RefCell::default(),
+            last_attempt: Cell::new(0),
+            signals: RefCell::new(None),
+            signal: Cell::new(None),
+            expired: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn next_attempt_id(&self) -> u64 {
+        self.last_attempt.set(self.last_attempt.get() + 1);
+        self.last_attempt.get()
+    }
+
+    pub(crate) fn request(&self, request: Request) {
+        self.requests.borrow_mut().push_back(request);
+    }
+
+    /// How long the loop may sleep; `None` is for ever.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let busy = !self.unfinished.borrow().is_empty()
+            || !self.requests.borrow().is_empty()
+            || self.carrier.is_any_woken()
+            || self.remote.is_waiting();
+        if busy {
+            return Some(Duration::ZERO);
+        }
+        let due = self.wheel.borrow().next_due()?;
+        Some(due.saturating_sub(self.carrier.refresh()))
+    }
+
+    /// Carries out what was asked for meanwhile.
+    pub(crate) fn carry_out(&self, driver: &mut dyn Driver) {
+        loop {
+            let Some(request) = self.requests.borrow_mut().pop_front() else { return };
+            match request {
+                Request::Open { key, socket, role } => {
+                    if let Err(error) = driver.open(key, socket, role) {
+                        tracing::error!(
+                            target: "ropewalk::reactor",
+                            "cannot watch a descriptor: {error}",
+                        );
+                    }
+                }
+                Request::Close { key } => {
+                    driver.close(key, false);
+                    self.entries.borrow_mut().try_remove(key);
+                }
+                Request::TryNext { key, id } => self.try_next(driver, key, id),
+            }
+        }
+    }
+
+    /// Ends everything that goes on: connections, listeners, calls, tasks.
+    pub(crate) fn end_everything(&self, driver: &mut dyn Driver) {
+        loop {
+            let keys: Vec<usize> = {
+                let entries = self.entries.borrow();
+                let ends = |entry: &Entry| !matches!(entry, Entry::Watch(_));
+                entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
+            };
+            if keys.is_empty() && self.requests.borrow().is_empty() {
+                break;
+            }
+            for key in keys {
+                match self.take_entry(key) {
+                    Some(Entry::Stream(stream)) => {
+                        driver.close(key, false);
+                        self.forget(key, &stream);
+                        if let Some(mut seat) = stream.seat {
+                            seat.handle(Event::Lost(Disconnect::Stopped));
+                        }
+                    }
+                    Some(Entry::Listener(listener)) => {
+                        driver.close(key, false);
+                        drop(listener);
+                    }
+                    Some(Entry::Watch(_)) | None => (),
+                }
+            }
+            // What they asked for on their way out is not begun; connections that they wanted are
+            // among the entries and end in the next round.
+            let requests = std::mem::take(&mut *self.requests.borrow_mut());
+            drop(requests);
+        }
+        self.tasks.clear();
+        self.calls.clear();
+        let jobs = std::mem::take(&mut *self.jobs.borrow_mut());
+        drop(jobs);
+        self.unfinished.borrow_mut().clear();
+        self.starving.borrow_mut().clear();
+        self.carrier.take_woken(&mut Vec::new());
+    }
+
+    fn take_entry(&self, key: usize) -> Option<Entry> {
+        self.entries.borrow_mut().try_remove(key)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.remote.close();
+        let mut driver = self.driver.borrow_mut();
+        self.end_everything(&mut **driver);
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Somebody may have removed it already, and nobody is left to be told.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Threads for work that blocks.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::PoolRefused;
+use crate::remote::Remote;
+
+/// How many threads there are at most.
+const THREADS_MAX: usize = 16;
+/// How many jobs may wait for a thread.
+const JOBS_MAX: usize = 16 * 1024;
+/// How long a thread waits for another job.
+const IDLE_PATIENCE: Duration = Duration::from_secs(10);
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Threads that come with the work and go without it.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    remote: Arc<Remote>,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<(usize, Work)>,
+    threads: usize,
+    idle: usize,
+    stopping: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some((id, work)) = state.jobs.pop_front() {
+                drop(state);
+                // Whoever submitted it caught its panics; this one keeps the thread alive.
+                let _ = catch_unwind(AssertUnwindSafe(work));
+                self.remote.finished(id);
+                state = self.lock();
+                continue;
+            }
+            if state.stopping {
+                break;
+            }
+            state.idle += 1;
+            let (next, waited) = self
+                .changed
+                .wait_timeout(state, IDLE_PATIENCE)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            state.idle -= 1;
+            if waited.timed_out() && state.jobs.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(remote: Arc<Remote>) -> Self {
+        let shared = Shared { state: Mutex::default(), changed: Condvar::new(), remote };
+        Self { shared: Arc::new(shared), threads: Vec::new() }
+    }
+
+    /// Has `work` done; its `id` comes back by [`Remote::finished`].
+    pub(crate) fn submit(&mut self, id: usize, work: Work) -> Result<(), PoolRefused> {
+        let mut state = self.shared.lock();
+        if state.jobs.len() >= JOBS_MAX {
+            return Err(PoolRefused::Full);
+        }
+        state.jobs.push_back((id, work));
+        let wants_thread = state.jobs.len() > state.idle && state.threads < THREADS_MAX;
+        if !wants_thread {
+            drop(state);
+            self.shared.changed.notify_one();
+            return Ok(());
+        }
+        state.threads += 1;
+        drop(state);
+        self.threads.retain(|thread| !thread.is_finished());
+        let shared = Arc::clone(&self.shared);
+        let spawned =
+            thread::Builder::new().name("ropewalk-pool".to_owned()).spawn(move || shared.work());
+        match spawned {
+            Ok(thread) => self.threads.push(thread),
+            Err(error) => {
+                let mut state = self.shared.lock();
+                state.threads -= 1;
+                if state.threads == 0 {
+                    state.jobs.pop_back();
+                    return Err(PoolRefused::NoThread(error.kind()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.shared.lock().threads
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.stopping = true;
+        let waiting = std::mem::take(&mut state.jobs);
+        drop(state);
+        drop(waiting);
+        self.shared.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            // A job that still runs is waited for; it cannot panic out of its thread.
+            let _ = thread.join();
+        }
+    }
+}

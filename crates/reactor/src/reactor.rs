@@ -1,0 +1,457 @@
+//! The event loop as its users see it.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ropewalk_deferred::{Deferred, Failure, from_future};
+use ropewalk_protocol::{Clock, DelayedCall, Threads, Transport, defer_to_threads};
+
+use crate::inner::{Due, Entry, Inner, Request, State, Watched};
+use crate::signals::Signals;
+use crate::streams::After;
+use crate::sys::{Driver, Role};
+use crate::{ReactorError, ReactorHandle};
+
+/// How many rounds of connections that wake each other are looked after in one turn.
+const WAKES_PER_TURN_MAX: usize = 4;
+
+/// An event loop: a value, and a cheap handle to it.
+///
+/// Clones are the same reactor. It lives on one thread; [`handle`](Self::handle) gives something
+/// that other threads can hold. There may be any number of reactors, in one thread or several.
+///
+/// A protocol may keep a clone. As everything that the reactor carries then keeps it alive in turn,
+/// it is [`stop`](Self::stop) that takes it apart.
+///
+/// ```
+/// use std::time::Duration;
+/// use ropewalk_protocol::call_later;
+/// use ropewalk_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let stopper = reactor.clone();
+/// call_later(&reactor, Duration::from_millis(5), move || stopper.stop());
+/// reactor.run()?;
+/// # Ok::<(), ropewalk_reactor::ReactorError>(())
+/// ```
+#[derive(Clone)]
+pub struct Reactor(Rc<Inner>);
+
+/// Why [`Reactor::run`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was asked to by [`Reactor::stop`].
+    Stopped,
+    /// By the signal of this number.
+    Signal(i32),
+}
+
+impl Reactor {
+    /// A reactor on the driver that measures best.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not give the descriptors that the loop needs.
+    pub fn new() -> Result<Self, ReactorError> {
+        Ok(Self(Rc::new(Inner::new()?)))
+    }
+
+    pub(crate) fn inner(&self) -> &Rc<Inner> {
+        &self.0
+    }
+
+    /// The name of the driver below.
+    pub fn driver(&self) -> &'static str {
+        self.0.driver.try_borrow().map_or("busy", |driver| driver.name())
+    }
+
+    /// Runs until [`stop`](Self::stop), SIGINT or SIGTERM; a second signal does not wait for what is
+    /// to happen before the stop.
+    ///
+    /// When it returns, every connection has been told of its end, every listener, call and task is
+    /// gone, and the reactor can be used and run again.
+    ///
+    /// # Errors
+    ///
+    /// If it runs already, or the system refuses to wait for events.
+    pub fn run(&self) -> Result<Exit, ReactorError> {
+        self.run_with(true)
+    }
+
+    /// Runs as [`run`](Self::run) does, and leaves signals to others.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn run_without_signals(&self) -> Result<Exit, ReactorError> {
+        self.run_with(false)
+    }
+
+    fn run_with(&self, signals: bool) -> Result<Exit, ReactorError> {
+        // A stop that was asked for before the loop runs holds.
+        match self.0.state.get() {
+            State::Idle => self.0.state.set(State::Running),
+            State::Running => return Err(ReactorError::AlreadyRunning),
+            State::Stopping | State::Stopped => (),
+        }
+        if self.0.carrier.is_in_turn() {
+            return Err(ReactorError::AlreadyRunning);
+        }
+        if signals {
+            self.watch_signals()?;
+        }
+        let looped = loop {
+            if self.0.state.get() == State::Stopped {
+                break Ok(());
+            }
+            if let Err(error) = self.turn_within(None) {
+                break Err(error);
+            }
+        };
+        let signal = self.0.signal.take();
+        self.unwatch_signals();
+        let mut driver = self.0.driver.borrow_mut();
+        self.0.end_everything(&mut **driver);
+        drop(driver);
+        self.0.before_stop.take();
+        self.0.state.set(State::Idle);
+        looped.map(|()| signal.map_or(Exit::Stopped, Exit::Signal))
+    }
+
+    /// Runs until `deferred` has its result, and leaves everything else as it is.
+    ///
+    /// # Errors
+    ///
+    /// The deferred's own failure, or the loop's.
+    pub fn run_until<T: 'static>(&self, deferred: Deferred<T>) -> Result<T, Failure> {
+        let mut waiting = deferred;
+        loop {
+            match waiting.try_take() {
+                Ok(result) => return result,
+                Err(still) => waiting = still,
+            }
+            self.turn_within(None)?;
+        }
+    }
+
+    /// Stops the loop: makes the calls that were registered with
+    /// [`before_stop`](Self::before_stop), waits for them, then ends everything. Stopping a reactor
+    /// that does not run makes its next run return at once.
+    pub fn stop(&self) {
+        match self.0.state.get() {
+            State::Stopping | State::Stopped => return,
+            State::Idle | State::Running => self.0.state.set(State::Stopping),
+        }
+        let triggers = self.0.before_stop.take();
+        let waiting: Vec<Deferred<()>> = triggers.into_iter().map(|trigger| trigger()).collect();
+        let left = Rc::new(std::cell::Cell::new(waiting.len() + 1));
+        let inner = Rc::downgrade(&self.0);
+        let one_less = Rc::new(move || {
+            left.set(left.get() - 1);
+            if left.get() == 0
+                && let Some(inner) = inner.upgrade()
+            {
+                inner.state.set(State::Stopped);
+            }
+        });
+        for deferred in waiting {
+            let one_less = Rc::clone(&one_less);
+            deferred.on_result(move |result| {
+                if let Err(failure) = result {
+                    tracing::error!(target: "ropewalk::reactor", "before the stop: {failure:?}");
+                }
+                one_less();
+            });
+        }
+        one_less();
+    }
+
+    /// Stops the loop without waiting for anything.
+    pub fn stop_now(&self) {
+        self.0.state.set(State::Stopped);
+    }
+
+    /// Registers what is to happen before the loop stops; the stop waits for the deferred.
+    pub fn before_stop(&self, trigger: impl FnOnce() -> Deferred<()> + 'static) {
+        self.0.before_stop.borrow_mut().push(Box::new(trigger));
+    }
+
+    /// Whether [`run`](Self::run) is under way.
+    pub fn is_running(&self) -> bool {
+        matches!(self.0.state.get(), State::Running | State::Stopping)
+    }
+
+    /// Waits at most `timeout` for something to happen, does it, and returns: for loops that host
+    /// this one. Such a host watches [`AsFd::as_fd`] and [`next_deadline`](Self::next_deadline).
+    ///
+    /// # Errors
+    ///
+    /// If a turn is under way already, or the system refuses.
+    pub fn turn(&self, timeout: Duration) -> Result<(), ReactorError> {
+        self.turn_within(Some(timeout))
+    }
+
+    /// How long a host may wait before it must call [`turn`](Self::turn), if nothing happens on the
+    /// descriptor; `None` is for ever.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.0.patience()
+    }
+
+    /// Something that other threads can reach this reactor by.
+    pub fn handle(&self) -> ReactorHandle {
+        ReactorHandle::new(Arc::clone(&self.0.remote))
+    }
+
+    /// Does blocking `work` in the thread pool; the deferred brings its result back here.
+    #[track_caller]
+    pub fn defer_to_thread<T, E>(
+        &self,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Deferred<T>
+    where
+        T: Send + 'static,
+        E: Into<Failure>,
+    {
+        defer_to_threads(self, work)
+    }
+
+    /// Runs `future` as a task on this thread; the deferred brings its result, and cancelling it
+    /// drops the future.
+    #[track_caller]
+    pub fn spawn<T, E>(&self, future: impl Future<Output = Result<T, E>> + 'static) -> Deferred<T>
+    where
+        T: 'static,
+        E: Into<Failure> + 'static,
+    {
+        let (deferred, driver) = from_future(future);
+        self.0.tasks.spawn(Box::pin(driver), &self.0.remote);
+        deferred
+    }
+
+    /// What the reactor has under way.
+    pub fn census(&self) -> Census {
+        let entries = self.0.entries.borrow();
+        let count = |wanted: fn(&Entry) -> bool| entries.iter().filter(|e| wanted(e.1)).count();
+        Census {
+            connections: count(|entry| matches!(entry, Entry::Stream(_))),
+            listeners: count(|entry| matches!(entry, Entry::Listener(_))),
+            calls: self.0.calls.len(),
+            tasks: self.0.tasks.len(),
+            threads: self.0.pool.borrow().threads(),
+        }
+    }
+
+    fn turn_within(&self, timeout: Option<Duration>) -> Result<(), ReactorError> {
+        let inner = &*self.0;
+        let Ok(mut driver) = inner.driver.try_borrow_mut() else {
+            return Err(ReactorError::AlreadyRunning);
+        };
+        let driver = &mut **driver;
+        inner.carry_out(driver);
+        let patience = match (timeout, inner.patience()) {
+            (Some(timeout), Some(patience)) => Some(timeout.min(patience)),
+            (timeout, patience) => timeout.or(patience),
+        };
+        driver
+            .wait(patience)
+            .map_err(|error| ReactorError::System { doing: "waiting for events", error })?;
+        inner.carrier.refresh();
+        inner.carrier.set_in_turn(true);
+        let _turn = Turn(inner);
+        let unfinished = inner.unfinished.take();
+        while let Some(completion) = driver.next() {
+            let after = inner.deliver(completion);
+            self.follow_up(driver, after);
+            if !inner.requests.borrow().is_empty() {
+                inner.carry_out(driver);
+            }
+        }
+        for key in unfinished {
+            inner.tick(driver, key);
+        }
+        self.take_remote();
+        self.make_due_calls(driver);
+        self.look_after_the_woken(driver);
+        inner.carry_out(driver);
+        Ok(())
+    }
+
+    fn follow_up(&self, driver: &mut dyn Driver, after: After) {
+        let inner = &*self.0;
+        match after {
+            After::Nothing => (),
+            After::Settle(key, seat) => inner.settle(driver, key, seat),
+            After::Lose(key, why) => inner.lose(driver, key, why),
+            After::Connected(key, result) => inner.connected(driver, key, &result),
+            After::Accepted(key, socket, peer) => inner.accepted(driver, key, socket, peer),
+            After::AcceptFailed(key, error) => inner.accept_failed(driver, key, &error),
+            After::Readable(key) => self.readable(key),
+        }
+    }
+
+    /// What other threads asked for, and tasks that can go on.
+    fn take_remote(&self) {
+        let Some(queue) = self.0.remote.take() else { return };
+        for call in queue.calls {
+            guard("a call from another thread", || call(self));
+        }
+        for job in queue.finished {
+            let finished = self.0.jobs.borrow_mut().try_remove(job);
+            if let Some(finished) = finished {
+                guard("a result from the thread pool", finished);
+            }
+        }
+        for task in queue.tasks {
+            self.0.tasks.poll(task);
+        }
+    }
+
+    fn make_due_calls(&self, driver: &mut dyn Driver) {
+        let inner = &*self.0;
+        let mut expired = inner.expired.take();
+        inner.wheel.borrow_mut().advance(inner.carrier.now(), &mut expired);
+        for timer in expired.drain(..) {
+            match timer.what {
+                Due::Stream(key) => inner.timer_due(driver, key as usize),
+                Due::Listener(key) => inner.starved(driver, key as usize),
+                Due::Call(index) => {
+                    if let Some(call) = inner.calls.take(index) {
+                        guard("a delayed call", call);
+                    }
+                }
+            }
+        }
+        inner.expired.replace(expired);
+    }
+
+    fn look_after_the_woken(&self, driver: &mut dyn Driver) {
+        let inner = &*self.0;
+        let mut woken = Vec::new();
+        for _ in 0..WAKES_PER_TURN_MAX {
+            inner.carrier.take_woken(&mut woken);
+            if woken.is_empty() {
+                return;
+            }
+            for key in woken.drain(..) {
+                inner.tick(driver, key);
+            }
+        }
+    }
+
+    fn readable(&self, key: usize) {
+        let watched = match self.0.entries.borrow().get(key) {
+            Some(Entry::Watch(watched)) => *watched,
+            _ => return,
+        };
+        match watched {
+            Watched::Waker => self.0.remote.quiet(),
+            Watched::Signal(signal) => {
+                let mut bytes = [0_u8; 64];
+                self.0.sockets.with(key, |socket| rustix::io::read(socket, &mut bytes).ok());
+                let first = self.0.signal.replace(Some(signal)).is_none();
+                if first { self.stop() } else { self.stop_now() }
+            }
+        }
+    }
+
+    fn watch_signals(&self) -> Result<(), ReactorError> {
+        let inner = &self.0;
+        let watch = |signal, socket: OwnedFd| {
+            let watched = Entry::Watch(Watched::Signal(signal));
+            let key = inner.entries.borrow_mut().insert(watched);
+            inner.request(Request::Open { key, socket, role: Role::Watch });
+            key
+        };
+        let signals = Signals::register(watch)
+            .map_err(|error| ReactorError::System { doing: "watching for signals", error })?;
+        inner.signals.replace(Some(signals));
+        Ok(())
+    }
+
+    fn unwatch_signals(&self) {
+        if let Some(signals) = self.0.signals.take() {
+            for &key in &signals.keys {
+                self.0.request(Request::Close { key });
+            }
+        }
+        let mut driver = self.0.driver.borrow_mut();
+        self.0.carry_out(&mut **driver);
+    }
+}
+
+/// Ends the turn, also when something panics out of it.
+struct Turn<'a>(&'a Inner);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.carrier.set_in_turn(false);
+    }
+}
+
+/// Counts of what a reactor has under way; see [`Reactor::census`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Census {
+    /// Connections, those being made included.
+    pub connections: usize,
+    /// Places where it listens.
+    pub listeners: usize,
+    /// Calls to be made later.
+    pub calls: usize,
+    /// Tasks that have not ended.
+    pub tasks: usize,
+    /// Threads in the pool.
+    pub threads: usize,
+}
+
+impl Clock for Reactor {
+    fn now(&self) -> Duration {
+        self.0.carrier.now()
+    }
+
+    fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
+        self.0.calls.schedule(delay, call)
+    }
+}
+
+impl Threads for Reactor {
+    fn submit(
+        &self,
+        work: Box<dyn FnOnce() + Send>,
+        finished: Box<dyn FnOnce()>,
+    ) -> Result<(), Failure> {
+        let id = self.0.jobs.borrow_mut().insert(finished);
+        self.0.pool.borrow_mut().submit(id, work).map_err(|refused| {
+            let finished = self.0.jobs.borrow_mut().try_remove(id);
+            drop(finished);
+            refused.into()
+        })
+    }
+}
+
+/// The descriptor that is readable when a [`turn`](Reactor::turn) would have something to do.
+impl AsFd for Reactor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.poll_descriptor.as_fd()
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("driver", &self.driver())
+            .field("census", &self.census())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a call that may panic without taking the loop along.
+fn guard(what: &'static str, call: impl FnOnce()) {
+    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+        let panicked = ropewalk_deferred::Panicked::from_payload(&*payload);
+        tracing::error!(target: "ropewalk::reactor", "{what} {panicked}");
+    }
+}

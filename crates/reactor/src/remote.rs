@@ -1,0 +1,153 @@
+//! How other threads reach a reactor.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{Reactor, ReactorGone};
+
+type Call = Box<dyn FnOnce(&Reactor) + Send>;
+
+/// What other threads may touch: queues, and a descriptor that ends the reactor's sleep.
+pub(crate) struct Remote {
+    waker: OwnedFd,
+    /// The reactor has been woken and has not looked yet.
+    woken: AtomicBool,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) calls: Vec<Call>,
+    /// Thread pool jobs that are done.
+    pub(crate) finished: Vec<usize>,
+    /// Tasks that can go on.
+    pub(crate) tasks: Vec<usize>,
+    gone: bool,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.finished.is_empty() && self.tasks.is_empty()
+    }
+}
+
+impl Remote {
+    pub(crate) fn new(waker: OwnedFd) -> Self {
+        Self { waker, woken: AtomicBool::new(false), queue: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Queue)) {
+        let mut queue = self.lock();
+        if !queue.gone {
+            change(&mut queue);
+        }
+        drop(queue);
+        self.wake();
+    }
+
+    /// Ends the reactor's sleep; one system call for any number of these in a turn.
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            // A full counter wakes as well as one more would.
+            let _ = rustix::io::write(&self.waker, &1_u64.to_ne_bytes());
+        }
+    }
+
+    pub(crate) fn finished(&self, job: usize) {
+        self.change(|queue| queue.finished.push(job));
+    }
+
+    pub(crate) fn task_ready(&self, task: usize) {
+        self.change(|queue| queue.tasks.push(task));
+    }
+
+    /// The reactor was told that the descriptor is readable.
+    pub(crate) fn quiet(&self) {
+        let _ = rustix::io::read(&self.waker, &mut [0_u8; 8]);
+    }
+
+    /// Whether anything waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.woken.load(Ordering::Acquire) && !self.lock().is_empty()
+    }
+
+    /// Takes everything that waits.
+    pub(crate) fn take(&self) -> Option<Queue> {
+        // Cleared first: what comes after this wakes anew.
+        if !self.woken.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        let mut queue = self.lock();
+        let gone = queue.gone;
+        Some(std::mem::replace(&mut *queue, Queue { gone, ..Queue::default() }))
+    }
+
+    /// Says that the reactor is no more; what waits is dropped, here and not under the lock.
+    pub(crate) fn close(&self) {
+        let left = std::mem::replace(&mut *self.lock(), Queue { gone: true, ..Queue::default() });
+        drop(left);
+    }
+}
+
+/// Reaches a reactor from any thread.
+///
+/// ```
+/// use ropewalk_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// let other = std::thread::spawn(move || handle.stop());
+/// reactor.run()?;
+/// other.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ReactorHandle {
+    remote: Arc<Remote>,
+}
+
+impl ReactorHandle {
+    pub(crate) fn new(remote: Arc<Remote>) -> Self {
+        Self { remote }
+    }
+
+    /// Makes `call` on the reactor's thread, in the order in which such calls were asked for.
+    ///
+    /// # Errors
+    ///
+    /// If the reactor is gone. One that is merely not running will make the call when it does.
+    pub fn call_from_thread(
+        &self,
+        call: impl FnOnce(&Reactor) + Send + 'static,
+    ) -> Result<(), ReactorGone> {
+        let mut queue = self.remote.lock();
+        if queue.gone {
+            return Err(ReactorGone);
+        }
+        queue.calls.push(Box::new(call));
+        drop(queue);
+        self.remote.wake();
+        Ok(())
+    }
+
+    /// Stops the reactor as [`Reactor::stop`] does.
+    ///
+    /// # Errors
+    ///
+    /// If the reactor is gone already.
+    pub fn stop(&self) -> Result<(), ReactorGone> {
+        self.call_from_thread(Reactor::stop)
+    }
+}
+
+impl fmt::Debug for ReactorHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReactorHandle").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,258 @@
+//! Connections between the driver below and their seats above.
+
+use std::io;
+use std::rc::Rc;
+
+use ropewalk_protocol::{
+    Address, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
+};
+
+use crate::inner::{Due, Entry, Inner, Stream};
+use crate::sys::{Completion, Driver, Role};
+
+/// How often one connection's wishes are carried out in one turn; the rest waits for the next.
+const ROUNDS_PER_TURN_MAX: usize = 8;
+
+impl Inner {
+    /// Hands a completed operation to whom it concerns; answers the connection to look at after.
+    pub(crate) fn deliver(&self, completion: Completion<'_>) -> After {
+        match completion {
+            Completion::Received { key, data } => self.tell(key, Event::Data(data)),
+            Completion::Ended { key } => {
+                self.with_stream(key, |stream| stream.ended = true);
+                self.tell(key, Event::Eof)
+            }
+            Completion::Sent { key, left } => {
+                self.with_stream(key, |stream| stream.backlogged = left > 0);
+                self.tell(key, Event::Sent { left })
+            }
+            Completion::Failed { key, error } => After::Lose(key, Disconnect::from(&error)),
+            Completion::Connected { key, result } => After::Connected(key, result),
+            Completion::Accepted { key, socket, peer } => After::Accepted(key, socket, peer),
+            Completion::AcceptFailed { key, error } => After::AcceptFailed(key, error),
+            Completion::Readable { key } => After::Readable(key),
+        }
+    }
+
+    fn tell(&self, key: usize, event: Event<'_>) -> After {
+        let Some(mut seat) = self.take_seat(key) else { return After::Nothing };
+        seat.handle(event);
+        After::Settle(key, seat)
+    }
+
+    pub(crate) fn take_seat(&self, key: usize) -> Option<Box<dyn Seat>> {
+        self.with_stream(key, |stream| stream.seat.take()).flatten()
+    }
+
+    pub(crate) fn with_stream<T>(
+        &self,
+        key: usize,
+        look: impl FnOnce(&mut Stream) -> T,
+    ) -> Option<T> {
+        match self.entries.borrow_mut().get_mut(key) {
+            Some(Entry::Stream(stream)) => Some(look(stream)),
+            _ => None,
+        }
+    }
+
+    /// Makes a connection of a socket that is connected already.
+    pub(crate) fn adopt(
+        &self,
+        driver: &mut dyn Driver,
+        socket: std::os::fd::OwnedFd,
+        peer: Address,
+        mut seat: Box<dyn Seat>,
+    ) {
+        let key = self.entries.borrow_mut().insert(Entry::Stream(Stream::connected()));
+        seat.attach(Rc::clone(&self.carrier) as Rc<dyn Transport>, key);
+        if let Err(error) = driver.open(key, socket, Role::Stream) {
+            self.entries.borrow_mut().remove(key);
+            driver.close(key, true);
+            seat.handle(Event::Lost(Disconnect::from(&error)));
+            return;
+        }
+        self.carrier.set_peer(key, peer);
+        seat.handle(Event::Made);
+        self.settle(driver, key, seat);
+    }
+
+    /// Tells a connection that it was written to from outside, or that time has passed.
+    pub(crate) fn tick(&self, driver: &mut dyn Driver, key: usize) {
+        if let Some(mut seat) = self.take_seat(key) {
+            seat.handle(Event::Tick);
+            self.settle(driver, key, seat);
+        }
+    }
+
+    /// Carries out what a connection wishes, and puts its seat back.
+    pub(crate) fn settle(&self, driver: &mut dyn Driver, key: usize, mut seat: Box<dyn Seat>) {
+        for _ in 0..ROUNDS_PER_TURN_MAX {
+            let wishes = seat.wishes();
+            if wishes.succession {
+                let carrier = Rc::clone(&self.carrier) as Rc<dyn Transport>;
+                Successor::seat_all(&mut seat, &carrier, key);
+                continue;
+            }
+            if let Some(Ending::Abort(why)) = wishes.ending {
+                return self.end(driver, key, seat, why);
+            }
+            let mut left = None;
+            if wishes.output {
+                match self.send(driver, key, seat.take_output()) {
+                    Ok(bytes) => left = Some(bytes),
+                    Err(error) => {
+                        return self.end(driver, key, seat, Disconnect::from(&error));
+                    }
+                }
+            }
+            if let Some(left) = left
+                && (left > 0 || wishes.sent)
+            {
+                seat.handle(Event::Sent { left });
+                continue;
+            }
+            if let Some(why) = self.carry_out_wishes(driver, key, wishes) {
+                return self.end(driver, key, seat, why);
+            }
+            return self.put_back(key, seat);
+        }
+        // It keeps itself busy; the others come first.
+        self.unfinished.borrow_mut().push(key);
+        self.put_back(key, seat);
+    }
+
+    fn send(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        mut out: Option<Box<Outbox>>,
+    ) -> io::Result<u64> {
+        let left = driver.send(key, &mut out)?;
+        if let Some(out) = out {
+            self.carrier.recycle(out);
+        }
+        if left > 0 {
+            self.with_stream(key, |stream| stream.backlogged = true);
+        }
+        Ok(left)
+    }
+
+    /// Everything that does not end in another word to the protocol; answers how it must end.
+    fn carry_out_wishes(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        wishes: Wishes,
+    ) -> Option<Disconnect> {
+        let mut entries = self.entries.borrow_mut();
+        let Some(Entry::Stream(stream)) = entries.get_mut(key) else { return None };
+        if stream.attempt.is_some() {
+            return wishes.ending.map(|_| Disconnect::Aborted);
+        }
+        if !stream.backlogged {
+            if wishes.ending == Some(Ending::Close) {
+                return Some(Disconnect::Closed);
+            }
+            if wishes.close_write && !stream.write_ended {
+                stream.write_ended = true;
+                if let Err(error) = driver.end_stream(key) {
+                    return Some(Disconnect::from(&error));
+                }
+            }
+            if stream.write_ended && stream.ended && wishes.reading {
+                return Some(Disconnect::Closed);
+            }
+        }
+        let reading = wishes.reading && !stream.ended;
+        if reading != stream.reading {
+            stream.reading = reading;
+            if let Err(error) = driver.set_reading(key, reading) {
+                return Some(Disconnect::from(&error));
+            }
+        }
+        if let Some(due) = wishes.next_call {
+            let mut wheel = self.wheel.borrow_mut();
+            match stream.timer {
+                None => stream.timer = Some(wheel.add(due, Due::Stream(key as u32))),
+                Some(timer) if due < wheel.due(timer) => wheel.reset(timer, due),
+                // Later is found out when the timer comes due: moving it with every message would
+                // cost more than that.
+                Some(_) => (),
+            }
+        }
+        None
+    }
+
+    fn put_back(&self, key: usize, seat: Box<dyn Seat>) {
+        self.with_stream(key, |stream| stream.seat = Some(seat));
+    }
+
+    /// A connection's timer came due.
+    pub(crate) fn timer_due(&self, driver: &mut dyn Driver, key: usize) {
+        let attempting = self.with_stream(key, |stream| {
+            stream.timer = None;
+            stream.attempt.is_some()
+        });
+        match attempting {
+            Some(true) => self.attempt_timed_out(driver, key),
+            Some(false) => self.tick(driver, key),
+            None => (),
+        }
+    }
+
+    /// Ends a connection: everything it held is free before its protocol is told.
+    pub(crate) fn end(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        mut seat: Box<dyn Seat>,
+        why: Disconnect,
+    ) {
+        let entry = self.entries.borrow_mut().try_remove(key);
+        driver.close(key, why != Disconnect::Closed);
+        if let Some(Entry::Stream(stream)) = entry {
+            self.forget(key, &stream);
+        }
+        seat.handle(Event::Lost(why));
+        self.feed_the_starving(driver);
+    }
+
+    /// The same for one whose seat is in its place.
+    pub(crate) fn lose(&self, driver: &mut dyn Driver, key: usize, why: Disconnect) {
+        if let Some(seat) = self.take_seat(key) {
+            self.end(driver, key, seat, why);
+        }
+    }
+
+    pub(crate) fn forget(&self, key: usize, stream: &Stream) {
+        if let Some(timer) = stream.timer {
+            self.wheel.borrow_mut().remove(timer);
+        }
+        self.carrier.forget_peer(key);
+    }
+}
+
+impl Stream {
+    fn connected() -> Self {
+        Self {
+            seat: None,
+            timer: None,
+            reading: true,
+            ended: false,
+            write_ended: false,
+            backlogged: false,
+            attempt: None,
+        }
+    }
+}
+
+/// What is to be done about a completed operation once the driver is free again.
+pub(crate) enum After {
+    Nothing,
+    Settle(usize, Box<dyn Seat>),
+    Lose(usize, Disconnect),
+    Connected(usize, io::Result<()>),
+    Accepted(usize, std::os::fd::OwnedFd, Address),
+    AcceptFailed(usize, io::Error),
+    Readable(usize),
+}

@@ -1,0 +1,87 @@
+//! The kernel's interfaces, each behind the same few verbs.
+//!
+//! A [`Driver`] is asked to start operations and tells of operations that are *completed*: bytes
+//! received, a connection accepted, output gone. Whether it learnt of them by waiting for readiness
+//! and making the system call itself, or the kernel did the work, nobody above can tell.
+
+mod epoll;
+mod sockets;
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use ropewalk_protocol::{Address, Outbox};
+
+pub(crate) use epoll::Epoll;
+pub(crate) use sockets::{Sockets, peer_address};
+
+/// What a descriptor is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Accepts connections.
+    Listener,
+    /// Carries bytes.
+    Stream,
+    /// Will carry bytes once its connection is made.
+    Connecting,
+    /// Is only watched for something to read.
+    Watch,
+}
+
+/// An operation that has been completed.
+#[derive(Debug)]
+pub(crate) enum Completion<'a> {
+    /// A listener has a new connection.
+    Accepted { key: usize, socket: OwnedFd, peer: Address },
+    /// A listener could not accept.
+    AcceptFailed { key: usize, error: io::Error },
+    /// A connection is made, or will not be.
+    Connected { key: usize, result: io::Result<()> },
+    /// Bytes came; never none.
+    Received { key: usize, data: &'a [u8] },
+    /// The peer ended its stream; nothing more is received.
+    Ended { key: usize },
+    /// Output that had stayed behind moved on.
+    Sent { key: usize, left: u64 },
+    /// The connection is of no more use.
+    Failed { key: usize, error: io::Error },
+    /// A watched descriptor has something to read.
+    Readable { key: usize },
+}
+
+/// One of the kernel's interfaces. Keys are the caller's; a closed one may be used again at once.
+pub(crate) trait Driver {
+    /// The name by which it is chosen.
+    fn name(&self) -> &'static str;
+
+    /// A descriptor that is readable when [`wait`](Self::wait) would return at once.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+
+    /// Takes a non-blocking descriptor in. Listeners, streams and watches read from the start.
+    fn open(&mut self, key: usize, socket: OwnedFd, role: Role) -> io::Result<()>;
+
+    /// Goes on or stops accepting, receiving or watching.
+    fn set_reading(&mut self, key: usize, reading: bool) -> io::Result<()>;
+
+    /// Sends `out` behind what was given before; answers how many bytes have not gone yet, which
+    /// the driver keeps and tells of by [`Completion::Sent`]. An outbox that has become empty is
+    /// left for its next use.
+    fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64>;
+
+    /// Ends the stream out; all output has gone.
+    fn end_stream(&mut self, key: usize) -> io::Result<()>;
+
+    /// Closes the descriptor, in order or with a reset.
+    fn close(&mut self, key: usize, reset: bool);
+
+    /// Accepts and closes what waits at a listener, by the one descriptor kept for that; answers how
+    /// many connections that were.
+    fn shed(&mut self, key: usize) -> usize;
+
+    /// Waits until an operation is completed or `timeout` has passed.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The next of the operations that were completed while waiting.
+    fn next(&mut self) -> Option<Completion<'_>>;
+}
