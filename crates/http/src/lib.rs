@@ -1,1 +1,5 @@
 //! HTTP/1.1.
+
+#![forbid(unsafe_code)]
+
+pub mod files;

@@ -1,0 +1,269 @@
+//! A folder whose files are served.
+
+use std::hash::RandomState;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use http::header::{ALLOW, CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
+use http::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use super::answer::{Answer, Ask, Body};
+use super::listing::{LISTING_MAX, Listing};
+use super::mime::Types;
+use super::open::{Found, Links, Miss, Way};
+use super::order::Order;
+use super::path::{BadPath, Names, encode};
+use super::{content, page, sys};
+
+const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+
+/// A folder whose files are served.
+///
+/// By default links are followed while they [stay inside](Links::Inside), files whose name begins
+/// with a dot are not served (save those in `.well-known`, RFC 8615), a folder is shown as its
+/// `index.html` or else as a listing, and types are told by the extension.
+///
+/// ```
+/// use http::HeaderValue;
+/// use ropewalk_http::files::{Folder, Links};
+///
+/// let folder = Folder::new(env!("CARGO_MANIFEST_DIR"))?
+///     .links(Links::None)
+///     .index(["index.html", "index.htm"])
+///     .mime("rs", HeaderValue::from_static("text/plain; charset=utf-8"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+    title: String,
+    links: Links,
+    step_by_step: bool,
+    hidden: bool,
+    index: Vec<String>,
+    listing: Option<usize>,
+    types: Types,
+    cache: Option<HeaderValue>,
+    seed: RandomState,
+}
+
+impl Folder {
+    /// The folder at `root`.
+    ///
+    /// The path is looked up anew for each request, so the folder may be replaced while it is
+    /// served, and need not exist yet. A relative path is made absolute here, once.
+    ///
+    /// # Errors
+    ///
+    /// When `root` is relative and the current folder is unknown, or `root` is empty.
+    pub fn new(root: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self {
+            root: std::path::absolute(root)?,
+            title: "Files".to_owned(),
+            links: Links::default(),
+            step_by_step: false,
+            hidden: false,
+            index: vec!["index.html".to_owned()],
+            listing: Some(LISTING_MAX),
+            types: Types::default(),
+            cache: None,
+            seed: RandomState::new(),
+        })
+    }
+
+    /// Says which links to follow.
+    #[must_use]
+    pub fn links(self, links: Links) -> Self {
+        Self { links, ..self }
+    }
+
+    /// Never asks the kernel to resolve a whole path at once.
+    ///
+    /// Where a kernel lacks that call, or a sandbox refuses it, this happens by itself; it need be
+    /// said only where a sandbox kills those who try. It is safe too, and slower.
+    #[must_use]
+    pub fn step_by_step(self) -> Self {
+        Self { step_by_step: true, ..self }
+    }
+
+    /// Says whether names that begin with a dot are served and listed.
+    #[must_use]
+    pub fn hidden(self, hidden: bool) -> Self {
+        Self { hidden, ..self }
+    }
+
+    /// Says which files stand for a folder: the first that there is.
+    #[must_use]
+    pub fn index<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        Self { index: names.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Says how many entries a listing shows at most; with `None`, folders are not listed (403).
+    #[must_use]
+    pub fn listing(self, most: Option<usize>) -> Self {
+        Self { listing: most, ..self }
+    }
+
+    /// Says what listings call the root.
+    #[must_use]
+    pub fn title(self, title: impl Into<String>) -> Self {
+        Self { title: title.into(), ..self }
+    }
+
+    /// Says the type of all files with this `extension`, in place of the usual one.
+    #[must_use]
+    pub fn mime(mut self, extension: &str, mime: HeaderValue) -> Self {
+        self.types.set(extension, mime);
+        self
+    }
+
+    /// Says the type of files whose extension says none; by default `application/octet-stream`.
+    #[must_use]
+    pub fn default_mime(mut self, mime: HeaderValue) -> Self {
+        self.types.set_default(mime);
+        self
+    }
+
+    /// Adds a `Cache-Control` field to answers with a file; by default there is none.
+    #[must_use]
+    pub fn cache_control(self, value: HeaderValue) -> Self {
+        Self { cache: Some(value), ..self }
+    }
+
+    /// Finds out what to answer. **Blocks**: it opens files, and reads small ones.
+    ///
+    /// # Paths
+    ///
+    /// The path is split at its slashes and then decoded, once. A name that is empty, `.` or `..`,
+    /// or contains a slash or NUL, is answered with 404, as is all that leads out of the root, is
+    /// hidden, or is neither file nor folder; a percent sign without two hexadecimal digits with
+    /// 400. On Unix names are bytes, UTF-8 or not, and a backslash is a letter like others;
+    /// elsewhere names that lead elsewhere or are devices are refused as well. The address of a
+    /// folder ends in a slash: without it the answer is 308 with a relative `Location`.
+    ///
+    /// # Validators
+    ///
+    /// The entity tag is strong. It is made of the file's length, the times at which its content
+    /// and its state were last changed (to the nanosecond), and its inode, so that machines that
+    /// serve copies of a file give it different tags. While the last change is less than two
+    /// seconds old, or in the future, the tag is marked weak: file systems that count time in
+    /// coarse steps cannot tell two such changes apart. Listings have no validators.
+    ///
+    /// # Preconditions
+    ///
+    /// `If-Match`, else `If-Unmodified-Since` (412); `If-None-Match`, else `If-Modified-Since`
+    /// (304); then `Range`, if `If-Range` allows it. A date that is malformed or repeated is
+    /// ignored; of a malformed list of tags all before the fault count.
+    ///
+    /// # Ranges
+    ///
+    /// Ranges that overlap or touch become one, so an answer is never longer than the file and
+    /// what marks its parts. One range is sent as it is, several as `multipart/byteranges`, in the
+    /// order asked for. Malformed ranges, other units, repeated fields and more than
+    /// [`RANGES_MAX`](super::RANGES_MAX) ranges are ignored (200); if no range has a byte in the
+    /// file, the answer is 416.
+    pub fn plan(&self, ask: &Ask<'_>) -> Answer {
+        let mut answer = match *ask.method {
+            Method::GET | Method::HEAD => {
+                self.find(ask).unwrap_or_else(|miss| page::error(miss.status()))
+            }
+            Method::OPTIONS => {
+                let headers = HeaderMap::from_iter([(ALLOW, ALLOWED)]);
+                Answer { status: StatusCode::NO_CONTENT, headers, body: Body::Empty }
+            }
+            _ => {
+                let mut answer = page::error(StatusCode::METHOD_NOT_ALLOWED);
+                answer.headers.insert(ALLOW, ALLOWED);
+                answer
+            }
+        };
+        if ask.method == Method::HEAD {
+            answer.body = Body::Empty;
+        }
+        answer
+    }
+
+    fn find(&self, ask: &Ask<'_>) -> Result<Answer, Miss> {
+        let rest = ask.path.strip_prefix(ask.base).ok_or(Miss::Absent)?;
+        let names = match Names::parse(rest) {
+            Ok(names) => names,
+            Err(BadPath::Malformed) => return Ok(page::error(StatusCode::BAD_REQUEST)),
+            Err(BadPath::Nameless) => return Err(Miss::Absent),
+        };
+        if names.is_hidden() && !self.hidden {
+            return Err(Miss::Absent);
+        }
+        let path = names.joined();
+        let found = sys::open(self.way(), &path)?;
+        // No path at all is that of the root of a site, which has no other address.
+        let is_folder_path = names.folder || ask.path.is_empty();
+        match (found.metadata.is_dir(), is_folder_path) {
+            (true, true) => self.show_folder(ask, &names, &path, &found),
+            (true, false) => Ok(redirect(ask)),
+            (false, true) => Err(Miss::Absent),
+            (false, false) => {
+                let name = names.names.last().map(Vec::as_slice);
+                self.show_file(ask, found, name.unwrap_or_default())
+            }
+        }
+    }
+
+    fn show_file(&self, ask: &Ask<'_>, found: Found, name: &[u8]) -> Result<Answer, Miss> {
+        let mut answer = content::answer(ask, found, &self.types.of(name), &self.seed)?;
+        let is_about_file = answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED;
+        if let Some(cache) = self.cache.as_ref().filter(|_| is_about_file) {
+            answer.headers.insert(CACHE_CONTROL, cache.clone());
+        }
+        Ok(answer)
+    }
+
+    fn show_folder(
+        &self,
+        ask: &Ask<'_>,
+        names: &Names,
+        path: &[u8],
+        found: &Found,
+    ) -> Result<Answer, Miss> {
+        for index in &self.index {
+            let path = [path, index.as_bytes()].join(&b'/');
+            match sys::open(self.way(), path.strip_prefix(b"/").unwrap_or(&path)) {
+                Ok(found) if found.metadata.is_file() => {
+                    return self.show_file(ask, found, index.as_bytes());
+                }
+                Ok(_) | Err(Miss::Absent) => (),
+                Err(miss) => return Err(miss),
+            }
+        }
+        let most = self.listing.filter(|_| !found.unreadable).ok_or(Miss::Forbidden)?;
+        if let Some(answer) = content::refuse_listing(ask) {
+            return Ok(answer);
+        }
+        let (entries, is_cut) = sys::list(self.way(), path, found, self.hidden, most)?;
+        let order = Order::parse(ask.query);
+        let listing = Listing { title: &self.title, names: &names.names, entries, is_cut, order };
+        Ok(listing.answer())
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way { root: &self.root, links: self.links, step_by_step: self.step_by_step }
+    }
+}
+
+/// Leads to the same address with a slash at its end.
+///
+/// The way is told from the folder above, beginning with a dot: no name can then be read as a host
+/// or a scheme.
+fn redirect(ask: &Ask<'_>) -> Answer {
+    let name = ask.path.rsplit('/').next().unwrap_or_default();
+    let name: Vec<u8> = percent_decode_str(name).collect();
+    let place = format!("./{}/", encode(&name));
+    let query = if ask.query.is_empty() { String::new() } else { format!("?{}", ask.query) };
+    let location =
+        HeaderValue::try_from(format!("{place}{query}")).or_else(|_| HeaderValue::try_from(place));
+    let mut answer = page::error(StatusCode::PERMANENT_REDIRECT);
+    if let Ok(location) = location {
+        answer.headers.insert(LOCATION, location);
+    }
+    answer
+}
