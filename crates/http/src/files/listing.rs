@@ -15,6 +15,8 @@ use super::path::encode;
 /// How many entries a listing shows, unless the folder says otherwise.
 pub const LISTING_MAX: usize = 10_000;
 
+const STYLE: &str = include_str!("listing.css");
+
 const ICONS: &str = "\
 <svg class=\"icons\" aria-hidden=\"true\">\n\
 <symbol id=\"d\" viewBox=\"0 0 20 20\"><path d=\"M2.5 5.5c0-.8.7-1.5 1.5-1.5h3.6c.4 0 .8.2 1.1.4l1.2 \
@@ -46,7 +48,7 @@ impl Listing<'_> {
         self.write_footer(&mut main);
         let path = lossy(&self.names.join(&b'/'));
         let title = if path.is_empty() { self.title } else { &path };
-        let mut answer = page::answer(StatusCode::OK, title, &main);
+        let mut answer = page::answer(StatusCode::OK, title, STYLE, &main);
         // It changes with every file, and nothing tells one state from another.
         answer.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         answer

@@ -24,8 +24,9 @@ pub(super) fn safe_headers() -> HeaderMap {
     headers
 }
 
-/// An answer whose content is a page: its `title` as plain text, its `main` part as HTML.
-pub(super) fn answer(status: StatusCode, title: &str, main: &str) -> Answer {
+/// An answer whose content is a page: its `title` as plain text, its own `style`, and its `main`
+/// part as HTML.
+pub(super) fn answer(status: StatusCode, title: &str, style: &str, main: &str) -> Answer {
     let title = Text(title);
     let page = format!(
         "<!DOCTYPE html>\n\
@@ -35,7 +36,7 @@ pub(super) fn answer(status: StatusCode, title: &str, main: &str) -> Answer {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n\
+         <style>\n{STYLE}{style}</style>\n\
          </head>\n\
          <body>\n<main>\n{main}</main>\n</body>\n\
          </html>\n"
@@ -64,12 +65,12 @@ pub(super) fn error(status: StatusCode) -> Answer {
         _ => "Something went wrong on our side.",
     };
     let main = format!("<h1>{reason}</h1>\n<p>{advice}</p>\n<p class=\"code\">{code}</p>\n");
-    answer(status, reason, &main)
+    answer(status, reason, "", &main)
 }
 
 /// Text that means the same in HTML, in an element and in a quoted attribute.
 ///
-/// What cannot be seen is shown as a sign for it.
+/// Control characters, which could be shown in any way or none, are replaced.
 pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl Display for Text<'_> {
@@ -81,17 +82,10 @@ impl Display for Text<'_> {
                 '>' => f.write_str("&gt;"),
                 '"' => f.write_str("&quot;"),
                 '\'' => f.write_str("&#39;"),
-                '\0'..='\x1f' => f.write_char(sign(u32::from(char))),
-                '\x7f' => f.write_char('\u{2421}'),
-                '\u{80}'..='\u{9f}' => f.write_char(char::REPLACEMENT_CHARACTER),
+                _ if char.is_control() => f.write_char(char::REPLACEMENT_CHARACTER),
                 _ => f.write_char(char),
             }?;
         }
         Ok(())
     }
-}
-
-/// The picture that Unicode has for each control character.
-fn sign(control: u32) -> char {
-    char::from_u32(0x2400 + control).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
