@@ -13,7 +13,7 @@ use super::listing::{LISTING_MAX, Listing};
 use super::mime::Types;
 use super::open::{Found, Links, Miss, Way};
 use super::order::Order;
-use super::path::{BadPath, Names, encode};
+use super::path::{BadPath, Names, encode, join};
 use super::{content, page, sys};
 
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -226,8 +226,7 @@ impl Folder {
         found: &Found,
     ) -> Result<Answer, Miss> {
         for index in &self.index {
-            let path = [path, index.as_bytes()].join(&b'/');
-            match sys::open(self.way(), path.strip_prefix(b"/").unwrap_or(&path)) {
+            match sys::open(self.way(), &join(path, index.as_bytes())) {
                 Ok(found) if found.metadata.is_file() => {
                     return self.show_file(ask, found, index.as_bytes());
                 }

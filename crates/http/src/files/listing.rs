@@ -77,9 +77,7 @@ impl Listing<'_> {
         let size = self.entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
         let counts = [(folders, "folder"), (files, "file")];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-        let counts = counts.map(|(count, what)| {
-            format!("{} {what}{}", grouped(count as u64), if count == 1 { "" } else { "s" })
-        });
+        let counts = counts.map(|(count, what)| plural(count as u64, what));
         let mut summary = counts.collect::<Vec<_>>().join(", ");
         if files > 0 {
             put(&mut summary, format_args!(" · {}", human(size)));
@@ -161,11 +159,11 @@ fn write_row(html: &mut String, entry: &Entry) {
     if *is_folder {
         html.push_str("<td class=\"size\"></td>");
     } else {
-        let (exact, human) = (grouped(*size), human(*size));
+        let (exact, human) = (plural(*size, "byte"), human(*size));
         put(
             html,
             format_args!(
-                "<td class=\"size\"><data value=\"{size}\" title=\"{exact} bytes\">{human}</data></td>"
+                "<td class=\"size\"><data value=\"{size}\" title=\"{exact}\">{human}</data></td>"
             ),
         );
     }
@@ -208,6 +206,11 @@ fn human(size: u64) -> String {
     }
     let places = usize::from(value < 9.95);
     format!("{value:.places$} {}", UNITS[unit])
+}
+
+/// How many of `what` there are.
+fn plural(count: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// `number` with a comma after each thousand.

@@ -33,11 +33,11 @@ impl Names {
             let root = Self { names: Vec::new(), folder: false };
             return if path.is_empty() { Ok(root) } else { Err(BadPath::Nameless) };
         };
-        let folder = path.is_empty() || path.ends_with('/');
-        let path = path.strip_suffix('/').unwrap_or(path);
         if path.is_empty() {
-            return Ok(Self { names: Vec::new(), folder });
+            return Ok(Self { names: Vec::new(), folder: true });
         }
+        let folder = path.ends_with('/');
+        let path = path.strip_suffix('/').unwrap_or(path);
         // Splitting comes before decoding, so an encoded slash cannot make two names of one.
         let names = path.split('/').take(DEPTH_MAX + 1).map(name).collect::<Result<Vec<_>, _>>()?;
         if names.len() > DEPTH_MAX {
@@ -55,6 +55,12 @@ impl Names {
     pub(super) fn joined(&self) -> Vec<u8> {
         self.names.join(&b'/')
     }
+}
+
+/// The path of `name` in the folder at `path`: never one that begins with a slash, which would lead
+/// away from the root.
+pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    if path.is_empty() { name.to_vec() } else { [path, name].join(&b'/') }
 }
 
 /// Whether files of this `name` are kept from view.

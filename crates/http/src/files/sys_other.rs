@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::open::{Entry, Found, Links, Miss, Way};
-use super::path::{is_hidden, is_openable};
+use super::path::{is_hidden, is_openable, join};
 
 /// Opens the file or folder at `path` below the root.
 pub(super) fn open(way: Way<'_>, path: &[u8]) -> Result<Found, Miss> {
@@ -39,7 +39,7 @@ pub(super) fn list(
         if !is_openable(&name) || (is_hidden(&name) && !hidden) {
             continue;
         }
-        let Ok(found) = open(way, &[path, &name].join(&b'/')) else { continue };
+        let Ok(found) = open(way, &join(path, &name)) else { continue };
         if entries.len() == most {
             return Ok((entries, true));
         }

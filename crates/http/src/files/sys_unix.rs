@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::open::{Entry, Found, LINKS_MAX, Links, Miss, Way};
-use super::path::{is_hidden, is_openable};
+use super::path::{is_hidden, is_openable, join};
 
 /// How many names are opened on the way to one file, links and their targets included.
 const STEPS_MAX: usize = 4096;
@@ -239,7 +239,7 @@ fn entry(way: Way<'_>, path: &[u8], folder: &Found, name: &[u8]) -> Option<Entry
             modified: stat.st_mtime,
         }),
         FileType::Symlink if way.links != Links::None => {
-            let found = open(way, &[path, &name].join(&b'/')).ok()?;
+            let found = open(way, &join(path, &name)).ok()?;
             Some(Entry {
                 name,
                 is_folder: found.metadata.is_dir(),
