@@ -72,6 +72,9 @@ impl Listing<'_> {
     }
 
     fn summary(&self) -> String {
+        if self.is_cut {
+            return format!("More than {}", entries(self.entries.len()));
+        }
         let folders = self.entries.iter().filter(|entry| entry.is_folder).count();
         let files = self.entries.len() - folders;
         let size = self.entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
@@ -128,12 +131,11 @@ impl Listing<'_> {
 
     fn write_footer(&self, html: &mut String) {
         if self.is_cut {
-            let count = grouped(self.entries.len() as u64);
+            let shown = entries(self.entries.len());
             put(
                 html,
                 format_args!(
-                    "<p class=\"note\">This folder has more than {count} entries. \
-                     The others are not shown.</p>\n"
+                    "<p class=\"note\">Only {shown} are shown; this folder has more.</p>\n"
                 ),
             );
         }
@@ -211,6 +213,10 @@ fn human(size: u64) -> String {
 /// How many of `what` there are.
 fn plural(count: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+fn entries(count: usize) -> String {
+    format!("{} {}", grouped(count as u64), if count == 1 { "entry" } else { "entries" })
 }
 
 /// `number` with a comma after each thousand.

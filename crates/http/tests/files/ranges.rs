@@ -209,7 +209,7 @@ fn a_boundary_is_not_to_be_guessed() {
 /// A file too large for memory, with a different byte at every place nearby.
 fn large() -> (Site, Vec<u8>) {
     let site = Site::new(&[("a.txt", "")]);
-    let bytes: Vec<u8> = (0..SMALL_MAX as u32 + 1).flat_map(u32::to_be_bytes).collect();
+    let bytes: Vec<u8> = (0..=SMALL_MAX as u32).flat_map(u32::to_be_bytes).collect();
     let mut file = File::create(site.path("a.txt")).expect("a file");
     file.write_all(&bytes).expect("space for the file");
     site.touch("a.txt", super::site::CHANGED);
