@@ -16,7 +16,8 @@ pub enum Links {
     ///
     /// This is checked while the file is opened, not before, so nobody can exchange a name for a
     /// link in between. A target that is an absolute path counts as inside when it begins with
-    /// the path of the root.
+    /// the path of the root. On systems other than Unix, where files cannot be opened so, the check
+    /// comes before the opening, and only the end of the way must be inside.
     #[default]
     Inside,
     /// All of them, wherever they lead: safe only where nobody else can make links.
@@ -79,5 +80,6 @@ pub(super) struct Way<'a> {
     pub(super) root: &'a Path,
     pub(super) links: Links,
     /// Without the system call that does it at once.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there is one way only"))]
     pub(super) step_by_step: bool,
 }

@@ -1,7 +1,8 @@
 //! Opening and listing where files cannot be opened relative to a folder.
 //!
-//! The path is resolved first and then compared with the root, so between the two somebody who may
-//! write in the tree could exchange a name for a link.
+//! The path is resolved first and then compared with the root. So a link may leave the root on its
+//! way if it ends inside, and between the two steps somebody who may write in the tree could
+//! exchange a name for a link.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -67,6 +68,7 @@ pub(super) fn identity(_: &Found) -> [u64; 3] {
 }
 
 /// Nothing was set on the file.
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on Unix")]
 pub(super) fn settle(_: &File) -> io::Result<()> {
     Ok(())
 }
@@ -114,6 +116,9 @@ fn blame(error: &io::Error) -> Miss {
         | io::ErrorKind::InvalidFilename
         | io::ErrorKind::InvalidInput => Miss::Absent,
         io::ErrorKind::PermissionDenied => Miss::Forbidden,
+        io::ErrorKind::OutOfMemory | io::ErrorKind::ResourceBusy => Miss::Busy,
+        // Too many links, on Windows.
+        _ if error.raw_os_error() == Some(1921) => Miss::Absent,
         _ => {
             tracing::warn!(%error, "the system failed to open or list a file");
             Miss::Broken
