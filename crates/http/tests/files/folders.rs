@@ -218,3 +218,31 @@ fn errors_tell_nothing_of_the_inside() {
     assert_eq!(get(&missing, "/").status, 404);
     assert_eq!(get(&missing, "/a.txt").status, 404);
 }
+
+/// Root may read everything, so for root there is nothing to be seen here.
+#[test]
+fn what_may_not_be_read_is_forbidden() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let site = Site::new(&[("a", "x"), ("with/index.html", "home"), ("without/a", "x")]);
+    let allow = |name: &str, mode: u32| {
+        set_permissions(site.path(name), Permissions::from_mode(mode)).expect("own files");
+    };
+    allow("a", 0o200);
+    allow("with", 0o100);
+    allow("without", 0o100);
+    for folder in ways(&site.folder()) {
+        assert_eq!(get(&folder, "/a").status, 403);
+        assert_eq!(get(&folder, "/with").status, 308);
+        assert_eq!(get(&folder, "/with/").brief(), "200 home");
+        assert_eq!(get(&folder, "/without/").status, 403);
+        assert_eq!(get(&folder, "/without/a").brief(), "200 x");
+        assert_eq!(get(&folder, "/without/b").status, 404);
+    }
+    allow("with", 0o700);
+    allow("without", 0o700);
+}
