@@ -207,7 +207,7 @@ impl Walk<'_> {
         } else {
             names.splice(index..=index, split(target));
         }
-        Ok(())
+        if names.len() > STEPS_MAX { Err(Errno::LOOP) } else { Ok(()) }
     }
 
     /// What remains of an absolute `target` below the root, by either of the root's names.

@@ -100,6 +100,8 @@ fn a_page_is_well_formed_and_runs_nothing() {
     }
     let reply = get(&site.folder(), "/dir/");
     assert_eq!(parse(&reply.text()), expected);
+    assert!(reply.text().contains("<bdi>&#39; onmouseover=&#39;alert(1)</bdi>"));
+    assert!(!reply.text().contains(|c: char| c.is_control() && c != '\n'));
     assert_eq!(reply.field("content-type"), "text/html; charset=utf-8");
     assert_eq!(reply.field("x-content-type-options"), "nosniff");
     assert!(reply.field("content-security-policy").starts_with("default-src 'none'; style-src "));

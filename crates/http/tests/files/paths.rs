@@ -246,6 +246,8 @@ fn linked() -> Site {
     site.link("out-parent", "..");
     site.link("out-absolute", site.path("../secret.txt"));
     site.link("out-and-in", "../site/a.txt");
+    site.link("out-to-name", "../a.txt");
+    site.link("dir/out-to-name", "../../dir/b.txt");
     site.link("out-through", "into/../../secret.txt");
     site.link("out-later", "out-parent/secret.txt");
     site.link("evil", site.path("../site-evil/secret.txt"));
@@ -283,6 +285,8 @@ fn links_that_stay_inside_are_followed() {
         "/out-parent/site/a.txt",
         "/out-absolute",
         "/out-and-in",
+        "/out-to-name",
+        "/dir/out-to-name",
         "/out-through",
         "/out-later",
         "/evil",
@@ -330,6 +334,19 @@ fn links_are_followed_so_far() {
     }
     check(&site.folder(), &format!("/l{LINKS_MAX}"), "200 end");
     check(&site.folder(), &format!("/l{}", LINKS_MAX + 1), "404");
+}
+
+#[test]
+fn links_cannot_make_the_way_endless() {
+    let site = Site::new(&[("dir/x", "x"), ("end", "end")]);
+    let detour = "dir/../".repeat(500);
+    site.link("short", format!("{detour}end"));
+    site.link("l0", format!("{detour}end"));
+    for number in 1..20 {
+        site.link(&format!("l{number}"), format!("{detour}l{}", number - 1));
+    }
+    check(&site.folder(), "/short", "200 end");
+    assert_eq!(get(&site.folder().step_by_step(), "/l19").status, 404);
 }
 
 #[test]

@@ -103,6 +103,7 @@ fn ranges_that_touch_become_one() {
     check(LETTERS, "bytes=0-3,2-5", "206 bytes 0-5/26 abcdef");
     check(LETTERS, "bytes=0-9,2-3", "206 bytes 0-9/26 abcdefghij");
     check(LETTERS, "bytes=3-3,3-3", "206 bytes 3-3/26 d");
+    check(LETTERS, "bytes=2-3,9-9,0-1", "206 [0-3/26 abcd] [9-9/26 j]");
     check(LETTERS, "bytes=20-20,0-1,1-2", "206 [20-20/26 u] [0-2/26 abc]");
     check(LETTERS, "bytes=8-9,0-1,4-5,0-4", "206 [8-9/26 ij] [0-5/26 abcdef]");
     check("abc", &format!("bytes={}0-", "0-,".repeat(RANGES_MAX - 1)), "206 bytes 0-2/3 abc");
