@@ -3,4 +3,6 @@
 
 mod codec;
 
-pub use codec::{BadBody, BadRequest, BodyLength, Excerpt, Head, HeadDecoder, Limits};
+pub use codec::{
+    BadBody, BadRequest, BodyDecoder, BodyLength, Excerpt, Head, HeadDecoder, Limits, Piece,
+};

@@ -11,6 +11,8 @@
 //! | 9110 5.6.7 dates | [`DateCache`] |
 //! | 9112 11 attacks on framing | [`BadRequest`], [`Limits`] |
 
+mod body;
+mod chunked;
 mod error;
 mod framing;
 mod head;
@@ -19,6 +21,7 @@ mod lines;
 mod syntax;
 mod target;
 
+pub use body::{BodyDecoder, Piece};
 pub use error::{BadBody, BadRequest, Excerpt};
 pub use framing::BodyLength;
 pub use head::{Head, HeadDecoder};
