@@ -4,5 +4,6 @@
 mod codec;
 
 pub use codec::{
-    BadBody, BadRequest, BodyDecoder, BodyLength, Excerpt, Head, HeadDecoder, Limits, Piece,
+    Asked, BadBody, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, CONTINUE, Date,
+    DateCache, Excerpt, Framing, Head, HeadDecoder, Limits, Out, Piece, SentAs, encode_head,
 };

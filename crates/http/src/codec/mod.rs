@@ -13,16 +13,21 @@
 
 mod body;
 mod chunked;
+mod date;
 mod error;
 mod framing;
 mod head;
 mod limits;
 mod lines;
+mod response;
+mod status;
 mod syntax;
 mod target;
 
 pub use body::{BodyDecoder, Piece};
+pub use date::{Date, DateCache};
 pub use error::{BadBody, BadRequest, Excerpt};
 pub use framing::BodyLength;
 pub use head::{Head, HeadDecoder};
 pub use limits::Limits;
+pub use response::{Asked, BodySize, BodyWriter, CONTINUE, Framing, Out, SentAs, encode_head};
