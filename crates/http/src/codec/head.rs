@@ -1,7 +1,7 @@
 use std::mem::{self, MaybeUninit};
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue};
 use http::{Method, Request, Version};
 use httparse::{Header, Status};
 
@@ -79,11 +79,13 @@ impl HeadDecoder {
     ///
     /// If they are no head of a request that this server takes. Feed it nothing more then.
     pub fn feed(&mut self, data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
-        if !self.has_begun()
-            && let Some((head, length)) = read_in_place(data, limits)
-        {
-            *data = &data[length..];
-            return Ok(Some(head));
+        if !self.has_begun() {
+            let mut after = *data;
+            let head = read_in_place(&mut after, limits);
+            if head.is_ok() {
+                *data = after;
+                return head;
+            }
         }
         let Some(length) = self.lines.walk(data, &Bounds::of_head(limits))? else {
             self.keep(data);
@@ -94,11 +96,11 @@ impl HeadDecoder {
         *data = after;
         self.lines = Lines::of_head();
         if self.rest.is_empty() {
-            return read_whole(end).map(Some);
+            return read_whole(end);
         }
         let mut whole = mem::take(&mut self.rest);
         whole.extend_from_slice(end);
-        read_whole(&whole).map(Some)
+        read_whole(&whole)
     }
 
     /// Whether it has bytes of a head that is not whole.
@@ -117,33 +119,40 @@ impl HeadDecoder {
 
 type Fields<'f> = [MaybeUninit<Header<'f>>; FIELD_COUNT_MAX];
 
+/// What the short way says of a head that it cannot read.
+const TAKE_THE_LONG_WAY: Result<Option<Head>, BadRequest> = Err(BadRequest::BareCr);
+
 /// The short way, for a head that lies whole in `data` and in which nothing is wrong.
 ///
-/// `None` tells nothing but that the long way has to be taken.
-fn read_in_place(data: &[u8], limits: &Limits) -> Option<(Head, usize)> {
-    let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
-    let mut parsed = httparse::Request::new(&mut []);
+/// An error tells nothing but that the long way has to be taken.
+fn read_in_place(data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
     // The parser steps over empty lines by itself, but over too many of them.
     if !data.first().copied().is_some_and(is_tchar) {
-        return None;
+        return TAKE_THE_LONG_WAY;
     }
+    let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
     let Ok(Status::Complete(length)) = parsed.parse_with_uninit_headers(data, &mut fields) else {
-        return None;
+        return TAKE_THE_LONG_WAY;
     };
-    let head = &data[..length];
-    let line = parsed.method?.len() + parsed.path?.len() + " HTTP/1.1".len() + 1;
-    let block = length - line - "\r\n\r\n".len();
+    let (Some(method), Some(path)) = (parsed.method, parsed.path) else {
+        return TAKE_THE_LONG_WAY;
+    };
+    let (head, after) = data.split_at(length);
+    let line = method.len() + " ".len() + path.len() + " HTTP/1.1".len();
+    let block = length.saturating_sub(line + "\r\n\r\n".len());
     let fits = line <= limits.request_line_max
         && block <= limits.header_block_max
         && parsed.headers.len() <= limits.field_count();
     if !fits || !are_paired(head) {
-        return None;
+        return TAKE_THE_LONG_WAY;
     }
-    Some((assemble(&parsed, head).ok()?, length))
+    *data = after;
+    assemble(&parsed, head)
 }
 
 /// The long way: `head` ends where it should, and its lines are whole and not too many.
-fn read_whole(head: &[u8]) -> Result<Head, BadRequest> {
+fn read_whole(head: &[u8]) -> Result<Option<Head>, BadRequest> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
     let mut parsed = httparse::Request::new(&mut []);
@@ -153,62 +162,62 @@ fn read_whole(head: &[u8]) -> Result<Head, BadRequest> {
     }
 }
 
-fn assemble(parsed: &httparse::Request<'_, '_>, head: &[u8]) -> Result<Head, BadRequest> {
+/// Never answers `None`; the type is that of [`HeadDecoder::feed`], for a head is long to move.
+fn assemble(parsed: &httparse::Request<'_, '_>, head: &[u8]) -> Result<Option<Head>, BadRequest> {
     let (Some(method), Some(path), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
         return Err(fault_in(head));
     };
-    let shared = Shared::new(head);
-    let method = Method::from_bytes(method.as_bytes())
-        .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?;
-    let uri = target(&method, path.as_bytes(), |part| shared.part(part))?;
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let mut request = Request::new(());
+    *request.version_mut() = version;
+    *request.method_mut() = Method::from_bytes(method.as_bytes())
+        .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?;
+    *request.uri_mut() = target(request.method(), path.as_bytes())?;
 
+    let copies = Copies::of_parts_of(head, parsed.headers.len());
     let mut signs = Signs::default();
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    let headers = request.headers_mut();
+    headers.reserve(parsed.headers.len());
     for field in parsed.headers.iter() {
         signs.note(field.name.as_bytes(), field.value)?;
         let bad_name = || BadRequest::BadHeaderName(Excerpt::of(field.name.as_bytes()));
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| bad_name())?;
-        let value = HeaderValue::from_maybe_shared(shared.part(field.value));
+        let value = HeaderValue::from_maybe_shared(copies.of(field.value));
         headers.append(name, value.map_err(|_| fault_in(head))?);
     }
 
     let body = signs.length(version)?;
     let expects_continue = signs.expects_continue(version)? && body != BodyLength::None;
-    let mut request = Request::new(());
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.version_mut() = version;
-    *request.headers_mut() = headers;
-    Ok(Head {
+    Ok(Some(Head {
         request,
         body,
         keep_alive: signs.keep_alive(version),
         expects_continue,
         wants_upgrade: signs.wants_upgrade(version),
-    })
+    }))
 }
 
-/// One copy of a head that its values share.
-struct Shared<'h> {
+/// As many values as cost less when each is copied than when all count the owners of one copy.
+const COPIED_APART_MAX: usize = 6;
+
+/// Copies of parts of a head.
+struct Copies<'h> {
     head: &'h [u8],
-    copy: Bytes,
+    shared: Option<Bytes>,
 }
 
-impl<'h> Shared<'h> {
-    fn new(head: &'h [u8]) -> Self {
-        Self { head, copy: Bytes::copy_from_slice(head) }
+impl<'h> Copies<'h> {
+    fn of_parts_of(head: &'h [u8], count: usize) -> Self {
+        Self { head, shared: (count > COPIED_APART_MAX).then(|| Bytes::copy_from_slice(head)) }
     }
 
-    /// The copy of `part`, which lies in the head.
-    fn part(&self, part: &[u8]) -> Bytes {
+    fn of(&self, part: &[u8]) -> Bytes {
         let start = part.as_ptr().addr().wrapping_sub(self.head.as_ptr().addr());
         let end = start.wrapping_add(part.len());
-        if start <= end && end <= self.copy.len() {
-            self.copy.slice(start..end)
-        } else {
-            Bytes::copy_from_slice(part)
+        match &self.shared {
+            Some(shared) if start <= end && end <= shared.len() => shared.slice(start..end),
+            _ => Bytes::copy_from_slice(part),
         }
     }
 }

@@ -63,41 +63,54 @@ impl Lines {
         bytes: &[u8],
         bounds: &Bounds,
     ) -> Result<Option<usize>, BadRequest> {
-        for (at, &byte) in bytes.iter().enumerate() {
-            if self.after_cr {
-                self.after_cr = false;
-                if byte != b'\n' {
-                    return Err(BadRequest::BareCr);
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
+            match byte {
+                b'\n' if self.after_cr => {
+                    self.after_cr = false;
+                    if self.end_line()? {
+                        return Ok(Some(at));
+                    }
                 }
-                if self.end_line()? {
-                    return Ok(Some(at + 1));
+                _ if self.after_cr => return Err(BadRequest::BareCr),
+                b'\n' => return Err(BadRequest::BareLf),
+                b'\r' => self.begin_end(bounds)?,
+                _ if !is_text(byte) => return Err(BadRequest::ControlByte(byte)),
+                _ => {
+                    let more = bytes[at..].iter().take_while(|&&byte| is_text(byte)).count();
+                    at += more;
+                    self.add(more + 1, bounds)?;
                 }
-            } else {
-                self.step(byte, bounds)?;
             }
         }
         Ok(None)
     }
 
-    fn step(&mut self, byte: u8, bounds: &Bounds) -> Result<(), BadRequest> {
-        match byte {
-            b'\r' => self.after_cr = true,
-            b'\n' => return Err(BadRequest::BareLf),
-            b'\t' | b' '..=b'~' | 0x80.. => self.length += 1,
-            _ => return Err(BadRequest::ControlByte(byte)),
-        }
-        if self.before == 0 {
-            if self.length as usize > bounds.line_max {
-                return Err(BadRequest::RequestLineTooLong { max: bounds.line_max });
-            }
-            return Ok(());
-        }
-        if self.length == 1 && self.before as usize > bounds.count_max {
+    /// So many bytes of text.
+    fn add(&mut self, count: usize, bounds: &Bounds) -> Result<(), BadRequest> {
+        if self.length == 0 && self.before as usize > bounds.count_max {
             return Err(BadRequest::TooManyHeaders { max: bounds.count_max });
         }
-        if self.length > 0 {
-            self.block += if byte == b'\r' { 2 } else { 1 };
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.length = self.length.saturating_add(count);
+        if self.before > 0 {
+            return self.add_to_block(count, bounds);
         }
+        if self.length as usize > bounds.line_max {
+            return Err(BadRequest::RequestLineTooLong { max: bounds.line_max });
+        }
+        Ok(())
+    }
+
+    /// A carriage return; those of fields count.
+    fn begin_end(&mut self, bounds: &Bounds) -> Result<(), BadRequest> {
+        self.after_cr = true;
+        if self.before > 0 && self.length > 0 { self.add_to_block(2, bounds) } else { Ok(()) }
+    }
+
+    fn add_to_block(&mut self, count: u32, bounds: &Bounds) -> Result<(), BadRequest> {
+        self.block = self.block.saturating_add(count);
         if self.block as usize > bounds.block_max {
             return Err((bounds.too_long)(bounds.block_max));
         }
@@ -121,6 +134,11 @@ impl Lines {
         self.has_blank = true;
         Ok(false)
     }
+}
+
+/// RFC 9110 5.5: what may stand in a field, and more than may in a request line.
+const fn is_text(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 /// Whether carriage returns and line feeds come in pairs only, in lines that begin with neither.

@@ -5,20 +5,15 @@ use http::{Method, Uri};
 use super::error::{BadRequest, Excerpt};
 
 /// A request target, in the form that goes with its method (RFC 9112 3.2).
-///
-/// `shared` makes a part of the head into bytes that outlive it.
-pub(super) fn target(
-    method: &Method,
-    text: &[u8],
-    shared: impl Fn(&[u8]) -> Bytes,
-) -> Result<Uri, BadRequest> {
+pub(super) fn target(method: &Method, text: &[u8]) -> Result<Uri, BadRequest> {
     let bad = || BadRequest::BadTarget(Excerpt::of(text));
     if *method == Method::CONNECT {
         let wrong = || BadRequest::BadConnectTarget(Excerpt::of(text));
         if !matches!(port_of(text), Ok(Some(1..))) {
             return Err(wrong());
         }
-        let authority = Authority::from_maybe_shared(shared(text)).map_err(|_| wrong())?;
+        let authority =
+            Authority::from_maybe_shared(Bytes::copy_from_slice(text)).map_err(|_| wrong())?;
         return Ok(Uri::from(authority));
     }
     match text {
@@ -29,14 +24,15 @@ pub(super) fn target(
             if !text.iter().copied().all(is_visible) {
                 return Err(bad());
             }
-            let path = PathAndQuery::from_maybe_shared(shared(text)).map_err(|_| bad())?;
+            let path =
+                PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(text)).map_err(|_| bad())?;
             Ok(Uri::from(path))
         }
-        _ => absolute(text, shared),
+        _ => absolute(text),
     }
 }
 
-fn absolute(text: &[u8], shared: impl Fn(&[u8]) -> Bytes) -> Result<Uri, BadRequest> {
+fn absolute(text: &[u8]) -> Result<Uri, BadRequest> {
     let bad = || BadRequest::BadTarget(Excerpt::of(text));
     let Some(colon) = text.windows(3).position(|three| three == b"://") else {
         let is_authority = port_of(text).is_ok();
@@ -49,7 +45,7 @@ fn absolute(text: &[u8], shared: impl Fn(&[u8]) -> Bytes) -> Result<Uri, BadRequ
     if port_of(&rest[..end]).is_err() || !text.iter().copied().all(is_visible) {
         return Err(bad());
     }
-    Uri::from_maybe_shared(shared(text)).map_err(|_| bad())
+    Uri::from_maybe_shared(Bytes::copy_from_slice(text)).map_err(|_| bad())
 }
 
 /// What user agents send in targets, some of it without need: no fragment, no quotes, no brackets
