@@ -1,5 +1,54 @@
-//! HTTP/1.1.
+//! HTTP/1.1 ([RFC 9110], [RFC 9112]).
+//!
+//! A [`Site`] makes a server for each connection out of one [`Resource`]: a closure, a [`Tree`] of
+//! resources by path segment, a [`Router`] by path pattern, a folder of [static files](files). What
+//! it answers is a [`Reply`]: now, later, or piece by piece.
+//!
+//! ```
+//! use ropewalk_http::{Request, Site};
+//! use ropewalk_trial::{Clock, Memory};
+//!
+//! let mut count = 0;
+//! let site = Site::new(move |_: Request| {
+//!     count += 1;
+//!     format!("I am request #{count}\n")
+//! });
+//! let mut client = Memory::seat(site.server(), &Clock::new());
+//! client.push(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+//! assert!(client.take_sent().ends_with(b"\r\n\r\nI am request #1\n"));
+//! ```
+//!
+//! | what | here |
+//! |---|---|
+//! | RFC 9112 2–3 messages and request lines, 5 fields | [`HeadDecoder`], [`Head`] |
+//! | RFC 9112 6–7 bodies | [`BodyDecoder`], [`BodyWriter`], [`Incoming`], [`Body`] |
+//! | RFC 9112 9 connections: keep-alive, pipelining, closing | [`Server`] |
+//! | RFC 9110 10.1.1 `Expect: 100-continue` | [`Incoming`]: sent when the body is first asked for |
+//! | RFC 9110 13 preconditions, 14 ranges | [`files`] |
+//!
+//! | bound | default | beyond it |
+//! |---|--:|---|
+//! | lines, fields, bodies | [`Limits`] | the status that says so, and the connection's end |
+//! | [`Patience::head`], a whole request head | 10 s | 408 |
+//! | [`Patience::idle`], between requests | 60 s | closed |
+//! | [`Patience::body_rate`], a request body, after [`Patience::body_grace`] | 240 B/s after 5 s | 408 |
+//! | [`Patience::reader`], a client that takes nothing of an answer | 30 s | aborted |
+//! | input kept while an answer is made | 64 KiB | the client has to wait |
+//!
+//! [RFC 9110]: https://www.rfc-editor.org/rfc/rfc9110
+//! [RFC 9112]: https://www.rfc-editor.org/rfc/rfc9112
 
 #![forbid(unsafe_code)]
 
+mod codec;
 pub mod files;
+mod server;
+
+pub use codec::{
+    Asked, BadBody, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, CONTINUE, Date,
+    DateCache, Excerpt, Framing, Head, HeadDecoder, Limits, Out, Piece, SentAs, encode_head,
+};
+pub use server::{
+    Access, Body, BodyError, BodyPiece, BodySender, BodyStream, Directory, Incoming, IntoReply,
+    Params, Patience, Reply, Request, Resource, Response, Router, Server, Site, Tree, client_gone,
+};

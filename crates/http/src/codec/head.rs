@@ -1,0 +1,279 @@
+use std::mem::{self, MaybeUninit};
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderName, HeaderValue};
+use http::{Method, Request, Version};
+use httparse::{Header, Status};
+
+use super::error::{BadRequest, Excerpt};
+use super::framing::{BodyLength, Signs};
+use super::limits::{FIELD_COUNT_MAX, Limits};
+use super::lines::{Bounds, Lines, are_paired};
+use super::syntax::{is_blank, is_tchar, is_token};
+use super::target::target;
+
+/// A request without its body, and what it says about the body and the connection.
+#[derive(Debug)]
+pub struct Head {
+    /// Method, target, version and fields.
+    ///
+    /// The target is a path, or a whole URI if the client sent one; it is `*` only for OPTIONS, and
+    /// a host and a port for CONNECT and only for it (RFC 9112 3.2).
+    pub request: Request<()>,
+    /// Where the body ends.
+    pub body: BodyLength,
+    /// Whether the connection may go on after the answer (RFC 9112 9.3).
+    pub keep_alive: bool,
+    /// Whether the client waits for `100 Continue`, or a final status, before it sends the body
+    /// (RFC 9110 10.1.1). Never set when there is no body.
+    pub expects_continue: bool,
+    /// Whether the client would go on in a protocol that its Upgrade names (RFC 9110 7.8).
+    pub wants_upgrade: bool,
+}
+
+impl Head {
+    /// The host that is asked, and its port if that was said: the target's, else Host's
+    /// (RFC 9112 3.2.2).
+    pub fn authority(&self) -> Option<&str> {
+        if let Some(authority) = self.request.uri().authority() {
+            return Some(authority.as_str());
+        }
+        self.request.headers().get(HOST)?.to_str().ok()
+    }
+}
+
+/// Finds request heads in bytes that arrive in any pieces (RFC 9112 2 to 6).
+///
+/// A head that lies whole in one piece is read where it lies. Only the rest of an unfinished one
+/// is kept, and no byte of it is looked at twice before it is whole.
+///
+/// ```
+/// # use ropewalk_http::{HeadDecoder, Limits};
+/// let mut decoder = HeadDecoder::default();
+/// let mut bytes = &b"GET /a HTTP/1.1\r\nHost: example.org\r\n\r\nGET /b HT"[..];
+///
+/// let head = decoder.feed(&mut bytes, &Limits::default())?.expect("one is whole");
+/// assert_eq!(head.request.uri(), "/a");
+/// assert_eq!(bytes, b"GET /b HT");
+///
+/// assert!(decoder.feed(&mut bytes, &Limits::default())?.is_none());
+/// assert!(bytes.is_empty() && decoder.has_begun());
+/// # Ok::<(), ropewalk_http::BadRequest>(())
+/// ```
+#[derive(Debug)]
+pub struct HeadDecoder {
+    rest: Vec<u8>,
+    lines: Lines,
+}
+
+impl Default for HeadDecoder {
+    fn default() -> Self {
+        Self { rest: Vec::new(), lines: Lines::of_head() }
+    }
+}
+
+impl HeadDecoder {
+    /// Takes bytes off the front of `data` up to the end of a head, or all of them and keeps them.
+    ///
+    /// # Errors
+    ///
+    /// If they are no head of a request that this server takes. Feed it nothing more then.
+    pub fn feed(&mut self, data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
+        if !self.has_begun() {
+            let mut after = *data;
+            let head = read_in_place(&mut after, limits);
+            if head.is_ok() {
+                *data = after;
+                return head;
+            }
+        }
+        let Some(length) = self.lines.walk(data, &Bounds::of_head(limits))? else {
+            self.keep(data);
+            *data = &[];
+            return Ok(None);
+        };
+        let (end, after) = data.split_at(length);
+        *data = after;
+        self.lines = Lines::of_head();
+        if self.rest.is_empty() {
+            return read_whole(end);
+        }
+        let mut whole = mem::take(&mut self.rest);
+        whole.extend_from_slice(end);
+        read_whole(&whole)
+    }
+
+    /// Whether it has bytes of a head that is not whole.
+    pub fn has_begun(&self) -> bool {
+        self.lines != Lines::of_head()
+    }
+
+    fn keep(&mut self, data: &[u8]) {
+        self.rest.extend_from_slice(data);
+        // What follows may be long in coming; `lines` remembers the empty line.
+        if self.rest == b"\r\n" {
+            self.rest = Vec::new();
+        }
+    }
+}
+
+type Fields<'f> = [MaybeUninit<Header<'f>>; FIELD_COUNT_MAX];
+
+/// What the short way says of a head that it cannot read.
+const TAKE_THE_LONG_WAY: Result<Option<Head>, BadRequest> = Err(BadRequest::BareCr);
+
+/// The short way, for a head that lies whole in `data` and in which nothing is wrong.
+///
+/// An error tells nothing but that the long way has to be taken.
+fn read_in_place(data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
+    // The parser steps over empty lines by itself, but over too many of them.
+    if !data.first().copied().is_some_and(is_tchar) {
+        return TAKE_THE_LONG_WAY;
+    }
+    let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    let Ok(Status::Complete(length)) = parsed.parse_with_uninit_headers(data, &mut fields) else {
+        return TAKE_THE_LONG_WAY;
+    };
+    let (Some(method), Some(path)) = (parsed.method, parsed.path) else {
+        return TAKE_THE_LONG_WAY;
+    };
+    let (head, after) = data.split_at(length);
+    let line = method.len() + " ".len() + path.len() + " HTTP/1.1".len();
+    let block = length.saturating_sub(line + "\r\n\r\n".len());
+    let fits = line <= limits.request_line_max
+        && block <= limits.header_block_max
+        && parsed.headers.len() <= limits.field_count();
+    if !fits || !are_paired(head) {
+        return TAKE_THE_LONG_WAY;
+    }
+    *data = after;
+    assemble(&parsed, head)
+}
+
+/// The long way: `head` ends where it should, and its lines are whole and not too many.
+fn read_whole(head: &[u8]) -> Result<Option<Head>, BadRequest> {
+    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+    let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut fields) {
+        Ok(Status::Complete(_)) => assemble(&parsed, head),
+        Ok(Status::Partial) | Err(_) => Err(fault_in(head)),
+    }
+}
+
+/// Never answers `None`; the type is that of [`HeadDecoder::feed`], for a head is long to move.
+fn assemble(parsed: &httparse::Request<'_, '_>, head: &[u8]) -> Result<Option<Head>, BadRequest> {
+    let (Some(method), Some(path), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(fault_in(head));
+    };
+    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let mut request = Request::new(());
+    *request.version_mut() = version;
+    *request.method_mut() = Method::from_bytes(method.as_bytes())
+        .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?;
+    *request.uri_mut() = target(request.method(), path.as_bytes())?;
+
+    let copies = Copies::of_parts_of(head, parsed.headers.len());
+    let mut signs = Signs::default();
+    let headers = request.headers_mut();
+    headers.reserve(parsed.headers.len());
+    for field in parsed.headers.iter() {
+        signs.note(field.name.as_bytes(), field.value)?;
+        let bad_name = || BadRequest::BadHeaderName(Excerpt::of(field.name.as_bytes()));
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| bad_name())?;
+        let value = HeaderValue::from_maybe_shared(copies.of(field.value));
+        headers.append(name, value.map_err(|_| fault_in(head))?);
+    }
+
+    let body = signs.length(version)?;
+    let expects_continue = signs.expects_continue(version)? && body != BodyLength::None;
+    Ok(Some(Head {
+        request,
+        body,
+        keep_alive: signs.keep_alive(version),
+        expects_continue,
+        wants_upgrade: signs.wants_upgrade(version),
+    }))
+}
+
+/// As many values as cost less when each is copied than when all count the owners of one copy.
+const COPIED_APART_MAX: usize = 6;
+
+/// Copies of parts of a head.
+struct Copies<'h> {
+    head: &'h [u8],
+    shared: Option<Bytes>,
+}
+
+impl<'h> Copies<'h> {
+    fn of_parts_of(head: &'h [u8], count: usize) -> Self {
+        Self { head, shared: (count > COPIED_APART_MAX).then(|| Bytes::copy_from_slice(head)) }
+    }
+
+    fn of(&self, part: &[u8]) -> Bytes {
+        let start = part.as_ptr().addr().wrapping_sub(self.head.as_ptr().addr());
+        let end = start.wrapping_add(part.len());
+        match &self.shared {
+            Some(shared) if start <= end && end <= shared.len() => shared.slice(start..end),
+            _ => Bytes::copy_from_slice(part),
+        }
+    }
+}
+
+/// What is wrong with a head whose lines are in order but which is none.
+#[cold]
+fn fault_in(head: &[u8]) -> BadRequest {
+    let text = head.strip_suffix(b"\r\n\r\n").unwrap_or(head);
+    let mut lines =
+        text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let first = lines.next().unwrap_or_default();
+    let in_fields = || lines.find_map(fault_in_field);
+    fault_in_request_line(first)
+        .or_else(in_fields)
+        .unwrap_or(BadRequest::BadRequestLine(Excerpt::of(first)))
+}
+
+fn fault_in_request_line(line: &[u8]) -> Option<BadRequest> {
+    let words: Vec<_> = line.split(|&byte| byte == b' ').collect();
+    let [method, target, version] = words[..] else {
+        return Some(BadRequest::BadRequestLine(Excerpt::of(line)));
+    };
+    if !is_token(method) {
+        return Some(BadRequest::BadMethod(Excerpt::of(method)));
+    }
+    match version {
+        b"HTTP/1.0" | b"HTTP/1.1" if target.is_empty() => {
+            Some(BadRequest::BadRequestLine(Excerpt::of(line)))
+        }
+        b"HTTP/1.0" | b"HTTP/1.1" if !target.iter().all(u8::is_ascii_graphic) => {
+            Some(BadRequest::BadTarget(Excerpt::of(target)))
+        }
+        b"HTTP/1.0" | b"HTTP/1.1" => None,
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            Some(BadRequest::UnsupportedVersion(Excerpt::of(version)))
+        }
+        _ => Some(BadRequest::BadVersion(Excerpt::of(version))),
+    }
+}
+
+/// What is wrong with the line of a header or trailer field.
+pub(super) fn fault_in_field(line: &[u8]) -> Option<BadRequest> {
+    if line.first().copied().is_some_and(is_blank) {
+        return Some(BadRequest::ObsFold);
+    }
+    let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+        return Some(BadRequest::MissingColon(Excerpt::of(line)));
+    };
+    let name = &line[..colon];
+    let shown = Excerpt::of(name);
+    match name {
+        [] => Some(BadRequest::EmptyHeaderName),
+        [before @ .., last] if is_blank(*last) && is_token(before.trim_ascii_end()) => {
+            Some(BadRequest::SpaceBeforeColon(shown))
+        }
+        _ if !is_token(name) => Some(BadRequest::BadHeaderName(shown)),
+        _ => None,
+    }
+}

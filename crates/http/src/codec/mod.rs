@@ -1,0 +1,33 @@
+//! Requests out of bytes and responses into bytes; no connection and no clock.
+//!
+//! | RFC | here |
+//! |---|---|
+//! | 9112 2.2 lines, 3 request line, 5 fields | [`HeadDecoder`], [`Head`] |
+//! | 9112 3.2 request target, 9110 7.2 Host | [`Head::authority`] |
+//! | 9112 6.3 body length | [`BodyLength`] |
+//! | 9112 7.1 chunked, 9110 6.5 trailers | [`BodyDecoder`], [`Piece`] |
+//! | 9112 9.3 persistence | [`Head::keep_alive`], [`Framing`] |
+//! | 9112 4 status line, 6 message body | [`encode_head`], [`BodyWriter`] |
+//! | 9110 5.6.7 dates | [`DateCache`] |
+//! | 9112 11 attacks on framing | [`BadRequest`], [`Limits`] |
+
+mod body;
+mod chunked;
+mod date;
+mod error;
+mod framing;
+mod head;
+mod limits;
+mod lines;
+mod response;
+mod status;
+mod syntax;
+mod target;
+
+pub use body::{BodyDecoder, Piece};
+pub use date::{Date, DateCache};
+pub use error::{BadBody, BadRequest, Excerpt};
+pub use framing::BodyLength;
+pub use head::{Head, HeadDecoder};
+pub use limits::Limits;
+pub use response::{Asked, BodySize, BodyWriter, CONTINUE, Framing, Out, SentAs, encode_head};

@@ -1,0 +1,112 @@
+use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Uri};
+
+use super::error::{BadRequest, Excerpt};
+
+/// A request target, in the form that goes with its method (RFC 9112 3.2).
+pub(super) fn target(method: &Method, text: &[u8]) -> Result<Uri, BadRequest> {
+    let bad = || BadRequest::BadTarget(Excerpt::of(text));
+    if *method == Method::CONNECT {
+        let wrong = || BadRequest::BadConnectTarget(Excerpt::of(text));
+        if !matches!(port_of(text), Ok(Some(1..))) {
+            return Err(wrong());
+        }
+        let authority =
+            Authority::from_maybe_shared(Bytes::copy_from_slice(text)).map_err(|_| wrong())?;
+        return Ok(Uri::from(authority));
+    }
+    match text {
+        b"/" => Ok(Uri::default()),
+        b"*" if *method == Method::OPTIONS => Ok(Uri::from(PathAndQuery::from_static("*"))),
+        b"*" => Err(BadRequest::AsteriskTarget),
+        [b'/', ..] => {
+            if !text.iter().copied().all(is_visible) {
+                return Err(bad());
+            }
+            let path =
+                PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(text)).map_err(|_| bad())?;
+            Ok(Uri::from(path))
+        }
+        _ => absolute(text),
+    }
+}
+
+fn absolute(text: &[u8]) -> Result<Uri, BadRequest> {
+    let bad = || BadRequest::BadTarget(Excerpt::of(text));
+    let Some(colon) = text.windows(3).position(|three| three == b"://") else {
+        let is_authority = port_of(text).is_ok();
+        let wrong = if is_authority { BadRequest::AuthorityTarget } else { BadRequest::BadTarget };
+        return Err(wrong(Excerpt::of(text)));
+    };
+    let rest = &text[colon + 3..];
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    // RFC 9110 4.2.4: a user before the host is an error. No host has an @.
+    if port_of(&rest[..end]).is_err() || !text.iter().copied().all(is_visible) {
+        return Err(bad());
+    }
+    Uri::from_maybe_shared(Bytes::copy_from_slice(text)).map_err(|_| bad())
+}
+
+/// What user agents send in targets, some of it without need: no fragment, no quotes, no brackets
+/// of markup, nothing beyond ASCII.
+const fn is_visible(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'~')
+}
+
+/// What should be `host [":" port]` is not.
+pub(super) struct NoHost;
+
+/// The port in `host [":" port]`, if it has one (RFC 3986 3.2.2).
+pub(super) fn port_of(text: &[u8]) -> Result<Option<u16>, NoHost> {
+    let (is_host, rest) = if let [b'[', inside @ ..] = text {
+        let end = inside.iter().position(|&byte| byte == b']').ok_or(NoHost)?;
+        (is_address(&inside[..end]), &inside[end + 1..])
+    } else {
+        let end = text.iter().position(|&byte| byte == b':').unwrap_or(text.len());
+        (is_name(&text[..end]), &text[end..])
+    };
+    match rest {
+        _ if !is_host => Err(NoHost),
+        [] | [b':'] => Ok(None),
+        [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => {
+            let port = str::from_utf8(digits).map_err(|_| NoHost)?;
+            port.parse().map(Some).map_err(|_| NoHost)
+        }
+        _ => Err(NoHost),
+    }
+}
+
+/// RFC 3986 3.2.2, reg-name, but one of the schemes here needs it not to be empty (RFC 9110 4.2.1).
+fn is_name(name: &[u8]) -> bool {
+    let mut rest = name;
+    while let [byte, after @ ..] = rest {
+        rest = match (byte, after) {
+            (b'%', [a, b, after @ ..]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => after,
+            (byte, _) if is_name_byte(*byte) => after,
+            _ => return false,
+        };
+    }
+    !name.is_empty()
+}
+
+/// RFC 3986 2.2 and 2.3: unreserved, and what delimits nothing in a name.
+const fn is_name_byte(byte: u8) -> bool {
+    matches!(byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~'
+        | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
+}
+
+/// An address between brackets (RFC 3986 3.2.2): of version six, or of one to come.
+fn is_address(address: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(address) else { return false };
+    if let Some(future) = text.strip_prefix(['v', 'V']) {
+        let Some((version, rest)) = future.split_once('.') else { return false };
+        return !version.is_empty()
+            && version.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && rest.split(':').any(|part| !part.is_empty())
+            && rest.split(':').all(|part| part.is_empty() || is_name(part.as_bytes()))
+            && !rest.contains('%');
+    }
+    text.parse::<std::net::Ipv6Addr>().is_ok()
+}
