@@ -262,6 +262,11 @@ impl Reactor {
         inner.carrier.set_in_turn(true);
         let _turn = Turn(inner);
         let unfinished = inner.unfinished.take();
+        self.take_remote();
+        self.make_due_calls(driver);
+        for key in unfinished {
+            inner.tick(driver, key);
+        }
         while let Some(completion) = driver.next() {
             let after = inner.deliver(completion);
             self.follow_up(driver, after);
@@ -269,11 +274,6 @@ impl Reactor {
                 inner.carry_out(driver);
             }
         }
-        for key in unfinished {
-            inner.tick(driver, key);
-        }
-        self.take_remote();
-        self.make_due_calls(driver);
         self.look_after_the_woken(driver);
         inner.carry_out(driver);
         Ok(())

@@ -12,6 +12,8 @@ const SLOTS: usize = 64;
 const SLOT_BITS: u32 = 6;
 /// How far ahead the wheel reaches, in ticks; what is due later is looked at again on the way.
 const SPAN_MAX: u64 = 1 << (SLOT_BITS * LEVELS as u32);
+/// The slot, on no level, of what was due when it was added.
+const OVERDUE: usize = LEVELS * SLOTS;
 const NONE: u32 = u32::MAX;
 
 /// A timer on the wheel.
@@ -44,12 +46,14 @@ pub(crate) struct Wheel<T> {
     timers: Vec<Timer<T>>,
     /// The first of the unused places in `timers`, linked by `next`.
     unused: u32,
-    heads: Box<[u32; LEVELS * SLOTS]>,
-    tails: Box<[u32; LEVELS * SLOTS]>,
+    heads: Box<[u32; LEVELS * SLOTS + 1]>,
+    tails: Box<[u32; LEVELS * SLOTS + 1]>,
     /// A bit for each slot that holds anything.
     occupied: [u64; LEVELS],
     /// The tick up to which everything has come due.
     hand: u64,
+    /// The same, to the nanosecond: what is added for a time before this is overdue.
+    now: Duration,
     order: u64,
     count: usize,
 }
@@ -59,10 +63,11 @@ impl<T: Copy> Wheel<T> {
         Self {
             timers: Vec::new(),
             unused: NONE,
-            heads: Box::new([NONE; LEVELS * SLOTS]),
-            tails: Box::new([NONE; LEVELS * SLOTS]),
+            heads: Box::new([NONE; LEVELS * SLOTS + 1]),
+            tails: Box::new([NONE; LEVELS * SLOTS + 1]),
             occupied: [0; LEVELS],
             hand: 0,
+            now: Duration::ZERO,
             order: 0,
             count: 0,
         }
@@ -114,6 +119,9 @@ impl<T: Copy> Wheel<T> {
 
     /// When [`advance`](Self::advance) should be called next: no later than the first timer is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
+        if self.heads[OVERDUE] != NONE {
+            return Some(Duration::ZERO);
+        }
         let level = (0..LEVELS).find(|&level| self.occupied[level] != 0)?;
         let digit = digit_of(self.hand, level);
         let ahead = self.occupied[level].rotate_right(digit).trailing_zeros();
@@ -126,6 +134,7 @@ impl<T: Copy> Wheel<T> {
     pub(crate) fn advance(&mut self, now: Duration, expired: &mut Vec<Expired<T>>) {
         let target = now.as_millis() as u64;
         let first = expired.len();
+        self.empty(OVERDUE, expired);
         let due_by = |wheel: &Self| {
             wheel.next_due().map(|due| due.as_millis() as u64).filter(|tick| *tick <= target)
         };
@@ -134,6 +143,7 @@ impl<T: Copy> Wheel<T> {
             self.fall(expired);
         }
         self.hand = self.hand.max(target);
+        self.now = self.now.max(now);
         if expired.len() - first > 1 {
             expired[first..].sort_unstable_by_key(|timer| (timer.due, timer.order));
         }
@@ -144,31 +154,31 @@ impl<T: Copy> Wheel<T> {
         for level in (0..LEVELS).rev() {
             let digit = digit_of(self.hand, level);
             let slot = level * SLOTS + digit as usize;
-            let mut index = std::mem::replace(&mut self.heads[slot], NONE);
-            self.tails[slot] = NONE;
             self.occupied[level] &= !(1 << digit);
-            while index != NONE {
-                let timer = &self.timers[index as usize];
-                let (next, due, order, what) = (timer.next, timer.due, timer.order, timer.what);
-                if ticks(due) <= self.hand {
-                    expired.push(Expired { due, order, what });
-                    self.release(index);
-                } else {
-                    self.link(index);
-                }
-                index = next;
+            self.empty(slot, expired);
+        }
+    }
+
+    /// Takes everything out of a slot: what is due is so, the rest goes where it belongs now.
+    fn empty(&mut self, slot: usize, expired: &mut Vec<Expired<T>>) {
+        let mut index = std::mem::replace(&mut self.heads[slot], NONE);
+        self.tails[slot] = NONE;
+        while index != NONE {
+            let timer = &self.timers[index as usize];
+            let (next, due, order, what) = (timer.next, timer.due, timer.order, timer.what);
+            if slot == OVERDUE || ticks(due) <= self.hand {
+                expired.push(Expired { due, order, what });
+                self.release(index);
+            } else {
+                self.link(index);
             }
+            index = next;
         }
     }
 
     fn link(&mut self, index: u32) {
-        let due = ticks(self.timers[index as usize].due);
-        // What is due already goes to the next tick; what is too far goes as far as the wheel does.
-        let due = due.clamp(self.hand + 1, self.hand + SPAN_MAX - 1);
-        let differing = (due ^ self.hand).ilog2();
-        let level = ((differing / SLOT_BITS) as usize).min(LEVELS - 1);
-        let digit = digit_of(due, level);
-        let slot = level * SLOTS + digit as usize;
+        let due = self.timers[index as usize].due;
+        let slot = if due <= self.now { OVERDUE } else { self.slot_for(ticks(due)) };
         let tail = self.tails[slot];
         let timer = &mut self.timers[index as usize];
         timer.slot = slot as u16;
@@ -180,7 +190,17 @@ impl<T: Copy> Wheel<T> {
             self.timers[tail as usize].next = index;
         }
         self.tails[slot] = index;
-        self.occupied[level] |= 1 << digit;
+        if slot != OVERDUE {
+            self.occupied[slot / SLOTS] |= 1 << (slot % SLOTS);
+        }
+    }
+
+    fn slot_for(&self, tick: u64) -> usize {
+        // What is too far away goes as far as the wheel does, and is looked at again there.
+        let tick = tick.clamp(self.hand + 1, self.hand + SPAN_MAX - 1);
+        let differing = (tick ^ self.hand).ilog2();
+        let level = ((differing / SLOT_BITS) as usize).min(LEVELS - 1);
+        level * SLOTS + digit_of(tick, level) as usize
     }
 
     fn unlink(&mut self, index: u32) {
@@ -194,7 +214,7 @@ impl<T: Copy> Wheel<T> {
             NONE => self.tails[slot] = previous,
             next => self.timers[next as usize].previous = previous,
         }
-        if self.heads[slot] == NONE {
+        if slot != OVERDUE && self.heads[slot] == NONE {
             self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
         }
     }
@@ -270,12 +290,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_already_waits_for_the_next_tick() {
+    fn what_is_due_already_does_not_wait_for_a_tick() {
         let mut wheel = Wheel::new();
         assert_eq!(advance(&mut wheel, 1000), []);
         wheel.add(ms(3), 1);
-        assert_eq!(wheel.next_due(), Some(ms(1001)));
-        assert_eq!(advance(&mut wheel, 1001), [1]);
+        let dropped = wheel.add(ms(1000), 2);
+        wheel.add(ms(2), 3);
+        wheel.remove(dropped);
+        assert_eq!(wheel.next_due(), Some(Duration::ZERO));
+        assert_eq!(advance(&mut wheel, 1000), [3, 1]);
+        assert_eq!(wheel.next_due(), None);
     }
 
     #[test]

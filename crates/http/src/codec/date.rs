@@ -63,4 +63,9 @@ impl DateCache {
         }
         &self.date
     }
+
+    /// The date that was made last; the beginning of 1970 if none was.
+    pub fn last(&self) -> &Date {
+        &self.date
+    }
 }

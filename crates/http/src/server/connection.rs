@@ -1,0 +1,530 @@
+//! A server on its connection: requests in, answers out, in order.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, Version};
+use ropewalk_deferred::{Failure, Panicked};
+use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
+
+use super::access::Access;
+use super::body::{BodyPiece, Kind};
+use super::exchange::{Exchange, Outflow};
+use super::incoming::{self, BodyError, Incoming, Inflow, Request};
+use super::reply::{Reply, Response, plain};
+use super::site::Shared;
+use crate::codec::{
+    Asked, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, Framing, Head, HeadDecoder,
+    Piece, SentAs, encode_head,
+};
+
+/// How much of a client's talk is heard out after its connection was given up, in bytes.
+const LINGER_MAX: usize = 1024 * 1024;
+/// How often a request body's rate is looked at.
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One connection of a [`Site`](crate::Site).
+///
+/// Requests are answered one after another, in the order in which they came, however many lie
+/// waiting; while an answer is being made, the client can send as much as one read takes, and then
+/// waits.
+pub struct Server {
+    site: Rc<Shared>,
+    /// Where the site keeps this connection.
+    place: u32,
+    /// The one timer, whatever it stands for at the moment.
+    timer: Option<ConnCall>,
+    /// Present while a head is not whole.
+    head: Option<Box<HeadDecoder>>,
+    phase: Phase,
+}
+
+enum Phase {
+    /// Between requests, or in the middle of a head.
+    Idle,
+    /// A request is being received or answered.
+    Busy(Box<Exchange>),
+    /// All has been said; the client is heard out for a while, so that it hears it too.
+    Lingering { heard: usize },
+}
+
+impl Server {
+    pub(super) fn new(site: Rc<Shared>) -> Self {
+        Self { site, place: u32::MAX, timer: None, head: None, phase: Phase::Idle }
+    }
+
+    /// Sets the timer.
+    fn arm(&mut self, conn: &Conn<Self>, delay: Duration) {
+        match self.timer {
+            Some(timer) if conn.reset_call(timer, delay) => (),
+            _ => self.timer = Some(conn.call_later(delay, Self::timer_due)),
+        }
+    }
+
+    /// Reads requests until there are no more bytes or one is not answered at once.
+    fn read(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
+        let site = Rc::clone(&self.site);
+        while matches!(self.phase, Phase::Idle) && !conn.is_closing() {
+            if data.is_empty() {
+                return;
+            }
+            let began = self.head.is_none();
+            let mut fresh = HeadDecoder::default();
+            let decoder = self.head.as_deref_mut().unwrap_or(&mut fresh);
+            match decoder.feed(&mut data, &site.limits) {
+                Ok(Some(head)) => {
+                    self.head = None;
+                    self.begin(conn, head, &mut data);
+                }
+                Ok(None) => {
+                    if began && fresh.has_begun() {
+                        self.head = Some(Box::new(fresh));
+                        self.arm(conn, site.patience.head);
+                    }
+                }
+                Err(bad) => self.refuse(conn, bad),
+            }
+        }
+        if let Phase::Busy(exchange) = &mut self.phase
+            && !data.is_empty()
+        {
+            exchange.keep(conn, data);
+        }
+    }
+
+    /// A request's head is whole: has it answered.
+    fn begin(&mut self, conn: &Conn<Self>, head: Head, data: &mut &[u8]) {
+        let asked = Asked::by(&head);
+        let access = self.site.is_logging().then(|| Box::new(note(&head, conn)));
+        if head.body == BodyLength::None {
+            let request = head.request.map(|()| Incoming::new(conn.clone(), None));
+            match self.render(request) {
+                // Nothing has to be remembered of what is over at once.
+                Reply::Now(response) if is_whole(&response) => {
+                    self.answer_whole(conn, asked, response, access);
+                }
+                reply => {
+                    let exchange = Exchange::new(asked, access, conn.now());
+                    self.phase = Phase::Busy(Box::new(exchange));
+                    self.take_reply(conn, reply);
+                }
+            }
+            return;
+        }
+        let decoder = match BodyDecoder::new(head.body, self.site.limits.body_max) {
+            Ok(decoder) => decoder,
+            Err(bad) => return self.refuse(conn, bad),
+        };
+        let inflow = Rc::new(RefCell::new(Inflow::default()));
+        let mut exchange = Exchange::new(asked, access, conn.now());
+        exchange.expect_body(decoder, Rc::clone(&inflow), head.expects_continue, conn.now());
+        self.phase = Phase::Busy(Box::new(exchange));
+        self.arm(conn, RATE_INTERVAL);
+        self.receive_body(conn, data);
+        if matches!(self.phase, Phase::Busy(_)) {
+            let request = head.request.map(|()| Incoming::new(conn.clone(), Some(inflow)));
+            let reply = self.render(request);
+            self.take_reply(conn, reply);
+        }
+    }
+
+    fn render(&self, request: Request) -> Reply {
+        catch_unwind(AssertUnwindSafe(|| self.site.render(request))).unwrap_or_else(|payload| {
+            let panicked = Failure::new(Panicked::from_payload(&*payload));
+            Reply::Now(failed(&panicked))
+        })
+    }
+
+    fn take_reply(&mut self, conn: &Conn<Self>, reply: Reply) {
+        match reply {
+            Reply::Now(response) => self.answer(conn, response),
+            Reply::Later(later) => match later.try_take() {
+                Ok(result) => self.answer(conn, result.unwrap_or_else(|failure| failed(&failure))),
+                Err(later) => conn.then(later, |this, conn, result| {
+                    this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
+                }),
+            },
+        }
+    }
+
+    /// Answers with a response that is whole, to a request that is.
+    fn answer_whole(
+        &mut self,
+        conn: &Conn<Self>,
+        asked: Asked,
+        response: Response,
+        access: Option<Box<Access>>,
+    ) {
+        let asked = if self.site.is_draining() { asked.and_close() } else { asked };
+        let framing = self.put_head(conn, asked, &response);
+        let status = response.status();
+        let mut sent = 0;
+        if let (SentAs::Fixed(length), Kind::Bytes(bytes)) = (framing.body, response.into_body().0)
+        {
+            sent = length;
+            conn.write_bytes(bytes);
+        }
+        if let Some(mut access) = access {
+            access.status = status;
+            access.sent = sent;
+            self.site.log(&access);
+        }
+        if framing.keep_alive {
+            self.arm(conn, self.site.patience.idle);
+        } else {
+            self.say_goodbye(conn);
+        }
+    }
+
+    fn put_head(&self, conn: &Conn<Self>, asked: Asked, response: &Response) -> Framing {
+        let size = response.body().length().map_or(BodySize::Unknown, BodySize::Known);
+        let mut framing = Framing { body: SentAs::Nothing, keep_alive: false };
+        self.site.with_date(conn.now(), |date| {
+            conn.write_with(|out| {
+                framing =
+                    encode_head(out, asked, response.status(), response.headers(), size, date);
+            });
+        });
+        framing
+    }
+
+    /// Begins the answer to the request in progress.
+    fn answer(&mut self, conn: &Conn<Self>, response: Response) {
+        let Phase::Busy(exchange) = &mut self.phase else { return };
+        if exchange.is_answered() {
+            return;
+        }
+        let stays = exchange.may_stay_open() && !self.site.is_draining();
+        let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
+        let framing = self.put_head(conn, asked, &response);
+        let Phase::Busy(exchange) = &mut self.phase else { return };
+        exchange.status = response.status();
+        exchange.keep_alive = framing.keep_alive;
+        let body = response.into_body();
+        let length = body.length();
+        let pieces = match body.0 {
+            Kind::Empty => None,
+            Kind::Bytes(bytes) => {
+                if framing.body != SentAs::Nothing {
+                    exchange.sent += bytes.len() as u64;
+                    conn.write_bytes(bytes);
+                }
+                None
+            }
+            Kind::Stream { pieces, .. } => Some(pieces),
+        };
+        match pieces.filter(|_| framing.body != SentAs::Nothing) {
+            Some(pieces) => {
+                debug_assert!(length.is_none() || framing.body != SentAs::Chunked);
+                exchange.outflow =
+                    Outflow::Streaming { pieces, writer: BodyWriter::new(framing.body) };
+                self.arm(conn, self.site.patience.reader);
+                self.pump(conn);
+            }
+            None => {
+                exchange.outflow = Outflow::Done;
+                self.answered(conn);
+            }
+        }
+    }
+
+    /// Sends pieces of the body until the client has enough or the next one is not there.
+    pub(super) fn pump(&mut self, conn: &Conn<Self>) {
+        if let Phase::Busy(exchange) = &mut self.phase {
+            let pumped = exchange.pump(conn);
+            self.after_pieces(conn, pumped);
+        }
+    }
+
+    /// A piece of the body that was not there is.
+    pub(super) fn piece_came(
+        &mut self,
+        conn: &Conn<Self>,
+        piece: Result<Option<BodyPiece>, Failure>,
+    ) {
+        if let Phase::Busy(exchange) = &mut self.phase {
+            let taken = exchange.take_piece(conn, piece);
+            let is_all = matches!(taken, Ok(true));
+            self.after_pieces(conn, taken);
+            if !is_all {
+                self.pump(conn);
+            }
+        }
+    }
+
+    fn after_pieces(&mut self, conn: &Conn<Self>, outcome: Result<bool, Failure>) {
+        match outcome {
+            Ok(true) => self.answered(conn),
+            Ok(false) => (),
+            Err(failure) => {
+                tracing::error!(target: "ropewalk::http", "an answer broke off: {failure:?}");
+                conn.abort();
+            }
+        }
+    }
+
+    /// The answer has gone out: what becomes of the connection?
+    fn answered(&mut self, conn: &Conn<Self>) {
+        let Phase::Busy(exchange) = &mut self.phase else { return };
+        if let Some(access) = exchange.finish_access(conn.now()) {
+            self.site.log(&access);
+        }
+        if !exchange.keep_alive {
+            return self.say_goodbye(conn);
+        }
+        if exchange.is_body_over() {
+            let kept = std::mem::take(&mut exchange.kept);
+            self.phase = Phase::Idle;
+            self.arm(conn, self.site.patience.idle);
+            if kept.is_empty() {
+                conn.resume_reading();
+            } else {
+                // Through the queue, so that a long line of requests does not nest. Reading is
+                // paused since it was kept, so nothing overtakes it.
+                conn.call_later(Duration::ZERO, move |this, conn| {
+                    conn.resume_reading();
+                    this.data_received(conn, &kept);
+                });
+            }
+        } else {
+            exchange.discard_the_rest();
+            self.arm(conn, RATE_INTERVAL);
+            conn.resume_reading();
+        }
+    }
+
+    /// Takes the body in progress out of `data`, and leaves what comes after it.
+    fn receive_body(&mut self, conn: &Conn<Self>, data: &mut &[u8]) {
+        let Phase::Busy(exchange) = &mut self.phase else { return };
+        match exchange.receive(conn, data, &self.site.limits) {
+            Ok(()) => (),
+            Err(bad) => {
+                let answering = exchange.is_answered();
+                exchange.end_body(Err(BodyError::Bad(bad)));
+                if answering {
+                    // What is on its way cannot be taken back; it is broken off.
+                    conn.abort();
+                } else {
+                    self.refuse(conn, bad);
+                }
+            }
+        }
+    }
+
+    /// Answers what could not be read, and ends the connection.
+    fn refuse(&mut self, conn: &Conn<Self>, bad: BadRequest) {
+        tracing::debug!(target: "ropewalk::http", peer = %conn.peer(), "bad request: {bad}");
+        let mut response = plain(bad.status());
+        *response.body_mut() = format!("{}: {bad}\n", bad.status()).into();
+        self.refuse_with(conn, response);
+    }
+
+    fn refuse_with(&mut self, conn: &Conn<Self>, response: Response) {
+        let access = match &mut self.phase {
+            Phase::Busy(exchange) => exchange.access.take(),
+            Phase::Idle | Phase::Lingering { .. } => None,
+        };
+        let access = access.or_else(|| {
+            self.site.is_logging().then(|| {
+                Box::new(Access {
+                    peer: conn.peer(),
+                    method: None,
+                    uri: None,
+                    version: Version::HTTP_11,
+                    headers: HeaderMap::new(),
+                    status: response.status(),
+                    sent: 0,
+                    took: Duration::ZERO,
+                })
+            })
+        });
+        self.phase = Phase::Idle;
+        self.answer_whole(conn, Asked::unread(), response, access);
+    }
+
+    /// Ends the connection so that the client gets to read what was said to it: a socket that is
+    /// closed while unread bytes lie in it takes the answer back (RFC 9112 9.6).
+    fn say_goodbye(&mut self, conn: &Conn<Self>) {
+        self.head = None;
+        self.phase = Phase::Lingering { heard: 0 };
+        conn.close_write();
+        conn.resume_reading();
+        self.arm(conn, self.site.patience.goodbye);
+    }
+
+    fn timer_due(&mut self, conn: &Conn<Self>) {
+        self.timer = None;
+        match &mut self.phase {
+            Phase::Idle if self.head.is_some() => {
+                self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT));
+            }
+            Phase::Idle | Phase::Lingering { .. } => {
+                if conn.waiting() > 0 {
+                    conn.abort();
+                } else {
+                    conn.close();
+                }
+            }
+            Phase::Busy(exchange) => {
+                let patience = &self.site.patience;
+                if exchange.is_body_slow(conn.now(), patience) {
+                    exchange.end_body(Err(BodyError::Slow));
+                    if exchange.is_answered() {
+                        conn.abort();
+                    } else {
+                        self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT));
+                    }
+                    return;
+                }
+                let receiving = !exchange.is_body_over();
+                if exchange.is_reader_stuck(conn, patience.reader) {
+                    return conn.abort();
+                }
+                let next = if receiving { RATE_INTERVAL } else { patience.reader };
+                self.arm(conn, next);
+            }
+        }
+    }
+
+    /// The resource has asked for the body, or has room for more of it.
+    pub(super) fn body_wanted(&mut self, conn: &Conn<Self>) {
+        if let Phase::Busy(exchange) = &mut self.phase {
+            exchange.body_wanted(conn);
+        }
+    }
+
+    /// Ends the connection as soon as nothing is left to be answered.
+    pub(super) fn drain(&mut self, conn: &Conn<Self>) {
+        if matches!(self.phase, Phase::Idle) && self.head.is_none() {
+            conn.close();
+        }
+    }
+}
+
+impl Protocol for Server {
+    fn connection_made(&mut self, conn: &Conn<Self>) {
+        self.place = self.site.enter(conn);
+        self.arm(conn, self.site.patience.head);
+        if self.site.is_draining() {
+            conn.close();
+        }
+    }
+
+    fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+        let mut data = data;
+        match &mut self.phase {
+            Phase::Idle => self.read(conn, data),
+            Phase::Lingering { heard } => {
+                *heard += data.len();
+                if *heard > LINGER_MAX {
+                    conn.abort();
+                }
+            }
+            Phase::Busy(_) => {
+                self.receive_body(conn, &mut data);
+                match &mut self.phase {
+                    Phase::Busy(exchange) => {
+                        if !data.is_empty() {
+                            exchange.keep(conn, data);
+                        }
+                        if exchange.is_answered() && exchange.is_over() {
+                            self.answered(conn);
+                        }
+                    }
+                    Phase::Idle => self.read(conn, data),
+                    Phase::Lingering { .. } => (),
+                }
+            }
+        }
+    }
+
+    fn eof_received(&mut self, conn: &Conn<Self>) {
+        match &mut self.phase {
+            // A client may end its stream behind its request and still want the answer.
+            Phase::Busy(exchange) if exchange.is_body_over() => exchange.keep_alive = false,
+            Phase::Busy(_) => conn.abort(),
+            Phase::Idle | Phase::Lingering { .. } => conn.close(),
+        }
+    }
+
+    fn writing_resumed(&mut self, conn: &Conn<Self>) {
+        self.pump(conn);
+    }
+
+    fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
+        if let Phase::Busy(exchange) = &mut self.phase {
+            exchange.end_body(Err(BodyError::Lost(why)));
+            if let Some(access) = exchange.finish_access(conn.now()) {
+                self.site.log(&access);
+            }
+        }
+        self.phase = Phase::Idle;
+        self.site.leave(self.place);
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match &self.phase {
+            Phase::Idle => "idle",
+            Phase::Busy(_) => "busy",
+            Phase::Lingering { .. } => "lingering",
+        };
+        f.debug_struct("Server").field("phase", &phase).finish_non_exhaustive()
+    }
+}
+
+/// Whether everything of a response is in memory.
+fn is_whole(response: &Response) -> bool {
+    !matches!(response.body().0, Kind::Stream { .. })
+}
+
+/// What a client is told of a failure: nothing but that there was one.
+fn failed(failure: &Failure) -> Response {
+    tracing::error!(target: "ropewalk::http", "a resource failed: {failure:?}");
+    plain(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// What the log will want to know of a request.
+fn note(head: &Head, conn: &Conn<Server>) -> Access {
+    Access {
+        peer: conn.peer(),
+        method: Some(head.request.method().clone()),
+        uri: Some(head.request.uri().clone()),
+        version: head.request.version(),
+        headers: head.request.headers().clone(),
+        status: StatusCode::OK,
+        sent: 0,
+        took: Duration::ZERO,
+    }
+}
+
+/// Takes what a decoder finds.
+pub(super) fn take_pieces(
+    decoder: &mut BodyDecoder,
+    data: &mut &[u8],
+    limits: &crate::Limits,
+    inflow: Option<&RefCell<Inflow>>,
+    count: &mut u64,
+) -> Result<bool, BadRequest> {
+    while let Some(piece) = decoder.feed(data, limits)? {
+        match piece {
+            Piece::Data(bytes) => {
+                *count += bytes.len() as u64;
+                if let Some(inflow) = inflow {
+                    incoming::give(inflow, bytes);
+                }
+            }
+            Piece::End(trailers) => {
+                if let Some(inflow) = inflow {
+                    incoming::end(inflow, Ok(trailers));
+                }
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,321 @@
+//! One request and its answer, where they are not over at once.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use ropewalk_deferred::Failure;
+use ropewalk_protocol::Conn;
+
+use super::access::Access;
+use super::body::{BodyPiece, BodyStream};
+use super::connection::{Server, take_pieces};
+use super::incoming::{self, BodyError, Inflow};
+use super::site::Patience;
+use crate::Limits;
+use crate::codec::{Asked, BadRequest, BodyDecoder, BodyWriter, CONTINUE};
+
+/// How much of a body that nobody wants is read and dropped, so that the connection can go on.
+const DISCARD_MAX: u64 = 256 * 1024;
+/// How many pieces of a body go out in one turn.
+const PIECES_PER_TURN_MAX: usize = 32;
+
+pub(super) struct Exchange {
+    pub(super) asked: Asked,
+    pub(super) access: Option<Box<Access>>,
+    pub(super) status: StatusCode,
+    pub(super) keep_alive: bool,
+    /// How many bytes of body the answer has had so far.
+    pub(super) sent: u64,
+    pub(super) outflow: Outflow,
+    /// What came behind this request.
+    pub(super) kept: Vec<u8>,
+    inbound: Option<Inbound>,
+    /// A piece of the answer's body is on its way.
+    waits_for_piece: bool,
+    began: Duration,
+    /// How much the client had taken, and when that last changed.
+    taken: Option<(u64, Duration)>,
+}
+
+/// What has become of the answer.
+pub(super) enum Outflow {
+    /// Nothing of it has been sent.
+    Waiting,
+    /// Its head is out, and its body follows.
+    Streaming { pieces: BodyStream, writer: BodyWriter },
+    /// It is out.
+    Done,
+}
+
+/// The body of the request while it comes.
+struct Inbound {
+    decoder: BodyDecoder,
+    /// Absent where nobody wants it.
+    inflow: Option<Rc<RefCell<Inflow>>>,
+    /// The client waits for a word before it sends anything.
+    waits_for_continue: bool,
+    received: u64,
+    /// Since when, and from how many bytes on, the rate is counted.
+    rate_from: (Duration, u64),
+    paused: bool,
+    discarded_from: u64,
+    over: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(asked: Asked, access: Option<Box<Access>>, now: Duration) -> Self {
+        Self {
+            asked,
+            access,
+            status: StatusCode::OK,
+            keep_alive: true,
+            sent: 0,
+            outflow: Outflow::Waiting,
+            kept: Vec::new(),
+            inbound: None,
+            waits_for_piece: false,
+            began: now,
+            taken: None,
+        }
+    }
+
+    pub(super) fn expect_body(
+        &mut self,
+        decoder: BodyDecoder,
+        inflow: Rc<RefCell<Inflow>>,
+        waits_for_continue: bool,
+        now: Duration,
+    ) {
+        self.inbound = Some(Inbound {
+            decoder,
+            inflow: Some(inflow),
+            waits_for_continue,
+            received: 0,
+            rate_from: (now, 0),
+            paused: false,
+            discarded_from: 0,
+            over: false,
+        });
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        !matches!(self.outflow, Outflow::Waiting)
+    }
+
+    /// Whether the request's body has come whole, or there is none.
+    pub(super) fn is_body_over(&self) -> bool {
+        self.inbound.as_ref().is_none_or(|inbound| inbound.over)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_body_over() && matches!(self.outflow, Outflow::Done)
+    }
+
+    /// Keeps what came behind this request; the client waits.
+    pub(super) fn keep(&mut self, conn: &Conn<Server>, data: &[u8]) {
+        self.kept.extend_from_slice(data);
+        conn.pause_reading();
+    }
+
+    /// Whether the connection can go on after this answer, whatever is left of the body.
+    pub(super) fn may_stay_open(&self) -> bool {
+        // RFC 9110 10.1.1: a client that was not asked for its body may send it or not; only
+        // closing tells the two apart.
+        self.inbound.as_ref().is_none_or(|inbound| !inbound.waits_for_continue || inbound.over)
+    }
+
+    /// Takes the body out of `data`, and leaves what comes after it.
+    pub(super) fn receive(
+        &mut self,
+        conn: &Conn<Server>,
+        data: &mut &[u8],
+        limits: &Limits,
+    ) -> Result<(), BadRequest> {
+        let Some(inbound) = self.inbound.as_mut().filter(|inbound| !inbound.over) else {
+            return Ok(());
+        };
+        if data.is_empty() && inbound.waits_for_continue {
+            return Ok(());
+        }
+        inbound.waits_for_continue = false;
+        let before = inbound.received;
+        let inflow = inbound.inflow.clone();
+        inbound.over = take_pieces(
+            &mut inbound.decoder,
+            data,
+            limits,
+            inflow.as_deref(),
+            &mut inbound.received,
+        )?;
+        drop(inflow);
+        if inbound.inflow.as_ref().is_some_and(|inflow| Rc::strong_count(inflow) == 1) && before > 0
+        {
+            inbound.inflow = None;
+            inbound.discarded_from = before;
+        }
+        let dropped = inbound.received.saturating_sub(inbound.discarded_from);
+        if inbound.inflow.is_none() && !inbound.over && dropped > DISCARD_MAX {
+            // More than anyone should have to listen to for the sake of a connection.
+            inbound.over = true;
+            self.keep_alive = false;
+            return Ok(());
+        }
+        let full = inbound.inflow.as_ref().is_some_and(|inflow| inflow.borrow().is_full());
+        if full && !inbound.over {
+            inbound.paused = true;
+            conn.pause_reading();
+        }
+        Ok(())
+    }
+
+    /// The resource has asked for the body, or has room for more of it.
+    pub(super) fn body_wanted(&mut self, conn: &Conn<Server>) {
+        let answered = self.is_answered();
+        let Some(inbound) = self.inbound.as_mut().filter(|inbound| !inbound.over) else { return };
+        if inbound.waits_for_continue && !answered {
+            let wanted = inbound.inflow.as_ref().is_some_and(|inflow| inflow.borrow().is_wanted());
+            if wanted {
+                inbound.waits_for_continue = false;
+                inbound.rate_from = (conn.now(), inbound.received);
+                conn.write(CONTINUE);
+            }
+        }
+        let full = inbound.inflow.as_ref().is_some_and(|inflow| inflow.borrow().is_full());
+        if inbound.paused && !full {
+            inbound.paused = false;
+            inbound.rate_from = (conn.now(), inbound.received);
+            conn.resume_reading();
+        }
+    }
+
+    /// Says how the request's body ended.
+    pub(super) fn end_body(&mut self, how: Result<HeaderMap, BodyError>) {
+        if let Some(inbound) = &mut self.inbound {
+            inbound.over = true;
+            if let Some(inflow) = inbound.inflow.take() {
+                incoming::end(&inflow, how);
+            }
+        }
+    }
+
+    /// Lets go of a body that is not wanted: what is left of it is read and dropped.
+    pub(super) fn discard_the_rest(&mut self) {
+        if let Some(inbound) = &mut self.inbound
+            && inbound.inflow.as_ref().is_none_or(|inflow| Rc::strong_count(inflow) == 1)
+        {
+            inbound.inflow = None;
+            inbound.discarded_from = inbound.received;
+            inbound.paused = false;
+        }
+    }
+
+    /// Whether the body comes more slowly than a client has to send it.
+    pub(super) fn is_body_slow(&self, now: Duration, patience: &Patience) -> bool {
+        let Some(inbound) = self.inbound.as_ref().filter(|inbound| !inbound.over) else {
+            return false;
+        };
+        if inbound.paused || !self.kept.is_empty() {
+            return false;
+        }
+        // A client that waits for a word is not slow; the resource is.
+        if inbound.waits_for_continue {
+            return false;
+        }
+        let (since, from) = inbound.rate_from;
+        let counted = now.saturating_sub(since).saturating_sub(patience.body_grace);
+        let expected = counted.as_millis() * u128::from(patience.body_rate) / 1000;
+        u128::from(inbound.received - from) < expected
+    }
+
+    /// Whether the client has taken nothing of its answer for as long as `patience`, though some of
+    /// it is there.
+    pub(super) fn is_reader_stuck(&mut self, conn: &Conn<Server>, patience: Duration) -> bool {
+        let waiting = conn.waiting();
+        if waiting == 0 || !self.is_answered() {
+            self.taken = None;
+            return false;
+        }
+        let (taken, now) = (self.sent.saturating_sub(waiting), conn.now());
+        match self.taken {
+            Some((before, since)) if before == taken => now.saturating_sub(since) >= patience,
+            _ => {
+                self.taken = Some((taken, now));
+                false
+            }
+        }
+    }
+
+    /// Sends pieces of the body until the client has enough (false), the next one is not there
+    /// (false), or all is out (true).
+    pub(super) fn pump(&mut self, conn: &Conn<Server>) -> Result<bool, Failure> {
+        for _ in 0..PIECES_PER_TURN_MAX {
+            if self.waits_for_piece || conn.is_writing_paused() {
+                return Ok(false);
+            }
+            let Outflow::Streaming { pieces, .. } = &mut self.outflow else { return Ok(false) };
+            match pieces.next().try_take() {
+                Ok(Ok(Some(piece))) => self.put_piece(conn, piece)?,
+                Ok(Ok(None)) => return self.put_end(conn).map(|()| true),
+                Ok(Err(failure)) => return Err(failure),
+                Err(later) => {
+                    self.waits_for_piece = true;
+                    conn.then(later, Server::piece_came);
+                    return Ok(false);
+                }
+            }
+        }
+        conn.call_later(Duration::ZERO, Server::pump);
+        Ok(false)
+    }
+
+    /// A piece that was waited for is there; true once all is out.
+    pub(super) fn take_piece(
+        &mut self,
+        conn: &Conn<Server>,
+        piece: Result<Option<BodyPiece>, Failure>,
+    ) -> Result<bool, Failure> {
+        self.waits_for_piece = false;
+        match piece? {
+            Some(piece) => self.put_piece(conn, piece).map(|()| false),
+            None => self.put_end(conn).map(|()| true),
+        }
+    }
+
+    fn put_piece(&mut self, conn: &Conn<Server>, piece: BodyPiece) -> Result<(), Failure> {
+        let Outflow::Streaming { writer, .. } = &mut self.outflow else { return Ok(()) };
+        let length = piece.len();
+        let mut outcome = Ok(false);
+        conn.write_with(|out| outcome = writer.begin(out, length));
+        if !outcome? {
+            return Ok(());
+        }
+        match piece {
+            BodyPiece::Bytes(bytes) => conn.write_bytes(bytes),
+            BodyPiece::File(slice) => conn.write_file(slice.file, slice.offset, slice.len),
+        }
+        conn.write_with(|out| writer.end(out));
+        self.sent += length;
+        Ok(())
+    }
+
+    fn put_end(&mut self, conn: &Conn<Server>) -> Result<(), Failure> {
+        let outflow = std::mem::replace(&mut self.outflow, Outflow::Done);
+        if let Outflow::Streaming { writer, .. } = outflow {
+            let mut outcome = Ok(());
+            conn.write_with(|out| outcome = writer.finish(out));
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// What the log is to be told, once.
+    pub(super) fn finish_access(&mut self, now: Duration) -> Option<Access> {
+        let mut access = self.access.take()?;
+        access.status = self.status;
+        access.sent = self.sent;
+        access.took = now.saturating_sub(self.began);
+        Some(*access)
+    }
+}

@@ -1,0 +1,24 @@
+//! The server's side of a connection.
+
+mod access;
+mod body;
+mod connection;
+mod directory;
+mod exchange;
+mod incoming;
+mod reply;
+mod resource;
+mod router;
+mod sender;
+mod site;
+
+pub use access::Access;
+pub use body::{Body, BodyPiece, BodyStream};
+pub use connection::Server;
+pub use directory::Directory;
+pub use incoming::{BodyError, Incoming, Request};
+pub use reply::{IntoReply, Reply, Response};
+pub use resource::{Resource, Tree};
+pub use router::{Params, Router};
+pub use sender::{BodySender, client_gone};
+pub use site::{Patience, Site};

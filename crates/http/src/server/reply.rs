@@ -1,0 +1,142 @@
+//! What a resource answers.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use ropewalk_deferred::{Deferred, Failure};
+
+use super::body::Body;
+
+/// A response with its body.
+pub type Response = http::Response<Body>;
+
+/// An answer, now or later.
+#[derive(Debug)]
+pub enum Reply {
+    /// It is here.
+    Now(Response),
+    /// It comes; a failure is answered with 500 and logged, and the client sees nothing of it.
+    Later(Deferred<Response>),
+}
+
+/// What a resource may answer with.
+///
+/// Text is answered as `text/plain; charset=utf-8`, bytes as `application/octet-stream`, a status
+/// with a line of text that names it; for more there are `http::Response`s. A `Result` is its value,
+/// or 500; a `Deferred` of any of these is answered when it comes.
+pub trait IntoReply {
+    /// The answer.
+    fn into_reply(self) -> Reply;
+}
+
+impl IntoReply for Reply {
+    fn into_reply(self) -> Reply {
+        self
+    }
+}
+
+impl<B: Into<Body>> IntoReply for http::Response<B> {
+    fn into_reply(self) -> Reply {
+        Reply::Now(self.map(Into::into))
+    }
+}
+
+impl IntoReply for &'static str {
+    fn into_reply(self) -> Reply {
+        typed(Body::from(self), "text/plain; charset=utf-8")
+    }
+}
+
+impl IntoReply for String {
+    fn into_reply(self) -> Reply {
+        typed(Body::from(self), "text/plain; charset=utf-8")
+    }
+}
+
+impl IntoReply for Bytes {
+    fn into_reply(self) -> Reply {
+        typed(Body::from(self), "application/octet-stream")
+    }
+}
+
+impl IntoReply for Vec<u8> {
+    fn into_reply(self) -> Reply {
+        typed(Body::from(self), "application/octet-stream")
+    }
+}
+
+impl IntoReply for Body {
+    fn into_reply(self) -> Reply {
+        Reply::Now(Response::new(self))
+    }
+}
+
+impl IntoReply for StatusCode {
+    fn into_reply(self) -> Reply {
+        Reply::Now(plain(self))
+    }
+}
+
+impl<R: IntoReply> IntoReply for (StatusCode, R) {
+    fn into_reply(self) -> Reply {
+        let (status, inner) = self;
+        map(inner.into_reply(), move |response| *response.status_mut() = status)
+    }
+}
+
+impl<R: IntoReply> IntoReply for (HeaderMap, R) {
+    fn into_reply(self) -> Reply {
+        let (headers, inner) = self;
+        map(inner.into_reply(), move |response| response.headers_mut().extend(headers))
+    }
+}
+
+impl<R: IntoReply, E: Into<Failure>> IntoReply for Result<R, E> {
+    fn into_reply(self) -> Reply {
+        match self {
+            Ok(inner) => inner.into_reply(),
+            Err(error) => Reply::Later(Deferred::ready(Err(error.into()))),
+        }
+    }
+}
+
+impl<R: IntoReply> IntoReply for Deferred<R> {
+    fn into_reply(self) -> Reply {
+        Reply::Later(self.add_callback(|inner| match inner.into_reply() {
+            Reply::Now(response) => Deferred::succeed(response),
+            Reply::Later(later) => later,
+        }))
+    }
+}
+
+fn map(reply: Reply, change: impl FnOnce(&mut Response) + 'static) -> Reply {
+    match reply {
+        Reply::Now(mut response) => {
+            change(&mut response);
+            Reply::Now(response)
+        }
+        Reply::Later(later) => Reply::Later(later.map(|mut response| {
+            change(&mut response);
+            response
+        })),
+    }
+}
+
+fn typed(body: Body, kind: &'static str) -> Reply {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    Reply::Now(response)
+}
+
+/// A status with a line that names it.
+pub(super) fn plain(status: StatusCode) -> Response {
+    let text = match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}\n", status.as_str()),
+        None => format!("{}\n", status.as_str()),
+    };
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
