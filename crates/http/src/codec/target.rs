@@ -113,9 +113,8 @@ fn is_address(address: &[u8]) -> bool {
         let Some((version, rest)) = future.split_once('.') else { return false };
         return !version.is_empty()
             && version.bytes().all(|byte| byte.is_ascii_hexdigit())
-            && rest.split(':').any(|part| !part.is_empty())
-            && rest.split(':').all(|part| part.is_empty() || is_name(part.as_bytes()))
-            && !rest.contains('%');
+            && !rest.is_empty()
+            && rest.bytes().all(|byte| byte == b':' || is_name_byte(byte));
     }
     text.parse::<std::net::Ipv6Addr>().is_ok()
 }

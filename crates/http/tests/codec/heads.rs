@@ -235,3 +235,70 @@ fn nothing_is_kept_between_requests() {
     assert!(decoder.feed(&mut bytes, &limits).is_ok_and(|head| head.is_some()));
     assert!(!decoder.has_begun());
 }
+
+#[test]
+fn an_empty_line_is_no_beginning() {
+    let limits = Limits::default();
+    let mut decoder = HeadDecoder::default();
+    assert!(decoder.feed(&mut &b"\r\n"[..], &limits).is_ok_and(|head| head.is_none()));
+    assert!(!decoder.has_begun());
+    let bad = decoder.feed(&mut &b"\r\n"[..], &limits).expect_err("a refusal");
+    assert_eq!(bad, BadRequest::EmptyLines);
+
+    let mut decoder = HeadDecoder::default();
+    assert!(decoder.feed(&mut &b"\r\n"[..], &limits).is_ok_and(|head| head.is_none()));
+    let mut bytes = &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..];
+    assert!(decoder.feed(&mut bytes, &limits).is_ok_and(|head| head.is_some()));
+}
+
+#[test]
+fn hosts_are_names_or_addresses() {
+    let reads = |host: &str| read(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).is_ok();
+    let right = [
+        "a",
+        "A-b.example.",
+        "a_b",
+        "127.0.0.1",
+        "a:",
+        "a:80",
+        "a:65535",
+        "%c3%a9",
+        "[::1]",
+        "[::1]:80",
+        "[::ffff:1.2.3.4]",
+        "[v1.a:b]",
+        "[v1.:]",
+        "a,b;c=d",
+    ];
+    let wrong = [
+        "",
+        ":80",
+        "a:b",
+        "a:65536",
+        "a:000080",
+        "a:80:80",
+        "a:+80",
+        "a b",
+        "a/b",
+        "a@b",
+        "a\\b",
+        "a?b",
+        "%c3%",
+        "%zz",
+        "é",
+        "[",
+        "[]",
+        "[::1",
+        "[::1]a",
+        "[a]",
+        "[1.2.3.4]",
+        "[::1%25a]",
+        "[v.a]",
+        "[v1.]",
+        "[v1.%41]",
+        "[vg.a]",
+        "::1",
+    ];
+    assert!(right.into_iter().all(|host| reads(host) || panic!("{host} is right")));
+    assert!(wrong.into_iter().all(|host| !reads(host) || panic!("{host} is wrong")));
+}
