@@ -79,7 +79,7 @@ impl HeadDecoder {
     ///
     /// If they are no head of a request that this server takes. Feed it nothing more then.
     pub fn feed(&mut self, data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
-        if !self.has_begun() {
+        if self.lines == Lines::of_head() {
             let mut after = *data;
             let head = read_in_place(&mut after, limits);
             if head.is_ok() {
@@ -103,9 +103,9 @@ impl HeadDecoder {
         read_whole(&whole)
     }
 
-    /// Whether it has bytes of a head that is not whole.
+    /// Whether it has bytes of a head that is not whole; an empty line before one is none.
     pub fn has_begun(&self) -> bool {
-        self.lines != Lines::of_head()
+        !self.rest.is_empty()
     }
 
     fn keep(&mut self, data: &[u8]) {

@@ -310,10 +310,10 @@ impl BodyWriter {
     pub fn begin(&mut self, out: &mut impl Out, length: u64) -> Result<bool, BadBody> {
         match &mut self.left {
             SentAs::Nothing => return Ok(false),
-            SentAs::Fixed(left) => {
-                *left =
-                    left.checked_sub(length).ok_or(BadBody::TooLong { over: length - *left })?;
+            SentAs::Fixed(left) if length > *left => {
+                return Err(BadBody::TooLong { over: length - *left });
             }
+            SentAs::Fixed(left) => *left -= length,
             // An empty chunk would be the last one.
             SentAs::Chunked if length > 0 => put_chunk_line(out, length),
             SentAs::Chunked | SentAs::UntilClose => (),

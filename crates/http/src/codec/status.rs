@@ -51,6 +51,7 @@ pub(super) fn line(status: StatusCode) -> Option<&'static [u8]> {
         415 "Unsupported Media Type",
         416 "Range Not Satisfiable",
         417 "Expectation Failed",
+        418 "I'm a teapot",
         421 "Misdirected Request",
         422 "Unprocessable Content",
         423 "Locked",
@@ -70,6 +71,7 @@ pub(super) fn line(status: StatusCode) -> Option<&'static [u8]> {
         506 "Variant Also Negotiates",
         507 "Insufficient Storage",
         508 "Loop Detected",
+        510 "Not Extended",
         511 "Network Authentication Required",
     })
 }

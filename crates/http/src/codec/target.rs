@@ -42,10 +42,19 @@ fn absolute(text: &[u8]) -> Result<Uri, BadRequest> {
     let rest = &text[colon + 3..];
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     // RFC 9110 4.2.4: a user before the host is an error. No host has an @.
-    if port_of(&rest[..end]).is_err() || !text.iter().copied().all(is_visible) {
+    if !is_scheme(&text[..colon])
+        || port_of(&rest[..end]).is_err()
+        || !text.iter().copied().all(is_visible)
+    {
         return Err(bad());
     }
     Uri::from_maybe_shared(Bytes::copy_from_slice(text)).map_err(|_| bad())
+}
+
+/// RFC 3986 3.1.
+fn is_scheme(text: &[u8]) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    text.first().is_some_and(u8::is_ascii_alphabetic) && text.iter().all(fits)
 }
 
 /// What user agents send in targets, some of it without need: no fragment, no quotes, no brackets
@@ -104,9 +113,8 @@ fn is_address(address: &[u8]) -> bool {
         let Some((version, rest)) = future.split_once('.') else { return false };
         return !version.is_empty()
             && version.bytes().all(|byte| byte.is_ascii_hexdigit())
-            && rest.split(':').any(|part| !part.is_empty())
-            && rest.split(':').all(|part| part.is_empty() || is_name(part.as_bytes()))
-            && !rest.contains('%');
+            && !rest.is_empty()
+            && rest.bytes().all(|byte| byte == b':' || is_name_byte(byte));
     }
     text.parse::<std::net::Ipv6Addr>().is_ok()
 }
