@@ -1,8 +1,9 @@
-//! The chores of the project: `cargo xtask walls`.
+//! The chores of the project: `cargo xtask test`, `cargo xtask walls`.
 
 #![forbid(unsafe_code)]
 
 mod cargo;
+mod test;
 mod walls;
 
 use std::error::Error;
@@ -17,12 +18,15 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Chore {
+    /// Tries everything that must hold before a change goes in.
+    Test(test::Options),
     /// Checks that dependencies point down, and that files and functions stay short.
     Walls,
 }
 
 fn main() -> ExitCode {
     let done = match Chore::parse() {
+        Chore::Test(options) => Ok(test::run(&options)),
         Chore::Walls => walls::run(),
     };
     match done {
