@@ -1,7 +1,9 @@
-//! The chores of the project: `cargo xtask test`, `cargo xtask walls`.
+//! The chores of the project: `cargo xtask test`, `cargo xtask walls`, `cargo xtask bench`.
 
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod cargo;
 mod test;
 mod walls;
@@ -22,12 +24,18 @@ enum Chore {
     Test(test::Options),
     /// Checks that dependencies point down, and that files and functions stay short.
     Walls,
+    /// Measures ours against its peers.
+    #[cfg(target_os = "linux")]
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Test(options) => Ok(test::run(&options)),
         Chore::Walls => walls::run(),
+        #[cfg(target_os = "linux")]
+        Chore::Bench(bench) => bench::run(&bench),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
