@@ -24,7 +24,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "h2load", package: "nghttp2-client" },
     Tool { name: "lftp", package: "lftp" },
     Tool { name: "nghttp", package: "nghttp2-client" },
-    Tool { name: "nginx", package: "nginx-light" },
+    Tool { name: "nginx", package: "nginx" },
     Tool { name: "openssl", package: "openssl" },
     Tool { name: "python3", package: "python3" },
     Tool { name: "sftp", package: "openssh-client" },

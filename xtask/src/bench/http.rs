@@ -40,13 +40,44 @@ struct Sample {
     requests_per_second: f64,
 }
 
-/// A server under one shape: medians, and the extremes of CPU time.
+/// A server under one shape: a figure a round, and their medians.
 struct Standing {
     contender: Contender,
     microseconds: f64,
-    least: f64,
-    most: f64,
     rate: f64,
+    each_microseconds: Vec<f64>,
+    each_rate: Vec<f64>,
+}
+
+impl Standing {
+    fn of<'a>(contender: Contender, samples: impl Iterator<Item = &'a Sample>) -> Option<Self> {
+        let (each_microseconds, each_rate): (Vec<_>, Vec<_>) = samples
+            .filter(|sample| sample.contender == contender)
+            .map(|sample| (sample.microseconds_per_request, sample.requests_per_second))
+            .unzip();
+        Some(Self {
+            contender,
+            microseconds: median(each_microseconds.iter().copied())?,
+            rate: median(each_rate.iter().copied())?,
+            each_microseconds,
+            each_rate,
+        })
+    }
+
+    /// How many times the CPU time of that one it takes.
+    fn time_by(&self, other: &Self) -> Option<f64> {
+        by_rounds(&self.each_microseconds, &other.each_microseconds)
+    }
+
+    /// How many times as many requests as that one it answers.
+    fn rate_by(&self, other: &Self) -> Option<f64> {
+        by_rounds(&self.each_rate, &other.each_rate)
+    }
+}
+
+/// The median of the ratios within each round: what slows a whole round down does not show in it.
+fn by_rounds(these: &[f64], those: &[f64]) -> Option<f64> {
+    median(these.iter().zip(those).map(|(this, that)| this / that))
 }
 
 /// Measures and prints; whether no answer was wrong and ours was there.
@@ -67,7 +98,8 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
     let mut field = Field { servers: servers?, wrk, load_cpu, faults: Vec::new() };
     let samples = field.measure(rounds, seconds)?;
 
-    println!("HTTP/1.1 hello, keep-alive; medians of {rounds} rounds of {seconds} s\n");
+    println!("HTTP/1.1 hello, keep-alive; medians of {rounds} rounds of {seconds} s,");
+    println!("ratios within each round, then their medians\n");
     for (index, shape) in SHAPES.into_iter().enumerate() {
         let standings = standings(&samples, index);
         println!("{}\n", heading(shape, options.common.markdown));
@@ -137,22 +169,10 @@ fn heading(shape: Shape, markdown: bool) -> String {
 
 /// The servers under one shape, the one that needs least first.
 fn standings(samples: &[Sample], shape: usize) -> Vec<Standing> {
-    let of = |contender| {
-        let mine = move |sample: &&Sample| sample.contender == contender && sample.shape == shape;
-        samples.iter().filter(mine)
-    };
-    let standing = |contender| {
-        let times = || of(contender).map(|sample| sample.microseconds_per_request);
-        Some(Standing {
-            contender,
-            microseconds: median(times())?,
-            least: times().fold(f64::INFINITY, f64::min),
-            most: times().fold(0.0, f64::max),
-            rate: median(of(contender).map(|sample| sample.requests_per_second))?,
-        })
-    };
     let all = [Contender::Bare, Contender::Ours].into_iter().chain(Contender::PEERS);
-    let mut standings: Vec<_> = all.filter_map(standing).collect();
+    let of_shape = || samples.iter().filter(|sample| sample.shape == shape);
+    let mut standings: Vec<_> =
+        all.filter_map(|contender| Standing::of(contender, of_shape())).collect();
     standings.sort_by(|one, other| one.microseconds.total_cmp(&other.microseconds));
     standings
 }
@@ -165,17 +185,19 @@ fn table(standings: &[Standing]) -> Table {
     let head =
         ["server", "µs CPU/request", "least–most", "÷ bare", "÷ ours", "requests/s", "÷ ours"];
     let mut table = Table::new(&head);
-    let bare = place(standings, Contender::Bare).map(|bare| bare.microseconds);
+    let bare = place(standings, Contender::Bare);
     let ours = place(standings, Contender::Ours);
     for standing in standings {
+        let least = standing.each_microseconds.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = standing.each_microseconds.iter().copied().fold(0.0, f64::max);
         table.row(vec![
             standing.contender.name().into(),
             format!("{:.2}", standing.microseconds),
-            format!("{:.2}–{:.2}", standing.least, standing.most),
-            ratio(standing.microseconds, bare),
-            ratio(standing.microseconds, ours.map(|ours| ours.microseconds)),
+            format!("{least:.2}–{most:.2}"),
+            ratio(bare.and_then(|bare| standing.time_by(bare))),
+            ratio(ours.and_then(|ours| standing.time_by(ours))),
             format!("{:.0}", standing.rate),
-            ratio(standing.rate, ours.map(|ours| ours.rate)),
+            ratio(ours.and_then(|ours| standing.rate_by(ours))),
         ]);
     }
     table
@@ -187,15 +209,16 @@ fn verdict(standings: &[Standing]) -> String {
         return "ropewalk was not measured.\n".into();
     };
     let mut lines = Vec::new();
-    if let Some(bare) = place(standings, Contender::Bare) {
-        let times = ours.microseconds / bare.microseconds;
+    let bare = place(standings, Contender::Bare);
+    if let Some(times) = bare.and_then(|bare| ours.time_by(bare)) {
         let word = if times <= ALLOWANCE { "within" } else { "MISSED" };
         lines.push(format!("ropewalk: {times:.2} times the bare loop ({word} {ALLOWANCE:.2})"));
     }
-    let peers = standings.iter().filter(|other| Contender::PEERS.contains(&other.contender));
-    for better in peers.filter(|other| other.microseconds < ours.microseconds) {
-        let share = better.microseconds / ours.microseconds;
-        lines.push(format!("LOST to {}: it uses {share:.2} of ours", better.contender.name()));
+    for peer in standings.iter().filter(|other| Contender::PEERS.contains(&other.contender)) {
+        if let Some(share) = peer.time_by(ours).filter(|&share| share < 1.0) {
+            let name = peer.contender.name();
+            lines.push(format!("LOST to {name}: it takes {share:.2} of our CPU time"));
+        }
     }
     lines.join("\n") + "\n"
 }
@@ -221,7 +244,7 @@ mod tests {
             [(May, 4.5), (Bare, 4.0), (Hyper, 6.0), (Ours, 5.0), (Ours, 5.0), (Ours, 9.0)];
         let standings = standings(&samples(&figures), 0);
         let expected = "ropewalk: 1.25 times the bare loop (MISSED 1.10)\n\
-                        LOST to may_minihttp: it uses 0.90 of ours\n";
+                        LOST to may_minihttp: it takes 0.90 of our CPU time\n";
         assert_eq!(verdict(&standings), expected);
         let text = table(&standings).text(false);
         let ours = text.lines().find(|line| line.starts_with("ropewalk")).expect("a row for ours");

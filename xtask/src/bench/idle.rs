@@ -165,8 +165,8 @@ fn table(weights: &[Weight]) -> Table {
         table.row(vec![
             weight.contender.name().into(),
             format!("{:.0}", weight.private),
-            ratio(weight.private, bare),
-            ratio(weight.private, ours),
+            ratio(bare.map(|bare| weight.private / bare)),
+            ratio(ours.map(|ours| weight.private / ours)),
             format!("{:.0}", weight.resident),
             (weight.before / 1024).to_string(),
         ]);

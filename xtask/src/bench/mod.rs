@@ -31,8 +31,9 @@ pub(crate) enum Bench {
 /// Which servers, and how to print what was found.
 #[derive(Args)]
 pub(crate) struct Common {
-    /// The peers to measure; the bare loop and ours always are.
-    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Contender::PEERS)]
+    /// The peers to measure, none if none is named; the bare loop and ours always are.
+    #[arg(long, num_args = 0.., value_delimiter = ',', value_enum)]
+    #[arg(default_values_t = Contender::PEERS)]
     peers: Vec<Contender>,
     /// Print the tables as Markdown.
     #[arg(long)]
