@@ -7,7 +7,7 @@ use clap::Args;
 use crate::Outcome;
 use crate::bench::Common;
 use crate::bench::contender::{Contender, Server, build};
-use crate::bench::proc::{cpu_time, cpus, pinned};
+use crate::bench::proc::{CpuTime, cpus, pinned};
 use crate::bench::table::{Table, median, ratio};
 use crate::bench::wrk::{SHAPES, Shape, Wrk};
 
@@ -141,9 +141,9 @@ impl Field {
     fn sample(&mut self, server: usize, shape: usize, seconds: u32) -> Outcome<Sample> {
         let server = &self.servers[server];
         let name = server.contender.name();
-        let before = cpu_time(server.id())?;
+        let before = CpuTime::of(server.id())?;
         let load = pinned(self.load_cpu, || self.wrk.run(server.address, SHAPES[shape], seconds))?;
-        let used = cpu_time(server.id())?.saturating_sub(before);
+        let used = CpuTime::of(server.id())?.since(before);
         let faults = load.faults.iter();
         self.faults
             .extend(faults.map(|fault| format!("{name}, {}: {fault}", SHAPES[shape].name())));

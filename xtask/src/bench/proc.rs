@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -16,16 +17,53 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often memory is looked at meanwhile.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// The CPU time that all threads of a process have had; threads that ended are not counted any more.
-pub(crate) fn cpu_time(process: u32) -> Outcome<Duration> {
-    let mut sum = Duration::ZERO;
-    for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread may end while we look.
-        let Ok(schedstat) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
-        let nanoseconds = schedstat.split_whitespace().next().unwrap_or_default();
-        sum += Duration::from_nanos(nanoseconds.parse()?);
+/// How far the coarse count of CPU time may be off by itself, in ticks.
+const COARSENESS: u32 = 4;
+
+/// The CPU time that a process has had up to a moment, counted in two ways.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CpuTime {
+    /// To the nanosecond, of the threads that live.
+    fine: Duration,
+    /// To the tick, of all that ever lived.
+    coarse: Duration,
+}
+
+impl CpuTime {
+    /// What it has had up to now.
+    pub(crate) fn of(process: u32) -> Outcome<Self> {
+        let mut fine = Duration::ZERO;
+        for task in fs::read_dir(format!("/proc/{process}/task"))? {
+            // A thread may end while we look.
+            let Ok(schedstat) = fs::read_to_string(task?.path().join("schedstat")) else {
+                continue;
+            };
+            let nanoseconds = schedstat.split_whitespace().next().unwrap_or_default();
+            fine += Duration::from_nanos(nanoseconds.parse()?);
+        }
+        let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+        let ticks = ticks(&stat).ok_or("the system's words on the process are strange")?;
+        Ok(Self { fine, coarse: tick() * ticks })
     }
-    Ok(sum)
+
+    /// What it has had since then: fine, unless threads have ended and taken theirs with them.
+    pub(crate) fn since(self, then: Self) -> Duration {
+        let fine = self.fine.saturating_sub(then.fine);
+        let coarse = self.coarse.saturating_sub(then.coarse);
+        if fine + tick() * COARSENESS < coarse { coarse } else { fine }
+    }
+}
+
+/// The ticks in user and in system mode.
+fn ticks(stat: &str) -> Option<u32> {
+    // The name in brackets may hold anything, also brackets and room.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let user: u32 = fields.next()?.parse().ok()?;
+    Some(user + fields.next()?.parse::<u32>().ok()?)
+}
+
+fn tick() -> Duration {
+    Duration::from_secs_f64(1.0 / clock_ticks_per_second() as f64)
 }
 
 /// Memory of a process, in bytes.
@@ -107,7 +145,7 @@ pub(crate) fn allow_descriptors(count: u64) -> Outcome<()> {
 mod tests {
     use std::process;
 
-    use super::{Memory, allow_descriptors, cpu_time, cpus, pinned};
+    use super::{CpuTime, Memory, allow_descriptors, cpus, pinned, tick, ticks};
 
     #[test]
     fn memory_is_read_from_its_lines() {
@@ -119,8 +157,24 @@ mod tests {
 
     #[test]
     fn a_busy_process_uses_cpu_time() {
-        let before = cpu_time(process::id()).expect("our own");
-        while cpu_time(process::id()).expect("our own") == before {}
+        let time = || CpuTime::of(process::id()).expect("our own");
+        let before = time();
+        while time().since(before).is_zero() {}
+    }
+
+    #[test]
+    fn threads_take_no_time_with_them() {
+        let time = |fine, coarse| CpuTime { fine: tick() * fine, coarse: tick() * coarse };
+        assert_eq!(time(31, 33).since(time(1, 1)), tick() * 30);
+        assert_eq!(time(1, 33).since(time(1, 1)), tick() * 32);
+        assert_eq!(time(0, 33).since(time(1, 1)), tick() * 32);
+    }
+
+    #[test]
+    fn ticks_are_counted_whatever_the_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 95 0 0 0 30 12 0 0 20 0 1 0 5 2 1";
+        assert_eq!(ticks(stat), Some(42));
+        assert_eq!(ticks("7 (a) S 1"), None);
     }
 
     #[test]
