@@ -1,0 +1,18 @@
+//! Ropewalk against the programs that people run: curl, nginx and their like.
+//!
+//! Each file in `tests/` is a suite, listed in [`SUITES`] with the outside programs that it needs;
+//! `cargo xtask test` sees to it that they are there and says where. A suite asks for a program with
+//! [`tool`], starts it as a [`Peer`], which dies with its owner, and keeps files in a [`TempDir`].
+
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "outside programs keep the time of the world")]
+
+mod peer;
+mod suites;
+mod temp;
+mod tools;
+
+pub use peer::{PATIENCE, Peer, free_port, wait_for_port};
+pub use suites::{SUITES, Suite};
+pub use temp::TempDir;
+pub use tools::{TOOLS, Tool, tool};

@@ -1,0 +1,46 @@
+//! The suites and the programs that each of them needs.
+
+/// One file in `interop/tests/`.
+#[derive(Debug)]
+pub struct Suite {
+    /// The name of the file, without `.rs`.
+    pub name: &'static str,
+    /// The programs without which it is left out: names from [`TOOLS`](crate::TOOLS).
+    pub tools: &'static [&'static str],
+}
+
+/// All suites.
+pub const SUITES: &[Suite] = &[];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::SUITES;
+    use crate::TOOLS;
+
+    #[test]
+    fn every_suite_is_listed_once_and_every_listed_suite_exists() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+        let files = std::fs::read_dir(folder).into_iter().flatten();
+        let paths = files.map(|file| file.expect("the folder can be read").path());
+        let tests =
+            paths.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+        let mut found: Vec<_> = tests
+            .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+            .collect();
+        found.sort();
+        let mut listed: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
+        listed.sort_unstable();
+        assert_eq!(found, listed);
+    }
+
+    #[test]
+    fn suites_need_only_programs_that_can_be_had() {
+        for suite in SUITES {
+            for name in suite.tools {
+                assert!(TOOLS.iter().any(|tool| tool.name == *name), "{}: {name}", suite.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Outside programs: their names, where they come from, where they are.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Folders of servers, which are not on everybody's `PATH`.
+const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// A program that a suite or a bench needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Tool {
+    /// The name of the program.
+    pub name: &'static str,
+    /// The Debian package that holds it.
+    pub package: &'static str,
+}
+
+/// All programs that any suite may ask for.
+pub const TOOLS: &[Tool] = &[
+    Tool { name: "chromium", package: "chromium" },
+    Tool { name: "curl", package: "curl" },
+    Tool { name: "dig", package: "bind9-dnsutils" },
+    Tool { name: "h2load", package: "nghttp2-client" },
+    Tool { name: "lftp", package: "lftp" },
+    Tool { name: "nghttp", package: "nghttp2-client" },
+    Tool { name: "nginx", package: "nginx" },
+    Tool { name: "openssl", package: "openssl" },
+    Tool { name: "python3", package: "python3" },
+    Tool { name: "sftp", package: "openssh-client" },
+    Tool { name: "slowhttptest", package: "slowhttptest" },
+    Tool { name: "ssh", package: "openssh-client" },
+    Tool { name: "sshd", package: "openssh-server" },
+    Tool { name: "varnishtest", package: "varnish" },
+    Tool { name: "wget", package: "wget" },
+    Tool { name: "wrk", package: "wrk" },
+];
+
+impl Tool {
+    /// The tool of this name, if it is listed in [`TOOLS`].
+    pub fn named(name: &str) -> Option<Self> {
+        TOOLS.iter().find(|tool| tool.name == name).copied()
+    }
+
+    /// The environment variable that says where this program is: `ROPEWALK_TOOL_CURL`.
+    pub fn variable(&self) -> String {
+        format!("ROPEWALK_TOOL_{}", self.name.to_uppercase().replace(['-', '.'], "_"))
+    }
+
+    /// Where this program is: where its variable says, else on `PATH`, else among the servers.
+    pub fn find(&self) -> Option<PathBuf> {
+        find(self.name, env::var_os(self.variable()), env::var_os("PATH"))
+    }
+}
+
+fn find(name: &str, told: Option<OsString>, path: Option<OsString>) -> Option<PathBuf> {
+    if let Some(told) = told {
+        return Some(PathBuf::from(told)).filter(|told| is_program(told));
+    }
+    let path = path.unwrap_or_default();
+    let folders = env::split_paths(&path).chain(SYSTEM_FOLDERS.map(PathBuf::from));
+    folders.map(|folder| folder.join(name)).find(|program| is_program(program))
+}
+
+#[cfg(unix)]
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_program(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Where the program of this name is.
+///
+/// # Panics
+///
+/// When it is not listed in [`TOOLS`] or not on this machine: suites whose programs are missing are
+/// left out by name, they do not pass.
+#[track_caller]
+pub fn tool(name: &str) -> PathBuf {
+    let tool =
+        Tool::named(name).unwrap_or_else(|| panic!("{name} is not listed in interop/src/tools.rs"));
+    tool.find().unwrap_or_else(|| panic!("{name} is missing: apt-get install {}", tool.package))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TOOLS, Tool, find};
+    use crate::TempDir;
+
+    #[test]
+    fn programs_are_found_where_the_environment_says() {
+        assert_eq!(find("true", Some("/bin/sh".into()), None), Some("/bin/sh".into()));
+        assert_eq!(find("sh", Some("/nowhere/sh".into()), Some("/bin".into())), None);
+        assert_eq!(find("sh", None, Some("/nowhere:/bin".into())), Some("/bin/sh".into()));
+        assert_eq!(find("no such program", None, Some("/bin".into())), None);
+    }
+
+    #[test]
+    fn folders_and_plain_files_are_no_programs() {
+        let folder = TempDir::new("tools").expect("a folder");
+        let page = folder.write("ropewalk-page", "hello").expect("a file");
+        assert_eq!(find("bin", None, Some("/usr".into())), None);
+        assert_eq!(find("ropewalk-page", None, Some(folder.path().into())), None);
+        assert_eq!(find("sh", Some(page.into()), None), None);
+    }
+
+    #[test]
+    fn variables_are_named_for_their_program() {
+        let variable = |name| Tool { name, package: "" }.variable();
+        assert_eq!(variable("curl"), "ROPEWALK_TOOL_CURL");
+        assert_eq!(variable("go-sendxmpp"), "ROPEWALK_TOOL_GO_SENDXMPP");
+    }
+
+    #[test]
+    fn tools_are_in_the_order_of_the_alphabet() {
+        assert!(TOOLS.is_sorted_by_key(|tool| tool.name));
+    }
+}

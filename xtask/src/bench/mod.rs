@@ -1,0 +1,49 @@
+//! Measures ours against its peers: the servers, the load, what they cost, and the tables of it.
+
+mod contender;
+mod http;
+mod idle;
+mod proc;
+mod table;
+mod wrk;
+
+use clap::{Args, Subcommand};
+
+use crate::Outcome;
+use crate::bench::contender::Contender;
+
+/// What to measure.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// CPU time a request and requests a second, HTTP/1.1 hello with keep-alive.
+    ///
+    /// Each server is pinned to one CPU and the load to another; servers take turns within each round,
+    /// so that a busy minute of the machine hits them all. Medians are shown, and ratios to the bare
+    /// loop and to ours: those are what holds from machine to machine.
+    Http(http::Options),
+    /// Memory of the server for each idle keep-alive connection.
+    ///
+    /// Counted are the pages that the server alone has written (private dirty, and swapped); resident
+    /// size is shown beside it. Each connection has made one request before it falls idle.
+    Idle(idle::Options),
+}
+
+/// Which servers, and how to print what was found.
+#[derive(Args)]
+pub(crate) struct Common {
+    /// The peers to measure, none if none is named; the bare loop and ours always are.
+    #[arg(long, num_args = 0.., value_delimiter = ',', value_enum)]
+    #[arg(default_values_t = Contender::PEERS)]
+    peers: Vec<Contender>,
+    /// Print the tables as Markdown.
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// Measures; whether all of it could be measured.
+pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
+    match bench {
+        Bench::Http(options) => http::run(options),
+        Bench::Idle(options) => idle::run(options),
+    }
+}

@@ -1,0 +1,94 @@
+//! Sees to it that outside programs are there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ropewalk_interop::Tool;
+
+/// Programs by their place, and those that cannot be had.
+#[derive(Default)]
+pub(crate) struct Programs {
+    pub(crate) found: Vec<(Tool, PathBuf)>,
+    pub(crate) missing: Vec<Tool>,
+}
+
+impl Programs {
+    /// Finds these programs; installs what is missing where that can be done without asking.
+    pub(crate) fn ensure(tools: &[Tool]) -> Self {
+        let missing: Vec<_> = tools.iter().filter(|tool| tool.find().is_none()).collect();
+        if !missing.is_empty() && may_install() {
+            let mut packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+            packages.sort_unstable();
+            packages.dedup();
+            install(&packages);
+        }
+        let mut programs = Self::default();
+        for &tool in tools {
+            match tool.find() {
+                Some(path) => programs.found.push((tool, path)),
+                None => programs.missing.push(tool),
+            }
+        }
+        programs
+    }
+
+    /// Tells a command where the programs are.
+    pub(crate) fn tell(&self, command: &mut Command) {
+        for (tool, path) in &self.found {
+            command.env(tool.variable(), path);
+        }
+    }
+
+    /// Those of these programs that cannot be had.
+    pub(crate) fn missing_of(&self, names: &[&str]) -> Vec<Tool> {
+        self.missing.iter().filter(|tool| names.contains(&tool.name)).copied().collect()
+    }
+}
+
+/// Whether this is Debian or its like and we are its master.
+fn may_install() -> bool {
+    let id = Command::new("id").arg("-u").stderr(Stdio::null()).output();
+    let is_root = id.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    is_root && Path::new("/usr/bin/apt-get").exists()
+}
+
+/// Installs these packages, one by one when they do not go together; what then is missing is told by
+/// whoever looks for it.
+fn install(packages: &[&str]) {
+    if apt_get(&["install", "-y", "--no-install-recommends"], packages) {
+        return;
+    }
+    apt_get(&["update"], &[]);
+    for package in packages {
+        apt_get(&["install", "-y", "--no-install-recommends"], &[package]);
+    }
+}
+
+fn apt_get(verb: &[&str], packages: &[&str]) -> bool {
+    println!("$ apt-get {} {}", verb.join(" "), packages.join(" "));
+    let mut command = Command::new("apt-get");
+    command.args(verb).args(packages).env("DEBIAN_FRONTEND", "noninteractive");
+    command.stdin(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::{Programs, Tool};
+
+    #[test]
+    fn what_was_found_is_told_and_what_is_missing_is_named() {
+        let tool = |name| Tool { name, package: "none" };
+        let programs = Programs {
+            found: vec![(tool("curl"), "/usr/bin/curl".into())],
+            missing: vec![tool("wrk"), tool("nginx")],
+        };
+        let mut command = Command::new("true");
+        programs.tell(&mut command);
+        let told: Vec<_> = command.get_envs().collect();
+        assert_eq!(told, [("ROPEWALK_TOOL_CURL".as_ref(), Some("/usr/bin/curl".as_ref()))]);
+        assert_eq!(programs.missing_of(&["curl", "wrk"]), [tool("wrk")]);
+        assert_eq!(programs.missing_of(&["curl"]), []);
+    }
+}
