@@ -2,7 +2,8 @@
 //! configuration instead of in its code.
 //!
 //! A [`ServerDescription`] and a [`ClientDescription`] are read from a string, or built, and print
-//! themselves as the string that reads back to the same. Nothing here opens a socket.
+//! themselves as the string that reads back to the same. Put on a reactor they are places to listen
+//! and to connect: [`server_from_string`] and [`client_from_string`] do both at once.
 //!
 //! | string of a server | listens on | unless told otherwise |
 //! |---|---|---|
@@ -38,6 +39,7 @@ mod bare;
 mod client;
 mod description;
 mod error;
+mod place;
 mod scheme;
 mod server;
 mod value;
@@ -45,6 +47,10 @@ mod value;
 pub use client::{ClientDescription, Tcp6Client, TcpClient, UnixClient};
 pub use description::{Argument, Description, Token, quote};
 pub use error::{EndpointError, Fault};
+pub use place::{
+    Tcp6ClientEndpoint, Tcp6ServerEndpoint, TcpClientEndpoint, TcpServerEndpoint,
+    UnixClientEndpoint, UnixServerEndpoint, client_from_string, server_from_string,
+};
 pub use scheme::{Arguments, Scheme, Schemes};
 pub use server::{ServerDescription, Tcp6Server, TcpServer, UnixServer};
 pub use value::{

@@ -26,11 +26,12 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 pub struct ConnectOptions {
     timeout: Duration,
     bind: Option<SocketAddr>,
+    v6_only: bool,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { timeout: TIMEOUT_DEFAULT, bind: None }
+        Self { timeout: TIMEOUT_DEFAULT, bind: None, v6_only: false }
     }
 }
 
@@ -43,6 +44,17 @@ impl ConnectOptions {
     /// The address to connect from; the system's choice unless set.
     pub fn bind(self, address: SocketAddr) -> Self {
         Self { bind: Some(address), ..self }
+    }
+
+    /// Whether a name stands for its IPv6 addresses alone; it stands for all of them unless set.
+    pub fn v6_only(self, v6_only: bool) -> Self {
+        Self { v6_only, ..self }
+    }
+
+    /// Whether an address that was found for a name is of use.
+    fn admits(self, address: &SocketAddr) -> bool {
+        let bound = self.bind.is_none_or(|bind| bind.is_ipv6() == address.is_ipv6());
+        bound && (address.is_ipv6() || !self.v6_only)
     }
 }
 
@@ -84,6 +96,9 @@ impl Reactor {
 
     /// Connects to a host by name, trying each of its addresses in turn.
     ///
+    /// Those that the options rule out are passed over, as are those that an address to connect from
+    /// cannot reach: a name that has no other ends in [`Disconnect::UnknownHost`].
+    ///
     /// The name is looked up in the thread pool, by the system's own resolver.
     pub fn connect_name(
         &self,
@@ -100,11 +115,12 @@ impl Reactor {
         let inner = Rc::downgrade(self.inner());
         found.on_result(move |found| {
             let Some(inner) = inner.upgrade() else { return };
-            let targets = match found {
-                Ok(addresses) if !addresses.is_empty() => {
-                    Ok(addresses.into_iter().map(Target::Ip).collect())
-                }
-                _ => Err(Disconnect::UnknownHost),
+            let mut addresses = found.unwrap_or_default();
+            addresses.retain(|address| options.admits(address));
+            let targets = if addresses.is_empty() {
+                Err(Disconnect::UnknownHost)
+            } else {
+                Ok(addresses.into_iter().map(Target::Ip).collect())
             };
             inner.set_targets(key, id, targets);
         });

@@ -250,7 +250,6 @@ impl Reactor {
             return Err(ReactorError::AlreadyRunning);
         };
         let driver = &mut **driver;
-        inner.carry_out(driver);
         let patience = match (timeout, inner.patience()) {
             (Some(timeout), Some(patience)) => Some(timeout.min(patience)),
             (timeout, patience) => timeout.or(patience),
@@ -261,6 +260,8 @@ impl Reactor {
         inner.carrier.refresh();
         inner.carrier.set_in_turn(true);
         let _turn = Turn(inner);
+        // Not before the wait: what is carried out may end it, and it would not be noticed.
+        inner.carry_out(driver);
         let unfinished = inner.unfinished.take();
         self.take_remote();
         self.make_due_calls(driver);
