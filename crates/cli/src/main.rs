@@ -1,3 +1,44 @@
 //! The program `ropewalk`.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod log;
+mod web;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Serve from the command line, on one event loop.
+#[derive(Parser)]
+#[command(
+    name = "ropewalk",
+    version,
+    arg_required_else_help = true,
+    after_help = "Start here:\n  \
+        ropewalk web              browse the current directory at http://127.0.0.1:8080/\n  \
+        ropewalk help web         all that `web` can do, with examples"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Web(web::Web),
+}
+
+fn main() -> ExitCode {
+    // Clap answers wrong usage itself: what is wrong, the usage, and exit status 2.
+    let outcome = match Arguments::parse().command {
+        Command::Web(web) => web.run(),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(complaint) => {
+            eprintln!("ropewalk: {complaint}");
+            ExitCode::FAILURE
+        }
+    }
+}

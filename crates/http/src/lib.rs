@@ -44,6 +44,8 @@ mod codec;
 pub mod files;
 mod server;
 
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+
 pub use codec::{
     Asked, BadBody, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, CONTINUE, Date,
     DateCache, Excerpt, Framing, Head, HeadDecoder, Limits, Out, Piece, SentAs, encode_head,

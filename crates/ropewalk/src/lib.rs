@@ -1,4 +1,27 @@
 //! An event-driven networking engine: one reactor, many protocols.
+//!
+//! ```no_run
+//! use ropewalk::http::{Request, Site};
+//!
+//! let mut count = 0;
+//! let site = Site::new(move |_: Request| {
+//!     count += 1;
+//!     format!("I am request #{count}\n")
+//! });
+//! ropewalk::serve("tcp:8080", site)?;
+//! # Ok::<(), ropewalk::Failure>(())
+//! ```
+//!
+//! The one crate to depend on. Each room is a module here; the first words of each page there say
+//! what is in it.
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`deferred`] | results that have not arrived yet |
+//! | [`protocol`] | what a protocol and a transport agree on |
+//! | [`reactor`] | the event loop |
+//! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
+//! | [`http`] | HTTP/1.1: sites, resources, static files |
 
 #![forbid(unsafe_code)]
 
@@ -11,3 +34,20 @@ pub use ropewalk_reactor as reactor;
 pub use ropewalk_deferred::{Deferred, Failure, Promise};
 pub use ropewalk_protocol::{Conn, Factory, Protocol};
 pub use ropewalk_reactor::Reactor;
+
+/// Listens at the endpoint that `description` names, serves connections with what `factory` makes,
+/// and returns after SIGINT or SIGTERM.
+///
+/// For programs that do just this. Others make a [`Reactor`] and
+/// [listen](ropewalk_protocol::listen) as often as they like.
+///
+/// # Errors
+///
+/// If the string names no place to listen, or the system refuses to listen there.
+pub fn serve(description: &str, factory: impl Factory) -> Result<(), Failure> {
+    let reactor = Reactor::new()?;
+    let endpoint = ropewalk_endpoint::server_from_string(&reactor, description)?;
+    reactor.run_until(ropewalk_protocol::listen(&*endpoint, factory))?;
+    reactor.run()?;
+    Ok(())
+}

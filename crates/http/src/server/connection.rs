@@ -272,7 +272,7 @@ impl Server {
         if let Some(access) = exchange.finish_access(conn.now()) {
             self.site.log(&access);
         }
-        if !exchange.keep_alive {
+        if !exchange.keep_alive || self.site.is_draining() {
             return self.say_goodbye(conn);
         }
         if exchange.is_body_over() {

@@ -1,0 +1,135 @@
+//! What the program says on standard error.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ropewalk::http::Access;
+use ropewalk::protocol::Address;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use tracing_subscriber::EnvFilter;
+
+/// Sends what the rooms have to say to standard error; `ROPEWALK_LOG` chooses how much.
+pub(crate) fn start() {
+    let filter = EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}
+
+/// The date as the combined log format has it, and as JSON readers like it.
+const COMMON: &[BorrowedFormatItem<'_>] =
+    format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+const ISO: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// Writes a line a request to standard error.
+pub(crate) struct AccessLog {
+    format: fn(&mut String, &Access),
+    line: RefCell<String>,
+}
+
+impl AccessLog {
+    /// In the combined log format: what web servers have written for decades.
+    pub(crate) fn combined() -> Self {
+        Self { format: combined, line: RefCell::default() }
+    }
+
+    /// An object a line.
+    pub(crate) fn json() -> Self {
+        Self { format: json, line: RefCell::default() }
+    }
+
+    pub(crate) fn into_sink(self) -> impl Fn(&Access) {
+        move |access| {
+            let mut line = self.line.borrow_mut();
+            line.clear();
+            (self.format)(&mut line, access);
+            line.push('\n');
+            // A log that cannot be written has nowhere to say so; serving goes on.
+            let _ = io::stderr().lock().write_all(line.as_bytes());
+        }
+    }
+}
+
+fn combined(line: &mut String, access: &Access) {
+    let field = |name: &str| access.headers.get(name).map(http_text);
+    let (referer, agent) = (field("referer"), field("user-agent"));
+    line.push_str(&peer(&access.peer));
+    line.push_str(" - - [");
+    line.push_str(&now(COMMON));
+    line.push_str("] \"");
+    match (&access.method, &access.uri) {
+        (Some(method), Some(uri)) => {
+            quote(line, &format!("{method} {uri} {:?}", access.version));
+        }
+        _ => line.push('-'),
+    }
+    let _ = write!(line, "\" {} ", access.status.as_u16());
+    match access.sent {
+        0 => line.push('-'),
+        sent => {
+            let _ = write!(line, "{sent}");
+        }
+    }
+    for value in [referer, agent] {
+        line.push_str(" \"");
+        quote(line, value.as_deref().unwrap_or("-"));
+        line.push('"');
+    }
+}
+
+fn json(line: &mut String, access: &Access) {
+    let field = |name: &str| access.headers.get(name).map(http_text);
+    let mut object = serde_json::Map::new();
+    let mut put = |name: &str, value: serde_json::Value| object.insert(name.to_owned(), value);
+    put("time", now(ISO).into());
+    put("peer", peer(&access.peer).into());
+    put("method", access.method.as_ref().map(ToString::to_string).into());
+    put("target", access.uri.as_ref().map(ToString::to_string).into());
+    put("version", format!("{:?}", access.version).into());
+    put("status", access.status.as_u16().into());
+    put("bytes", access.sent.into());
+    put("seconds", access.took.as_secs_f64().into());
+    put("host", field("host").into());
+    put("referer", field("referer").into());
+    put("user_agent", field("user-agent").into());
+    let _ = write!(line, "{}", serde_json::Value::Object(object));
+}
+
+fn peer(address: &Address) -> String {
+    match address {
+        Address::Ip(address) => address.ip().to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// What a field holds.
+fn http_text(value: &ropewalk::http::HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// Adds text from a stranger that cannot end its quotes or its line.
+fn quote(line: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => line.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(line, "\\x{:02x}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+}
+
+fn now(format: &[BorrowedFormatItem<'_>]) -> String {
+    #[expect(clippy::disallowed_methods, reason = "a log tells the time of day")]
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let moment = OffsetDateTime::UNIX_EPOCH + since;
+    moment.format(format).unwrap_or_default()
+}

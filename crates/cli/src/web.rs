@@ -1,0 +1,221 @@
+//! `ropewalk web`: a directory over HTTP.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ropewalk::Failure;
+use ropewalk::endpoint::{EndpointError, ServerDescription};
+use ropewalk::http::files::{Folder, Links};
+use ropewalk::http::{Directory, Site};
+use ropewalk::protocol::{Address, call_later, listen};
+use ropewalk::reactor::{CannotListen, Exit, Reactor};
+
+use crate::log::AccessLog;
+
+/// Where to listen unless told otherwise: reachable from this machine only.
+const LISTEN_DEFAULT: &str = "tcp:8080:interface=127.0.0.1";
+/// How long requests in progress may take to finish once the program is asked to stop.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// Serve a directory over HTTP
+#[derive(Args)]
+#[command(
+    long_about = "Serve a directory over HTTP.\n\n\
+        Files are sent with their types, validators and ranges; directories are shown as their \
+        index.html, or else as a listing. Names that begin with a dot are neither served nor \
+        listed, save .well-known. Symbolic links are followed while they stay inside the \
+        directory.\n\n\
+        The addresses go to standard output, one a line; the access log and everything else to \
+        standard error. Ctrl-C stops it: requests in progress get ten seconds to finish.",
+    after_long_help = "Examples:\n  \
+        ropewalk web\n      \
+        the current directory at http://127.0.0.1:8080/, for this machine only\n  \
+        ropewalk web --path ~/Photos --listen tcp:8000\n      \
+        another directory, for everyone who can reach port 8000\n  \
+        ropewalk web --listen tcp:0:interface=127.0.0.1\n      \
+        on a port that is free; the line printed says which\n  \
+        ropewalk web --listen tcp:8080 --listen 'tcp6:8080' --listen unix:/run/web.sock:mode=660\n      \
+        in several places at once\n  \
+        ropewalk web --log json 2>>access.log\n      \
+        a log for machines\n\n\
+        Endpoints:\n  \
+        tcp:PORT[:interface=ADDRESS][:backlog=NUMBER]    IPv4\n  \
+        tcp6:PORT[:interface=[ADDRESS]][:dual=yes]       IPv6, and IPv4 as well if dual\n  \
+        unix:PATH[:mode=OCTAL]                           a Unix socket\n\n\
+        Exit status: 0 after Ctrl-C or SIGTERM, 1 if it cannot serve, 2 for wrong usage."
+)]
+pub(crate) struct Web {
+    /// Where to listen; may be given several times
+    #[arg(long, value_name = "ENDPOINT", default_value = LISTEN_DEFAULT)]
+    listen: Vec<String>,
+
+    /// The directory to serve
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    path: PathBuf,
+
+    /// How to log each request, on standard error
+    #[arg(long, value_enum, default_value = "common", value_name = "FORMAT")]
+    log: LogFormat,
+
+    /// Serve and list names that begin with a dot, too
+    #[arg(long)]
+    hidden: bool,
+
+    /// Which symbolic links to follow
+    #[arg(long, value_enum, default_value = "inside", value_name = "WHICH")]
+    links: LinksArg,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// A line a request, in the combined log format
+    Common,
+    /// An object a line
+    Json,
+    /// Nothing
+    Off,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LinksArg {
+    /// Those that stay inside the directory
+    Inside,
+    /// All, wherever they lead
+    All,
+    /// None
+    None,
+}
+
+impl Web {
+    pub(crate) fn run(self) -> Result<ExitCode, String> {
+        crate::log::start();
+        let places: Vec<ServerDescription> = self
+            .listen
+            .iter()
+            .map(|endpoint| endpoint.parse().map_err(|error: EndpointError| error.to_string()))
+            .collect::<Result<_, _>>()?;
+        let folder = self.folder()?;
+        let reactor = Reactor::new().map_err(|error| tell(&error.into()))?;
+        let mut site = Site::new(Directory::new(folder, reactor.clone()));
+        site = match self.log {
+            LogFormat::Common => site.on_access(AccessLog::combined().into_sink()),
+            LogFormat::Json => site.on_access(AccessLog::json().into_sink()),
+            LogFormat::Off => site,
+        };
+        let mut ports = Vec::new();
+        for place in &places {
+            let listening = listen(&*place.on(&reactor), site.clone());
+            let port = reactor.run_until(listening).map_err(|failure| {
+                advise(&failure).map_or_else(
+                    || tell(&failure),
+                    |advice| format!("{}; {advice}", tell(&failure)),
+                )
+            })?;
+            announce(&port.address()).map_err(|error| format!("cannot print: {error}"))?;
+            ports.push(port);
+        }
+        let goodbye = reactor.clone();
+        reactor.before_stop(move || {
+            for port in ports {
+                // The place is given up at once; there is nothing to wait for.
+                port.stop_listening().detach();
+            }
+            let hurried = site.clone();
+            call_later(&goodbye, GOODBYE, move || {
+                let cut = hurried.abort_all();
+                if cut > 0 {
+                    tracing::warn!("{cut} connections were cut: their requests took too long");
+                }
+            });
+            site.drain()
+        });
+        match reactor.run().map_err(|error| tell(&error.into()))? {
+            Exit::Stopped | Exit::Signal(_) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    fn folder(&self) -> Result<Folder, String> {
+        let shown = self.path.display();
+        match std::fs::metadata(&self.path) {
+            Ok(found) if found.is_dir() => (),
+            Ok(_) => {
+                return Err(format!(
+                    "{shown} is not a directory; give the one that holds it with --path"
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(format!(
+                    "there is no directory {shown}; make it, or name another with --path"
+                ));
+            }
+            Err(error) => return Err(format!("cannot read the directory {shown}: {error}")),
+        }
+        let folder = Folder::new(&self.path)
+            .map_err(|error| format!("cannot read the directory {shown}: {error}"))?;
+        let title = std::fs::canonicalize(&self.path)
+            .ok()
+            .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        Ok(folder.title(title.unwrap_or_else(|| "Files".to_owned())).hidden(self.hidden).links(
+            match self.links {
+                LinksArg::Inside => Links::Inside,
+                LinksArg::All => Links::All,
+                LinksArg::None => Links::None,
+            },
+        ))
+    }
+}
+
+/// Prints where it listens, as a URL that a terminal makes clickable.
+fn announce(address: &Address) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match address {
+        Address::Ip(address) => {
+            let host = match address.ip() {
+                // Everywhere is nowhere to click at: the name for here is.
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => "127.0.0.1".to_owned(),
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => "[::1]".to_owned(),
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
+            };
+            writeln!(out, "http://{host}:{}/", address.port())?;
+        }
+        other => writeln!(out, "{other}")?,
+    }
+    out.flush()
+}
+
+/// A failure and its causes in one line.
+fn tell(failure: &Failure) -> String {
+    let words: Vec<String> = failure.chain().map(ToString::to_string).collect();
+    words.join(": ")
+}
+
+/// The next step, where one is known.
+fn advise(failure: &Failure) -> Option<String> {
+    let refused = failure.check::<CannotListen>()?;
+    let port = refused.address.ip().map(|address| address.port());
+    Some(match (refused.error.kind(), port) {
+        (io::ErrorKind::AddrInUse, Some(port)) => {
+            let other = if port == 8080 { 8081 } else { 8080 };
+            format!(
+                "something else listens there: stop it, or choose another port, as in \
+                 --listen tcp:{other}:interface=127.0.0.1"
+            )
+        }
+        (io::ErrorKind::AddrInUse, None) => {
+            "something else listens there: stop it, or choose another path".to_owned()
+        }
+        (io::ErrorKind::PermissionDenied, Some(1..=1023)) => {
+            "ports below 1024 want privilege: choose one above, as in --listen tcp:8080".to_owned()
+        }
+        (io::ErrorKind::AddrNotAvailable, _) => {
+            "this machine has no such address: leave interface= out to listen on all it has"
+                .to_owned()
+        }
+        _ => return None,
+    })
+}
