@@ -170,6 +170,7 @@ fn requests_in_progress_are_finished_before_the_end() {
     stream.read_to_end(&mut rest).unwrap();
     let head = start.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     assert_eq!(start.len() - head + rest.len(), big.len());
+    drop(stream);
     assert_eq!(served.child.wait().unwrap().code(), Some(0));
 }
 

@@ -37,4 +37,8 @@ pub(crate) const OUTSIDE: &[Outside] = &[
 ];
 
 /// What is long for a reason.
-pub(crate) const LONG: &[Long] = &[];
+pub(crate) const LONG: &[Long] = &[Long {
+    path: "crates/http/src/codec/status.rs",
+    function: Some("line"),
+    _reason: "a table: a line for each status that is registered",
+}];
