@@ -152,8 +152,9 @@ impl Reactor {
         let place = entries.vacant_entry();
         let key = place.key();
         seat.attach(Rc::clone(&inner.carrier) as Rc<dyn Transport>, key);
-        let due = inner.carrier.now().saturating_add(options.timeout);
-        let timer = inner.wheel.borrow_mut().add(due, Due::Stream(key as u32));
+        let now = inner.carrier.now();
+        let due = now.saturating_add(options.timeout);
+        let timer = inner.wheel.borrow_mut().add(now, due, Due::Stream(key as u32));
         place.insert(Entry::Stream(Stream::connecting(seat, timer, attempt)));
         (key, id)
     }

@@ -49,7 +49,7 @@ pub(crate) struct Inner {
     /// The signal that stops this run.
     pub(crate) signal: Cell<Option<i32>>,
     /// Room for what came due, used again each turn.
-    pub(crate) expired: RefCell<Vec<Expired<Due>>>,
+    pub(crate) expired: RefCell<Vec<Expired>>,
     /// The driver's descriptor, for loops that host this one.
     pub(crate) poll_descriptor: OwnedFd,
 }
@@ -119,6 +119,8 @@ pub(crate) struct Listener {
     /// Out while it makes a protocol.
     pub(crate) factory: Option<Box<dyn SeatFactory>>,
     pub(crate) accepting: bool,
+    /// Runs while it waits for a free descriptor.
+    pub(crate) patience: Option<TimerKey>,
     /// The path to remove when it stops.
     pub(crate) path: Option<std::path::PathBuf>,
 }

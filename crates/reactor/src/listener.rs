@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_deferred::Deferred;
-use ropewalk_protocol::{Address, Port, SeatFactory};
+use ropewalk_protocol::{Address, Port, SeatFactory, Transport};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -183,7 +183,7 @@ impl Reactor {
         factory: Box<dyn SeatFactory>,
     ) -> ListeningPort {
         let inner = self.inner();
-        let listener = Listener { factory: Some(factory), accepting: true, path };
+        let listener = Listener { factory: Some(factory), accepting: true, patience: None, path };
         let key = inner.entries.borrow_mut().insert(Entry::Listener(listener));
         inner.request(Request::Open { key, socket, role: Role::Listener });
         let inner = Rc::downgrade(inner);
@@ -233,8 +233,10 @@ impl Inner {
             // A listener that cannot be paused is tried again with the next turn.
             let _ = driver.set_reading(key, false);
             self.starving.borrow_mut().push(key);
-            let due = self.carrier.refresh() + STARVING_PATIENCE;
-            self.wheel.borrow_mut().add(due, Due::Listener(key as u32));
+            let now = self.carrier.now();
+            let due = now + STARVING_PATIENCE;
+            let timer = self.wheel.borrow_mut().add(now, due, Due::Listener(key as u32));
+            self.with_listener(key, |listener| listener.patience = Some(timer));
         }
     }
 
@@ -244,16 +246,18 @@ impl Inner {
             return;
         }
         for key in std::mem::take(&mut *self.starving.borrow_mut()) {
+            let patience = self.with_listener(key, |listener| listener.patience.take()).flatten();
+            if let Some(timer) = patience {
+                self.wheel.borrow_mut().remove(timer);
+            }
             self.accept_again(driver, key);
         }
     }
 
     /// A listener has starved long enough: who waits is turned away, rather than left hanging.
     pub(crate) fn starved(&self, driver: &mut dyn Driver, key: usize) {
-        let mut starving = self.starving.borrow_mut();
-        let Some(index) = starving.iter().position(|other| *other == key) else { return };
-        starving.swap_remove(index);
-        drop(starving);
+        self.with_listener(key, |listener| listener.patience = None);
+        self.starving.borrow_mut().retain(|other| *other != key);
         let count = driver.shed(key);
         if count > 0 {
             tracing::warn!(

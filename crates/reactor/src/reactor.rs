@@ -13,6 +13,7 @@ use crate::inner::{Due, Entry, Inner, Request, State, Watched};
 use crate::signals::Signals;
 use crate::streams::After;
 use crate::sys::{Driver, Role};
+use crate::wheel::Expired;
 use crate::{ReactorError, ReactorHandle};
 
 /// How many rounds of connections that wake each other are looked after in one turn.
@@ -257,9 +258,13 @@ impl Reactor {
         driver
             .wait(patience)
             .map_err(|error| ReactorError::System { doing: "waiting for events", error })?;
-        inner.carrier.refresh();
+        let now = inner.carrier.refresh();
         inner.carrier.set_in_turn(true);
         let _turn = Turn(inner);
+        // Found out now and made after the rest, so that what comes about in this turn can cancel
+        // them, and what is asked for in this turn waits for the next.
+        let mut expired = inner.expired.take();
+        inner.wheel.borrow_mut().advance(now, &mut expired);
         // Not before the wait: what is carried out may end it, and it would not be noticed.
         inner.carry_out(driver);
         let unfinished = inner.unfinished.take();
@@ -274,7 +279,8 @@ impl Reactor {
             inner.tick(driver, key);
         }
         self.take_remote();
-        self.make_due_calls(driver);
+        self.make_due_calls(driver, &mut expired);
+        inner.expired.replace(expired);
         self.look_after_the_woken(driver);
         inner.carry_out(driver);
         Ok(())
@@ -310,22 +316,21 @@ impl Reactor {
         }
     }
 
-    fn make_due_calls(&self, driver: &mut dyn Driver) {
+    fn make_due_calls(&self, driver: &mut dyn Driver, expired: &mut Vec<Expired>) {
         let inner = &*self.0;
-        let mut expired = inner.expired.take();
-        inner.wheel.borrow_mut().advance(inner.carrier.now(), &mut expired);
         for timer in expired.drain(..) {
-            match timer.what {
-                Due::Stream(key) => inner.timer_due(driver, key as usize),
-                Due::Listener(key) => inner.starved(driver, key as usize),
-                Due::Call(index) => {
+            let due = inner.wheel.borrow_mut().settle(timer);
+            match due {
+                Some(Due::Stream(key)) => inner.timer_due(driver, key as usize),
+                Some(Due::Listener(key)) => inner.starved(driver, key as usize),
+                Some(Due::Call(index)) => {
                     if let Some(call) = inner.calls.take(index) {
                         guard("a delayed call", call);
                     }
                 }
+                None => (),
             }
         }
-        inner.expired.replace(expired);
     }
 
     fn look_after_the_woken(&self, driver: &mut dyn Driver) {

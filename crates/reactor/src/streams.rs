@@ -171,10 +171,11 @@ impl Inner {
             }
         }
         if let Some(due) = wishes.next_call {
+            let now = self.carrier.now();
             let mut wheel = self.wheel.borrow_mut();
             match stream.timer {
-                None => stream.timer = Some(wheel.add(due, Due::Stream(key as u32))),
-                Some(timer) if due < wheel.due(timer) => wheel.reset(timer, due),
+                None => stream.timer = Some(wheel.add(now, due, Due::Stream(key as u32))),
+                Some(timer) if due < wheel.due(timer) => wheel.reset(timer, now, due),
                 // Later is found out when the timer comes due: moving it with every message would
                 // cost more than that.
                 Some(_) => (),
