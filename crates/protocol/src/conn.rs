@@ -150,17 +150,17 @@ impl<P> Conn<P> {
 
     /// This end's address; [`Address::Unnamed`] while there is no connection.
     pub fn local(&self) -> Address {
-        self.page.carrier().map_or(Address::Unnamed, |(transport, key)| transport.local(key))
+        self.page.connected().map_or(Address::Unnamed, |(transport, key)| transport.local(key))
     }
 
     /// The other end's address; [`Address::Unnamed`] while there is no connection.
     pub fn peer(&self) -> Address {
-        self.page.carrier().map_or(Address::Unnamed, |(transport, key)| transport.peer(key))
+        self.page.connected().map_or(Address::Unnamed, |(transport, key)| transport.peer(key))
     }
 
     /// What was agreed on with the peer; `None` on a transport that does not encrypt.
     pub fn tls(&self) -> Option<TlsInfo> {
-        self.page.carrier().and_then(|(transport, key)| transport.tls(key))
+        self.page.connected().and_then(|(transport, key)| transport.tls(key))
     }
 
     /// Calls `turn` after `delay`, if the connection lives so long; no earlier than the next turn.

@@ -180,6 +180,11 @@ impl<P> Page<P> {
         self.carrier.get().map(|(transport, key)| (transport, *key))
     }
 
+    /// The carrier as long as it knows this connection by its key: another may have it afterwards.
+    pub(crate) fn connected(&self) -> Option<(&Rc<dyn Transport>, usize)> {
+        self.carrier().filter(|_| !self.is(Flags::OVER))
+    }
+
     pub(crate) fn is(&self, flag: Flags) -> bool {
         self.flags.get().0 & flag.0 != 0
     }

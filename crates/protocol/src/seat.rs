@@ -238,12 +238,19 @@ impl<P: Protocol> Pair<P> {
 
     fn lose(&mut self, why: Disconnect) {
         let Self { protocol, conn } = self;
-        let told = conn.page.peek_rare(|rare| rare.told.take()).flatten();
+        let (told, successor) = conn
+            .page
+            .peek_rare(|rare| (rare.told.take(), rare.successor.take()))
+            .unwrap_or_default();
         conn.page.end();
         let why = if conn.page.is(Flags::PANICKED) { Disconnect::Panicked } else { why };
         guard(|| protocol.connection_lost(conn, why));
         if let Some(promise) = told {
             promise.fail(why);
+        }
+        // The connection ended before it could be handed over.
+        if let Some(mut successor) = successor {
+            successor.seat.handle(Event::Lost(why));
         }
     }
 }

@@ -37,11 +37,12 @@ impl Calls {
     ) -> DelayedCall {
         let generation = self.last_generation.get().wrapping_add(1);
         self.last_generation.set(generation);
-        let due = self.carrier.now().saturating_add(delay);
+        let now = self.carrier.now();
+        let due = now.saturating_add(delay);
         let mut calls = self.calls.borrow_mut();
         let place = calls.vacant_entry();
         let index = place.key() as u32;
-        let timer = self.wheel.borrow_mut().add(due, Due::Call(index));
+        let timer = self.wheel.borrow_mut().add(now, due, Due::Call(index));
         place.insert(Call { generation, timer, call });
         let id = u64::from(generation) << 32 | u64::from(index);
         DelayedCall::new(Rc::clone(self) as Rc<dyn Timers>, id)
@@ -85,8 +86,9 @@ impl Timers for Calls {
     }
 
     fn reset(&self, id: u64, delay: Duration) -> bool {
-        let due = self.carrier.now().saturating_add(delay);
-        self.with_timer(id, |timer| self.wheel.borrow_mut().reset(timer, due)).is_some()
+        let now = self.carrier.now();
+        let due = now.saturating_add(delay);
+        self.with_timer(id, |timer| self.wheel.borrow_mut().reset(timer, now, due)).is_some()
     }
 
     fn deadline(&self, id: u64) -> Option<Duration> {

@@ -61,10 +61,6 @@ impl Carrier {
         self.in_turn.set(in_turn);
     }
 
-    pub(crate) fn is_in_turn(&self) -> bool {
-        self.in_turn.get()
-    }
-
     /// The connections that were written to from outside since the last time.
     pub(crate) fn take_woken(&self, into: &mut Vec<usize>) {
         std::mem::swap(&mut *self.woken.borrow_mut(), into);

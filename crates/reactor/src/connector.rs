@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, SockAddr};
 use crate::Reactor;
 use crate::inner::{Due, Entry, Inner, Request, Stream};
 use crate::listener::stream_socket;
-use crate::sys::{Driver, Role};
+use crate::sys::{Closing, Driver, Role};
 
 /// How long connecting may take, unless said otherwise.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -139,7 +139,7 @@ impl Reactor {
         resolving: bool,
     ) -> (usize, u64) {
         let inner = self.inner();
-        let id = inner.next_attempt_id();
+        let id = inner.next_id();
         let attempt = Attempt {
             targets: VecDeque::new(),
             current: None,
@@ -152,8 +152,9 @@ impl Reactor {
         let place = entries.vacant_entry();
         let key = place.key();
         seat.attach(Rc::clone(&inner.carrier) as Rc<dyn Transport>, key);
-        let due = inner.carrier.now().saturating_add(options.timeout);
-        let timer = inner.wheel.borrow_mut().add(due, Due::Stream(key as u32));
+        let now = inner.carrier.now();
+        let due = now.saturating_add(options.timeout);
+        let timer = inner.wheel.borrow_mut().add(now, due, Due::Stream(key as u32));
         place.insert(Entry::Stream(Stream::connecting(seat, timer, attempt)));
         (key, id)
     }
@@ -233,7 +234,7 @@ impl Inner {
     }
 
     fn note_failure(&self, driver: &mut dyn Driver, key: usize, error: &io::Error) {
-        driver.close(key, false);
+        driver.close(key, Closing::InOrder);
         self.with_stream(key, |stream| {
             if let Some(attempt) = &mut stream.attempt {
                 attempt.first_failure.get_or_insert(Disconnect::from(error));

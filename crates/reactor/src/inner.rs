@@ -1,13 +1,13 @@
 //! The state of one reactor.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_deferred::Deferred;
+use ropewalk_deferred::{Deferred, Promise};
 use ropewalk_protocol::{Disconnect, Event, Seat, SeatFactory};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
@@ -16,12 +16,16 @@ use crate::ReactorError;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
 use crate::connector::Attempt;
+use crate::listener::SocketFile;
 use crate::pool::Pool;
 use crate::remote::Remote;
 use crate::signals::Signals;
-use crate::sys::{Driver, Epoll, Role, Sockets};
+use crate::sys::{Closing, Driver, Epoll, Role, Sockets};
 use crate::tasks::Tasks;
 use crate::wheel::{Expired, TimerKey, Wheel};
+
+/// How often those who are told of their end may ask for more.
+const ENDINGS_MAX: usize = 16;
 
 /// Everything a reactor is made of. Each part is borrowed on its own and never across a call into a
 /// protocol, so that whatever a protocol asks of its reactor finds the parts free.
@@ -41,15 +45,16 @@ pub(crate) struct Inner {
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
     /// Who is told when a pool's job is done.
-    pub(crate) jobs: RefCell<Slab<Box<dyn FnOnce()>>>,
+    pub(crate) jobs: RefCell<BTreeMap<u64, Box<dyn FnOnce()>>>,
     pub(crate) state: Cell<State>,
     pub(crate) before_stop: RefCell<Vec<Trigger>>,
-    last_attempt: Cell<u64>,
-    pub(crate) signals: RefCell<Option<Signals>>,
+    last_id: Cell<u64>,
+    /// While a run watches signals: how, and the keys of the descriptors that tell of them.
+    pub(crate) signals: RefCell<Option<(Signals, Vec<usize>)>>,
     /// The signal that stops this run.
     pub(crate) signal: Cell<Option<i32>>,
     /// Room for what came due, used again each turn.
-    pub(crate) expired: RefCell<Vec<Expired<Due>>>,
+    pub(crate) expired: RefCell<Vec<Expired>>,
     /// The driver's descriptor, for loops that host this one.
     pub(crate) poll_descriptor: OwnedFd,
 }
@@ -79,8 +84,8 @@ pub(crate) enum Due {
 
 /// What protocols ask for while the driver is busy telling of something: done right after.
 pub(crate) enum Request {
-    Open { key: usize, socket: OwnedFd, role: Role },
-    Close { key: usize },
+    Listen { key: usize, socket: OwnedFd },
+    StopListening { key: usize, id: u64, done: Promise<()> },
     TryNext { key: usize, id: u64 },
 }
 
@@ -116,11 +121,15 @@ pub(crate) struct Stream {
 }
 
 pub(crate) struct Listener {
+    /// Tells this listener from others that used its key.
+    pub(crate) id: u64,
     /// Out while it makes a protocol.
     pub(crate) factory: Option<Box<dyn SeatFactory>>,
     pub(crate) accepting: bool,
-    /// The path to remove when it stops.
-    pub(crate) path: Option<std::path::PathBuf>,
+    /// Runs while it waits for a free descriptor.
+    pub(crate) patience: Option<TimerKey>,
+    /// The file to remove when it stops.
+    pub(crate) place: Option<SocketFile>,
 }
 
 impl Inner {
@@ -156,16 +165,17 @@ impl Inner {
             jobs: RefCell::default(),
             state: Cell::new(State::Idle),
             before_stop: RefCell::default(),
-            last_attempt: Cell::new(0),
+            last_id: Cell::new(0),
             signals: RefCell::new(None),
             signal: Cell::new(None),
             expired: RefCell::default(),
         })
     }
 
-    pub(crate) fn next_attempt_id(&self) -> u64 {
-        self.last_attempt.set(self.last_attempt.get() + 1);
-        self.last_attempt.get()
+    /// A number that nothing had before: keys are used again, and what is late must not hit another.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.last_id.set(self.last_id.get() + 1);
+        self.last_id.get()
     }
 
     pub(crate) fn request(&self, request: Request) {
@@ -185,22 +195,27 @@ impl Inner {
         Some(due.saturating_sub(self.carrier.refresh()))
     }
 
-    /// Carries out what was asked for meanwhile.
+    /// Carries out what was asked for meanwhile; what that leads to has its turn later.
     pub(crate) fn carry_out(&self, driver: &mut dyn Driver) {
-        loop {
+        let count = self.requests.borrow().len();
+        for _ in 0..count {
             let Some(request) = self.requests.borrow_mut().pop_front() else { return };
             match request {
-                Request::Open { key, socket, role } => {
-                    if let Err(error) = driver.open(key, socket, role) {
+                Request::Listen { key, socket } => {
+                    let Some(id) = self.with_listener(key, |listener| listener.id) else {
+                        continue;
+                    };
+                    if let Err(error) = driver.open(key, socket, Role::Listener) {
                         tracing::error!(
                             target: "ropewalk::reactor",
-                            "cannot watch a descriptor: {error}",
+                            "a listener was given up, as it cannot be watched: {error}",
                         );
+                        self.end_listener(driver, key, id);
                     }
                 }
-                Request::Close { key } => {
-                    driver.close(key, false);
-                    self.entries.borrow_mut().try_remove(key);
+                Request::StopListening { key, id, done } => {
+                    self.end_listener(driver, key, id);
+                    done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),
             }
@@ -208,47 +223,70 @@ impl Inner {
     }
 
     /// Ends everything that goes on: connections, listeners, calls, tasks.
+    ///
+    /// Whoever is told may ask for more, which is ended too; who never stops asking is not told of
+    /// the last that he asked for.
     pub(crate) fn end_everything(&self, driver: &mut dyn Driver) {
-        loop {
-            let keys: Vec<usize> = {
-                let entries = self.entries.borrow();
-                let ends = |entry: &Entry| !matches!(entry, Entry::Watch(_));
-                entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
-            };
-            if keys.is_empty() && self.requests.borrow().is_empty() {
+        for _ in 0..ENDINGS_MAX {
+            let requests = self.requests.take();
+            let keys = self.keys_to_end();
+            if keys.is_empty() && requests.is_empty() && self.is_without_work() {
                 break;
             }
-            for key in keys {
-                match self.take_entry(key) {
-                    Some(Entry::Stream(stream)) => {
-                        driver.close(key, false);
-                        self.forget(key, &stream);
-                        if let Some(mut seat) = stream.seat {
-                            seat.handle(Event::Lost(Disconnect::Stopped));
-                        }
-                    }
-                    Some(Entry::Listener(listener)) => {
-                        driver.close(key, false);
-                        drop(listener);
-                    }
-                    Some(Entry::Watch(_)) | None => (),
+            for request in requests {
+                if let Request::StopListening { key, id, done } = request {
+                    self.end_listener(driver, key, id);
+                    done.succeed(());
                 }
             }
-            // What they asked for on their way out is not begun; connections that they wanted are
-            // among the entries and end in the next round.
-            let requests = std::mem::take(&mut *self.requests.borrow_mut());
-            drop(requests);
+            for key in keys {
+                self.end_entry(driver, key, true);
+            }
+            self.tasks.clear();
+            self.calls.clear();
+            drop(self.jobs.take());
         }
-        self.tasks.clear();
-        self.calls.clear();
-        let jobs = std::mem::take(&mut *self.jobs.borrow_mut());
-        drop(jobs);
+        let left = self.keys_to_end();
+        if !left.is_empty() {
+            tracing::error!(
+                target: "ropewalk::reactor",
+                count = left.len(),
+                "connections were asked for again and again while everything was ended",
+            );
+        }
+        for key in left {
+            self.end_entry(driver, key, false);
+        }
         self.unfinished.borrow_mut().clear();
         self.starving.borrow_mut().clear();
         self.carrier.take_woken(&mut Vec::new());
     }
 
-    fn take_entry(&self, key: usize) -> Option<Entry> {
+    fn is_without_work(&self) -> bool {
+        self.tasks.len() == 0 && self.calls.len() == 0 && self.jobs.borrow().is_empty()
+    }
+
+    fn keys_to_end(&self) -> Vec<usize> {
+        let entries = self.entries.borrow();
+        let ends = |entry: &Entry| !matches!(entry, Entry::Watch(_));
+        entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
+    }
+
+    fn end_entry(&self, driver: &mut dyn Driver, key: usize, tell: bool) {
+        if let Some(id) = self.with_listener(key, |listener| listener.id) {
+            return self.end_listener(driver, key, id);
+        }
+        let Some(Entry::Stream(stream)) = self.take_entry(key) else { return };
+        // A peer that got only a part is not to take it for the whole.
+        let how = if stream.backlogged { Closing::Reset } else { Closing::InOrder };
+        driver.close(key, how);
+        self.forget(key, &stream);
+        if let Some(mut seat) = stream.seat.filter(|_| tell) {
+            seat.handle(Event::Lost(Disconnect::Stopped));
+        }
+    }
+
+    pub(crate) fn take_entry(&self, key: usize) -> Option<Entry> {
         self.entries.borrow_mut().try_remove(key)
     }
 }
@@ -258,14 +296,5 @@ impl Drop for Inner {
         self.remote.close();
         let mut driver = self.driver.borrow_mut();
         self.end_everything(&mut **driver);
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // Somebody may have removed it already, and nobody is left to be told.
-            let _ = std::fs::remove_file(path);
-        }
     }
 }

@@ -1,22 +1,21 @@
 //! Listening, and what happens when the descriptors run out.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use ropewalk_deferred::Deferred;
-use ropewalk_protocol::{Address, Port, SeatFactory};
+use ropewalk_deferred::{Deferred, deferred};
+use ropewalk_protocol::{Address, Port, SeatFactory, Transport};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::inner::{Due, Entry, Inner, Listener, Request};
-use crate::sys::{Driver, Role};
+use crate::sys::{Closing, Driver, Role};
 use crate::{CannotListen, Reactor};
 
 /// How long a listener without descriptors waits before it turns away who is waiting.
@@ -77,8 +76,8 @@ impl UnixListenOptions {
 pub struct ListeningPort {
     inner: Weak<Inner>,
     key: usize,
+    id: u64,
     address: Address,
-    stopped: Cell<bool>,
 }
 
 impl Port for ListeningPort {
@@ -87,14 +86,15 @@ impl Port for ListeningPort {
     }
 
     fn stop_listening(&self) -> Deferred<()> {
-        if let Some(inner) = self.inner.upgrade().filter(|_| !self.stopped.replace(true)) {
-            inner.request(Request::Close { key: self.key });
-            // Outside a turn nobody is busy, and the place should be free when this returns.
-            if let Ok(mut driver) = inner.driver.try_borrow_mut() {
-                inner.carry_out(&mut **driver);
-            }
+        let Some(inner) = self.inner.upgrade() else { return Deferred::succeed(()) };
+        // Outside a turn nobody is busy, and the place is free when this returns.
+        if let Ok(mut driver) = inner.driver.try_borrow_mut() {
+            inner.end_listener(&mut **driver, self.key, self.id);
+            return Deferred::succeed(());
         }
-        Deferred::succeed(())
+        let (done, stopped) = deferred();
+        inner.request(Request::StopListening { key: self.key, id: self.id, done });
+        stopped
     }
 }
 
@@ -130,12 +130,11 @@ impl Reactor {
             let bound = socket.local_addr()?.as_socket();
             Ok((socket, bound.unwrap_or(address)))
         };
-        match bind() {
-            Ok((socket, bound)) => {
-                Ok(self.start_listening(socket.into(), Address::Ip(bound), None, factory))
-            }
-            Err(error) => Err(CannotListen { address: Address::Ip(address), error }),
-        }
+        bind()
+            .and_then(|(socket, bound)| {
+                self.start_listening(socket.into(), Address::Ip(bound), None, factory)
+            })
+            .map_err(|error| CannotListen { address: Address::Ip(address), error })
     }
 
     /// Listens on a Unix socket at `path`; the path is removed when listening stops.
@@ -157,41 +156,86 @@ impl Reactor {
             let socket = stream_socket(Domain::UNIX, None)?;
             socket.bind(&address)?;
             let permissions = std::fs::Permissions::from_mode(options.mode);
-            let ready = std::fs::set_permissions(path, permissions)
-                .and_then(|()| socket.listen(options.backlog));
-            if let Err(error) = ready {
-                std::fs::remove_file(path)?;
-                return Err(error);
-            }
-            Ok(socket)
+            let place = SocketFile::new(path)?;
+            std::fs::set_permissions(path, permissions)?;
+            socket.listen(options.backlog)?;
+            Ok((socket, place))
         };
         let address = Address::Unix(path.to_owned());
-        match bind() {
-            Ok(socket) => {
-                let path = Some(path.to_owned());
-                Ok(self.start_listening(socket.into(), address, path, factory))
-            }
-            Err(error) => Err(CannotListen { address, error }),
-        }
+        bind()
+            .and_then(|(socket, place)| {
+                self.start_listening(socket.into(), address.clone(), Some(place), factory)
+            })
+            .map_err(|error| CannotListen { address, error })
     }
 
     fn start_listening(
         &self,
         socket: OwnedFd,
         address: Address,
-        path: Option<PathBuf>,
+        place: Option<SocketFile>,
         factory: Box<dyn SeatFactory>,
-    ) -> ListeningPort {
+    ) -> io::Result<ListeningPort> {
         let inner = self.inner();
-        let listener = Listener { factory: Some(factory), accepting: true, path };
+        let id = inner.next_id();
+        let factory = Some(factory);
+        let listener = Listener { id, factory, accepting: true, patience: None, place };
         let key = inner.entries.borrow_mut().insert(Entry::Listener(listener));
-        inner.request(Request::Open { key, socket, role: Role::Listener });
-        let inner = Rc::downgrade(inner);
-        ListeningPort { inner, key, address, stopped: Cell::new(false) }
+        if let Ok(mut driver) = inner.driver.try_borrow_mut() {
+            if let Err(error) = driver.open(key, socket, Role::Listener) {
+                inner.end_listener(&mut **driver, key, id);
+                return Err(error);
+            }
+        } else {
+            inner.request(Request::Listen { key, socket });
+        }
+        Ok(ListeningPort { inner: Rc::downgrade(inner), key, id, address })
+    }
+}
+
+/// A Unix socket's place among the files, which is left when this is dropped.
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and number: somebody else's socket may stand in its place by then.
+    file: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: Self::file_at(path)? })
+    }
+
+    fn file_at(path: &Path) -> io::Result<(u64, u64)> {
+        std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if Self::file_at(&self.path).is_ok_and(|file| file == self.file) {
+            // Somebody may be quicker, and nobody is left to be told.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
 impl Inner {
+    /// Ends a listener, if it is still the one that was meant.
+    pub(crate) fn end_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
+        if self.with_listener(key, |listener| listener.id) != Some(id) {
+            return;
+        }
+        let Some(Entry::Listener(listener)) = self.take_entry(key) else { return };
+        if let Some(timer) = listener.patience {
+            self.wheel.borrow_mut().remove(timer);
+        }
+        self.starving.borrow_mut().retain(|other| *other != key);
+        // While the socket still answers, nobody takes its file for one that was left behind.
+        drop(listener.place);
+        driver.close(key, Closing::InOrder);
+        drop(listener.factory);
+    }
+
     /// A listener has a connection: makes its protocol, or turns it away.
     pub(crate) fn accepted(
         &self,
@@ -233,8 +277,10 @@ impl Inner {
             // A listener that cannot be paused is tried again with the next turn.
             let _ = driver.set_reading(key, false);
             self.starving.borrow_mut().push(key);
-            let due = self.carrier.refresh() + STARVING_PATIENCE;
-            self.wheel.borrow_mut().add(due, Due::Listener(key as u32));
+            let now = self.carrier.now();
+            let due = now + STARVING_PATIENCE;
+            let timer = self.wheel.borrow_mut().add(now, due, Due::Listener(key as u32));
+            self.with_listener(key, |listener| listener.patience = Some(timer));
         }
     }
 
@@ -244,16 +290,18 @@ impl Inner {
             return;
         }
         for key in std::mem::take(&mut *self.starving.borrow_mut()) {
+            let patience = self.with_listener(key, |listener| listener.patience.take()).flatten();
+            if let Some(timer) = patience {
+                self.wheel.borrow_mut().remove(timer);
+            }
             self.accept_again(driver, key);
         }
     }
 
     /// A listener has starved long enough: who waits is turned away, rather than left hanging.
     pub(crate) fn starved(&self, driver: &mut dyn Driver, key: usize) {
-        let mut starving = self.starving.borrow_mut();
-        let Some(index) = starving.iter().position(|other| *other == key) else { return };
-        starving.swap_remove(index);
-        drop(starving);
+        self.with_listener(key, |listener| listener.patience = None);
+        self.starving.borrow_mut().retain(|other| *other != key);
         let count = driver.shed(key);
         if count > 0 {
             tracing::warn!(
@@ -275,7 +323,11 @@ impl Inner {
         }
     }
 
-    fn with_listener<T>(&self, key: usize, look: impl FnOnce(&mut Listener) -> T) -> Option<T> {
+    pub(crate) fn with_listener<T>(
+        &self,
+        key: usize,
+        look: impl FnOnce(&mut Listener) -> T,
+    ) -> Option<T> {
         match self.entries.borrow_mut().get_mut(key) {
             Some(Entry::Listener(listener)) => Some(look(listener)),
             _ => None,

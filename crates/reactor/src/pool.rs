@@ -32,7 +32,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<(usize, Work)>,
+    jobs: VecDeque<(u64, Work)>,
     threads: usize,
     idle: usize,
     stopping: bool,
@@ -79,7 +79,7 @@ impl Pool {
     }
 
     /// Has `work` done; its `id` comes back by [`Remote::finished`].
-    pub(crate) fn submit(&mut self, id: usize, work: Work) -> Result<(), PoolRefused> {
+    pub(crate) fn submit(&mut self, id: u64, work: Work) -> Result<(), PoolRefused> {
         let mut state = self.shared.lock();
         if state.jobs.len() >= JOBS_MAX {
             return Err(PoolRefused::Full);

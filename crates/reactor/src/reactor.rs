@@ -9,10 +9,11 @@ use std::time::Duration;
 use ropewalk_deferred::{Deferred, Failure, from_future};
 use ropewalk_protocol::{Clock, DelayedCall, Threads, Transport, defer_to_threads};
 
-use crate::inner::{Due, Entry, Inner, Request, State, Watched};
+use crate::inner::{Due, Entry, Inner, State, Trigger, Watched};
 use crate::signals::Signals;
 use crate::streams::After;
-use crate::sys::{Driver, Role};
+use crate::sys::{Closing, Driver, Role};
+use crate::wheel::Expired;
 use crate::{ReactorError, ReactorHandle};
 
 /// How many rounds of connections that wake each other are looked after in one turn.
@@ -91,17 +92,15 @@ impl Reactor {
     }
 
     fn run_with(&self, signals: bool) -> Result<Exit, ReactorError> {
-        // A stop that was asked for before the loop runs holds.
-        match self.0.state.get() {
-            State::Idle => self.0.state.set(State::Running),
-            State::Running => return Err(ReactorError::AlreadyRunning),
-            State::Stopping | State::Stopped => (),
-        }
-        if self.0.carrier.is_in_turn() {
+        if self.0.state.get() == State::Running || self.0.driver.try_borrow_mut().is_err() {
             return Err(ReactorError::AlreadyRunning);
         }
         if signals {
             self.watch_signals()?;
+        }
+        // A stop that was asked for before the loop runs holds.
+        if self.0.state.get() == State::Idle {
+            self.0.state.set(State::Running);
         }
         let looped = loop {
             if self.0.state.get() == State::Stopped {
@@ -146,7 +145,7 @@ impl Reactor {
             State::Idle | State::Running => self.0.state.set(State::Stopping),
         }
         let triggers = self.0.before_stop.take();
-        let waiting: Vec<Deferred<()>> = triggers.into_iter().map(|trigger| trigger()).collect();
+        let waiting: Vec<Deferred<()>> = triggers.into_iter().map(pull).collect();
         let left = Rc::new(std::cell::Cell::new(waiting.len() + 1));
         let inner = Rc::downgrade(&self.0);
         let one_less = Rc::new(move || {
@@ -257,17 +256,16 @@ impl Reactor {
         driver
             .wait(patience)
             .map_err(|error| ReactorError::System { doing: "waiting for events", error })?;
-        inner.carrier.refresh();
+        let now = inner.carrier.refresh();
         inner.carrier.set_in_turn(true);
         let _turn = Turn(inner);
+        // Found out now and made after the rest, so that what comes about in this turn can cancel
+        // them, and what is asked for in this turn waits for the next.
+        let mut expired = inner.expired.take();
+        inner.wheel.borrow_mut().advance(now, &mut expired);
         // Not before the wait: what is carried out may end it, and it would not be noticed.
         inner.carry_out(driver);
         let unfinished = inner.unfinished.take();
-        self.take_remote();
-        self.make_due_calls(driver);
-        for key in unfinished {
-            inner.tick(driver, key);
-        }
         while let Some(completion) = driver.next() {
             let after = inner.deliver(completion);
             self.follow_up(driver, after);
@@ -275,6 +273,12 @@ impl Reactor {
                 inner.carry_out(driver);
             }
         }
+        for key in unfinished {
+            inner.tick(driver, key);
+        }
+        self.take_remote();
+        self.make_due_calls(driver, &mut expired);
+        inner.expired.replace(expired);
         self.look_after_the_woken(driver);
         inner.carry_out(driver);
         Ok(())
@@ -300,7 +304,7 @@ impl Reactor {
             guard("a call from another thread", || call(self));
         }
         for job in queue.finished {
-            let finished = self.0.jobs.borrow_mut().try_remove(job);
+            let finished = self.0.jobs.borrow_mut().remove(&job);
             if let Some(finished) = finished {
                 guard("a result from the thread pool", finished);
             }
@@ -310,22 +314,21 @@ impl Reactor {
         }
     }
 
-    fn make_due_calls(&self, driver: &mut dyn Driver) {
+    fn make_due_calls(&self, driver: &mut dyn Driver, expired: &mut Vec<Expired>) {
         let inner = &*self.0;
-        let mut expired = inner.expired.take();
-        inner.wheel.borrow_mut().advance(inner.carrier.now(), &mut expired);
         for timer in expired.drain(..) {
-            match timer.what {
-                Due::Stream(key) => inner.timer_due(driver, key as usize),
-                Due::Listener(key) => inner.starved(driver, key as usize),
-                Due::Call(index) => {
+            let due = inner.wheel.borrow_mut().settle(timer);
+            match due {
+                Some(Due::Stream(key)) => inner.timer_due(driver, key as usize),
+                Some(Due::Listener(key)) => inner.starved(driver, key as usize),
+                Some(Due::Call(index)) => {
                     if let Some(call) = inner.calls.take(index) {
                         guard("a delayed call", call);
                     }
                 }
+                None => (),
             }
         }
-        inner.expired.replace(expired);
     }
 
     fn look_after_the_woken(&self, driver: &mut dyn Driver) {
@@ -359,27 +362,33 @@ impl Reactor {
     }
 
     fn watch_signals(&self) -> Result<(), ReactorError> {
-        let inner = &self.0;
-        let watch = |signal, socket: OwnedFd| {
+        let inner = &*self.0;
+        let refused = |error| ReactorError::System { doing: "watching for signals", error };
+        let (signals, descriptors) = Signals::register().map_err(refused)?;
+        let mut driver = inner.driver.borrow_mut();
+        let mut keys = Vec::new();
+        let mut watch = |(signal, descriptor): (i32, OwnedFd)| {
             let watched = Entry::Watch(Watched::Signal(signal));
             let key = inner.entries.borrow_mut().insert(watched);
-            inner.request(Request::Open { key, socket, role: Role::Watch });
-            key
+            keys.push(key);
+            driver.open(key, descriptor, Role::Watch)
         };
-        let signals = Signals::register(watch)
-            .map_err(|error| ReactorError::System { doing: "watching for signals", error })?;
-        inner.signals.replace(Some(signals));
-        Ok(())
+        let outcome = descriptors.into_iter().try_for_each(&mut watch);
+        drop(driver);
+        inner.signals.replace(Some((signals, keys)));
+        outcome.map_err(|error| {
+            self.unwatch_signals();
+            refused(error)
+        })
     }
 
     fn unwatch_signals(&self) {
-        if let Some(signals) = self.0.signals.take() {
-            for &key in &signals.keys {
-                self.0.request(Request::Close { key });
-            }
-        }
+        let Some((_signals, keys)) = self.0.signals.take() else { return };
         let mut driver = self.0.driver.borrow_mut();
-        self.0.carry_out(&mut **driver);
+        for key in keys {
+            driver.close(key, Closing::InOrder);
+            self.0.take_entry(key);
+        }
     }
 }
 
@@ -424,9 +433,10 @@ impl Threads for Reactor {
         work: Box<dyn FnOnce() + Send>,
         finished: Box<dyn FnOnce()>,
     ) -> Result<(), Failure> {
-        let id = self.0.jobs.borrow_mut().insert(finished);
+        let id = self.0.next_id();
+        self.0.jobs.borrow_mut().insert(id, finished);
         self.0.pool.borrow_mut().submit(id, work).map_err(|refused| {
-            let finished = self.0.jobs.borrow_mut().try_remove(id);
+            let finished = self.0.jobs.borrow_mut().remove(&id);
             drop(finished);
             refused.into()
         })
@@ -455,4 +465,11 @@ fn guard(what: &'static str, call: impl FnOnce()) {
         let panicked = ropewalk_deferred::Panicked::from_payload(&*payload);
         tracing::error!(target: "ropewalk::reactor", "{what} {panicked}");
     }
+}
+
+/// Calls what is to happen before a stop; one that panics is not waited for.
+fn pull(trigger: Trigger) -> Deferred<()> {
+    let mut waiting = Deferred::succeed(());
+    guard("what was to happen before the stop", || waiting = trigger());
+    waiting
 }

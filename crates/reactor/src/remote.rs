@@ -21,7 +21,7 @@ pub(crate) struct Remote {
 pub(crate) struct Queue {
     pub(crate) calls: Vec<Call>,
     /// Thread pool jobs that are done.
-    pub(crate) finished: Vec<usize>,
+    pub(crate) finished: Vec<u64>,
     /// Tasks that can go on.
     pub(crate) tasks: Vec<usize>,
     gone: bool,
@@ -59,7 +59,7 @@ impl Remote {
         }
     }
 
-    pub(crate) fn finished(&self, job: usize) {
+    pub(crate) fn finished(&self, job: u64) {
         self.change(|queue| queue.finished.push(job));
     }
 

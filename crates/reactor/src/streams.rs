@@ -8,7 +8,7 @@ use ropewalk_protocol::{
 };
 
 use crate::inner::{Due, Entry, Inner, Stream};
-use crate::sys::{Completion, Driver, Role};
+use crate::sys::{Closing, Completion, Driver, Role};
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
 const ROUNDS_PER_TURN_MAX: usize = 8;
@@ -67,7 +67,7 @@ impl Inner {
         seat.attach(Rc::clone(&self.carrier) as Rc<dyn Transport>, key);
         if let Err(error) = driver.open(key, socket, Role::Stream) {
             self.entries.borrow_mut().remove(key);
-            driver.close(key, true);
+            driver.close(key, Closing::Reset);
             seat.handle(Event::Lost(Disconnect::from(&error)));
             return;
         }
@@ -88,13 +88,13 @@ impl Inner {
     pub(crate) fn settle(&self, driver: &mut dyn Driver, key: usize, mut seat: Box<dyn Seat>) {
         for _ in 0..ROUNDS_PER_TURN_MAX {
             let wishes = seat.wishes();
+            if let Some(Ending::Abort(why)) = wishes.ending {
+                return self.end(driver, key, seat, why);
+            }
             if wishes.succession {
                 let carrier = Rc::clone(&self.carrier) as Rc<dyn Transport>;
                 Successor::seat_all(&mut seat, &carrier, key);
                 continue;
-            }
-            if let Some(Ending::Abort(why)) = wishes.ending {
-                return self.end(driver, key, seat, why);
             }
             let mut left = None;
             if wishes.output {
@@ -171,10 +171,11 @@ impl Inner {
             }
         }
         if let Some(due) = wishes.next_call {
+            let now = self.carrier.now();
             let mut wheel = self.wheel.borrow_mut();
             match stream.timer {
-                None => stream.timer = Some(wheel.add(due, Due::Stream(key as u32))),
-                Some(timer) if due < wheel.due(timer) => wheel.reset(timer, due),
+                None => stream.timer = Some(wheel.add(now, due, Due::Stream(key as u32))),
+                Some(timer) if due < wheel.due(timer) => wheel.reset(timer, now, due),
                 // Later is found out when the timer comes due: moving it with every message would
                 // cost more than that.
                 Some(_) => (),
@@ -209,7 +210,8 @@ impl Inner {
         why: Disconnect,
     ) {
         let entry = self.entries.borrow_mut().try_remove(key);
-        driver.close(key, why != Disconnect::Closed);
+        let how = if why == Disconnect::Closed { Closing::InOrder } else { Closing::Reset };
+        driver.close(key, how);
         if let Some(Entry::Stream(stream)) = entry {
             self.forget(key, &stream);
         }

@@ -10,23 +10,28 @@ use std::time::Duration;
 const LEVELS: usize = 6;
 const SLOTS: usize = 64;
 const SLOT_BITS: u32 = 6;
+/// Those of the wheel, and the one below it.
+const SLOTS_ALL: usize = LEVELS * SLOTS + 1;
 /// How far ahead the wheel reaches, in ticks; what is due later is looked at again on the way.
 const SPAN_MAX: u64 = 1 << (SLOT_BITS * LEVELS as u32);
-/// The slot, on no level, of what was due when it was added.
-const OVERDUE: usize = LEVELS * SLOTS;
 const NONE: u32 = u32::MAX;
+/// The slot below the wheel: what is due already and waits for the next turn.
+const SOON: u16 = (LEVELS * SLOTS) as u16;
+/// In place of a slot: the timer came due and has not been settled.
+const EXPIRED: u16 = SOON + 1;
+/// In place of a slot: no timer.
+const UNUSED: u16 = SOON + 2;
 
 /// A timer on the wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerKey(u32);
 
-/// What came due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Expired<T> {
+/// A timer that came due; [`Wheel::settle`] tells whether it still is when its turn comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expired {
     due: Duration,
     order: u64,
-    /// What was put on the wheel.
-    pub(crate) what: T,
+    index: u32,
 }
 
 #[derive(Debug)]
@@ -46,14 +51,12 @@ pub(crate) struct Wheel<T> {
     timers: Vec<Timer<T>>,
     /// The first of the unused places in `timers`, linked by `next`.
     unused: u32,
-    heads: Box<[u32; LEVELS * SLOTS + 1]>,
-    tails: Box<[u32; LEVELS * SLOTS + 1]>,
+    heads: Box<[u32; SLOTS_ALL]>,
+    tails: Box<[u32; SLOTS_ALL]>,
     /// A bit for each slot that holds anything.
     occupied: [u64; LEVELS],
     /// The tick up to which everything has come due.
     hand: u64,
-    /// The same, to the nanosecond: what is added for a time before this is overdue.
-    now: Duration,
     order: u64,
     count: usize,
 }
@@ -63,11 +66,10 @@ impl<T: Copy> Wheel<T> {
         Self {
             timers: Vec::new(),
             unused: NONE,
-            heads: Box::new([NONE; LEVELS * SLOTS + 1]),
-            tails: Box::new([NONE; LEVELS * SLOTS + 1]),
+            heads: Box::new([NONE; SLOTS_ALL]),
+            tails: Box::new([NONE; SLOTS_ALL]),
             occupied: [0; LEVELS],
             hand: 0,
-            now: Duration::ZERO,
             order: 0,
             count: 0,
         }
@@ -78,10 +80,12 @@ impl<T: Copy> Wheel<T> {
         self.count
     }
 
-    /// Puts `what` on the wheel; it comes due at the first [`advance`](Self::advance) past `due`.
-    pub(crate) fn add(&mut self, due: Duration, what: T) -> TimerKey {
+    /// Puts `what` on the wheel at the time `now`; it comes due at the first
+    /// [`advance`](Self::advance) past `due`, which is the very next one if `due` is not after `now`.
+    pub(crate) fn add(&mut self, now: Duration, due: Duration, what: T) -> TimerKey {
         self.order += 1;
-        let timer = Timer { due, order: self.order, what, slot: 0, next: NONE, previous: NONE };
+        let order = self.order;
+        let timer = Timer { due, order, what, slot: UNUSED, next: NONE, previous: NONE };
         let index = if self.unused == NONE {
             self.timers.push(timer);
             self.timers.len() as u32 - 1
@@ -91,25 +95,27 @@ impl<T: Copy> Wheel<T> {
             self.timers[index as usize] = timer;
             index
         };
-        self.link(index);
+        self.link(now, index);
         self.count += 1;
         TimerKey(index)
     }
 
-    /// Takes a timer off the wheel; `key` is not to be used again.
+    /// Takes a timer off the wheel, also one that came due and is not settled; `key` is not to be
+    /// used again.
     pub(crate) fn remove(&mut self, key: TimerKey) {
         self.unlink(key.0);
         self.release(key.0);
     }
 
-    /// Moves a timer to another time, behind all that are due then.
-    pub(crate) fn reset(&mut self, key: TimerKey, due: Duration) {
+    /// Moves a timer to another time, behind all that are due then; one that came due and is not
+    /// settled waits again.
+    pub(crate) fn reset(&mut self, key: TimerKey, now: Duration, due: Duration) {
         self.unlink(key.0);
         self.order += 1;
         let timer = &mut self.timers[key.0 as usize];
         timer.due = due;
         timer.order = self.order;
-        self.link(key.0);
+        self.link(now, key.0);
     }
 
     /// When a timer comes due.
@@ -119,66 +125,100 @@ impl<T: Copy> Wheel<T> {
 
     /// When [`advance`](Self::advance) should be called next: no later than the first timer is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        if self.heads[OVERDUE] != NONE {
+        if self.heads[SOON as usize] != NONE {
             return Some(Duration::ZERO);
         }
+        self.next_tick().map(Duration::from_millis)
+    }
+
+    fn next_tick(&self) -> Option<u64> {
         let level = (0..LEVELS).find(|&level| self.occupied[level] != 0)?;
         let digit = digit_of(self.hand, level);
         let ahead = self.occupied[level].rotate_right(digit).trailing_zeros();
         let width = SLOT_BITS * level as u32;
         let base = (self.hand >> width) << width;
-        Some(Duration::from_millis(base.saturating_add(u64::from(ahead) << width)))
+        Some(base.saturating_add(u64::from(ahead) << width))
     }
 
-    /// Moves the hand to `now`; adds to `expired` what has come due, in order.
-    pub(crate) fn advance(&mut self, now: Duration, expired: &mut Vec<Expired<T>>) {
+    /// Moves the hand to `now`; adds to `expired` what has come due, in order. Each of them is then
+    /// to be settled.
+    pub(crate) fn advance(&mut self, now: Duration, expired: &mut Vec<Expired>) {
         let target = now.as_millis() as u64;
         let first = expired.len();
-        self.empty(OVERDUE, expired);
-        let due_by = |wheel: &Self| {
-            wheel.next_due().map(|due| due.as_millis() as u64).filter(|tick| *tick <= target)
-        };
-        while let Some(next) = due_by(self) {
+        self.empty(SOON as usize, |wheel, index| wheel.expire(index, expired));
+        while let Some(next) = self.next_tick().filter(|tick| *tick <= target) {
             self.hand = self.hand.max(next);
             self.fall(expired);
         }
         self.hand = self.hand.max(target);
-        self.now = self.now.max(now);
         if expired.len() - first > 1 {
             expired[first..].sort_unstable_by_key(|timer| (timer.due, timer.order));
         }
     }
 
+    /// Takes off the wheel what came due; `None` if it was removed or moved meanwhile.
+    pub(crate) fn settle(&mut self, expired: Expired) -> Option<T> {
+        let timer = &self.timers[expired.index as usize];
+        if timer.slot != EXPIRED || timer.order != expired.order {
+            return None;
+        }
+        let what = timer.what;
+        self.release(expired.index);
+        Some(what)
+    }
+
     /// Empties each slot that the hand points at, from the top down.
-    fn fall(&mut self, expired: &mut Vec<Expired<T>>) {
+    fn fall(&mut self, expired: &mut Vec<Expired>) {
         for level in (0..LEVELS).rev() {
             let digit = digit_of(self.hand, level);
-            let slot = level * SLOTS + digit as usize;
             self.occupied[level] &= !(1 << digit);
-            self.empty(slot, expired);
+            self.empty(level * SLOTS + digit as usize, |wheel, index| {
+                if ticks(wheel.timers[index as usize].due) <= wheel.hand {
+                    wheel.expire(index, expired);
+                } else {
+                    wheel.link_ahead(index);
+                }
+            });
         }
     }
 
-    /// Takes everything out of a slot: what is due is so, the rest goes where it belongs now.
-    fn empty(&mut self, slot: usize, expired: &mut Vec<Expired<T>>) {
+    /// Takes all timers out of a slot and hands each on.
+    fn empty(&mut self, slot: usize, mut hand_on: impl FnMut(&mut Self, u32)) {
         let mut index = std::mem::replace(&mut self.heads[slot], NONE);
         self.tails[slot] = NONE;
         while index != NONE {
-            let timer = &self.timers[index as usize];
-            let (next, due, order, what) = (timer.next, timer.due, timer.order, timer.what);
-            if slot == OVERDUE || ticks(due) <= self.hand {
-                expired.push(Expired { due, order, what });
-                self.release(index);
-            } else {
-                self.link(index);
-            }
+            let next = self.timers[index as usize].next;
+            hand_on(self, index);
             index = next;
         }
     }
 
-    fn link(&mut self, index: u32) {
-        let due = self.timers[index as usize].due;
-        let slot = if due <= self.now { OVERDUE } else { self.slot_for(ticks(due)) };
+    fn expire(&mut self, index: u32, expired: &mut Vec<Expired>) {
+        let timer = &mut self.timers[index as usize];
+        timer.slot = EXPIRED;
+        expired.push(Expired { due: timer.due, order: timer.order, index });
+    }
+
+    fn link(&mut self, now: Duration, index: u32) {
+        if self.timers[index as usize].due <= now {
+            self.append(index, SOON as usize);
+        } else {
+            self.link_ahead(index);
+        }
+    }
+
+    fn link_ahead(&mut self, index: u32) {
+        let due = ticks(self.timers[index as usize].due);
+        // What the hand has passed goes to the next tick; what is too far as far as the wheel goes.
+        let due = due.clamp(self.hand + 1, self.hand + SPAN_MAX - 1);
+        let differing = (due ^ self.hand).ilog2();
+        let level = ((differing / SLOT_BITS) as usize).min(LEVELS - 1);
+        let digit = digit_of(due, level);
+        self.append(index, level * SLOTS + digit as usize);
+        self.occupied[level] |= 1 << digit;
+    }
+
+    fn append(&mut self, index: u32, slot: usize) {
         let tail = self.tails[slot];
         let timer = &mut self.timers[index as usize];
         timer.slot = slot as u16;
@@ -190,21 +230,15 @@ impl<T: Copy> Wheel<T> {
             self.timers[tail as usize].next = index;
         }
         self.tails[slot] = index;
-        if slot != OVERDUE {
-            self.occupied[slot / SLOTS] |= 1 << (slot % SLOTS);
-        }
     }
 
-    fn slot_for(&self, tick: u64) -> usize {
-        // What is too far away goes as far as the wheel does, and is looked at again there.
-        let tick = tick.clamp(self.hand + 1, self.hand + SPAN_MAX - 1);
-        let differing = (tick ^ self.hand).ilog2();
-        let level = ((differing / SLOT_BITS) as usize).min(LEVELS - 1);
-        level * SLOTS + digit_of(tick, level) as usize
-    }
-
+    /// Takes a timer out of its slot, if it is in one.
     fn unlink(&mut self, index: u32) {
         let timer = &self.timers[index as usize];
+        debug_assert_ne!(timer.slot, UNUSED, "a timer's key is used once too often");
+        if timer.slot > SOON {
+            return;
+        }
         let (slot, next, previous) = (timer.slot as usize, timer.next, timer.previous);
         match previous {
             NONE => self.heads[slot] = next,
@@ -214,13 +248,15 @@ impl<T: Copy> Wheel<T> {
             NONE => self.tails[slot] = previous,
             next => self.timers[next as usize].previous = previous,
         }
-        if slot != OVERDUE && self.heads[slot] == NONE {
+        if self.heads[slot] == NONE && slot < SOON as usize {
             self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
         }
     }
 
     fn release(&mut self, index: u32) {
-        self.timers[index as usize].next = self.unused;
+        let timer = &mut self.timers[index as usize];
+        timer.slot = UNUSED;
+        timer.next = self.unused;
         self.unused = index;
         self.count -= 1;
     }
@@ -247,14 +283,14 @@ mod tests {
     fn advance(wheel: &mut Wheel<u32>, to: u64) -> Vec<u32> {
         let mut expired = Vec::new();
         wheel.advance(ms(to), &mut expired);
-        expired.iter().map(|timer| timer.what).collect()
+        expired.into_iter().filter_map(|timer| wheel.settle(timer)).collect()
     }
 
     #[test]
     fn timers_come_due_in_order_and_never_early() {
         let mut wheel = Wheel::new();
         for (what, due) in [(1, 5), (2, 3), (3, 5), (4, 100), (5, 70_000), (6, 5_000_000)] {
-            wheel.add(ms(due), what);
+            wheel.add(Duration::ZERO, ms(due), what);
         }
         assert_eq!(advance(&mut wheel, 2), []);
         assert_eq!(advance(&mut wheel, 5), [2, 1, 3]);
@@ -269,8 +305,8 @@ mod tests {
     #[test]
     fn parts_of_a_tick_keep_their_order() {
         let mut wheel = Wheel::new();
-        wheel.add(Duration::from_micros(1_500), 1);
-        wheel.add(Duration::from_micros(1_200), 2);
+        wheel.add(Duration::ZERO, Duration::from_micros(1_500), 1);
+        wheel.add(Duration::ZERO, Duration::from_micros(1_200), 2);
         assert_eq!(advance(&mut wheel, 1), []);
         assert_eq!(advance(&mut wheel, 2), [2, 1]);
     }
@@ -278,10 +314,10 @@ mod tests {
     #[test]
     fn timers_are_moved_and_removed() {
         let mut wheel = Wheel::new();
-        let first = wheel.add(ms(10), 1);
-        let second = wheel.add(ms(4000), 2);
-        wheel.reset(first, ms(8000));
-        wheel.reset(second, ms(20));
+        let first = wheel.add(Duration::ZERO, ms(10), 1);
+        let second = wheel.add(Duration::ZERO, ms(4000), 2);
+        wheel.reset(first, Duration::ZERO, ms(8000));
+        wheel.reset(second, Duration::ZERO, ms(20));
         assert_eq!(wheel.due(first), ms(8000));
         assert_eq!(advance(&mut wheel, 4000), [2]);
         wheel.remove(first);
@@ -290,23 +326,49 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_already_does_not_wait_for_a_tick() {
+    fn what_is_due_already_comes_with_the_next_advance() {
         let mut wheel = Wheel::new();
         assert_eq!(advance(&mut wheel, 1000), []);
-        wheel.add(ms(3), 1);
-        let dropped = wheel.add(ms(1000), 2);
-        wheel.add(ms(2), 3);
-        wheel.remove(dropped);
+        wheel.add(ms(1000), ms(1000), 2);
+        wheel.add(ms(1000), ms(3), 1);
+        let removed = wheel.add(ms(1000), ms(3), 3);
+        let moved = wheel.add(ms(1000), ms(1000), 4);
+        wheel.remove(removed);
+        wheel.reset(moved, ms(1000), ms(1001));
         assert_eq!(wheel.next_due(), Some(Duration::ZERO));
-        assert_eq!(advance(&mut wheel, 1000), [3, 1]);
-        assert_eq!(wheel.next_due(), None);
+        assert_eq!(advance(&mut wheel, 1000), [1, 2]);
+        assert_eq!(wheel.next_due(), Some(ms(1001)));
+        wheel.reset(moved, ms(1000), ms(1000));
+        assert_eq!(advance(&mut wheel, 1000), [4]);
+        assert_eq!(wheel.len(), 0);
+    }
+
+    /// What comes due first may cancel or move what comes due with it, and use its place.
+    #[test]
+    fn timers_that_came_due_can_still_be_moved_and_removed() {
+        let mut wheel = Wheel::new();
+        let keys = [1, 2, 3, 4].map(|what| wheel.add(Duration::ZERO, ms(5), what));
+        let mut expired = Vec::new();
+        wheel.advance(ms(5), &mut expired);
+        let mut turns = expired.into_iter();
+        assert_eq!(wheel.settle(turns.next().unwrap()), Some(1));
+        wheel.remove(keys[1]);
+        wheel.add(ms(5), ms(5), 5);
+        wheel.reset(keys[2], ms(5), ms(9));
+        let rest: Vec<u32> = turns.filter_map(|turn| wheel.settle(turn)).collect();
+        assert_eq!(rest, [4]);
+        assert_eq!(wheel.len(), 2);
+        assert_eq!(advance(&mut wheel, 5), [5]);
+        assert_eq!(advance(&mut wheel, 8), []);
+        assert_eq!(advance(&mut wheel, 9), [3]);
+        assert_eq!(wheel.len(), 0);
     }
 
     #[test]
     fn the_wheel_reaches_beyond_its_span() {
         let mut wheel = Wheel::new();
-        wheel.add(ms(SPAN_MAX * 3), 1);
-        wheel.add(Duration::MAX, 2);
+        wheel.add(Duration::ZERO, ms(SPAN_MAX * 3), 1);
+        wheel.add(Duration::ZERO, Duration::MAX, 2);
         assert_eq!(advance(&mut wheel, SPAN_MAX * 3 - 1), []);
         assert_eq!(advance(&mut wheel, SPAN_MAX * 3), [1]);
         assert_eq!(wheel.len(), 1);
@@ -333,7 +395,7 @@ mod tests {
                 match random(4) {
                     0 if !model.is_empty() => {
                         let index = random(model.len() as u64) as usize;
-                        wheel.reset(model[index].3, due);
+                        wheel.reset(model[index].3, Duration::ZERO, due);
                         model[index].0 = due;
                         model[index].1 = order;
                     }
@@ -352,7 +414,7 @@ mod tests {
                         assert_eq!(advance(&mut wheel, now), expected);
                     }
                     _ => {
-                        let key = wheel.add(due.max(ms(now + 1)), what);
+                        let key = wheel.add(Duration::ZERO, due.max(ms(now + 1)), what);
                         model.push((due.max(ms(now + 1)), order, what, key));
                     }
                 }

@@ -18,7 +18,7 @@ use rustix::net::{
     sendmsg, shutdown,
 };
 
-use super::{Completion, Driver, Role, Sockets, peer_address};
+use super::{Closing, Completion, Driver, Role, Sockets, peer_address};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one.
 const READ_SIZE: usize = 64 * 1024;
@@ -32,6 +32,9 @@ const SLICES_MAX: usize = 16;
 const FILE_STEP: u64 = 1 << 20;
 /// How many calls one connection may spend on its output in one turn.
 const SENDS_PER_TURN_MAX: usize = 4;
+
+/// How often a closing connection throws away what its peer still sent.
+const LAST_READS_MAX: usize = 16;
 
 pub(crate) struct Epoll {
     epoll: OwnedFd,
@@ -254,6 +257,17 @@ impl Epoll {
         })
     }
 
+    /// Throws away what came and nobody read: TCP would answer it with a reset, and the peer might
+    /// lose what was sent to it before.
+    fn read_the_rest(&mut self, socket: BorrowedFd<'_>) {
+        for _ in 0..LAST_READS_MAX {
+            match recv(socket, &mut *self.buffer, RecvFlags::DONTWAIT) {
+                Ok((count, _)) if count > 0 => (),
+                _ => return,
+            }
+        }
+    }
+
     /// Gives the kernel as much of `out` as it takes.
     fn push(&self, key: usize, out: &mut Outbox) -> io::Result<()> {
         for _ in 0..SENDS_PER_TURN_MAX {
@@ -326,17 +340,25 @@ impl Driver for Epoll {
         }
     }
 
-    fn close(&mut self, key: usize, reset: bool) {
+    fn close(&mut self, key: usize, how: Closing) {
         let Some(entry) = self.entries.get_mut(key) else { return };
+        let role = entry.role.take();
         entry.generation = entry.generation.wrapping_add(1);
-        entry.role = None;
         entry.interest = Interest::default();
         entry.pending = None;
         // Closing takes the descriptor out of the kernel's set as well.
         let Some(socket) = self.sockets.remove(key) else { return };
-        if reset {
+        match how {
+            Closing::InOrder if role == Some(Role::Stream) => self.read_the_rest(socket.as_fd()),
+            Closing::InOrder => (),
             // Only TCP knows a reset; elsewhere an end is an end.
-            let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+            Closing::Reset => {
+                let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+            }
+        }
+        drop(socket);
+        if self.reserve.is_none() {
+            self.reserve = open_reserve();
         }
     }
 

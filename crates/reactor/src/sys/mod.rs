@@ -29,6 +29,15 @@ pub(crate) enum Role {
     Watch,
 }
 
+/// How a descriptor is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// What was sent still arrives.
+    InOrder,
+    /// The peer is told of a reset, where its kind of socket knows one.
+    Reset,
+}
+
 /// An operation that has been completed.
 #[derive(Debug)]
 pub(crate) enum Completion<'a> {
@@ -72,8 +81,8 @@ pub(crate) trait Driver {
     /// Ends the stream out; all output has gone.
     fn end_stream(&mut self, key: usize) -> io::Result<()>;
 
-    /// Closes the descriptor, in order or with a reset.
-    fn close(&mut self, key: usize, reset: bool);
+    /// Closes the descriptor.
+    fn close(&mut self, key: usize, how: Closing);
 
     /// Accepts and closes what waits at a listener, by the one descriptor kept for that; answers how
     /// many connections that were.

@@ -1,4 +1,4 @@
-//! The reactor on real sockets.
+//! Everything at once, as a program uses it.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
