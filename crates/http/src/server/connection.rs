@@ -444,7 +444,7 @@ impl Protocol for Server {
     fn eof_received(&mut self, conn: &Conn<Self>) {
         match &mut self.phase {
             // A client may end its stream behind its request and still want the answer.
-            Phase::Busy(exchange) if exchange.is_body_over() => exchange.keep_alive = false,
+            Phase::Busy(exchange) if exchange.is_body_over() => exchange.end_after_answer(),
             Phase::Busy(_) => conn.abort(),
             Phase::Idle | Phase::Lingering { .. } => conn.close(),
         }

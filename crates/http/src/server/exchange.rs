@@ -119,6 +119,12 @@ impl Exchange {
         conn.pause_reading();
     }
 
+    /// The connection ends after this answer, also if that has begun already.
+    pub(super) fn end_after_answer(&mut self) {
+        self.asked = self.asked.and_close();
+        self.keep_alive = false;
+    }
+
     /// Whether the connection can go on after this answer, whatever is left of the body.
     pub(super) fn may_stay_open(&self) -> bool {
         // RFC 9110 10.1.1: a client that was not asked for its body may send it or not; only
@@ -157,9 +163,10 @@ impl Exchange {
         }
         let dropped = inbound.received.saturating_sub(inbound.discarded_from);
         if inbound.inflow.is_none() && !inbound.over && dropped > DISCARD_MAX {
-            // More than anyone should have to listen to for the sake of a connection.
+            // More than anyone should have to listen to for the sake of a connection. What follows
+            // is in the middle of a body, so nothing of it may be taken for a request.
             inbound.over = true;
-            self.keep_alive = false;
+            self.end_after_answer();
             return Ok(());
         }
         let full = inbound.inflow.as_ref().is_some_and(|inflow| inflow.borrow().is_full());
