@@ -71,21 +71,23 @@ impl Server {
             if data.is_empty() {
                 return;
             }
-            let began = self.head.is_none();
             let mut fresh = HeadDecoder::default();
             let decoder = self.head.as_deref_mut().unwrap_or(&mut fresh);
+            let had_begun = decoder.has_begun();
             match decoder.feed(&mut data, &site.limits) {
                 Ok(Some(head)) => {
                     self.head = None;
                     self.begin(conn, head, &mut data);
                 }
                 Ok(None) => {
-                    if began && fresh.has_begun() {
-                        self.head = Some(Box::new(fresh));
+                    let begins = decoder.has_begun() && !had_begun;
+                    // Also one that saw nothing but an empty line: there may be no second one.
+                    self.head.get_or_insert_with(|| Box::new(fresh));
+                    if begins {
                         self.arm(conn, site.patience.head);
                     }
                 }
-                Err(bad) => self.refuse(conn, bad),
+                Err(bad) => self.refuse(conn, bad, None),
             }
         }
         if let Phase::Busy(exchange) = &mut self.phase
@@ -93,6 +95,11 @@ impl Server {
         {
             exchange.keep(conn, data);
         }
+    }
+
+    /// Whether a part of a request's head is there.
+    fn has_begun(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.has_begun())
     }
 
     /// A request's head is whole: has it answered.
@@ -116,7 +123,7 @@ impl Server {
         }
         let decoder = match BodyDecoder::new(head.body, self.site.limits.body_max) {
             Ok(decoder) => decoder,
-            Err(bad) => return self.refuse(conn, bad),
+            Err(bad) => return self.refuse(conn, bad, access),
         };
         let inflow = Rc::new(RefCell::new(Inflow::default()));
         let mut exchange = Exchange::new(asked, access, conn.now());
@@ -302,45 +309,31 @@ impl Server {
         match exchange.receive(conn, data, &self.site.limits) {
             Ok(()) => (),
             Err(bad) => {
-                let answering = exchange.is_answered();
                 exchange.end_body(Err(BodyError::Bad(bad)));
-                if answering {
+                match exchange.outflow {
+                    Outflow::Waiting => self.refuse(conn, bad, None),
                     // What is on its way cannot be taken back; it is broken off.
-                    conn.abort();
-                } else {
-                    self.refuse(conn, bad);
+                    Outflow::Streaming { .. } => conn.abort(),
+                    Outflow::Done => self.say_goodbye(conn),
                 }
             }
         }
     }
 
     /// Answers what could not be read, and ends the connection.
-    fn refuse(&mut self, conn: &Conn<Self>, bad: BadRequest) {
+    fn refuse(&mut self, conn: &Conn<Self>, bad: BadRequest, access: Option<Box<Access>>) {
         tracing::debug!(target: "ropewalk::http", peer = %conn.peer(), "bad request: {bad}");
         let mut response = plain(bad.status());
         *response.body_mut() = format!("{}: {bad}\n", bad.status()).into();
-        self.refuse_with(conn, response);
+        self.refuse_with(conn, response, access);
     }
 
-    fn refuse_with(&mut self, conn: &Conn<Self>, response: Response) {
-        let access = match &mut self.phase {
-            Phase::Busy(exchange) => exchange.access.take(),
+    fn refuse_with(&mut self, conn: &Conn<Self>, response: Response, access: Option<Box<Access>>) {
+        let access = access.or_else(|| match &mut self.phase {
+            Phase::Busy(exchange) => exchange.finish_access(conn.now()).map(Box::new),
             Phase::Idle | Phase::Lingering { .. } => None,
-        };
-        let access = access.or_else(|| {
-            self.site.is_logging().then(|| {
-                Box::new(Access {
-                    peer: conn.peer(),
-                    method: None,
-                    uri: None,
-                    version: Version::HTTP_11,
-                    headers: HeaderMap::new(),
-                    status: response.status(),
-                    sent: 0,
-                    took: Duration::ZERO,
-                })
-            })
         });
+        let access = access.or_else(|| self.site.is_logging().then(|| Box::new(unread(conn))));
         self.phase = Phase::Idle;
         self.answer_whole(conn, Asked::unread(), response, access);
     }
@@ -357,9 +350,10 @@ impl Server {
 
     fn timer_due(&mut self, conn: &Conn<Self>) {
         self.timer = None;
+        let has_begun = self.has_begun();
         match &mut self.phase {
-            Phase::Idle if self.head.is_some() => {
-                self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT));
+            Phase::Idle if has_begun => {
+                self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT), None);
             }
             Phase::Idle | Phase::Lingering { .. } => {
                 if conn.waiting() > 0 {
@@ -372,12 +366,13 @@ impl Server {
                 let patience = &self.site.patience;
                 if exchange.is_body_slow(conn.now(), patience) {
                     exchange.end_body(Err(BodyError::Slow));
-                    if exchange.is_answered() {
-                        conn.abort();
-                    } else {
-                        self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT));
-                    }
-                    return;
+                    return match exchange.outflow {
+                        Outflow::Waiting => {
+                            self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT), None);
+                        }
+                        Outflow::Streaming { .. } => conn.abort(),
+                        Outflow::Done => self.say_goodbye(conn),
+                    };
                 }
                 let receiving = !exchange.is_body_over();
                 if exchange.is_reader_stuck(conn, patience.reader) {
@@ -398,7 +393,7 @@ impl Server {
 
     /// Ends the connection as soon as nothing is left to be answered.
     pub(super) fn drain(&mut self, conn: &Conn<Self>) {
-        if matches!(self.phase, Phase::Idle) && self.head.is_none() {
+        if matches!(self.phase, Phase::Idle) && !self.has_begun() {
             conn.close();
         }
     }
@@ -497,6 +492,20 @@ fn note(head: &Head, conn: &Conn<Server>) -> Access {
         version: head.request.version(),
         headers: head.request.headers().clone(),
         status: StatusCode::OK,
+        sent: 0,
+        took: Duration::ZERO,
+    }
+}
+
+/// What the log will be told of what was no request.
+fn unread(conn: &Conn<Server>) -> Access {
+    Access {
+        peer: conn.peer(),
+        method: None,
+        uri: None,
+        version: Version::HTTP_11,
+        headers: HeaderMap::new(),
+        status: StatusCode::BAD_REQUEST,
         sent: 0,
         took: Duration::ZERO,
     }
