@@ -127,14 +127,21 @@ impl Server {
         };
         let inflow = Rc::new(RefCell::new(Inflow::default()));
         let mut exchange = Exchange::new(asked, access, conn.now());
-        exchange.expect_body(decoder, Rc::clone(&inflow), head.expects_continue, conn.now());
+        exchange.expect_body(decoder, Rc::clone(&inflow), &head, conn.now());
         self.phase = Phase::Busy(Box::new(exchange));
         self.arm(conn, RATE_INTERVAL);
-        self.receive_body(conn, data);
-        if matches!(self.phase, Phase::Busy(_)) {
-            let request = head.request.map(|()| Incoming::new(conn.clone(), Some(inflow)));
-            let reply = self.render(request);
-            self.take_reply(conn, reply);
+        let request = head.request.map(|()| Incoming::new(conn.clone(), Some(inflow)));
+        // An answer that does not wait for the body is given before it is looked at, so that it is
+        // the same wherever the pieces are cut. One that waits gets what is there first.
+        match settled(self.render(request)) {
+            Reply::Now(response) => {
+                self.answer(conn, response);
+                self.receive(conn, data);
+            }
+            later @ Reply::Later(_) => {
+                self.receive(conn, data);
+                self.take_reply(conn, later);
+            }
         }
     }
 
@@ -146,14 +153,11 @@ impl Server {
     }
 
     fn take_reply(&mut self, conn: &Conn<Self>, reply: Reply) {
-        match reply {
+        match settled(reply) {
             Reply::Now(response) => self.answer(conn, response),
-            Reply::Later(later) => match later.try_take() {
-                Ok(result) => self.answer(conn, result.unwrap_or_else(|failure| failed(&failure))),
-                Err(later) => conn.then(later, |this, conn, result| {
-                    this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
-                }),
-            },
+            Reply::Later(later) => conn.then(later, |this, conn, result| {
+                this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
+            }),
         }
     }
 
@@ -303,6 +307,16 @@ impl Server {
         }
     }
 
+    /// Takes the body in progress out of `data`; goes on to what comes after it if all is answered.
+    fn receive(&mut self, conn: &Conn<Self>, data: &mut &[u8]) {
+        self.receive_body(conn, data);
+        if let Phase::Busy(exchange) = &self.phase
+            && exchange.is_over()
+        {
+            self.answered(conn);
+        }
+    }
+
     /// Takes the body in progress out of `data`, and leaves what comes after it.
     fn receive_body(&mut self, conn: &Conn<Self>, data: &mut &[u8]) {
         let Phase::Busy(exchange) = &mut self.phase else { return };
@@ -419,19 +433,8 @@ impl Protocol for Server {
                 }
             }
             Phase::Busy(_) => {
-                self.receive_body(conn, &mut data);
-                match &mut self.phase {
-                    Phase::Busy(exchange) => {
-                        if !data.is_empty() {
-                            exchange.keep(conn, data);
-                        }
-                        if exchange.is_answered() && exchange.is_over() {
-                            self.answered(conn);
-                        }
-                    }
-                    Phase::Idle => self.read(conn, data),
-                    Phase::Lingering { .. } => (),
-                }
+                self.receive(conn, &mut data);
+                self.read(conn, data);
             }
         }
     }
@@ -475,6 +478,17 @@ impl fmt::Debug for Server {
 /// Whether everything of a response is in memory.
 fn is_whole(response: &Response) -> bool {
     !matches!(response.body().0, Kind::Stream { .. })
+}
+
+/// An answer that came meanwhile is here.
+fn settled(reply: Reply) -> Reply {
+    match reply {
+        Reply::Later(later) => match later.try_take() {
+            Ok(result) => Reply::Now(result.unwrap_or_else(|failure| failed(&failure))),
+            Err(later) => Reply::Later(later),
+        },
+        now @ Reply::Now(_) => now,
+    }
 }
 
 /// What a client is told of a failure: nothing but that there was one.

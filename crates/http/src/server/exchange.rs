@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::Failure;
-use ropewalk_protocol::Conn;
+use ropewalk_protocol::{Conn, Disconnect};
 
 use super::access::Access;
 use super::body::{BodyPiece, BodyStream};
@@ -14,7 +14,7 @@ use super::connection::{Server, take_pieces};
 use super::incoming::{self, BodyError, Inflow};
 use super::site::Patience;
 use crate::Limits;
-use crate::codec::{Asked, BadRequest, BodyDecoder, BodyWriter, CONTINUE};
+use crate::codec::{Asked, BadRequest, BodyDecoder, BodyLength, BodyWriter, CONTINUE, Head};
 
 /// How much of a body that nobody wants is read and dropped, so that the connection can go on.
 const DISCARD_MAX: u64 = 256 * 1024;
@@ -56,6 +56,8 @@ struct Inbound {
     inflow: Option<Rc<RefCell<Inflow>>>,
     /// The client waits for a word before it sends anything.
     waits_for_continue: bool,
+    /// How many bytes it will be, where the client said so.
+    length: Option<u64>,
     received: u64,
     /// Since when, and from how many bytes on, the rate is counted.
     rate_from: (Duration, u64),
@@ -85,13 +87,17 @@ impl Exchange {
         &mut self,
         decoder: BodyDecoder,
         inflow: Rc<RefCell<Inflow>>,
-        waits_for_continue: bool,
+        head: &Head,
         now: Duration,
     ) {
         self.inbound = Some(Inbound {
             decoder,
             inflow: Some(inflow),
-            waits_for_continue,
+            waits_for_continue: head.expects_continue,
+            length: match head.body {
+                BodyLength::Fixed(length) => Some(length),
+                BodyLength::None | BodyLength::Chunked => None,
+            },
             received: 0,
             rate_from: (now, 0),
             paused: false,
@@ -127,9 +133,13 @@ impl Exchange {
 
     /// Whether the connection can go on after this answer, whatever is left of the body.
     pub(super) fn may_stay_open(&self) -> bool {
+        let Some(inbound) = self.inbound.as_ref().filter(|inbound| !inbound.over) else {
+            return true;
+        };
         // RFC 9110 10.1.1: a client that was not asked for its body may send it or not; only
         // closing tells the two apart.
-        self.inbound.as_ref().is_none_or(|inbound| !inbound.waits_for_continue || inbound.over)
+        let left = inbound.length.unwrap_or_default().saturating_sub(inbound.received);
+        !inbound.waits_for_continue && (inbound.is_wanted() || left <= DISCARD_MAX)
     }
 
     /// Takes the body out of `data`, and leaves what comes after it.
@@ -146,21 +156,14 @@ impl Exchange {
             return Ok(());
         }
         inbound.waits_for_continue = false;
-        let before = inbound.received;
-        let inflow = inbound.inflow.clone();
+        inbound.let_go_if_unwanted();
         inbound.over = take_pieces(
             &mut inbound.decoder,
             data,
             limits,
-            inflow.as_deref(),
+            inbound.inflow.as_deref(),
             &mut inbound.received,
         )?;
-        drop(inflow);
-        if inbound.inflow.as_ref().is_some_and(|inflow| Rc::strong_count(inflow) == 1) && before > 0
-        {
-            inbound.inflow = None;
-            inbound.discarded_from = before;
-        }
         let dropped = inbound.received.saturating_sub(inbound.discarded_from);
         if inbound.inflow.is_none() && !inbound.over && dropped > DISCARD_MAX {
             // More than anyone should have to listen to for the sake of a connection. What follows
@@ -209,12 +212,8 @@ impl Exchange {
 
     /// Lets go of a body that is not wanted: what is left of it is read and dropped.
     pub(super) fn discard_the_rest(&mut self) {
-        if let Some(inbound) = &mut self.inbound
-            && inbound.inflow.as_ref().is_none_or(|inflow| Rc::strong_count(inflow) == 1)
-        {
-            inbound.inflow = None;
-            inbound.discarded_from = inbound.received;
-            inbound.paused = false;
+        if let Some(inbound) = &mut self.inbound {
+            inbound.let_go_if_unwanted();
         }
     }
 
@@ -324,5 +323,31 @@ impl Exchange {
         access.sent = self.sent;
         access.took = now.saturating_sub(self.began);
         Some(*access)
+    }
+}
+
+impl Inbound {
+    /// Whether somebody takes it, or may yet.
+    fn is_wanted(&self) -> bool {
+        self.inflow
+            .as_ref()
+            .is_some_and(|inflow| Rc::strong_count(inflow) > 1 || inflow.borrow().is_wanted())
+    }
+
+    fn let_go_if_unwanted(&mut self) {
+        if self.inflow.is_some() && !self.is_wanted() {
+            self.inflow = None;
+            self.discarded_from = self.received;
+            self.paused = false;
+        }
+    }
+}
+
+impl Drop for Inbound {
+    /// Whoever still waits for the body hears that no more of it comes.
+    fn drop(&mut self) {
+        if let Some(inflow) = self.inflow.take() {
+            incoming::end(&inflow, Err(BodyError::Lost(Disconnect::Closed)));
+        }
     }
 }

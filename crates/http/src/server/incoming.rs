@@ -20,6 +20,9 @@ pub type Request = http::Request<Incoming>;
 /// How much of a body is kept for a resource that does not take it; the client waits after that.
 const WAITING_MAX: usize = 64 * 1024;
 
+/// Pieces are joined up to this size, so that a body in tiny chunks costs little more than its bytes.
+const JOINED_MAX: usize = 4 * 1024;
+
 /// A request's body, and the connection that it comes on.
 ///
 /// It is asked for piece by piece, and the client feels it where nobody asks. A body that nobody
@@ -34,7 +37,7 @@ pub struct Incoming {
 /// What the connection has received of a body and nobody has taken yet.
 #[derive(Default)]
 pub(super) struct Inflow {
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<BytesMut>,
     waiting: usize,
     end: Option<Result<HeaderMap, BodyError>>,
     taker: Option<Promise<Option<Bytes>>>,
@@ -54,17 +57,15 @@ impl Inflow {
 
 /// Lays the next piece in.
 pub(super) fn give(inflow: &RefCell<Inflow>, data: &[u8]) {
-    let piece = Bytes::copy_from_slice(data);
     let mut inflow = inflow.borrow_mut();
-    match inflow.taker.take() {
-        Some(taker) => {
-            drop(inflow);
-            taker.succeed(Some(piece));
-        }
-        None => {
-            inflow.waiting += piece.len();
-            inflow.queue.push_back(piece);
-        }
+    if let Some(taker) = inflow.taker.take() {
+        drop(inflow);
+        return taker.succeed(Some(Bytes::copy_from_slice(data)));
+    }
+    inflow.waiting += data.len();
+    match inflow.queue.back_mut().filter(|last| last.len() + data.len() <= JOINED_MAX) {
+        Some(last) => last.extend_from_slice(data),
+        None => inflow.queue.push_back(data.into()),
     }
 }
 
@@ -102,7 +103,7 @@ impl Incoming {
             if was_full && !inflow.is_full() {
                 self.conn.call_later(Duration::ZERO, Server::body_wanted);
             }
-            return Deferred::succeed(Some(piece));
+            return Deferred::succeed(Some(piece.freeze()));
         }
         if let Some(end) = &inflow.end {
             return Deferred::ready(end.clone().map(|_| None).map_err(Into::into));
