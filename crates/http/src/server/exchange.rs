@@ -13,6 +13,7 @@ use super::body::{BodyPiece, BodyStream};
 use super::connection::{Server, take_pieces};
 use super::incoming::{self, BodyError, Inflow};
 use super::site::Patience;
+use super::watch::Watch;
 use crate::Limits;
 use crate::codec::{Asked, BadRequest, BodyDecoder, BodyLength, BodyWriter, CONTINUE, Head};
 
@@ -24,7 +25,8 @@ const PIECES_PER_TURN_MAX: usize = 32;
 pub(super) struct Exchange {
     pub(super) asked: Asked,
     pub(super) access: Option<Box<Access>>,
-    pub(super) status: StatusCode,
+    /// What was answered, once it is.
+    pub(super) status: Option<StatusCode>,
     pub(super) keep_alive: bool,
     /// How many bytes of body the answer has had so far.
     pub(super) sent: u64,
@@ -35,8 +37,10 @@ pub(super) struct Exchange {
     /// A piece of the answer's body is on its way.
     waits_for_piece: bool,
     began: Duration,
-    /// How much the client had taken, and when that last changed.
-    taken: Option<(u64, Duration)>,
+    /// How much the client has taken of what waits for it.
+    watch: Option<Watch>,
+    /// The client will send no more.
+    pub(super) has_client_ended: bool,
 }
 
 /// What has become of the answer.
@@ -71,7 +75,7 @@ impl Exchange {
         Self {
             asked,
             access,
-            status: StatusCode::OK,
+            status: None,
             keep_alive: true,
             sent: 0,
             outflow: Outflow::Waiting,
@@ -79,7 +83,8 @@ impl Exchange {
             inbound: None,
             waits_for_piece: false,
             began: now,
-            taken: None,
+            watch: None,
+            has_client_ended: false,
         }
     }
 
@@ -117,12 +122,6 @@ impl Exchange {
 
     pub(super) fn is_over(&self) -> bool {
         self.is_body_over() && matches!(self.outflow, Outflow::Done)
-    }
-
-    /// Keeps what came behind this request; the client waits.
-    pub(super) fn keep(&mut self, conn: &Conn<Server>, data: &[u8]) {
-        self.kept.extend_from_slice(data);
-        conn.pause_reading();
     }
 
     /// The connection ends after this answer, also if that has begun already.
@@ -235,22 +234,19 @@ impl Exchange {
         u128::from(inbound.received - from) < expected
     }
 
-    /// Whether the client has taken nothing of its answer for as long as `patience`, though some of
-    /// it is there.
-    pub(super) fn is_reader_stuck(&mut self, conn: &Conn<Server>, patience: Duration) -> bool {
-        let waiting = conn.waiting();
-        if waiting == 0 || !self.is_answered() {
-            self.taken = None;
-            return false;
-        }
-        let (taken, now) = (self.sent.saturating_sub(waiting), conn.now());
-        match self.taken {
-            Some((before, since)) if before == taken => now.saturating_sub(since) >= patience,
-            _ => {
-                self.taken = Some((taken, now));
-                false
-            }
-        }
+    /// The client's time to take its answer begins.
+    pub(super) fn begin_watch(&mut self, conn: &Conn<Server>) {
+        self.watch = Some(Watch::on(conn));
+    }
+
+    /// How long it is until the client has to have taken something of its answer; `None` where it
+    /// has taken nothing for as long as `patience`.
+    pub(super) fn look_at_reader(
+        &mut self,
+        conn: &Conn<Server>,
+        patience: Duration,
+    ) -> Option<Duration> {
+        self.watch.as_mut().map_or(Some(patience), |watch| watch.look(conn, patience))
     }
 
     /// Sends pieces of the body until the client has enough (false), the next one is not there
@@ -292,6 +288,7 @@ impl Exchange {
     fn put_piece(&mut self, conn: &Conn<Server>, piece: BodyPiece) -> Result<(), Failure> {
         let Outflow::Streaming { writer, .. } = &mut self.outflow else { return Ok(()) };
         let length = piece.len();
+        let before = conn.waiting();
         let mut outcome = Ok(false);
         conn.write_with(|out| outcome = writer.begin(out, length));
         if !outcome? {
@@ -303,6 +300,9 @@ impl Exchange {
         }
         conn.write_with(|out| writer.end(out));
         self.sent += length;
+        if let Some(watch) = &mut self.watch {
+            watch.wrote(conn, before);
+        }
         Ok(())
     }
 
@@ -319,11 +319,16 @@ impl Exchange {
     /// What the log is to be told, once.
     pub(super) fn finish_access(&mut self, now: Duration) -> Option<Access> {
         let mut access = self.access.take()?;
-        access.status = self.status;
+        access.status = self.status.unwrap_or_else(unanswered);
         access.sent = self.sent;
         access.took = now.saturating_sub(self.began);
         Some(*access)
     }
+}
+
+/// What the log is told where the client did not wait for its answer: nginx's number for it.
+fn unanswered() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or_default()
 }
 
 impl Inbound {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::{Address, Conn, Disconnect, TlsInfo};
 
@@ -194,6 +194,18 @@ pub enum BodyError {
     Slow,
     /// The connection ended first.
     Lost(Disconnect),
+}
+
+impl BodyError {
+    /// What the client is answered where a resource does not see to it.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Bad(bad) => bad.status(),
+            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Lost(_) => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 impl fmt::Display for BodyError {
