@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
-use ropewalk_protocol::Address;
+use ropewalk_protocol::{Address, Conn};
+
+use super::connection::Server;
+use crate::codec::Head;
 
 /// One answered request, for a log.
 #[derive(Clone, Debug)]
@@ -19,10 +22,37 @@ pub struct Access {
     pub version: Version,
     /// The request's fields; empty when the request could not be read.
     pub headers: HeaderMap,
-    /// What was answered.
+    /// What was answered; 499 where the connection ended before that.
     pub status: StatusCode,
-    /// How many bytes of body went out.
+    /// How many bytes of body were sent, whether they arrived or not.
     pub sent: u64,
     /// How long it took from the request's head to the answer's end.
     pub took: Duration,
+}
+
+impl Access {
+    /// To a request, of which the answer is still to come.
+    pub(super) fn to(head: &Head, conn: &Conn<Server>) -> Self {
+        Self {
+            method: Some(head.request.method().clone()),
+            uri: Some(head.request.uri().clone()),
+            version: head.request.version(),
+            headers: head.request.headers().clone(),
+            ..Self::to_nothing(conn)
+        }
+    }
+
+    /// To what was no request.
+    pub(super) fn to_nothing(conn: &Conn<Server>) -> Self {
+        Self {
+            peer: conn.peer(),
+            method: None,
+            uri: None,
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            status: StatusCode::BAD_REQUEST,
+            sent: 0,
+            took: Duration::ZERO,
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, Version};
+use http::{Method, StatusCode};
 use ropewalk_deferred::{Failure, Panicked};
 use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 
@@ -16,6 +16,7 @@ use super::exchange::{Exchange, Outflow};
 use super::incoming::{self, BodyError, Incoming, Inflow, Request};
 use super::reply::{Reply, Response, plain};
 use super::site::Shared;
+use super::watch::Watch;
 use crate::codec::{
     Asked, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, Framing, Head, HeadDecoder,
     Piece, SentAs, encode_head,
@@ -47,8 +48,22 @@ enum Phase {
     Idle,
     /// A request is being received or answered.
     Busy(Box<Exchange>),
+    /// The client has yet to take most of what it was answered.
+    Choked(Box<Choked>),
     /// All has been said; the client is heard out for a while, so that it hears it too.
-    Lingering { heard: usize },
+    Lingering(Box<Lingering>),
+}
+
+struct Choked {
+    watch: Watch,
+    /// What it asked for meanwhile.
+    kept: Vec<u8>,
+}
+
+struct Lingering {
+    watch: Watch,
+    /// How much it has said since.
+    heard: usize,
 }
 
 impl Server {
@@ -71,35 +86,50 @@ impl Server {
             if data.is_empty() {
                 return;
             }
-            let began = self.head.is_none();
             let mut fresh = HeadDecoder::default();
             let decoder = self.head.as_deref_mut().unwrap_or(&mut fresh);
+            let had_begun = decoder.has_begun();
             match decoder.feed(&mut data, &site.limits) {
                 Ok(Some(head)) => {
                     self.head = None;
                     self.begin(conn, head, &mut data);
                 }
                 Ok(None) => {
-                    if began && fresh.has_begun() {
-                        self.head = Some(Box::new(fresh));
+                    let begins = decoder.has_begun() && !had_begun;
+                    // Also one that saw nothing but an empty line: there may be no second one.
+                    self.head.get_or_insert_with(|| Box::new(fresh));
+                    if begins {
                         self.arm(conn, site.patience.head);
                     }
                 }
-                Err(bad) => self.refuse(conn, bad),
+                Err(bad) => self.refuse(conn, bad, None),
             }
         }
-        if let Phase::Busy(exchange) = &mut self.phase
-            && !data.is_empty()
-        {
-            exchange.keep(conn, data);
+        let kept = match &mut self.phase {
+            Phase::Busy(exchange) => &mut exchange.kept,
+            Phase::Choked(choked) => &mut choked.kept,
+            Phase::Idle | Phase::Lingering(_) => return,
+        };
+        if !data.is_empty() {
+            kept.extend_from_slice(data);
+            conn.pause_reading();
         }
+    }
+
+    /// Whether a part of a request's head is there.
+    fn has_begun(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.has_begun())
     }
 
     /// A request's head is whole: has it answered.
     fn begin(&mut self, conn: &Conn<Self>, head: Head, data: &mut &[u8]) {
-        let asked = Asked::by(&head);
-        let access = self.site.is_logging().then(|| Box::new(note(&head, conn)));
-        if head.body == BodyLength::None {
+        let mut asked = Asked::by(&head);
+        if head.request.method() == Method::CONNECT {
+            // What follows is for whoever the client thinks that it is connected to now.
+            asked = asked.and_close();
+        }
+        let access = self.site.is_logging().then(|| Box::new(Access::to(&head, conn)));
+        if matches!(head.body, BodyLength::None | BodyLength::Fixed(0)) {
             let request = head.request.map(|()| Incoming::new(conn.clone(), None));
             match self.render(request) {
                 // Nothing has to be remembered of what is over at once.
@@ -116,18 +146,25 @@ impl Server {
         }
         let decoder = match BodyDecoder::new(head.body, self.site.limits.body_max) {
             Ok(decoder) => decoder,
-            Err(bad) => return self.refuse(conn, bad),
+            Err(bad) => return self.refuse(conn, bad, access),
         };
         let inflow = Rc::new(RefCell::new(Inflow::default()));
         let mut exchange = Exchange::new(asked, access, conn.now());
-        exchange.expect_body(decoder, Rc::clone(&inflow), head.expects_continue, conn.now());
+        exchange.expect_body(decoder, Rc::clone(&inflow), &head, conn.now());
         self.phase = Phase::Busy(Box::new(exchange));
         self.arm(conn, RATE_INTERVAL);
-        self.receive_body(conn, data);
-        if matches!(self.phase, Phase::Busy(_)) {
-            let request = head.request.map(|()| Incoming::new(conn.clone(), Some(inflow)));
-            let reply = self.render(request);
-            self.take_reply(conn, reply);
+        let request = head.request.map(|()| Incoming::new(conn.clone(), Some(inflow)));
+        // An answer that does not wait for the body is given before it is looked at, so that it is
+        // the same wherever the pieces are cut. One that waits gets what is there first.
+        match settled(self.render(request)) {
+            Reply::Now(response) => {
+                self.answer(conn, response);
+                self.receive(conn, data);
+            }
+            later @ Reply::Later(_) => {
+                self.receive(conn, data);
+                self.take_reply(conn, later);
+            }
         }
     }
 
@@ -139,14 +176,11 @@ impl Server {
     }
 
     fn take_reply(&mut self, conn: &Conn<Self>, reply: Reply) {
-        match reply {
+        match settled(reply) {
             Reply::Now(response) => self.answer(conn, response),
-            Reply::Later(later) => match later.try_take() {
-                Ok(result) => self.answer(conn, result.unwrap_or_else(|failure| failed(&failure))),
-                Err(later) => conn.then(later, |this, conn, result| {
-                    this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
-                }),
-            },
+            Reply::Later(later) => conn.then(later, |this, conn, result| {
+                this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
+            }),
         }
     }
 
@@ -172,10 +206,12 @@ impl Server {
             access.sent = sent;
             self.site.log(&access);
         }
-        if framing.keep_alive {
-            self.arm(conn, self.site.patience.idle);
-        } else {
+        if !framing.keep_alive {
             self.say_goodbye(conn);
+        } else if conn.is_writing_paused() {
+            self.await_request(conn, Vec::new());
+        } else {
+            self.arm(conn, self.site.patience.idle);
         }
     }
 
@@ -201,7 +237,7 @@ impl Server {
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
         let framing = self.put_head(conn, asked, &response);
         let Phase::Busy(exchange) = &mut self.phase else { return };
-        exchange.status = response.status();
+        exchange.status = Some(response.status());
         exchange.keep_alive = framing.keep_alive;
         let body = response.into_body();
         let length = body.length();
@@ -216,6 +252,7 @@ impl Server {
             }
             Kind::Stream { pieces, .. } => Some(pieces),
         };
+        exchange.begin_watch(conn);
         match pieces.filter(|_| framing.body != SentAs::Nothing) {
             Some(pieces) => {
                 debug_assert!(length.is_none() || framing.body != SentAs::Chunked);
@@ -247,9 +284,9 @@ impl Server {
     ) {
         if let Phase::Busy(exchange) = &mut self.phase {
             let taken = exchange.take_piece(conn, piece);
-            let is_all = matches!(taken, Ok(true));
+            let is_more = matches!(taken, Ok(false));
             self.after_pieces(conn, taken);
-            if !is_all {
+            if is_more {
                 self.pump(conn);
             }
         }
@@ -272,27 +309,52 @@ impl Server {
         if let Some(access) = exchange.finish_access(conn.now()) {
             self.site.log(&access);
         }
-        if !exchange.keep_alive || self.site.is_draining() {
-            return self.say_goodbye(conn);
-        }
-        if exchange.is_body_over() {
+        if exchange.has_client_ended {
+            // It hears no goodbye and says none.
+            conn.close();
+        } else if !exchange.keep_alive || self.site.is_draining() {
+            self.say_goodbye(conn);
+        } else if exchange.is_body_over() {
             let kept = std::mem::take(&mut exchange.kept);
-            self.phase = Phase::Idle;
-            self.arm(conn, self.site.patience.idle);
-            if kept.is_empty() {
-                conn.resume_reading();
-            } else {
-                // Through the queue, so that a long line of requests does not nest. Reading is
-                // paused since it was kept, so nothing overtakes it.
-                conn.call_later(Duration::ZERO, move |this, conn| {
-                    conn.resume_reading();
-                    this.data_received(conn, &kept);
-                });
-            }
+            self.await_request(conn, kept);
         } else {
             exchange.discard_the_rest();
             self.arm(conn, RATE_INTERVAL);
             conn.resume_reading();
+        }
+    }
+
+    /// The next request may come, of which `kept` may be the beginning.
+    fn await_request(&mut self, conn: &Conn<Self>, kept: Vec<u8>) {
+        if conn.is_writing_paused() {
+            let choked = Choked { watch: Watch::on(conn), kept };
+            self.phase = Phase::Choked(Box::new(choked));
+            return self.arm(conn, self.site.patience.reader);
+        }
+        if kept.is_empty() && self.site.is_draining() {
+            return self.say_goodbye(conn);
+        }
+        self.phase = Phase::Idle;
+        self.arm(conn, self.site.patience.idle);
+        if kept.is_empty() {
+            conn.resume_reading();
+        } else {
+            // Through the queue, so that a long line of requests does not nest. Reading is paused
+            // since it was kept, so nothing overtakes it.
+            conn.call_later(Duration::ZERO, move |this, conn| {
+                conn.resume_reading();
+                this.data_received(conn, &kept);
+            });
+        }
+    }
+
+    /// Takes the body in progress out of `data`; goes on to what comes after it if all is answered.
+    fn receive(&mut self, conn: &Conn<Self>, data: &mut &[u8]) {
+        self.receive_body(conn, data);
+        if let Phase::Busy(exchange) = &self.phase
+            && exchange.is_over()
+        {
+            self.answered(conn);
         }
     }
 
@@ -302,45 +364,32 @@ impl Server {
         match exchange.receive(conn, data, &self.site.limits) {
             Ok(()) => (),
             Err(bad) => {
-                let answering = exchange.is_answered();
                 exchange.end_body(Err(BodyError::Bad(bad)));
-                if answering {
+                match exchange.outflow {
+                    Outflow::Waiting => self.refuse(conn, bad, None),
                     // What is on its way cannot be taken back; it is broken off.
-                    conn.abort();
-                } else {
-                    self.refuse(conn, bad);
+                    Outflow::Streaming { .. } => conn.abort(),
+                    Outflow::Done => self.say_goodbye(conn),
                 }
             }
         }
     }
 
     /// Answers what could not be read, and ends the connection.
-    fn refuse(&mut self, conn: &Conn<Self>, bad: BadRequest) {
+    fn refuse(&mut self, conn: &Conn<Self>, bad: BadRequest, access: Option<Box<Access>>) {
         tracing::debug!(target: "ropewalk::http", peer = %conn.peer(), "bad request: {bad}");
         let mut response = plain(bad.status());
         *response.body_mut() = format!("{}: {bad}\n", bad.status()).into();
-        self.refuse_with(conn, response);
+        self.refuse_with(conn, response, access);
     }
 
-    fn refuse_with(&mut self, conn: &Conn<Self>, response: Response) {
-        let access = match &mut self.phase {
-            Phase::Busy(exchange) => exchange.access.take(),
-            Phase::Idle | Phase::Lingering { .. } => None,
-        };
-        let access = access.or_else(|| {
-            self.site.is_logging().then(|| {
-                Box::new(Access {
-                    peer: conn.peer(),
-                    method: None,
-                    uri: None,
-                    version: Version::HTTP_11,
-                    headers: HeaderMap::new(),
-                    status: response.status(),
-                    sent: 0,
-                    took: Duration::ZERO,
-                })
-            })
+    fn refuse_with(&mut self, conn: &Conn<Self>, response: Response, access: Option<Box<Access>>) {
+        let access = access.or_else(|| match &mut self.phase {
+            Phase::Busy(exchange) => exchange.finish_access(conn.now()).map(Box::new),
+            Phase::Idle | Phase::Choked(_) | Phase::Lingering(_) => None,
         });
+        let access =
+            access.or_else(|| self.site.is_logging().then(|| Box::new(Access::to_nothing(conn))));
         self.phase = Phase::Idle;
         self.answer_whole(conn, Asked::unread(), response, access);
     }
@@ -349,7 +398,8 @@ impl Server {
     /// closed while unread bytes lie in it takes the answer back (RFC 9112 9.6).
     fn say_goodbye(&mut self, conn: &Conn<Self>) {
         self.head = None;
-        self.phase = Phase::Lingering { heard: 0 };
+        let lingering = Lingering { watch: Watch::on(conn), heard: 0 };
+        self.phase = Phase::Lingering(Box::new(lingering));
         conn.close_write();
         conn.resume_reading();
         self.arm(conn, self.site.patience.goodbye);
@@ -357,35 +407,53 @@ impl Server {
 
     fn timer_due(&mut self, conn: &Conn<Self>) {
         self.timer = None;
+        let has_begun = self.has_begun();
         match &mut self.phase {
-            Phase::Idle if self.head.is_some() => {
-                self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT));
+            Phase::Idle if has_begun => {
+                self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT), None);
             }
-            Phase::Idle | Phase::Lingering { .. } => {
-                if conn.waiting() > 0 {
-                    conn.abort();
-                } else {
-                    conn.close();
+            Phase::Idle => conn.close(),
+            Phase::Choked(choked) => {
+                let patience = self.site.patience.reader;
+                match choked.watch.look(conn, patience) {
+                    Some(wait) => self.arm(conn, wait),
+                    None => conn.abort(),
                 }
             }
-            Phase::Busy(exchange) => {
+            Phase::Lingering(lingering) => {
                 let patience = &self.site.patience;
-                if exchange.is_body_slow(conn.now(), patience) {
-                    exchange.end_body(Err(BodyError::Slow));
-                    if exchange.is_answered() {
-                        conn.abort();
-                    } else {
-                        self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT));
-                    }
-                    return;
+                if conn.waiting() == 0 {
+                    return conn.close();
                 }
-                let receiving = !exchange.is_body_over();
-                if exchange.is_reader_stuck(conn, patience.reader) {
-                    return conn.abort();
+                // While it takes what is left, its time to hang up has not begun.
+                match lingering.watch.look(conn, patience.reader) {
+                    Some(wait) => self.arm(conn, wait.min(patience.goodbye)),
+                    None => conn.abort(),
                 }
-                let next = if receiving { RATE_INTERVAL } else { patience.reader };
-                self.arm(conn, next);
             }
+            Phase::Busy(_) => self.look_after(conn),
+        }
+    }
+
+    /// Sees to it that the client sends its body and takes its answer.
+    fn look_after(&mut self, conn: &Conn<Self>) {
+        let Phase::Busy(exchange) = &mut self.phase else { return };
+        let patience = &self.site.patience;
+        if exchange.is_body_slow(conn.now(), patience) {
+            exchange.end_body(Err(BodyError::Slow));
+            return match exchange.outflow {
+                Outflow::Waiting => {
+                    self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT), None);
+                }
+                Outflow::Streaming { .. } => conn.abort(),
+                Outflow::Done => self.say_goodbye(conn),
+            };
+        }
+        let receiving = !exchange.is_body_over();
+        match exchange.look_at_reader(conn, patience.reader) {
+            Some(wait) if receiving => self.arm(conn, wait.min(RATE_INTERVAL)),
+            Some(wait) => self.arm(conn, wait),
+            None => conn.abort(),
         }
     }
 
@@ -398,7 +466,7 @@ impl Server {
 
     /// Ends the connection as soon as nothing is left to be answered.
     pub(super) fn drain(&mut self, conn: &Conn<Self>) {
-        if matches!(self.phase, Phase::Idle) && self.head.is_none() {
+        if matches!(self.phase, Phase::Idle) && !self.has_begun() {
             conn.close();
         }
     }
@@ -416,27 +484,16 @@ impl Protocol for Server {
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
         let mut data = data;
         match &mut self.phase {
-            Phase::Idle => self.read(conn, data),
-            Phase::Lingering { heard } => {
-                *heard += data.len();
-                if *heard > LINGER_MAX {
+            Phase::Idle | Phase::Choked(_) => self.read(conn, data),
+            Phase::Lingering(lingering) => {
+                lingering.heard += data.len();
+                if lingering.heard > LINGER_MAX {
                     conn.abort();
                 }
             }
             Phase::Busy(_) => {
-                self.receive_body(conn, &mut data);
-                match &mut self.phase {
-                    Phase::Busy(exchange) => {
-                        if !data.is_empty() {
-                            exchange.keep(conn, data);
-                        }
-                        if exchange.is_answered() && exchange.is_over() {
-                            self.answered(conn);
-                        }
-                    }
-                    Phase::Idle => self.read(conn, data),
-                    Phase::Lingering { .. } => (),
-                }
+                self.receive(conn, &mut data);
+                self.read(conn, data);
             }
         }
     }
@@ -444,17 +501,28 @@ impl Protocol for Server {
     fn eof_received(&mut self, conn: &Conn<Self>) {
         match &mut self.phase {
             // A client may end its stream behind its request and still want the answer.
-            Phase::Busy(exchange) if exchange.is_body_over() => exchange.keep_alive = false,
-            Phase::Busy(_) => conn.abort(),
-            Phase::Idle | Phase::Lingering { .. } => conn.close(),
+            Phase::Busy(exchange) if exchange.is_body_over() => {
+                exchange.has_client_ended = true;
+                exchange.end_after_answer();
+            }
+            Phase::Busy(exchange) if !matches!(exchange.outflow, Outflow::Done) => conn.abort(),
+            Phase::Idle | Phase::Busy(_) | Phase::Choked(_) | Phase::Lingering(_) => conn.close(),
         }
     }
 
     fn writing_resumed(&mut self, conn: &Conn<Self>) {
-        self.pump(conn);
+        match &mut self.phase {
+            Phase::Busy(_) => self.pump(conn),
+            Phase::Choked(choked) => {
+                let kept = std::mem::take(&mut choked.kept);
+                self.await_request(conn, kept);
+            }
+            Phase::Idle | Phase::Lingering(_) => (),
+        }
     }
 
     fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
+        self.site.leave(self.place);
         if let Phase::Busy(exchange) = &mut self.phase {
             exchange.end_body(Err(BodyError::Lost(why)));
             if let Some(access) = exchange.finish_access(conn.now()) {
@@ -462,7 +530,6 @@ impl Protocol for Server {
             }
         }
         self.phase = Phase::Idle;
-        self.site.leave(self.place);
     }
 }
 
@@ -471,7 +538,8 @@ impl fmt::Debug for Server {
         let phase = match &self.phase {
             Phase::Idle => "idle",
             Phase::Busy(_) => "busy",
-            Phase::Lingering { .. } => "lingering",
+            Phase::Choked(_) => "choked",
+            Phase::Lingering(_) => "lingering",
         };
         f.debug_struct("Server").field("phase", &phase).finish_non_exhaustive()
     }
@@ -482,24 +550,25 @@ fn is_whole(response: &Response) -> bool {
     !matches!(response.body().0, Kind::Stream { .. })
 }
 
-/// What a client is told of a failure: nothing but that there was one.
-fn failed(failure: &Failure) -> Response {
-    tracing::error!(target: "ropewalk::http", "a resource failed: {failure:?}");
-    plain(StatusCode::INTERNAL_SERVER_ERROR)
+/// An answer that came meanwhile is here.
+fn settled(reply: Reply) -> Reply {
+    match reply {
+        Reply::Later(later) => match later.try_take() {
+            Ok(result) => Reply::Now(result.unwrap_or_else(|failure| failed(&failure))),
+            Err(later) => Reply::Later(later),
+        },
+        now @ Reply::Now(_) => now,
+    }
 }
 
-/// What the log will want to know of a request.
-fn note(head: &Head, conn: &Conn<Server>) -> Access {
-    Access {
-        peer: conn.peer(),
-        method: Some(head.request.method().clone()),
-        uri: Some(head.request.uri().clone()),
-        version: head.request.version(),
-        headers: head.request.headers().clone(),
-        status: StatusCode::OK,
-        sent: 0,
-        took: Duration::ZERO,
+/// What a client is told of a failure: nothing but that there was one, unless it was its own.
+fn failed(failure: &Failure) -> Response {
+    if let Some(error) = failure.check::<BodyError>() {
+        tracing::debug!(target: "ropewalk::http", "a request's body was not taken: {failure:?}");
+        return plain(error.status());
     }
+    tracing::error!(target: "ropewalk::http", "a resource failed: {failure:?}");
+    plain(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Takes what a decoder finds.

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::Failure;
-use ropewalk_protocol::Conn;
+use ropewalk_protocol::{Conn, Disconnect};
 
 use super::access::Access;
 use super::body::{BodyPiece, BodyStream};
 use super::connection::{Server, take_pieces};
 use super::incoming::{self, BodyError, Inflow};
 use super::site::Patience;
+use super::watch::Watch;
 use crate::Limits;
-use crate::codec::{Asked, BadRequest, BodyDecoder, BodyWriter, CONTINUE};
+use crate::codec::{Asked, BadRequest, BodyDecoder, BodyLength, BodyWriter, CONTINUE, Head};
 
 /// How much of a body that nobody wants is read and dropped, so that the connection can go on.
 const DISCARD_MAX: u64 = 256 * 1024;
@@ -24,7 +25,8 @@ const PIECES_PER_TURN_MAX: usize = 32;
 pub(super) struct Exchange {
     pub(super) asked: Asked,
     pub(super) access: Option<Box<Access>>,
-    pub(super) status: StatusCode,
+    /// What was answered, once it is.
+    pub(super) status: Option<StatusCode>,
     pub(super) keep_alive: bool,
     /// How many bytes of body the answer has had so far.
     pub(super) sent: u64,
@@ -35,8 +37,10 @@ pub(super) struct Exchange {
     /// A piece of the answer's body is on its way.
     waits_for_piece: bool,
     began: Duration,
-    /// How much the client had taken, and when that last changed.
-    taken: Option<(u64, Duration)>,
+    /// How much the client has taken of what waits for it.
+    watch: Option<Watch>,
+    /// The client will send no more.
+    pub(super) has_client_ended: bool,
 }
 
 /// What has become of the answer.
@@ -56,6 +60,8 @@ struct Inbound {
     inflow: Option<Rc<RefCell<Inflow>>>,
     /// The client waits for a word before it sends anything.
     waits_for_continue: bool,
+    /// How many bytes it will be, where the client said so.
+    length: Option<u64>,
     received: u64,
     /// Since when, and from how many bytes on, the rate is counted.
     rate_from: (Duration, u64),
@@ -69,7 +75,7 @@ impl Exchange {
         Self {
             asked,
             access,
-            status: StatusCode::OK,
+            status: None,
             keep_alive: true,
             sent: 0,
             outflow: Outflow::Waiting,
@@ -77,7 +83,8 @@ impl Exchange {
             inbound: None,
             waits_for_piece: false,
             began: now,
-            taken: None,
+            watch: None,
+            has_client_ended: false,
         }
     }
 
@@ -85,13 +92,17 @@ impl Exchange {
         &mut self,
         decoder: BodyDecoder,
         inflow: Rc<RefCell<Inflow>>,
-        waits_for_continue: bool,
+        head: &Head,
         now: Duration,
     ) {
         self.inbound = Some(Inbound {
             decoder,
             inflow: Some(inflow),
-            waits_for_continue,
+            waits_for_continue: head.expects_continue,
+            length: match head.body {
+                BodyLength::Fixed(length) => Some(length),
+                BodyLength::None | BodyLength::Chunked => None,
+            },
             received: 0,
             rate_from: (now, 0),
             paused: false,
@@ -113,17 +124,21 @@ impl Exchange {
         self.is_body_over() && matches!(self.outflow, Outflow::Done)
     }
 
-    /// Keeps what came behind this request; the client waits.
-    pub(super) fn keep(&mut self, conn: &Conn<Server>, data: &[u8]) {
-        self.kept.extend_from_slice(data);
-        conn.pause_reading();
+    /// The connection ends after this answer, also if that has begun already.
+    pub(super) fn end_after_answer(&mut self) {
+        self.asked = self.asked.and_close();
+        self.keep_alive = false;
     }
 
     /// Whether the connection can go on after this answer, whatever is left of the body.
     pub(super) fn may_stay_open(&self) -> bool {
+        let Some(inbound) = self.inbound.as_ref().filter(|inbound| !inbound.over) else {
+            return true;
+        };
         // RFC 9110 10.1.1: a client that was not asked for its body may send it or not; only
         // closing tells the two apart.
-        self.inbound.as_ref().is_none_or(|inbound| !inbound.waits_for_continue || inbound.over)
+        let left = inbound.length.unwrap_or_default().saturating_sub(inbound.received);
+        !inbound.waits_for_continue && (inbound.is_wanted() || left <= DISCARD_MAX)
     }
 
     /// Takes the body out of `data`, and leaves what comes after it.
@@ -140,26 +155,20 @@ impl Exchange {
             return Ok(());
         }
         inbound.waits_for_continue = false;
-        let before = inbound.received;
-        let inflow = inbound.inflow.clone();
+        inbound.let_go_if_unwanted();
         inbound.over = take_pieces(
             &mut inbound.decoder,
             data,
             limits,
-            inflow.as_deref(),
+            inbound.inflow.as_deref(),
             &mut inbound.received,
         )?;
-        drop(inflow);
-        if inbound.inflow.as_ref().is_some_and(|inflow| Rc::strong_count(inflow) == 1) && before > 0
-        {
-            inbound.inflow = None;
-            inbound.discarded_from = before;
-        }
         let dropped = inbound.received.saturating_sub(inbound.discarded_from);
         if inbound.inflow.is_none() && !inbound.over && dropped > DISCARD_MAX {
-            // More than anyone should have to listen to for the sake of a connection.
+            // More than anyone should have to listen to for the sake of a connection. What follows
+            // is in the middle of a body, so nothing of it may be taken for a request.
             inbound.over = true;
-            self.keep_alive = false;
+            self.end_after_answer();
             return Ok(());
         }
         let full = inbound.inflow.as_ref().is_some_and(|inflow| inflow.borrow().is_full());
@@ -202,12 +211,8 @@ impl Exchange {
 
     /// Lets go of a body that is not wanted: what is left of it is read and dropped.
     pub(super) fn discard_the_rest(&mut self) {
-        if let Some(inbound) = &mut self.inbound
-            && inbound.inflow.as_ref().is_none_or(|inflow| Rc::strong_count(inflow) == 1)
-        {
-            inbound.inflow = None;
-            inbound.discarded_from = inbound.received;
-            inbound.paused = false;
+        if let Some(inbound) = &mut self.inbound {
+            inbound.let_go_if_unwanted();
         }
     }
 
@@ -229,22 +234,19 @@ impl Exchange {
         u128::from(inbound.received - from) < expected
     }
 
-    /// Whether the client has taken nothing of its answer for as long as `patience`, though some of
-    /// it is there.
-    pub(super) fn is_reader_stuck(&mut self, conn: &Conn<Server>, patience: Duration) -> bool {
-        let waiting = conn.waiting();
-        if waiting == 0 || !self.is_answered() {
-            self.taken = None;
-            return false;
-        }
-        let (taken, now) = (self.sent.saturating_sub(waiting), conn.now());
-        match self.taken {
-            Some((before, since)) if before == taken => now.saturating_sub(since) >= patience,
-            _ => {
-                self.taken = Some((taken, now));
-                false
-            }
-        }
+    /// The client's time to take its answer begins.
+    pub(super) fn begin_watch(&mut self, conn: &Conn<Server>) {
+        self.watch = Some(Watch::on(conn));
+    }
+
+    /// How long it is until the client has to have taken something of its answer; `None` where it
+    /// has taken nothing for as long as `patience`.
+    pub(super) fn look_at_reader(
+        &mut self,
+        conn: &Conn<Server>,
+        patience: Duration,
+    ) -> Option<Duration> {
+        self.watch.as_mut().map_or(Some(patience), |watch| watch.look(conn, patience))
     }
 
     /// Sends pieces of the body until the client has enough (false), the next one is not there
@@ -286,6 +288,7 @@ impl Exchange {
     fn put_piece(&mut self, conn: &Conn<Server>, piece: BodyPiece) -> Result<(), Failure> {
         let Outflow::Streaming { writer, .. } = &mut self.outflow else { return Ok(()) };
         let length = piece.len();
+        let before = conn.waiting();
         let mut outcome = Ok(false);
         conn.write_with(|out| outcome = writer.begin(out, length));
         if !outcome? {
@@ -297,6 +300,9 @@ impl Exchange {
         }
         conn.write_with(|out| writer.end(out));
         self.sent += length;
+        if let Some(watch) = &mut self.watch {
+            watch.wrote(conn, before);
+        }
         Ok(())
     }
 
@@ -313,9 +319,40 @@ impl Exchange {
     /// What the log is to be told, once.
     pub(super) fn finish_access(&mut self, now: Duration) -> Option<Access> {
         let mut access = self.access.take()?;
-        access.status = self.status;
+        access.status = self.status.unwrap_or_else(unanswered);
         access.sent = self.sent;
         access.took = now.saturating_sub(self.began);
         Some(*access)
+    }
+}
+
+/// What the log is told where the client did not wait for its answer: nginx's number for it.
+fn unanswered() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or_default()
+}
+
+impl Inbound {
+    /// Whether somebody takes it, or may yet.
+    fn is_wanted(&self) -> bool {
+        self.inflow
+            .as_ref()
+            .is_some_and(|inflow| Rc::strong_count(inflow) > 1 || inflow.borrow().is_wanted())
+    }
+
+    fn let_go_if_unwanted(&mut self) {
+        if self.inflow.is_some() && !self.is_wanted() {
+            self.inflow = None;
+            self.discarded_from = self.received;
+            self.paused = false;
+        }
+    }
+}
+
+impl Drop for Inbound {
+    /// Whoever still waits for the body hears that no more of it comes.
+    fn drop(&mut self) {
+        if let Some(inflow) = self.inflow.take() {
+            incoming::end(&inflow, Err(BodyError::Lost(Disconnect::Closed)));
+        }
     }
 }

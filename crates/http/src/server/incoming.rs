@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::{Address, Conn, Disconnect, TlsInfo};
 
@@ -19,6 +19,9 @@ pub type Request = http::Request<Incoming>;
 
 /// How much of a body is kept for a resource that does not take it; the client waits after that.
 const WAITING_MAX: usize = 64 * 1024;
+
+/// Pieces are joined up to this size, so that a body in tiny chunks costs little more than its bytes.
+const JOINED_MAX: usize = 4 * 1024;
 
 /// A request's body, and the connection that it comes on.
 ///
@@ -34,7 +37,7 @@ pub struct Incoming {
 /// What the connection has received of a body and nobody has taken yet.
 #[derive(Default)]
 pub(super) struct Inflow {
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<BytesMut>,
     waiting: usize,
     end: Option<Result<HeaderMap, BodyError>>,
     taker: Option<Promise<Option<Bytes>>>,
@@ -54,17 +57,15 @@ impl Inflow {
 
 /// Lays the next piece in.
 pub(super) fn give(inflow: &RefCell<Inflow>, data: &[u8]) {
-    let piece = Bytes::copy_from_slice(data);
     let mut inflow = inflow.borrow_mut();
-    match inflow.taker.take() {
-        Some(taker) => {
-            drop(inflow);
-            taker.succeed(Some(piece));
-        }
-        None => {
-            inflow.waiting += piece.len();
-            inflow.queue.push_back(piece);
-        }
+    if let Some(taker) = inflow.taker.take() {
+        drop(inflow);
+        return taker.succeed(Some(Bytes::copy_from_slice(data)));
+    }
+    inflow.waiting += data.len();
+    match inflow.queue.back_mut().filter(|last| last.len() + data.len() <= JOINED_MAX) {
+        Some(last) => last.extend_from_slice(data),
+        None => inflow.queue.push_back(data.into()),
     }
 }
 
@@ -102,7 +103,7 @@ impl Incoming {
             if was_full && !inflow.is_full() {
                 self.conn.call_later(Duration::ZERO, Server::body_wanted);
             }
-            return Deferred::succeed(Some(piece));
+            return Deferred::succeed(Some(piece.freeze()));
         }
         if let Some(end) = &inflow.end {
             return Deferred::ready(end.clone().map(|_| None).map_err(Into::into));
@@ -193,6 +194,18 @@ pub enum BodyError {
     Slow,
     /// The connection ended first.
     Lost(Disconnect),
+}
+
+impl BodyError {
+    /// What the client is answered where a resource does not see to it.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Bad(bad) => bad.status(),
+            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Lost(_) => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 impl fmt::Display for BodyError {

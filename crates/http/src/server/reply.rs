@@ -15,7 +15,8 @@ pub type Response = http::Response<Body>;
 pub enum Reply {
     /// It is here.
     Now(Response),
-    /// It comes; a failure is answered with 500 and logged, and the client sees nothing of it.
+    /// It comes; a failure is answered with 500 and logged, and the client sees nothing of it. A
+    /// [`BodyError`](crate::BodyError) is the client's own: one that is too long gets 413.
     Later(Deferred<Response>),
 }
 

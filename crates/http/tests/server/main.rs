@@ -1,0 +1,18 @@
+//! The server on connections in memory, on a clock that the tests move.
+
+#[path = "../corpus/mod.rs"]
+mod corpus;
+
+mod client;
+
+mod access;
+mod bodies;
+mod cuts;
+mod directory;
+mod draining;
+mod keep_alive;
+mod patience;
+mod properties;
+mod replies;
+mod routes;
+mod streams;
