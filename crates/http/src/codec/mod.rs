@@ -30,4 +30,5 @@ pub use error::{BadBody, BadRequest, Excerpt};
 pub use framing::BodyLength;
 pub use head::{Head, HeadDecoder};
 pub use limits::Limits;
+pub(crate) use response::ResponseHead;
 pub use response::{Asked, BodySize, BodyWriter, CONTINUE, Framing, Out, SentAs, encode_head};

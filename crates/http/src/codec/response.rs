@@ -1,4 +1,6 @@
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, TRANSFER_ENCODING,
+};
 use http::{Method, StatusCode, Version};
 
 use super::chunked::is_forbidden;
@@ -131,35 +133,56 @@ pub fn encode_head(
     size: BodySize,
     date: &Date,
 ) -> Framing {
-    put_status(out, status);
-    let own = put_fields(out, status, headers);
-    if status.is_informational() {
-        out.put(b"\r\n");
-        return Framing { body: SentAs::Nothing, keep_alive: asked.keep_alive };
-    }
+    ResponseHead { status, headers, content_type: None, size }.encode(out, asked, date)
+}
 
-    if !own.has_date {
-        out.put(b"date: ");
-        out.put(date.as_bytes());
+/// What [`encode_head`] is told, and one thing more.
+pub(crate) struct ResponseHead<'r> {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'r HeaderMap,
+    /// Stands where `headers` name no type.
+    pub(crate) content_type: Option<&'r HeaderValue>,
+    pub(crate) size: BodySize,
+}
+
+impl ResponseHead<'_> {
+    pub(crate) fn encode(&self, out: &mut impl Out, asked: Asked, date: &Date) -> Framing {
+        let status = self.status;
+        put_status(out, status);
+        let own = put_fields(out, status, self.headers);
+        if status.is_informational() {
+            out.put(b"\r\n");
+            return Framing { body: SentAs::Nothing, keep_alive: asked.keep_alive };
+        }
+
+        if let Some(content_type) = self.content_type.filter(|_| !own.has_type) {
+            out.put(b"content-type: ");
+            out.put(content_type.as_bytes());
+            out.put(b"\r\n");
+        }
+        if !own.has_date {
+            out.put(b"date: ");
+            out.put(date.as_bytes());
+            out.put(b"\r\n");
+        }
+        let (body, length) = framing(asked, status, self.size, own.length);
+        if let Some(length) = length {
+            out.put(b"content-length: ");
+            put_decimal(out, length);
+            out.put(b"\r\n");
+        }
+        if body == SentAs::Chunked {
+            out.put(b"transfer-encoding: chunked\r\n");
+        }
+        let keep_alive = asked.keep_alive && !own.says_close && body != SentAs::UntilClose;
+        match (keep_alive, asked.is_old) {
+            (true, false) => (),
+            (true, true) => out.put(b"connection: keep-alive\r\n"),
+            (false, _) => out.put(b"connection: close\r\n"),
+        }
         out.put(b"\r\n");
+        Framing { body, keep_alive }
     }
-    let (body, length) = framing(asked, status, size, own.length);
-    if let Some(length) = length {
-        out.put(b"content-length: ");
-        put_decimal(out, length);
-        out.put(b"\r\n");
-    }
-    if body == SentAs::Chunked {
-        out.put(b"transfer-encoding: chunked\r\n");
-    }
-    let keep_alive = asked.keep_alive && !own.says_close && body != SentAs::UntilClose;
-    match (keep_alive, asked.is_old) {
-        (true, false) => (),
-        (true, true) => out.put(b"connection: keep-alive\r\n"),
-        (false, _) => out.put(b"connection: close\r\n"),
-    }
-    out.put(b"\r\n");
-    Framing { body, keep_alive }
 }
 
 /// How the body is sent, and what Content-Length says.
@@ -207,6 +230,7 @@ fn put_status(out: &mut impl Out, status: StatusCode) {
 struct Own {
     length: Option<u64>,
     has_date: bool,
+    has_type: bool,
     says_close: bool,
 }
 
@@ -226,6 +250,7 @@ fn put_fields(out: &mut impl Out, status: StatusCode, headers: &HeaderMap) -> Ow
             continue;
         }
         own.has_date |= name == DATE;
+        own.has_type |= name == CONTENT_TYPE;
         put_field(out, name.as_str(), value.as_bytes());
     }
     own

@@ -3,12 +3,16 @@
 use std::fmt;
 
 use bytes::Bytes;
+use http::header::HeaderValue;
 use ropewalk_deferred::Deferred;
 use ropewalk_protocol::FileSlice;
 
 /// A response's body.
 #[derive(Debug, Default)]
-pub struct Body(pub(super) Kind);
+pub struct Body {
+    pub(super) kind: Kind,
+    content_type: Option<&'static HeaderValue>,
+}
 
 #[derive(Debug, Default)]
 pub(super) enum Kind {
@@ -87,23 +91,41 @@ impl Body {
 
     /// A body of which nobody knows yet how long it will be.
     pub fn stream(pieces: BodyStream) -> Self {
-        Self(Kind::Stream { pieces, length: None })
+        Kind::Stream { pieces, length: None }.into()
     }
 
     /// A body of `length` bytes that come piece by piece.
     ///
     /// A stream that gives more or less than that cuts the connection.
     pub fn stream_of(length: u64, pieces: BodyStream) -> Self {
-        Self(Kind::Stream { pieces, length: Some(length) })
+        Kind::Stream { pieces, length: Some(length) }.into()
     }
 
     /// How many bytes it is, where that is known.
     pub fn length(&self) -> Option<u64> {
-        match &self.0 {
+        match &self.kind {
             Kind::Empty => Some(0),
             Kind::Bytes(bytes) => Some(bytes.len() as u64),
             Kind::Stream { length, .. } => *length,
         }
+    }
+
+    /// What goes out as Content-Type where the response's own fields name none.
+    ///
+    /// It is set where text or bytes were answered by themselves: see [`IntoReply`](crate::IntoReply).
+    pub fn content_type(&self) -> Option<&'static HeaderValue> {
+        self.content_type
+    }
+
+    /// The same body, of this type.
+    pub(super) fn of_type(self, content_type: &'static HeaderValue) -> Self {
+        Self { content_type: Some(content_type), ..self }
+    }
+}
+
+impl From<Kind> for Body {
+    fn from(kind: Kind) -> Self {
+        Self { kind, content_type: None }
     }
 }
 
@@ -115,7 +137,7 @@ impl From<()> for Body {
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Self(Kind::Bytes(bytes))
+        Kind::Bytes(bytes).into()
     }
 }
 

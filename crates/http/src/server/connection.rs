@@ -19,7 +19,7 @@ use super::site::Shared;
 use super::watch::Watch;
 use crate::codec::{
     Asked, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, Framing, Head, HeadDecoder,
-    Piece, SentAs, encode_head,
+    Piece, ResponseHead, SentAs,
 };
 
 /// How much of a client's talk is heard out after its connection was given up, in bytes.
@@ -196,7 +196,8 @@ impl Server {
         let framing = self.put_head(conn, asked, &response);
         let status = response.status();
         let mut sent = 0;
-        if let (SentAs::Fixed(length), Kind::Bytes(bytes)) = (framing.body, response.into_body().0)
+        if let (SentAs::Fixed(length), Kind::Bytes(bytes)) =
+            (framing.body, response.into_body().kind)
         {
             sent = length;
             conn.write_bytes(bytes);
@@ -216,13 +217,15 @@ impl Server {
     }
 
     fn put_head(&self, conn: &Conn<Self>, asked: Asked, response: &Response) -> Framing {
-        let size = response.body().length().map_or(BodySize::Unknown, BodySize::Known);
+        let head = ResponseHead {
+            status: response.status(),
+            headers: response.headers(),
+            content_type: response.body().content_type(),
+            size: response.body().length().map_or(BodySize::Unknown, BodySize::Known),
+        };
         let mut framing = Framing { body: SentAs::Nothing, keep_alive: false };
         self.site.with_date(conn.now(), |date| {
-            conn.write_with(|out| {
-                framing =
-                    encode_head(out, asked, response.status(), response.headers(), size, date);
-            });
+            conn.write_with(|out| framing = head.encode(out, asked, date));
         });
         framing
     }
@@ -241,7 +244,7 @@ impl Server {
         exchange.keep_alive = framing.keep_alive;
         let body = response.into_body();
         let length = body.length();
-        let pieces = match body.0 {
+        let pieces = match body.kind {
             Kind::Empty => None,
             Kind::Bytes(bytes) => {
                 if framing.body != SentAs::Nothing {
@@ -379,7 +382,7 @@ impl Server {
     fn refuse(&mut self, conn: &Conn<Self>, bad: BadRequest, access: Option<Box<Access>>) {
         tracing::debug!(target: "ropewalk::http", peer = %conn.peer(), "bad request: {bad}");
         let mut response = plain(bad.status());
-        *response.body_mut() = format!("{}: {bad}\n", bad.status()).into();
+        response.body_mut().kind = Kind::Bytes(format!("{}: {bad}\n", bad.status()).into());
         self.refuse_with(conn, response, access);
     }
 
@@ -547,7 +550,7 @@ impl fmt::Debug for Server {
 
 /// Whether everything of a response is in memory.
 fn is_whole(response: &Response) -> bool {
-    !matches!(response.body().0, Kind::Stream { .. })
+    !matches!(response.body().kind, Kind::Stream { .. })
 }
 
 /// An answer that came meanwhile is here.

@@ -1,7 +1,7 @@
 //! What a resource answers.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::HeaderValue;
 use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::{Deferred, Failure};
 
@@ -9,6 +9,9 @@ use super::body::Body;
 
 /// A response with its body.
 pub type Response = http::Response<Body>;
+
+static TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+static BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// An answer, now or later.
 #[derive(Debug)]
@@ -23,8 +26,29 @@ pub enum Reply {
 /// What a resource may answer with.
 ///
 /// Text is answered as `text/plain; charset=utf-8`, bytes as `application/octet-stream`, a status
-/// with a line of text that names it; for more there are `http::Response`s. A `Result` is its value,
-/// or 500; a `Deferred` of any of these is answered when it comes.
+/// with a line of text that names it; these types are the [body's](Body::content_type) and give way to
+/// a Content-Type among the fields. For more there are `http::Response`s. A `Result` is its value, or
+/// 500; a `Deferred` of any of these is answered when it comes.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+/// use ropewalk_http::{Request, Site};
+/// use ropewalk_trial::{Clock, Memory};
+///
+/// let site = Site::new(|request: Request| match request.uri().path() {
+///     "/text" => (HeaderMap::new(), "<b>"),
+///     _ => (HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/html"))]), "<b>"),
+/// });
+/// let type_of = |path| {
+///     let mut client = Memory::seat(site.server(), &Clock::new());
+///     client.push(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+///     let answer = String::from_utf8(client.take_sent()).expect("it is ASCII");
+///     let types = answer.lines().filter_map(|line| line.strip_prefix("content-type: "));
+///     types.map(str::to_owned).collect::<Vec<_>>()
+/// };
+/// assert_eq!(type_of("/text"), ["text/plain; charset=utf-8"]);
+/// assert_eq!(type_of("/html"), ["text/html"]);
+/// ```
 pub trait IntoReply {
     /// The answer.
     fn into_reply(self) -> Reply;
@@ -44,25 +68,25 @@ impl<B: Into<Body>> IntoReply for http::Response<B> {
 
 impl IntoReply for &'static str {
     fn into_reply(self) -> Reply {
-        typed(Body::from(self), "text/plain; charset=utf-8")
+        typed(self, &TEXT)
     }
 }
 
 impl IntoReply for String {
     fn into_reply(self) -> Reply {
-        typed(Body::from(self), "text/plain; charset=utf-8")
+        typed(self, &TEXT)
     }
 }
 
 impl IntoReply for Bytes {
     fn into_reply(self) -> Reply {
-        typed(Body::from(self), "application/octet-stream")
+        typed(self, &BYTES)
     }
 }
 
 impl IntoReply for Vec<u8> {
     fn into_reply(self) -> Reply {
-        typed(Body::from(self), "application/octet-stream")
+        typed(self, &BYTES)
     }
 }
 
@@ -123,10 +147,8 @@ fn map(reply: Reply, change: impl FnOnce(&mut Response) + 'static) -> Reply {
     }
 }
 
-fn typed(body: Body, kind: &'static str) -> Reply {
-    let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    Reply::Now(response)
+fn typed(body: impl Into<Body>, content_type: &'static HeaderValue) -> Reply {
+    Reply::Now(Response::new(body.into().of_type(content_type)))
 }
 
 /// A status with a line that names it.
@@ -135,9 +157,7 @@ pub(super) fn plain(status: StatusCode) -> Response {
         Some(reason) => format!("{} {reason}\n", status.as_str()),
         None => format!("{}\n", status.as_str()),
     };
-    let mut response = Response::new(Body::from(text));
+    let mut response = Response::new(Body::from(text).of_type(&TEXT));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
