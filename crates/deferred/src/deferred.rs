@@ -5,7 +5,7 @@ use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 
 use crate::node::{self, Cancel, Link, Run, Source, State, report_unhandled};
 use crate::{Failure, Outcome};
@@ -189,7 +189,7 @@ impl<T> Unpin for Deferred<T> {}
 impl<T> Future for Deferred<T> {
     type Output = Result<T, Failure>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         match self.inner.take() {
             Some(Inner::Ready(result)) => Poll::Ready(result),
             Some(Inner::Waiting(source)) => {

@@ -38,15 +38,25 @@
 
 #![forbid(unsafe_code)]
 
+mod combine;
+mod context;
 mod deferred;
 mod failure;
 mod future;
 mod node;
 mod outcome;
 mod promise;
+mod queue;
+mod semaphore;
+mod shared;
 
+pub use combine::{AllFailed, FirstError, Rest, deferred_list, gather, race};
+pub use context::Context;
 pub use deferred::{Canceller, Deferred};
 pub use failure::{Abandoned, Cancelled, Failure, Panicked, WaitsForItself};
 pub use future::{Driver, from_future};
-pub use outcome::Outcome;
+pub use outcome::{Outcome, maybe_deferred};
 pub use promise::{Promise, deferred};
+pub use queue::{DeferredQueue, QueueOverflow};
+pub use semaphore::{Crowded, DeferredLock, DeferredSemaphore, Permit, WAITERS_MAX};
+pub use shared::Shared;

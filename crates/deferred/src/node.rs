@@ -8,13 +8,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{self, Poll, Waker};
 
 use crate::deferred::Inner;
-use crate::{Abandoned, Cancelled, Deferred, Failure, WaitsForItself};
+use crate::{Abandoned, Cancelled, Context, Deferred, Failure, WaitsForItself};
 
 /// How deep firings may nest on the stack before the rest is left to the outermost.
 const NESTING_MAX: u32 = 32;
+
+/// How far up a returned deferred is searched for the link that returned it.
+const SEARCH_MAX: usize = 16;
 
 /// Where a node's result goes, once it has one.
 pub(crate) struct Slot<T> {
@@ -61,7 +64,7 @@ impl<T> Slot<T> {
         }
     }
 
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
+    pub(crate) fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Result<T, Failure>> {
         let waker = match self.state.replace(State::Taken) {
             State::Ready(result) => return Poll::Ready(result),
             State::Awaited(waker) if waker.will_wake(cx.waker()) => waker,
@@ -72,15 +75,26 @@ impl<T> Slot<T> {
     }
 
     fn is_settled(&self) -> bool {
+        self.peek(|state| matches!(state, State::Ready(_) | State::Taken))
+    }
+
+    fn is_heard(&self) -> bool {
+        self.peek(|state| !matches!(state, State::Detached | State::Unwanted))
+    }
+
+    fn peek<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
         let state = self.state.replace(State::Taken);
-        let settled = matches!(state, State::Ready(_) | State::Taken);
+        let seen = look(&state);
         self.state.set(state);
-        settled
+        seen
     }
 }
 
-/// Logs a failure that nobody took.
+/// Logs a failure that nobody took; once, however many owners it has.
 pub(crate) fn report_unhandled(failure: &Failure, created: &'static Location<'static>) {
+    if !failure.is_first_report() {
+        return;
+    }
     tracing::error!(
         target: "ropewalk::deferred",
         created = %created,
@@ -169,6 +183,7 @@ pub(crate) struct Link<T, U, F> {
     step: Cell<Option<F>>,
     input: Cell<Option<Result<T, Failure>>>,
     upstream: RefCell<Option<Weak<dyn Cancel>>>,
+    context: Context,
 }
 
 impl<T: 'static, U: 'static, F> Link<T, U, F>
@@ -204,6 +219,7 @@ where
             step: Cell::new(Some(step)),
             input: Cell::new(None),
             upstream: RefCell::new(None),
+            context: Context::current(),
         }
     }
 
@@ -218,7 +234,9 @@ where
                 Rc::clone(self) as Rc<dyn Source<U>>
             }
         };
-        if std::ptr::addr_eq(Rc::as_ptr(inner), Rc::as_ptr(&target)) {
+        if waits_for(inner, &target) {
+            // The deferred went into its own callback, so nobody else has it: let the log tell.
+            drop(inner.slot().take_or_leave(State::Detached));
             return settle(target.slot(), Err(Failure::new(WaitsForItself)));
         }
         match inner.slot().take_or_leave(State::Forwarded(Rc::clone(&target))) {
@@ -261,7 +279,8 @@ where
     fn run(self: Rc<Self>) -> Option<Rc<dyn Run>> {
         self.upstream.take();
         let (step, input) = self.step.take().zip(self.input.take())?;
-        match attempt(step, input, self.slot.created).into_inner() {
+        let outcome = self.context.run(|| attempt(step, input, self.slot.created));
+        match outcome.into_inner() {
             Inner::Ready(result) => settle(&self.slot, result),
             Inner::Waiting(inner) => self.follow(&inner),
         }
@@ -280,8 +299,25 @@ where
     fn cancel(self: Rc<Self>) {}
 }
 
+/// Whether `inner` waits for `target`, as far as can be seen without following it for ever.
+fn waits_for<U: 'static>(inner: &Rc<dyn Source<U>>, target: &Rc<dyn Source<U>>) -> bool {
+    let target = Rc::as_ptr(target);
+    if std::ptr::addr_eq(Rc::as_ptr(inner), target) {
+        return true;
+    }
+    let mut upstream = inner.upstream();
+    for _ in 0..SEARCH_MAX {
+        let Some(node) = upstream else { return false };
+        if std::ptr::addr_eq(Rc::as_ptr(&node), target) {
+            return true;
+        }
+        upstream = node.upstream();
+    }
+    false
+}
+
 /// Runs a closure; a panic in it is its failure.
-fn attempt<T, U: 'static>(
+pub(crate) fn attempt<T, U: 'static>(
     step: impl FnOnce(Result<T, Failure>) -> Deferred<U>,
     input: Result<T, Failure>,
     created: &'static Location<'static>,
@@ -319,8 +355,13 @@ impl<T: 'static> Root<T> {
         self.wanted.get() != Wanted::Yes
     }
 
-    pub(crate) fn on_cancel(&self, canceller: Box<dyn FnOnce()>) {
-        self.canceller.set(Some(canceller));
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.get() == Wanted::Yes && self.slot.is_heard()
+    }
+
+    pub(crate) fn on_cancel(&self, canceller: impl FnOnce() + 'static) {
+        let context = Context::current();
+        self.canceller.set(Some(Box::new(move || context.run(canceller))));
     }
 
     /// Fails the wait because its promise was dropped: by its canceller, or unawares.
@@ -361,11 +402,19 @@ impl<T: 'static> Cancel for Root<T> {
             return;
         }
         self.wanted.set(Wanted::Cancelling);
-        if let Some(canceller) = self.canceller.take() {
-            canceller();
-        }
-        if !self.slot.is_settled() {
-            self.fire(Err(Failure::plain(Cancelled)));
+        let canceller = self.canceller.take().unwrap_or_else(|| Box::new(|| ()));
+        // Whatever becomes of the canceller, the wait ends here.
+        let failure = match catch_unwind(AssertUnwindSafe(canceller)) {
+            Ok(()) if self.slot.is_settled() => None,
+            Ok(()) => Some(Failure::plain(Cancelled)),
+            Err(payload) => Some(Failure::from_panic(&*payload, self.slot.created)),
+        };
+        match failure {
+            Some(failure) if self.slot.is_settled() => {
+                report_unhandled(&failure, self.slot.created);
+            }
+            Some(failure) => self.fire(Err(failure)),
+            None => (),
         }
         self.wanted.set(Wanted::No);
     }
