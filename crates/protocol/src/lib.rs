@@ -16,6 +16,7 @@
 //! | carry one: a socket, a TLS session, a test's wire | [`Seat`], [`Event`], [`Wishes`], [`Outbox`], [`Transport`] |
 //! | tell the time and be called later | [`Clock`], [`DelayedCall`] |
 //! | wait no longer than so, do something every so often, work in slices | [`timeout`], [`sleep`], [`defer_later`], [`LoopingCall`], [`Cooperator`] |
+//! | own tasks, and run a program to its end | [`scope`], [`Scope`], [`Spawn`], [`react`] |
 //! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`] |
 //! | do blocking work elsewhere | [`Threads`] |
 
@@ -31,6 +32,8 @@ mod looping_call;
 mod outbox;
 mod page;
 mod protocol;
+mod react;
+mod scope;
 mod seat;
 mod threads;
 mod timeout;
@@ -46,6 +49,8 @@ pub use looping_call::LoopingCall;
 pub use outbox::{Chunk, FileSlice, Outbox};
 pub use page::{CALLS_PER_TURN_MAX, Marks};
 pub use protocol::{Factory, Protocol};
+pub use react::{EventLoop, Exit, react};
+pub use scope::{Scope, Spawn, Task, scope};
 pub use seat::{Ending, Event, Seat, Successor, Wishes, seat, seat_and_tell};
 pub use threads::{Threads, defer_to_threads};
 pub use timeout::{TimedOut, defer_later, timeout};
