@@ -22,7 +22,15 @@ pub fn deferred<T: 'static>() -> (Promise<T>, Deferred<T>) {
 
 /// The end that gives the result; firing consumes it.
 ///
-/// Dropped unfired, it fails its deferred with [`Abandoned`](crate::Abandoned).
+/// Dropped unfired, it fails its deferred with [`Abandoned`](crate::Abandoned). A second result cannot
+/// be written:
+///
+/// ```compile_fail,E0382
+/// let (promise, answer) = ropewalk_deferred::deferred();
+/// promise.succeed(1);
+/// promise.succeed(2);
+/// # drop(answer);
+/// ```
 #[must_use = "dropping a promise fails its deferred"]
 pub struct Promise<T: 'static> {
     /// Empty once fired.

@@ -1,7 +1,7 @@
 //! Long work in short slices.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
@@ -53,12 +53,14 @@ struct Inner {
     next: RefCell<Option<DelayedCall>>,
     stopped: Cell<bool>,
     /// All that have not ended, for the day the cooperator stops.
-    alive: RefCell<Vec<Rc<Task>>>,
+    alive: RefCell<BTreeMap<u64, Rc<Task>>>,
+    last_id: Cell<u64>,
 }
 
 type Step = Box<dyn FnMut() -> Option<Deferred<()>>>;
 
 struct Task {
+    id: u64,
     cooperator: Rc<Inner>,
     /// Present until the task has ended.
     step: RefCell<Option<Step>>,
@@ -110,6 +112,7 @@ impl Cooperator {
             next: RefCell::new(None),
             stopped: Cell::new(false),
             alive: RefCell::default(),
+            last_id: Cell::new(0),
         };
         Self { inner: Rc::new(inner) }
     }
@@ -123,7 +126,10 @@ impl Cooperator {
     {
         let mut steps = steps.into_iter();
         let step = move || steps.next().map(Outcome::into_deferred);
+        let id = self.inner.last_id.get() + 1;
+        self.inner.last_id.set(id);
         let task = Rc::new(Task {
+            id,
             cooperator: Rc::clone(&self.inner),
             step: RefCell::new(Some(Box::new(step))),
             context: Context::current(),
@@ -137,7 +143,7 @@ impl Cooperator {
         if self.inner.stopped.get() {
             task.end(TaskEnding::CooperatorStopped, None);
         } else {
-            self.inner.alive.borrow_mut().push(Rc::clone(&task));
+            self.inner.alive.borrow_mut().insert(id, Rc::clone(&task));
             task.enqueue();
         }
         CooperativeTask { task }
@@ -150,7 +156,7 @@ impl Cooperator {
             call.cancel();
         }
         self.inner.ready.take();
-        for task in self.inner.alive.take() {
+        for task in self.inner.alive.take().into_values() {
             task.end(TaskEnding::CooperatorStopped, None);
         }
     }
@@ -169,6 +175,18 @@ impl Inner {
         let this = Rc::clone(self);
         let call = self.clock.schedule(Duration::ZERO, Box::new(move || this.slice()));
         self.next.replace(Some(call));
+    }
+
+    /// A task has ended. After the last there is nothing to wake up for.
+    fn forget(&self, id: u64) {
+        let task = self.alive.borrow_mut().remove(&id);
+        drop(task);
+        if self.alive.borrow().is_empty() {
+            let idle = (self.ready.take(), self.next.take());
+            if let (_, Some(call)) = &idle {
+                call.cancel();
+            }
+        }
     }
 
     fn slice(self: &Rc<Self>) {
@@ -249,7 +267,7 @@ impl Task {
         self.ending.set(Some(ending));
         let step = self.step.take();
         drop(step);
-        self.cooperator.alive.borrow_mut().retain(|task| !Rc::ptr_eq(task, self));
+        self.cooperator.forget(self.id);
         let waits = self.waits.take();
         if let Some(waits) = waits {
             waits.cancel();
