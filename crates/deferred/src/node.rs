@@ -4,8 +4,10 @@
 //! link with its closure; all have a [`Slot`] where their result goes. Ownership points with the
 //! data, from promise to waiter, so there are no cycles; the way back, for cancelling, is weak.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::task::{self, Poll, Waker};
@@ -56,12 +58,18 @@ impl<T> Slot<T> {
     /// Takes the result if it is there; else leaves `taker` to wait for it.
     pub(crate) fn take_or_leave(&self, taker: State<T>) -> Option<Result<T, Failure>> {
         match self.state.replace(State::Taken) {
-            State::Ready(result) => Some(result),
-            _ => {
-                self.state.set(taker);
-                None
-            }
+            State::Ready(result) => return Some(result),
+            State::Open => (),
+            other => drop(other),
         }
+        self.fill(taker);
+        None
+    }
+
+    /// Sets the state where it is known to be `Taken`: there is nothing to drop, which the compiler
+    /// does not see.
+    fn fill(&self, state: State<T>) {
+        mem::forget(self.state.replace(state));
     }
 
     pub(crate) fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Result<T, Failure>> {
@@ -70,7 +78,7 @@ impl<T> Slot<T> {
             State::Awaited(waker) if waker.will_wake(cx.waker()) => waker,
             _ => cx.waker().clone(),
         };
-        self.state.set(State::Awaited(waker));
+        self.fill(State::Awaited(waker));
         Poll::Pending
     }
 
@@ -85,7 +93,7 @@ impl<T> Slot<T> {
     fn peek<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
         let state = self.state.replace(State::Taken);
         let seen = look(&state);
-        self.state.set(state);
+        self.fill(state);
         seen
     }
 }
@@ -158,7 +166,7 @@ pub(crate) fn settle<T: 'static>(
                 return Some(consumer);
             }
             State::Awaited(waker) => {
-                slot.state.set(State::Ready(result));
+                slot.fill(State::Ready(result));
                 waker.wake();
                 return None;
             }
@@ -170,7 +178,7 @@ pub(crate) fn settle<T: 'static>(
             }
             State::Unwanted => return None,
             State::Open | State::Ready(_) | State::Taken => {
-                slot.state.set(State::Ready(result));
+                slot.fill(State::Ready(result));
                 return None;
             }
         }
@@ -182,13 +190,13 @@ pub(crate) struct Link<T, U, F> {
     slot: Slot<U>,
     step: Cell<Option<F>>,
     input: Cell<Option<Result<T, Failure>>>,
-    upstream: RefCell<Option<Weak<dyn Cancel>>>,
+    upstream: Cell<Option<Weak<dyn Cancel>>>,
     context: Context,
 }
 
 impl<T: 'static, U: 'static, F> Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     /// A link that waits for `source`.
     pub(crate) fn after(
@@ -196,10 +204,8 @@ where
         step: F,
         created: &'static Location<'static>,
     ) -> Rc<Self> {
-        let link = Rc::new(Self::new(step, created));
         let upstream: Weak<dyn Source<T>> = Rc::downgrade(source);
-        link.wait_for(upstream);
-        link
+        Rc::new(Self::new(None, step, Some(upstream), created))
     }
 
     /// A link that has its input already and is run when the stack is shallower.
@@ -208,17 +214,20 @@ where
         step: F,
         created: &'static Location<'static>,
     ) -> Rc<Self> {
-        let link = Self::new(step, created);
-        link.input.set(Some(input));
-        Rc::new(link)
+        Rc::new(Self::new(Some(input), step, None, created))
     }
 
-    fn new(step: F, created: &'static Location<'static>) -> Self {
+    fn new(
+        input: Option<Result<T, Failure>>,
+        step: F,
+        upstream: Option<Weak<dyn Cancel>>,
+        created: &'static Location<'static>,
+    ) -> Self {
         Self {
             slot: Slot::new(created),
             step: Cell::new(Some(step)),
-            input: Cell::new(None),
-            upstream: RefCell::new(None),
+            input: Cell::new(input),
+            upstream: Cell::new(upstream),
             context: Context::current(),
         }
     }
@@ -252,20 +261,20 @@ where
 
 impl<T: 'static, U: 'static, F> Source<U> for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     fn slot(&self) -> &Slot<U> {
         &self.slot
     }
 
     fn wait_for(&self, upstream: Weak<dyn Cancel>) {
-        self.upstream.replace(Some(upstream));
+        self.upstream.set(Some(upstream));
     }
 }
 
 impl<T: 'static, U: 'static, F> Consumer<T> for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     fn put(&self, result: Result<T, Failure>) {
         self.input.set(Some(result));
@@ -274,13 +283,14 @@ where
 
 impl<T: 'static, U: 'static, F> Run for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     fn run(self: Rc<Self>) -> Option<Rc<dyn Run>> {
         self.upstream.take();
-        let (step, input) = self.step.take().zip(self.input.take())?;
+        let step = self.step.take()?;
+        let input = self.input.take()?;
         let outcome = self.context.run(|| attempt(step, input, self.slot.created));
-        match outcome.into_inner() {
+        match outcome {
             Inner::Ready(result) => settle(&self.slot, result),
             Inner::Waiting(inner) => self.follow(&inner),
         }
@@ -289,10 +299,13 @@ where
 
 impl<T: 'static, U: 'static, F> Cancel for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     fn upstream(&self) -> Option<Rc<dyn Cancel>> {
-        self.upstream.borrow().as_ref().and_then(Weak::upgrade)
+        let weak = self.upstream.take();
+        let upstream = weak.as_ref().and_then(Weak::upgrade);
+        mem::forget(self.upstream.replace(weak));
+        upstream
     }
 
     // A link without anything before it is running or has run: there is nothing to stop.
@@ -318,12 +331,19 @@ fn waits_for<U: 'static>(inner: &Rc<dyn Source<U>>, target: &Rc<dyn Source<U>>) 
 
 /// Runs a closure; a panic in it is its failure.
 pub(crate) fn attempt<T, U: 'static>(
-    step: impl FnOnce(Result<T, Failure>) -> Deferred<U>,
+    step: impl FnOnce(Result<T, Failure>) -> Inner<U>,
     input: Result<T, Failure>,
     created: &'static Location<'static>,
-) -> Deferred<U> {
-    catch_unwind(AssertUnwindSafe(|| step(input)))
-        .unwrap_or_else(|payload| Deferred::ready(Err(Failure::from_panic(&*payload, created))))
+) -> Inner<U> {
+    match catch_unwind(AssertUnwindSafe(|| step(input))) {
+        Ok(outcome) => outcome,
+        Err(payload) => Inner::Ready(Err(panicked(&*payload, created))),
+    }
+}
+
+#[cold]
+fn panicked(payload: &(dyn Any + Send), created: &'static Location<'static>) -> Failure {
+    Failure::from_panic(payload, created)
 }
 
 /// The node of a promise.
@@ -480,6 +500,13 @@ pub(crate) fn run_all(first: Rc<dyn Run>) {
     }
 }
 
+/// Runs a link whose result was there before it.
+#[cold]
+pub(crate) fn load<T: 'static, L: Consumer<T> + 'static>(link: &Rc<L>, result: Result<T, Failure>) {
+    link.put(result);
+    run_all(Rc::clone(link) as Rc<dyn Run>);
+}
+
 /// Runs one closure on a result that is there already.
 pub(crate) fn run_ready<T: 'static, U: 'static, F>(
     input: Result<T, Failure>,
@@ -487,10 +514,10 @@ pub(crate) fn run_ready<T: 'static, U: 'static, F>(
     created: &'static Location<'static>,
 ) -> Deferred<U>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     if let Some(_level) = Level::enter() {
-        return attempt(step, input, created);
+        return Deferred::from_inner(attempt(step, input, created));
     }
     let link = Link::loaded(input, step, created);
     later(Rc::clone(&link) as Rc<dyn Run>);

@@ -62,5 +62,6 @@ impl<T> Outcome for Deferred<T> {
 /// ```
 #[track_caller]
 pub fn maybe_deferred<R: Outcome<Value: 'static>>(f: impl FnOnce() -> R) -> Deferred<R::Value> {
-    node::attempt(|_| f().into_deferred(), Ok(()), Location::caller())
+    let give = |_: Result<(), Failure>| f().into_deferred().into_inner();
+    Deferred::from_inner(node::attempt(give, Ok(()), Location::caller()))
 }
