@@ -3,5 +3,6 @@
 //! The numbers of statements are those of the list in the documentation of `ropewalk-deferred`.
 
 mod laws;
+mod programs;
 mod scope;
 mod time;
