@@ -32,13 +32,29 @@ fn check(seed: u64) {
     if agree(&program) {
         return;
     }
-    let program = program.shrunk(|smaller| !agree(smaller));
+    let program = shrink(program);
     let (real, model) = (real::run(&program), model::run(&program));
     panic!("seed {seed}: {program}\n  real:  {real:?}\n  model: {model:?}");
 }
 
 fn agree(program: &Program) -> bool {
     catch_unwind(AssertUnwindSafe(|| real::run(program) == model::run(program))).unwrap_or(false)
+}
+
+/// The program without all that can be left out while it still goes wrong.
+fn shrink(mut program: Program) -> Program {
+    let mut at = 0;
+    while at < program.ops.len() {
+        let mut smaller = program.clone();
+        smaller.ops.remove(at);
+        if agree(&smaller) {
+            at += 1;
+        } else {
+            program = smaller;
+            at = 0;
+        }
+    }
+    program
 }
 
 /// The programs are worth running: each verb and each kind of end comes up.

@@ -69,22 +69,6 @@ impl Program {
         }
         Self { ops }
     }
-
-    /// The same without all that can be left out while `fails` still says so.
-    pub(crate) fn shrunk(mut self, fails: impl Fn(&Self) -> bool) -> Self {
-        let mut at = 0;
-        while at < self.ops.len() {
-            let mut smaller = self.clone();
-            smaller.ops.remove(at);
-            if fails(&smaller) {
-                self = smaller;
-                at = 0;
-            } else {
-                at += 1;
-            }
-        }
-        self
-    }
 }
 
 /// Numbers that follow from a seed (splitmix64).

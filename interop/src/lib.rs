@@ -1,0 +1,1 @@
+//! Ropewalk against the programs that people run.
