@@ -1,8 +1,14 @@
 //! The same programs in our deferreds and in Twisted's: what each link sees, and how each chain ends.
 //!
+//! One difference is known, and documented under "Differs from Twisted": a link that returns a deferred
+//! whose own links are just running waits for their end here; there, it takes what the last of them
+//! got. The model knows which programs come to that.
+//!
 //! Twisted comes from the Python registry, into `target/peers/python`. `ROPEWALK_PROGRAMS` says how
 //! many programs are run.
 
+#[path = "../../crates/protocol/tests/protocol/programs/model.rs"]
+mod model;
 #[path = "../../crates/protocol/tests/protocol/programs/program.rs"]
 mod program;
 #[path = "../../crates/protocol/tests/protocol/programs/real.rs"]
@@ -24,18 +30,18 @@ fn programs_run_as_they_do_in_twisted() {
     let theirs = twisted(&programs);
     assert_eq!(theirs.len(), programs.len());
     assert!(theirs.iter().any(|trace| trace.contains("=late")), "the programs say little");
-    let mut shown = 0;
+    let mut unexplained = 0;
     for ((seed, program), theirs) in programs.iter().enumerate().zip(theirs) {
         let mut ours = real::run(program);
         // What nobody took is logged by Twisted when the collector comes by: not to be compared.
         ours.pop();
         let ours = ours.join("|");
-        if ours != theirs {
-            shown += 1;
+        if ours != theirs && !model::run(program).1 {
+            unexplained += 1;
             eprintln!("seed {seed}: {program}\n  ours:    {ours}\n  twisted: {theirs}");
         }
     }
-    assert_eq!(shown, 0, "programs that run otherwise in Twisted");
+    assert_eq!(unexplained, 0, "programs that run otherwise in Twisted");
 }
 
 /// What Twisted makes of each program.

@@ -33,12 +33,12 @@ fn check(seed: u64) {
         return;
     }
     let program = shrink(program);
-    let (real, model) = (real::run(&program), model::run(&program));
+    let (real, model) = (real::run(&program), model::run(&program).0);
     panic!("seed {seed}: {program}\n  real:  {real:?}\n  model: {model:?}");
 }
 
 fn agree(program: &Program) -> bool {
-    catch_unwind(AssertUnwindSafe(|| real::run(program) == model::run(program))).unwrap_or(false)
+    catch_unwind(AssertUnwindSafe(|| real::run(program) == model::run(program).0)).unwrap_or(false)
 }
 
 /// The program without all that can be left out while it still goes wrong.
@@ -62,7 +62,7 @@ fn shrink(mut program: Program) -> Program {
 fn programs_reach_every_corner() {
     let mut said = String::new();
     for seed in 0..500 {
-        said += &model::run(&Program::random(seed)).join(" ");
+        said += &model::run(&Program::random(seed)).0.join(" ");
     }
     for word in ["=v", "=e", "=waiting", "=cancelled", "=late", "cb", "eb", "both", "unhandled"] {
         assert!(said.contains(word), "no program comes to {word:?}");

@@ -64,15 +64,19 @@ struct Model {
     now: u64,
     trace: Vec<String>,
     unhandled: usize,
+    /// A link returned a chain whose own links were running.
+    returned_running: bool,
 }
 
-pub(crate) fn run(program: &Program) -> Vec<String> {
+/// What a program comes to, and whether a link in it returned a chain whose own links were running.
+pub(crate) fn run(program: &Program) -> (Vec<String>, bool) {
     let mut model = Model {
         chains: (0..CHAINS).map(|_| Chain::default()).collect(),
         timers: Vec::new(),
         now: 0,
         trace: Vec::new(),
         unhandled: 0,
+        returned_running: false,
     };
     for (at, op) in program.ops.iter().enumerate() {
         model.step(at, *op);
@@ -82,7 +86,7 @@ pub(crate) fn run(program: &Program) -> Vec<String> {
         model.trace.push(format!("{slot}={end}"));
     }
     model.trace.push(format!("unhandled {}", model.unhandled));
-    model.trace
+    (model.trace, model.returned_running)
 }
 
 impl Model {
@@ -204,6 +208,7 @@ impl Model {
                 self.chains[slot].waits_for = Some(inner);
                 // It may have its result, be on its way, or not have been fired.
                 let is_idle = !self.chains[inner].running;
+                self.returned_running |= !is_idle;
                 let ready = if is_idle { self.chains[inner].result.take() } else { None };
                 if ready.is_some() {
                     self.chains[inner].outer = None;
