@@ -1,6 +1,6 @@
 //! Deferreds, through their public interface.
 //!
-//! The numbers of statements are those of the list in the crate's documentation.
+//! The numbers of statements are those of the table in the crate's module `twisted`.
 
 mod chains;
 mod combine;

@@ -147,6 +147,24 @@ fn takers_are_served_in_turn() {
     assert_eq!((value(one), value(third)), ("first", "second"));
 }
 
+/// The next turn begins when the one who ended theirs has returned.
+#[test]
+fn turns_do_not_begin_inside_one_another() {
+    let lock = DeferredLock::new();
+    let turn = value(lock.acquire());
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    for n in 0..3 {
+        let seen = Rc::clone(&seen);
+        let wait = lock.acquire().map(move |turn| {
+            drop(turn);
+            seen.borrow_mut().push(n);
+        });
+        wait.detach();
+    }
+    drop(turn);
+    assert_eq!(*seen.borrow(), [0, 1, 2]);
+}
+
 /// A turn that ends within its own callback is passed on without going deeper.
 #[test]
 fn long_queues_need_no_stack() {

@@ -1,6 +1,6 @@
 //! The core interface, in memory and on a clock that stands still.
 //!
-//! The numbers of statements are those of the list in the documentation of `ropewalk-deferred`.
+//! The numbers of statements are those of the table in `ropewalk_deferred::twisted`.
 
 mod laws;
 mod programs;
