@@ -149,38 +149,64 @@ pub(crate) fn cancel(mut node: Rc<dyn Cancel>) {
 }
 
 /// Gives a node its result; answers the link that can run next, if any.
+#[inline]
 pub(crate) fn settle<T: 'static>(
     slot: &Slot<T>,
     result: Result<T, Failure>,
 ) -> Option<Rc<dyn Run>> {
-    let mut holder: Rc<dyn Source<T>>;
-    let mut slot = slot;
-    loop {
-        match slot.state.replace(State::Taken) {
-            State::Forwarded(next) => {
-                holder = next;
-                slot = holder.slot();
+    match slot.state.replace(State::Taken) {
+        State::Chained(consumer) => {
+            consumer.put(result);
+            Some(consumer)
+        }
+        State::Open => {
+            slot.fill(State::Ready(result));
+            None
+        }
+        other => settle_rarely(slot, other, result),
+    }
+}
+
+/// Gives a result where no link waits for it: to a task, to another node, to the log.
+#[inline(never)]
+fn settle_rarely<T: 'static>(
+    slot: &Slot<T>,
+    state: State<T>,
+    result: Result<T, Failure>,
+) -> Option<Rc<dyn Run>> {
+    match state {
+        State::Forwarded(next) => return settle_forwarded(next, result),
+        State::Awaited(waker) => {
+            slot.fill(State::Ready(result));
+            waker.wake();
+        }
+        State::Detached => {
+            if let Err(failure) = result {
+                report_unhandled(&failure, slot.created);
             }
+        }
+        State::Unwanted => (),
+        State::Open | State::Chained(_) | State::Ready(_) | State::Taken => {
+            slot.fill(State::Ready(result));
+        }
+    }
+    None
+}
+
+/// Follows a result from node to node, as far as each takes it for its own.
+fn settle_forwarded<T: 'static>(
+    mut node: Rc<dyn Source<T>>,
+    result: Result<T, Failure>,
+) -> Option<Rc<dyn Run>> {
+    loop {
+        let slot = node.slot();
+        match slot.state.replace(State::Taken) {
+            State::Forwarded(next) => node = next,
             State::Chained(consumer) => {
                 consumer.put(result);
                 return Some(consumer);
             }
-            State::Awaited(waker) => {
-                slot.fill(State::Ready(result));
-                waker.wake();
-                return None;
-            }
-            State::Detached => {
-                if let Err(failure) = result {
-                    report_unhandled(&failure, slot.created);
-                }
-                return None;
-            }
-            State::Unwanted => return None,
-            State::Open | State::Ready(_) | State::Taken => {
-                slot.fill(State::Ready(result));
-                return None;
-            }
+            other => return settle_rarely(slot, other, result),
         }
     }
 }
