@@ -14,6 +14,9 @@ use ropewalk_deferred::{
 /// Runs tasks on this thread: a reactor, or a test's executor.
 pub trait Spawn {
     /// Polls `future` to its end, from the loop's next turn on.
+    ///
+    /// It is polled as it is; a [`scope`]'s tasks, and whatever else comes from
+    /// [`from_future`], bring the context along in which they were started.
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>);
 }
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use ropewalk_deferred::{Cancelled, Deferred, Failure, Panicked, deferred};
+use ropewalk_deferred::{Cancelled, Context, Deferred, Failure, Panicked, deferred};
 use ropewalk_protocol::{Scope, scope};
 use ropewalk_trial::Executor;
 
@@ -205,4 +205,32 @@ fn outer_scopes_wait_for_what_inner_ones_left() {
     let done = done.try_take().expect_err("a task of the inner one must finish");
     promise.succeed(());
     ended(&executor, done).unwrap();
+}
+
+struct Tag(u32);
+
+/// Statement 27, for tasks: each has the context that it was spawned in, at each of its turns.
+#[test]
+fn tasks_keep_the_context_they_were_spawned_in() {
+    let tag = || Context::current().get::<Tag>().map(|tag| tag.0);
+    let executor = Executor::new();
+    let (promise, waiting) = deferred::<()>();
+    let tags = Context::current().with(Tag(1)).run(|| {
+        scope(executor.clone(), async move |scope: Scope| {
+            let inner = Context::current().with(Tag(2)).run(|| {
+                scope.spawn(async move {
+                    let before = tag();
+                    waiting.await?;
+                    Ok::<_, Failure>((before, tag()))
+                })
+            });
+            let own = tag();
+            Ok::<_, Failure>((inner.await?, own, tag()))
+        })
+    });
+    executor.run();
+    Context::current().with(Tag(3)).run(|| promise.succeed(()));
+    let tags = ended(&executor, tags).unwrap();
+    assert_eq!(tags, ((Some(2), Some(2)), Some(1), Some(1)));
+    assert_eq!(tag(), None);
 }

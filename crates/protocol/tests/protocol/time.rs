@@ -314,6 +314,9 @@ fn workers_can_be_paused_and_stopped() {
     task.resume().unwrap();
     clock.advance(seconds(1));
     assert_eq!(steps.get(), 0);
+    task.pause().unwrap();
+    task.resume().unwrap();
+    assert_eq!(clock.pending(), 0, "who is paused needs no slice");
     task.resume().unwrap();
     clock.advance(Duration::ZERO);
     assert_eq!(steps.get(), 10);
