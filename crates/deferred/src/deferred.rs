@@ -5,9 +5,9 @@ use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 
-use crate::node::{self, Cancel, Link, Run, Source, State, report_unhandled};
+use crate::node::{self, Cancel, Link, Source, State, report_unhandled};
 use crate::{Failure, Outcome};
 
 /// A result that is not there yet.
@@ -49,15 +49,22 @@ impl<T> Deferred<T> {
         Self { inner: Some(Inner::Waiting(source)), polled: false }
     }
 
+    pub(crate) fn from_inner(inner: Inner<T>) -> Self {
+        Self { inner: Some(inner), polled: false }
+    }
+
     pub(crate) fn into_inner(mut self) -> Inner<T> {
+        let inner = self.inner.take();
+        // What is empty has nothing to do on drop, which the compiler does not see.
+        mem::forget(self);
         // Only `drop` and the futures' side leave it empty, and neither is followed by this.
-        self.inner.take().unwrap_or_else(|| Inner::Ready(Err(Failure::new(crate::Abandoned))))
+        inner.unwrap_or_else(|| Inner::Ready(Err(Failure::new(crate::Abandoned))))
     }
 
     /// Calls `f` with the value; the next deferred has what it gives, as a plain value.
     #[track_caller]
     pub fn map<U>(self, f: impl FnOnce(T) -> U + 'static) -> Deferred<U> {
-        self.link(move |result| Deferred::ready(result.map(f)))
+        self.link(move |result| Inner::Ready(result.map(f)))
     }
 
     /// Calls `callback` with the value; a failure passes by.
@@ -67,8 +74,8 @@ impl<T> Deferred<T> {
         callback: impl FnOnce(T) -> R + 'static,
     ) -> Deferred<R::Value> {
         self.link(move |result| match result {
-            Ok(value) => callback(value).into_deferred(),
-            Err(failure) => Deferred::ready(Err(failure)),
+            Ok(value) => callback(value).into_deferred().into_inner(),
+            Err(failure) => Inner::Ready(Err(failure)),
         })
     }
 
@@ -79,8 +86,8 @@ impl<T> Deferred<T> {
         errback: impl FnOnce(Failure) -> R + 'static,
     ) -> Self {
         self.link(move |result| match result {
-            Ok(value) => Deferred::ready(Ok(value)),
-            Err(failure) => errback(failure).into_deferred(),
+            Ok(value) => Inner::Ready(Ok(value)),
+            Err(failure) => errback(failure).into_deferred().into_inner(),
         })
     }
 
@@ -92,8 +99,8 @@ impl<T> Deferred<T> {
         errback: impl FnOnce(Failure) -> S + 'static,
     ) -> Deferred<R::Value> {
         self.link(move |result| match result {
-            Ok(value) => callback(value).into_deferred(),
-            Err(failure) => errback(failure).into_deferred(),
+            Ok(value) => callback(value).into_deferred().into_inner(),
+            Err(failure) => errback(failure).into_deferred().into_inner(),
         })
     }
 
@@ -103,7 +110,7 @@ impl<T> Deferred<T> {
         self,
         both: impl FnOnce(Result<T, Failure>) -> R + 'static,
     ) -> Deferred<R::Value> {
-        self.link(move |result| both(result).into_deferred())
+        self.link(move |result| both(result).into_deferred().into_inner())
     }
 
     /// Ends the chain: calls `taker` with the result. The answer can stop the wait.
@@ -111,7 +118,7 @@ impl<T> Deferred<T> {
     pub fn on_result(self, taker: impl FnOnce(Result<T, Failure>) + 'static) -> Canceller {
         let end = self.link(move |result| {
             taker(result);
-            Deferred::ready(Ok(()))
+            Inner::Ready(Ok(()))
         });
         end.canceller()
     }
@@ -165,10 +172,7 @@ impl<T> Deferred<T> {
     }
 
     #[track_caller]
-    fn link<U>(
-        self,
-        step: impl FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
-    ) -> Deferred<U> {
+    fn link<U>(self, step: impl FnOnce(Result<T, Failure>) -> Inner<U> + 'static) -> Deferred<U> {
         let created = Location::caller();
         let source = match self.into_inner() {
             Inner::Ready(result) => return node::run_ready(result, step, created),
@@ -176,8 +180,7 @@ impl<T> Deferred<T> {
         };
         let link = Link::after(&source, step, created);
         if let Some(result) = source.slot().take_or_leave(State::Chained(Rc::clone(&link) as _)) {
-            node::Consumer::put(&*link, result);
-            node::run_all(Rc::clone(&link) as Rc<dyn Run>);
+            node::load(&link, result);
         }
         Deferred::waiting(link)
     }
@@ -189,7 +192,7 @@ impl<T> Unpin for Deferred<T> {}
 impl<T> Future for Deferred<T> {
     type Output = Result<T, Failure>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         match self.inner.take() {
             Some(Inner::Ready(result)) => Poll::Ready(result),
             Some(Inner::Waiting(source)) => {

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Any error, with the chain of its causes, on the failure side of a [`Deferred`](crate::Deferred).
 ///
@@ -27,11 +29,38 @@ use std::panic::Location;
 pub struct Failure(Box<Inner>);
 
 struct Inner {
-    error: Box<dyn Error + Send + Sync>,
+    cause: Cause,
     /// The newest last.
     context: Vec<Cow<'static, str>>,
     at: &'static Location<'static>,
     backtrace: Backtrace,
+}
+
+enum Cause {
+    Own(Box<dyn Error + Send + Sync>),
+    /// Others have the same failure.
+    Shared(SharedFailure),
+}
+
+/// A failure that several can have.
+#[derive(Clone)]
+pub(crate) struct SharedFailure(Arc<SharedInner>);
+
+struct SharedInner {
+    failure: Inner,
+    reported: AtomicBool,
+}
+
+impl SharedFailure {
+    /// The failure for one more owner.
+    pub(crate) fn to_failure(&self) -> Failure {
+        Failure(Box::new(Inner {
+            cause: Cause::Shared(self.clone()),
+            context: Vec::new(),
+            at: self.0.failure.at,
+            backtrace: Backtrace::disabled(),
+        }))
+    }
 }
 
 impl Failure {
@@ -39,7 +68,7 @@ impl Failure {
     #[track_caller]
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(Box::new(Inner {
-            error: error.into(),
+            cause: Cause::Own(error.into()),
             context: Vec::new(),
             at: Location::caller(),
             backtrace: Backtrace::capture(),
@@ -50,7 +79,7 @@ impl Failure {
     #[track_caller]
     pub(crate) fn plain(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Box::new(Inner {
-            error: Box::new(error),
+            cause: Cause::Own(Box::new(error)),
             context: Vec::new(),
             at: Location::caller(),
             backtrace: Backtrace::disabled(),
@@ -64,6 +93,24 @@ impl Failure {
         failure
     }
 
+    /// The failure in a form of which there can be several.
+    pub(crate) fn share(self) -> SharedFailure {
+        match *self.0 {
+            Inner { cause: Cause::Shared(shared), context, .. } if context.is_empty() => shared,
+            failure => {
+                SharedFailure(Arc::new(SharedInner { failure, reported: AtomicBool::new(false) }))
+            }
+        }
+    }
+
+    /// Whether nobody has reported this failure, nor any that it shares its cause with.
+    pub(crate) fn is_first_report(&self) -> bool {
+        match &self.0.cause {
+            Cause::Own(_) => true,
+            Cause::Shared(shared) => !shared.0.reported.swap(true, Ordering::Relaxed),
+        }
+    }
+
     /// Adds a line that says what was being done; [`Display`](fmt::Display) shows the newest.
     pub fn context(mut self, line: impl Into<Cow<'static, str>>) -> Self {
         self.0.context.push(line.into());
@@ -72,12 +119,12 @@ impl Failure {
 
     /// The error itself.
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &*self.0.error
+        self.0.error()
     }
 
     /// The error and each of its causes in turn.
     pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
-        let first: &(dyn Error + 'static) = &*self.0.error;
+        let first: &(dyn Error + 'static) = self.error();
         std::iter::successors(Some(first), |error: &&(dyn Error + 'static)| (*error).source())
     }
 
@@ -95,17 +142,22 @@ impl Failure {
         if self.check::<E>().is_some() { Ok(self) } else { Err(self) }
     }
 
-    /// The error itself, if it is an `E`; causes are not looked at.
+    /// The error itself, if it is an `E`; causes are not looked at. An error that came through a
+    /// [`Shared`](crate::Shared) belongs to all its waiters: only [`check`](Self::check) reaches it.
     ///
     /// # Errors
     ///
     /// The failure, unchanged, when its error is of another type.
     pub fn downcast<E: Error + 'static>(self) -> Result<E, Self> {
-        let Inner { error, context, at, backtrace } = *self.0;
-        match error.downcast::<E>() {
-            Ok(error) => Ok(*error),
-            Err(error) => Err(Self(Box::new(Inner { error, context, at, backtrace }))),
-        }
+        let Inner { cause, context, at, backtrace } = *self.0;
+        let cause = match cause {
+            Cause::Own(error) => match error.downcast::<E>() {
+                Ok(error) => return Ok(*error),
+                Err(error) => Cause::Own(error),
+            },
+            Cause::Shared(shared) => Cause::Shared(shared),
+        };
+        Err(Self(Box::new(Inner { cause, context, at, backtrace })))
     }
 
     /// Where in the source the failure was made.
@@ -115,7 +167,33 @@ impl Failure {
 
     /// How the program got there, if the environment asked for it.
     pub fn backtrace(&self) -> Option<&Backtrace> {
-        (self.0.backtrace.status() == BacktraceStatus::Captured).then_some(&self.0.backtrace)
+        let backtrace = self.0.backtrace();
+        (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
+    }
+}
+
+impl Inner {
+    fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        match &self.cause {
+            Cause::Own(error) => &**error,
+            Cause::Shared(shared) => shared.0.failure.error(),
+        }
+    }
+
+    fn backtrace(&self) -> &Backtrace {
+        match &self.cause {
+            Cause::Own(_) => &self.backtrace,
+            Cause::Shared(shared) => shared.0.failure.backtrace(),
+        }
+    }
+
+    /// The lines of context, the newest first.
+    fn context(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        let own = self.context.iter().rev().map(|line| &**line);
+        match &self.cause {
+            Cause::Own(_) => Box::new(own),
+            Cause::Shared(shared) => Box::new(own.chain(shared.0.failure.context())),
+        }
     }
 }
 
@@ -140,9 +218,9 @@ impl From<Failure> for Box<dyn Error> {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.context.last() {
+        match self.0.context().next() {
             Some(line) => f.write_str(line),
-            None => fmt::Display::fmt(&self.0.error, f),
+            None => fmt::Display::fmt(self.error(), f),
         }
     }
 }
@@ -150,7 +228,7 @@ impl fmt::Display for Failure {
 /// Everything there is: the context, the error, its causes, the place, a backtrace if there is one.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = self.0.context.iter().rev().map(ToString::to_string);
+        let lines = self.0.context().map(ToString::to_string);
         let mut lines = lines.chain(self.chain().map(ToString::to_string));
         f.write_str(&lines.next().unwrap_or_default())?;
         for line in lines {
@@ -177,7 +255,11 @@ impl fmt::Display for AsError {
 
 impl Error for AsError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        if self.0.0.context.is_empty() { self.0.error().source() } else { Some(&*self.0.0.error) }
+        if self.0.0.context().next().is_none() {
+            self.0.error().source()
+        } else {
+            Some(self.0.error())
+        }
     }
 }
 

@@ -5,14 +5,15 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{self, Poll, Waker};
 
-use crate::{Deferred, Failure, Panicked, Promise, deferred};
+use crate::{Context, Deferred, Failure, Panicked, Promise, deferred};
 
 /// Splits a future into a deferred for its result and a [`Driver`] for some executor to run.
 ///
 /// Cancelling the deferred drops the future; dropping the driver fails the deferred with
-/// [`Abandoned`](crate::Abandoned). A panic in the future fails the deferred.
+/// [`Abandoned`](crate::Abandoned). A panic in the future fails the deferred. The future is polled in
+/// the [`Context`] in which this was called.
 ///
 /// ```
 /// use std::pin::pin;
@@ -35,7 +36,8 @@ where
     let stop = Rc::new(Stop::default());
     let stopper = Rc::clone(&stop);
     promise.on_cancel(move || stopper.stop());
-    (waiting, Driver { future: Some(Box::pin(future)), promise: Some(promise), stop })
+    let context = Context::current();
+    (waiting, Driver { future: Some(Box::pin(future)), promise: Some(promise), stop, context })
 }
 
 #[derive(Default)]
@@ -60,6 +62,7 @@ pub struct Driver<F, T: 'static> {
     future: Option<Pin<Box<F>>>,
     promise: Option<Promise<T>>,
     stop: Rc<Stop>,
+    context: Context,
 }
 
 impl<T, E, F> Future for Driver<F, T>
@@ -70,13 +73,14 @@ where
 {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let Some(future) = &mut this.future else { return Poll::Ready(()) };
         let result = if this.stop.wanted.get() {
             None
         } else {
-            match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            let poll = || catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+            match this.context.run(poll) {
                 Ok(Poll::Pending) => {
                     this.stop.waker.replace(Some(cx.waker().clone()));
                     return Poll::Pending;
@@ -85,7 +89,9 @@ where
                 Err(payload) => Some(Err(Failure::new(Panicked::from_payload(&*payload)))),
             }
         };
-        this.future = None;
+        // What the future holds is let go in the future's own context too.
+        let ended = this.future.take();
+        this.context.run(|| drop(ended));
         let promise = this.promise.take();
         if let (Some(promise), Some(result)) = (promise, result) {
             promise.fire(result);

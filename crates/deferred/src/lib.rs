@@ -26,6 +26,16 @@
 //! | [`Deferred::add_callbacks`], [`Deferred::add_both`] | either | the same |
 //! | [`Deferred::on_result`] | either, as the chain's end | nothing |
 //!
+//! Several at once:
+//!
+//! | to | take |
+//! |---|---|
+//! | wait for all, for all the values, for the first | [`deferred_list`], [`gather`] and [`Deferred::zip`], [`race`] |
+//! | let several wait for one | [`Deferred::shared`] |
+//! | take turns, hand values on | [`DeferredLock`], [`DeferredSemaphore`], [`DeferredQueue`] |
+//! | cross to futures and back | `await`, [`from_future`] |
+//! | keep spans and values with their work | [`Context`] |
+//!
 //! What is promised:
 //!
 //! 1. Links run in the order in which they were added, before [`Promise::fire`] returns; a link
@@ -35,18 +45,43 @@
 //! 3. Cancelling reaches the innermost wait: the operation whose result is really missing.
 //! 4. A failure that nobody took is logged when its last owner lets go.
 //! 5. A link that panics fails the chain with [`Panicked`].
+//! 6. A link runs in the [`Context`] in which it was added.
+//!
+//! The limits:
+//!
+//! | what | how much |
+//! |---|---|
+//! | firings nested on the stack | 32, the rest is left to the outermost |
+//! | waits searched for a deferred that waits for itself | 16 |
+//! | waiters of one lock, semaphore or queue | [`WAITERS_MAX`], or as told |
+//! | values in a queue | as told |
+//!
+//! Where this differs from Twisted, and why, is said in [`twisted`].
 
 #![forbid(unsafe_code)]
 
+mod combine;
+mod context;
 mod deferred;
 mod failure;
 mod future;
 mod node;
 mod outcome;
 mod promise;
+mod queue;
+mod semaphore;
+mod shared;
 
+#[doc = include_str!("twisted.md")]
+pub mod twisted {}
+
+pub use combine::{AllFailed, FirstError, Rest, deferred_list, gather, race};
+pub use context::Context;
 pub use deferred::{Canceller, Deferred};
 pub use failure::{Abandoned, Cancelled, Failure, Panicked, WaitsForItself};
 pub use future::{Driver, from_future};
-pub use outcome::Outcome;
+pub use outcome::{Outcome, maybe_deferred};
 pub use promise::{Promise, deferred};
+pub use queue::{DeferredQueue, QueueOverflow};
+pub use semaphore::{Crowded, DeferredLock, DeferredSemaphore, Permit, WAITERS_MAX};
+pub use shared::Shared;

@@ -4,17 +4,22 @@
 //! link with its closure; all have a [`Slot`] where their result goes. Ownership points with the
 //! data, from promise to waiter, so there are no cycles; the way back, for cancelling, is weak.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{self, Poll, Waker};
 
 use crate::deferred::Inner;
-use crate::{Abandoned, Cancelled, Deferred, Failure, WaitsForItself};
+use crate::{Abandoned, Cancelled, Context, Deferred, Failure, WaitsForItself};
 
 /// How deep firings may nest on the stack before the rest is left to the outermost.
 const NESTING_MAX: u32 = 32;
+
+/// How far up a returned deferred is searched for the link that returned it.
+const SEARCH_MAX: usize = 16;
 
 /// Where a node's result goes, once it has one.
 pub(crate) struct Slot<T> {
@@ -53,34 +58,51 @@ impl<T> Slot<T> {
     /// Takes the result if it is there; else leaves `taker` to wait for it.
     pub(crate) fn take_or_leave(&self, taker: State<T>) -> Option<Result<T, Failure>> {
         match self.state.replace(State::Taken) {
-            State::Ready(result) => Some(result),
-            _ => {
-                self.state.set(taker);
-                None
-            }
+            State::Ready(result) => return Some(result),
+            State::Open => (),
+            other => drop(other),
         }
+        self.fill(taker);
+        None
     }
 
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
+    /// Sets the state where it is known to be `Taken`: there is nothing to drop, which the compiler
+    /// does not see.
+    fn fill(&self, state: State<T>) {
+        mem::forget(self.state.replace(state));
+    }
+
+    pub(crate) fn poll(&self, cx: &mut task::Context<'_>) -> Poll<Result<T, Failure>> {
         let waker = match self.state.replace(State::Taken) {
             State::Ready(result) => return Poll::Ready(result),
             State::Awaited(waker) if waker.will_wake(cx.waker()) => waker,
             _ => cx.waker().clone(),
         };
-        self.state.set(State::Awaited(waker));
+        self.fill(State::Awaited(waker));
         Poll::Pending
     }
 
     fn is_settled(&self) -> bool {
+        self.peek(|state| matches!(state, State::Ready(_) | State::Taken))
+    }
+
+    fn is_heard(&self) -> bool {
+        self.peek(|state| !matches!(state, State::Detached | State::Unwanted))
+    }
+
+    fn peek<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
         let state = self.state.replace(State::Taken);
-        let settled = matches!(state, State::Ready(_) | State::Taken);
-        self.state.set(state);
-        settled
+        let seen = look(&state);
+        self.fill(state);
+        seen
     }
 }
 
-/// Logs a failure that nobody took.
+/// Logs a failure that nobody took; once, however many owners it has.
 pub(crate) fn report_unhandled(failure: &Failure, created: &'static Location<'static>) {
+    if !failure.is_first_report() {
+        return;
+    }
     tracing::error!(
         target: "ropewalk::deferred",
         created = %created,
@@ -127,38 +149,64 @@ pub(crate) fn cancel(mut node: Rc<dyn Cancel>) {
 }
 
 /// Gives a node its result; answers the link that can run next, if any.
+#[inline]
 pub(crate) fn settle<T: 'static>(
     slot: &Slot<T>,
     result: Result<T, Failure>,
 ) -> Option<Rc<dyn Run>> {
-    let mut holder: Rc<dyn Source<T>>;
-    let mut slot = slot;
-    loop {
-        match slot.state.replace(State::Taken) {
-            State::Forwarded(next) => {
-                holder = next;
-                slot = holder.slot();
+    match slot.state.replace(State::Taken) {
+        State::Chained(consumer) => {
+            consumer.put(result);
+            Some(consumer)
+        }
+        State::Open => {
+            slot.fill(State::Ready(result));
+            None
+        }
+        other => settle_rarely(slot, other, result),
+    }
+}
+
+/// Gives a result where no link waits for it: to a task, to another node, to the log.
+#[inline(never)]
+fn settle_rarely<T: 'static>(
+    slot: &Slot<T>,
+    state: State<T>,
+    result: Result<T, Failure>,
+) -> Option<Rc<dyn Run>> {
+    match state {
+        State::Forwarded(next) => return settle_forwarded(next, result),
+        State::Awaited(waker) => {
+            slot.fill(State::Ready(result));
+            waker.wake();
+        }
+        State::Detached => {
+            if let Err(failure) = result {
+                report_unhandled(&failure, slot.created);
             }
+        }
+        State::Unwanted => (),
+        State::Open | State::Chained(_) | State::Ready(_) | State::Taken => {
+            slot.fill(State::Ready(result));
+        }
+    }
+    None
+}
+
+/// Follows a result from node to node, as far as each takes it for its own.
+fn settle_forwarded<T: 'static>(
+    mut node: Rc<dyn Source<T>>,
+    result: Result<T, Failure>,
+) -> Option<Rc<dyn Run>> {
+    loop {
+        let slot = node.slot();
+        match slot.state.replace(State::Taken) {
+            State::Forwarded(next) => node = next,
             State::Chained(consumer) => {
                 consumer.put(result);
                 return Some(consumer);
             }
-            State::Awaited(waker) => {
-                slot.state.set(State::Ready(result));
-                waker.wake();
-                return None;
-            }
-            State::Detached => {
-                if let Err(failure) = result {
-                    report_unhandled(&failure, slot.created);
-                }
-                return None;
-            }
-            State::Unwanted => return None,
-            State::Open | State::Ready(_) | State::Taken => {
-                slot.state.set(State::Ready(result));
-                return None;
-            }
+            other => return settle_rarely(slot, other, result),
         }
     }
 }
@@ -168,12 +216,13 @@ pub(crate) struct Link<T, U, F> {
     slot: Slot<U>,
     step: Cell<Option<F>>,
     input: Cell<Option<Result<T, Failure>>>,
-    upstream: RefCell<Option<Weak<dyn Cancel>>>,
+    upstream: Cell<Option<Weak<dyn Cancel>>>,
+    context: Context,
 }
 
 impl<T: 'static, U: 'static, F> Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     /// A link that waits for `source`.
     pub(crate) fn after(
@@ -181,10 +230,8 @@ where
         step: F,
         created: &'static Location<'static>,
     ) -> Rc<Self> {
-        let link = Rc::new(Self::new(step, created));
         let upstream: Weak<dyn Source<T>> = Rc::downgrade(source);
-        link.wait_for(upstream);
-        link
+        Rc::new(Self::new(None, step, Some(upstream), created))
     }
 
     /// A link that has its input already and is run when the stack is shallower.
@@ -193,17 +240,21 @@ where
         step: F,
         created: &'static Location<'static>,
     ) -> Rc<Self> {
-        let link = Self::new(step, created);
-        link.input.set(Some(input));
-        Rc::new(link)
+        Rc::new(Self::new(Some(input), step, None, created))
     }
 
-    fn new(step: F, created: &'static Location<'static>) -> Self {
+    fn new(
+        input: Option<Result<T, Failure>>,
+        step: F,
+        upstream: Option<Weak<dyn Cancel>>,
+        created: &'static Location<'static>,
+    ) -> Self {
         Self {
             slot: Slot::new(created),
             step: Cell::new(Some(step)),
-            input: Cell::new(None),
-            upstream: RefCell::new(None),
+            input: Cell::new(input),
+            upstream: Cell::new(upstream),
+            context: Context::current(),
         }
     }
 
@@ -218,7 +269,9 @@ where
                 Rc::clone(self) as Rc<dyn Source<U>>
             }
         };
-        if std::ptr::addr_eq(Rc::as_ptr(inner), Rc::as_ptr(&target)) {
+        if waits_for(inner, &target) {
+            // The deferred went into its own callback, so nobody else has it: let the log tell.
+            drop(inner.slot().take_or_leave(State::Detached));
             return settle(target.slot(), Err(Failure::new(WaitsForItself)));
         }
         match inner.slot().take_or_leave(State::Forwarded(Rc::clone(&target))) {
@@ -234,20 +287,20 @@ where
 
 impl<T: 'static, U: 'static, F> Source<U> for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     fn slot(&self) -> &Slot<U> {
         &self.slot
     }
 
     fn wait_for(&self, upstream: Weak<dyn Cancel>) {
-        self.upstream.replace(Some(upstream));
+        self.upstream.set(Some(upstream));
     }
 }
 
 impl<T: 'static, U: 'static, F> Consumer<T> for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     fn put(&self, result: Result<T, Failure>) {
         self.input.set(Some(result));
@@ -256,12 +309,14 @@ where
 
 impl<T: 'static, U: 'static, F> Run for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     fn run(self: Rc<Self>) -> Option<Rc<dyn Run>> {
         self.upstream.take();
-        let (step, input) = self.step.take().zip(self.input.take())?;
-        match attempt(step, input, self.slot.created).into_inner() {
+        let step = self.step.take()?;
+        let input = self.input.take()?;
+        let outcome = self.context.run(|| attempt(step, input, self.slot.created));
+        match outcome {
             Inner::Ready(result) => settle(&self.slot, result),
             Inner::Waiting(inner) => self.follow(&inner),
         }
@@ -270,24 +325,51 @@ where
 
 impl<T: 'static, U: 'static, F> Cancel for Link<T, U, F>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     fn upstream(&self) -> Option<Rc<dyn Cancel>> {
-        self.upstream.borrow().as_ref().and_then(Weak::upgrade)
+        let weak = self.upstream.take();
+        let upstream = weak.as_ref().and_then(Weak::upgrade);
+        mem::forget(self.upstream.replace(weak));
+        upstream
     }
 
     // A link without anything before it is running or has run: there is nothing to stop.
     fn cancel(self: Rc<Self>) {}
 }
 
+/// Whether `inner` waits for `target`, as far as can be seen without following it for ever.
+fn waits_for<U: 'static>(inner: &Rc<dyn Source<U>>, target: &Rc<dyn Source<U>>) -> bool {
+    let target = Rc::as_ptr(target);
+    if std::ptr::addr_eq(Rc::as_ptr(inner), target) {
+        return true;
+    }
+    let mut upstream = inner.upstream();
+    for _ in 0..SEARCH_MAX {
+        let Some(node) = upstream else { return false };
+        if std::ptr::addr_eq(Rc::as_ptr(&node), target) {
+            return true;
+        }
+        upstream = node.upstream();
+    }
+    false
+}
+
 /// Runs a closure; a panic in it is its failure.
-fn attempt<T, U: 'static>(
-    step: impl FnOnce(Result<T, Failure>) -> Deferred<U>,
+pub(crate) fn attempt<T, U: 'static>(
+    step: impl FnOnce(Result<T, Failure>) -> Inner<U>,
     input: Result<T, Failure>,
     created: &'static Location<'static>,
-) -> Deferred<U> {
-    catch_unwind(AssertUnwindSafe(|| step(input)))
-        .unwrap_or_else(|payload| Deferred::ready(Err(Failure::from_panic(&*payload, created))))
+) -> Inner<U> {
+    match catch_unwind(AssertUnwindSafe(|| step(input))) {
+        Ok(outcome) => outcome,
+        Err(payload) => Inner::Ready(Err(panicked(&*payload, created))),
+    }
+}
+
+#[cold]
+fn panicked(payload: &(dyn Any + Send), created: &'static Location<'static>) -> Failure {
+    Failure::from_panic(payload, created)
 }
 
 /// The node of a promise.
@@ -319,8 +401,13 @@ impl<T: 'static> Root<T> {
         self.wanted.get() != Wanted::Yes
     }
 
-    pub(crate) fn on_cancel(&self, canceller: Box<dyn FnOnce()>) {
-        self.canceller.set(Some(canceller));
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.get() == Wanted::Yes && self.slot.is_heard()
+    }
+
+    pub(crate) fn on_cancel(&self, canceller: impl FnOnce() + 'static) {
+        let context = Context::current();
+        self.canceller.set(Some(Box::new(move || context.run(canceller))));
     }
 
     /// Fails the wait because its promise was dropped: by its canceller, or unawares.
@@ -361,11 +448,19 @@ impl<T: 'static> Cancel for Root<T> {
             return;
         }
         self.wanted.set(Wanted::Cancelling);
-        if let Some(canceller) = self.canceller.take() {
-            canceller();
-        }
-        if !self.slot.is_settled() {
-            self.fire(Err(Failure::plain(Cancelled)));
+        let canceller = self.canceller.take().unwrap_or_else(|| Box::new(|| ()));
+        // Whatever becomes of the canceller, the wait ends here.
+        let failure = match catch_unwind(AssertUnwindSafe(canceller)) {
+            Ok(()) if self.slot.is_settled() => None,
+            Ok(()) => Some(Failure::plain(Cancelled)),
+            Err(payload) => Some(Failure::from_panic(&*payload, self.slot.created)),
+        };
+        match failure {
+            Some(failure) if self.slot.is_settled() => {
+                report_unhandled(&failure, self.slot.created);
+            }
+            Some(failure) => self.fire(Err(failure)),
+            None => (),
         }
         self.wanted.set(Wanted::No);
     }
@@ -431,6 +526,13 @@ pub(crate) fn run_all(first: Rc<dyn Run>) {
     }
 }
 
+/// Runs a link whose result was there before it.
+#[cold]
+pub(crate) fn load<T: 'static, L: Consumer<T> + 'static>(link: &Rc<L>, result: Result<T, Failure>) {
+    link.put(result);
+    run_all(Rc::clone(link) as Rc<dyn Run>);
+}
+
 /// Runs one closure on a result that is there already.
 pub(crate) fn run_ready<T: 'static, U: 'static, F>(
     input: Result<T, Failure>,
@@ -438,10 +540,10 @@ pub(crate) fn run_ready<T: 'static, U: 'static, F>(
     created: &'static Location<'static>,
 ) -> Deferred<U>
 where
-    F: FnOnce(Result<T, Failure>) -> Deferred<U> + 'static,
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     if let Some(_level) = Level::enter() {
-        return attempt(step, input, created);
+        return Deferred::from_inner(attempt(step, input, created));
     }
     let link = Link::loaded(input, step, created);
     later(Rc::clone(&link) as Rc<dyn Run>);

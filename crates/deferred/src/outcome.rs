@@ -1,6 +1,8 @@
 //! What a callback may give.
 
-use crate::{Deferred, Failure};
+use std::panic::Location;
+
+use crate::{Deferred, Failure, node};
 
 /// What a callback may give: a `Result`, another [`Deferred`], or `()`.
 ///
@@ -41,4 +43,25 @@ impl<T> Outcome for Deferred<T> {
     fn into_deferred(self) -> Self {
         self
     }
+}
+
+/// Calls `f`; whatever it gives, an error and a panic included, is a deferred.
+///
+/// For code that takes part in a chain before there is any: a plug-in's function, say, which may
+/// have its answer at once or later.
+///
+/// ```
+/// use ropewalk_deferred::{Deferred, Failure, Panicked, maybe_deferred};
+///
+/// let now = maybe_deferred(|| "12".parse::<u32>());
+/// assert_eq!(now.now_or_never().unwrap().unwrap(), 12);
+/// let later = maybe_deferred(|| Deferred::succeed(12));
+/// assert_eq!(later.now_or_never().unwrap().unwrap(), 12);
+/// let never = maybe_deferred(|| -> Result<u32, Failure> { panic!("no") });
+/// assert!(never.now_or_never().unwrap().unwrap_err().check::<Panicked>().is_some());
+/// ```
+#[track_caller]
+pub fn maybe_deferred<R: Outcome<Value: 'static>>(f: impl FnOnce() -> R) -> Deferred<R::Value> {
+    let give = |_: Result<(), Failure>| f().into_deferred().into_inner();
+    Deferred::from_inner(node::attempt(give, Ok(()), Location::caller()))
 }

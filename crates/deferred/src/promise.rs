@@ -22,7 +22,15 @@ pub fn deferred<T: 'static>() -> (Promise<T>, Deferred<T>) {
 
 /// The end that gives the result; firing consumes it.
 ///
-/// Dropped unfired, it fails its deferred with [`Abandoned`](crate::Abandoned).
+/// Dropped unfired, it fails its deferred with [`Abandoned`](crate::Abandoned). A second result cannot
+/// be written:
+///
+/// ```compile_fail,E0382
+/// let (promise, answer) = ropewalk_deferred::deferred();
+/// promise.succeed(1);
+/// promise.succeed(2);
+/// # drop(answer);
+/// ```
 #[must_use = "dropping a promise fails its deferred"]
 pub struct Promise<T: 'static> {
     /// Empty once fired.
@@ -51,17 +59,24 @@ impl<T> Promise<T> {
     /// Says how to stop the operation behind this promise when its deferred is cancelled.
     ///
     /// The canceller may fire or drop the promise itself; otherwise the deferred fails with
-    /// [`Cancelled`](crate::Cancelled), and what the promise is fired with later is dropped. It
-    /// replaces the one that was set before.
+    /// [`Cancelled`](crate::Cancelled), and what the promise is fired with later is dropped. One
+    /// that panics fails the deferred with [`Panicked`](crate::Panicked). It replaces the one that
+    /// was set before.
     pub fn on_cancel(&self, canceller: impl FnOnce() + 'static) {
         if let Some(root) = &self.root {
-            root.on_cancel(Box::new(canceller));
+            root.on_cancel(canceller);
         }
     }
 
     /// Whether the wait was cancelled, so that nobody wants the result any more.
     pub fn is_cancelled(&self) -> bool {
         self.root.as_ref().is_some_and(|root| root.is_cancelled())
+    }
+
+    /// Whether the result still has somewhere to go: false once the wait was cancelled, or the
+    /// deferred dropped without any link on it. For queues, which should hand on what nobody hears.
+    pub fn is_wanted(&self) -> bool {
+        self.root.as_ref().is_some_and(|root| root.is_wanted())
     }
 }
 

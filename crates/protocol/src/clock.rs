@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_deferred::{Deferred, deferred};
+use ropewalk_deferred::{Context, Deferred, deferred};
 
 /// Tells the time and calls later: a reactor, or a test's clock.
 ///
@@ -15,17 +15,29 @@ pub trait Clock {
 
     /// Makes `call` once `delay` has passed, no earlier than the loop's next turn.
     ///
-    /// Calls due at the same time are made in the order in which they were asked for.
+    /// Calls due at the same time are made in the order in which they were asked for. The call is
+    /// made as it is; [`call_later`] makes it in the context in which it was asked for.
     fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall;
 }
 
-/// Makes `call` once `delay` has passed on `clock`: [`Clock::schedule`] without the box.
+impl<C: Clock + ?Sized> Clock for Rc<C> {
+    fn now(&self) -> Duration {
+        (**self).now()
+    }
+
+    fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
+        (**self).schedule(delay, call)
+    }
+}
+
+/// Makes `call` once `delay` has passed on `clock`, in the [`Context`] in which this is called.
 pub fn call_later(
     clock: &(impl Clock + ?Sized),
     delay: Duration,
     call: impl FnOnce() + 'static,
 ) -> DelayedCall {
-    clock.schedule(delay, Box::new(call))
+    let context = Context::current();
+    clock.schedule(delay, Box::new(move || context.run(call)))
 }
 
 /// A deferred that succeeds once `delay` has passed on `clock`; cancelling it drops the timer.

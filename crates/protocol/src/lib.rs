@@ -15,6 +15,8 @@
 //! | speak a protocol | [`Protocol`], [`Conn`], [`Factory`] |
 //! | carry one: a socket, a TLS session, a test's wire | [`Seat`], [`Event`], [`Wishes`], [`Outbox`], [`Transport`] |
 //! | tell the time and be called later | [`Clock`], [`DelayedCall`] |
+//! | wait no longer than so, do something every so often, work in slices | [`timeout`], [`sleep`], [`defer_later`], [`LoopingCall`], [`Cooperator`] |
+//! | own tasks, and run a program to its end | [`scope`], [`Scope`], [`Spawn`], [`react`] |
 //! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`] |
 //! | do blocking work elsewhere | [`Threads`] |
 
@@ -23,23 +25,33 @@
 mod address;
 mod clock;
 mod conn;
+mod cooperator;
 mod disconnect;
 mod endpoint;
+mod looping_call;
 mod outbox;
 mod page;
 mod protocol;
+mod react;
+mod scope;
 mod seat;
 mod threads;
+mod timeout;
 mod transport;
 
 pub use address::Address;
 pub use clock::{Clock, DelayedCall, Timers, call_later, sleep};
 pub use conn::{Conn, ConnCall};
+pub use cooperator::{CooperativeTask, Cooperator, SLICE, STEPS_PER_SLICE_MAX, TaskEnding};
 pub use disconnect::Disconnect;
 pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};
+pub use looping_call::LoopingCall;
 pub use outbox::{Chunk, FileSlice, Outbox};
 pub use page::{CALLS_PER_TURN_MAX, Marks};
 pub use protocol::{Factory, Protocol};
+pub use react::{EventLoop, Exit, react};
+pub use scope::{Scope, Spawn, Task, scope};
 pub use seat::{Ending, Event, Seat, Successor, Wishes, seat, seat_and_tell};
 pub use threads::{Threads, defer_to_threads};
+pub use timeout::{TimedOut, defer_later, timeout};
 pub use transport::{TlsInfo, Transport};

@@ -34,6 +34,7 @@ struct Inner {
     /// By when they are due, and among equals by when they were asked for.
     calls: RefCell<BTreeMap<(Duration, u64), (u64, Call)>>,
     order: Cell<u64>,
+    in_call: Cell<bool>,
 }
 
 impl Clock {
@@ -47,19 +48,42 @@ impl Clock {
         let until = self.0.now.get() + time;
         loop {
             let first = self.0.calls.borrow().first_key_value().map(|(key, _)| *key);
-            let Some(key) = first.filter(|(due, _)| *due <= until) else { break };
-            let call = self.0.calls.borrow_mut().remove(&key);
-            self.0.now.set(self.0.now.get().max(key.0));
-            if let Some((_, call)) = call {
-                call();
-            }
+            let Some((due, _)) = first.filter(|(due, _)| *due <= until) else { break };
+            self.0.now.set(self.0.now.get().max(due));
+            self.make_first();
         }
-        self.0.now.set(until);
+        self.0.now.set(self.0.now.get().max(until));
+    }
+
+    /// Lets `time` pass as on a machine that is held up: only then makes the calls that were due, each
+    /// of them late. Called from within a call, it only moves the time.
+    pub fn jump(&self, time: Duration) {
+        self.0.now.set(self.0.now.get() + time);
+        if !self.0.in_call.get() {
+            self.advance(Duration::ZERO);
+        }
+    }
+
+    /// Goes to the moment of the next call and makes that alone; false if there is none.
+    pub fn turn(&self) -> bool {
+        let Some(due) = self.next_call() else { return false };
+        self.0.now.set(self.0.now.get().max(due));
+        self.make_first();
+        true
     }
 
     /// Advances by each of `times` in turn.
     pub fn pump(&self, times: impl IntoIterator<Item = Duration>) {
         times.into_iter().for_each(|time| self.advance(time));
+    }
+
+    fn make_first(&self) {
+        let first = self.0.calls.borrow_mut().pop_first();
+        if let Some((_, (_, call))) = first {
+            let outer = self.0.in_call.replace(true);
+            call();
+            self.0.in_call.set(outer);
+        }
     }
 
     /// When the next call is due, if there is any.

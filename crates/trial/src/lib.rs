@@ -1,6 +1,6 @@
 //! The test kit: protocols without a network, time without waiting.
 //!
-//! [`Clock`] is a clock that a test moves. [`Memory`] seats one protocol in memory and lets the test
+//! [`Clock`] is a clock that a test moves, [`Executor`] polls tasks when a test says so. [`Memory`] seats one protocol in memory and lets the test
 //! play the other side, byte by byte if it wants; [`Wire`] joins two protocols to one another.
 //!
 //! ```
@@ -22,11 +22,13 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod executor;
 mod memory;
 mod threads;
 mod wire;
 
 pub use clock::Clock;
+pub use executor::Executor;
 pub use memory::Memory;
 pub use threads::LaterThreads;
 pub use wire::{Side, Wire};

@@ -1,6 +1,7 @@
 //! Measures ours against its peers: the servers, the load, what they cost, and the tables of it.
 
 mod contender;
+mod deferred;
 mod http;
 mod idle;
 mod proc;
@@ -26,6 +27,10 @@ pub(crate) enum Bench {
     /// Counted are the pages that the server alone has written (private dirty, and swapped); resident
     /// size is shown beside it. Each connection has made one request before it falls idle.
     Idle(idle::Options),
+    /// Instructions and allocations of deferreds, against futures, tokio's oneshot and Twisted.
+    ///
+    /// Valgrind counts the instructions, so a busy machine changes nothing.
+    Deferred(deferred::Options),
 }
 
 /// Which servers, and how to print what was found.
@@ -45,5 +50,6 @@ pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
     match bench {
         Bench::Http(options) => http::run(options),
         Bench::Idle(options) => idle::run(options),
+        Bench::Deferred(options) => deferred::run(options).map(|()| true),
     }
 }

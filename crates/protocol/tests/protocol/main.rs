@@ -1,0 +1,8 @@
+//! The core interface, in memory and on a clock that stands still.
+//!
+//! The numbers of statements are those of the table in `ropewalk_deferred::twisted`.
+
+mod laws;
+mod programs;
+mod scope;
+mod time;
