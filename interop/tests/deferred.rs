@@ -57,13 +57,13 @@ fn twisted(programs: &[Program]) -> Vec<String> {
         .expect("python3 is there");
     let mut stdin = child.stdin.take().expect("it is piped");
     let lines: Vec<_> = programs.iter().map(|program| format!("{program}\n")).collect();
-    let writer = thread::spawn(move || {
+    let writer = thread::Builder::new().spawn(move || {
         for line in lines {
             stdin.write_all(line.as_bytes()).expect("Python reads its programs");
         }
     });
     let output = child.wait_with_output().expect("Python ends");
-    writer.join().expect("all programs were written");
+    writer.expect("a thread").join().expect("all programs were written");
     assert!(output.status.success(), "the script failed");
     let text = String::from_utf8(output.stdout).expect("it prints text");
     text.lines().map(str::to_owned).collect()
