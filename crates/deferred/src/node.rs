@@ -303,7 +303,8 @@ where
     F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     fn put(&self, result: Result<T, Failure>) {
-        self.input.set(Some(result));
+        // It is empty: a link is loaded once.
+        mem::forget(self.input.replace(Some(result)));
     }
 }
 
@@ -312,7 +313,7 @@ where
     F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
 {
     fn run(self: Rc<Self>) -> Option<Rc<dyn Run>> {
-        self.upstream.take();
+        drop(self.upstream.take());
         let step = self.step.take()?;
         let input = self.input.take()?;
         let outcome = self.context.run(|| attempt(step, input, self.slot.created));
