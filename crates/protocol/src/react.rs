@@ -6,21 +6,29 @@ use std::fmt;
 use std::process::{ExitCode, Termination};
 use std::rc::Rc;
 
-use ropewalk_deferred::{Outcome, maybe_deferred};
+use ropewalk_deferred::{Abandoned, Failure, Outcome, maybe_deferred};
 
 /// A loop that runs until it is told to stop: a reactor, or a test's.
 pub trait EventLoop {
     /// Runs until [`stop`](Self::stop) is called.
-    fn run(&self);
+    ///
+    /// # Errors
+    ///
+    /// If the loop cannot go on.
+    fn run(&self) -> Result<(), Failure>;
 
     /// Makes [`run`](Self::run) return once the turn under way is over.
     fn stop(&self);
+
+    /// Whether it was told to stop and [`run`](Self::run) has not returned.
+    fn is_stopping(&self) -> bool;
 }
 
 /// Calls `main` and runs `event_loop` until its result is there; the answer is what to exit with.
 ///
 /// A failure is logged, and gives [`Exit::FAILURE`]; one that is an [`Exit`] gives just that. A loop
-/// that is stopped by something else, a signal say, cancels what `main` waits for and exits well.
+/// that is stopped by something else, a signal say, cancels what `main` waits for and exits well; one
+/// that cannot go on does the same and fails.
 /// Where `main` has its result at once, the loop does not run at all.
 ///
 /// ```no_run
@@ -48,6 +56,10 @@ where
     let canceller = maybe_deferred(|| main(event_loop)).on_result(move |result| {
         ended.set(Some(match result {
             Ok(()) => Exit::SUCCESS,
+            // A loop that stops lets go of what was waited for; that is no fault of anybody's.
+            Err(failure) if stopper.is_stopping() && failure.check::<Abandoned>().is_some() => {
+                Exit::SUCCESS
+            }
             Err(failure) => failure.downcast::<Exit>().unwrap_or_else(|failure| {
                 tracing::error!(target: "ropewalk::react", "the main function failed: {failure:?}");
                 Exit::FAILURE
@@ -59,8 +71,13 @@ where
     });
     if exit.get().is_none() {
         running.set(true);
-        event_loop.run();
+        let looped = event_loop.run();
         running.set(false);
+        if let Err(failure) = looped {
+            tracing::error!(target: "ropewalk::react", "the loop broke off: {failure:?}");
+            canceller.cancel();
+            return Exit::FAILURE;
+        }
     }
     if let Some(exit) = exit.get() {
         return exit;

@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Failure, from_future};
-use ropewalk_protocol::{Clock, DelayedCall, Threads, Transport, defer_to_threads};
+use ropewalk_protocol::{
+    Clock, DelayedCall, EventLoop, Spawn, Threads, Transport, defer_to_threads,
+};
 
 use crate::inner::{Due, Entry, Inner, State, Trigger, Watched};
 use crate::signals::Signals;
@@ -440,6 +443,27 @@ impl Threads for Reactor {
             drop(finished);
             refused.into()
         })
+    }
+}
+
+impl EventLoop for Reactor {
+    fn run(&self) -> Result<(), Failure> {
+        Self::run(self)?;
+        Ok(())
+    }
+
+    fn stop(&self) {
+        Self::stop(self);
+    }
+
+    fn is_stopping(&self) -> bool {
+        matches!(self.0.state.get(), State::Stopping | State::Stopped)
+    }
+}
+
+impl Spawn for Reactor {
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
+        self.0.tasks.spawn(future, &self.0.remote);
     }
 }
 

@@ -417,12 +417,17 @@ struct Turns {
 }
 
 impl EventLoop for Turns {
-    fn run(&self) {
+    fn run(&self) -> Result<(), Failure> {
         while !self.stopped.get() && self.clock.turn() {}
+        Ok(())
     }
 
     fn stop(&self) {
         self.stopped.set(true);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopped.get()
     }
 }
 
