@@ -10,6 +10,7 @@ mod flow;
 mod kit;
 mod laws;
 mod loops;
+mod places;
 mod running;
 mod scarcity;
 mod signals;
