@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use ropewalk_protocol::Address;
+use rustix::io::Errno;
 
 /// Why a reactor could not do what was asked of it.
 #[derive(Debug)]
@@ -40,6 +41,21 @@ impl Error for ReactorError {
 }
 
 /// Why nothing could listen at an address.
+///
+/// Printed with `{}` it names the address, and its source is what the system said. Printed with
+/// `{:#}` it is one line for an operator, with both and what may help:
+///
+/// ```
+/// use ropewalk_reactor::CannotListen;
+///
+/// let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80)).into();
+/// let error = CannotListen { address, error: std::io::ErrorKind::PermissionDenied.into() };
+/// assert_eq!(error.to_string(), "cannot listen on 127.0.0.1:80");
+/// assert_eq!(
+///     format!("{error:#}"),
+///     "cannot listen on 127.0.0.1:80: permission denied (ports below 1024 want privilege)",
+/// );
+/// ```
 #[derive(Debug)]
 pub struct CannotListen {
     /// Where.
@@ -48,9 +64,46 @@ pub struct CannotListen {
     pub error: io::Error,
 }
 
+impl CannotListen {
+    /// What an operator may want to know or look at, where that shows.
+    pub fn advice(&self) -> Option<&'static str> {
+        let is_path = matches!(self.address, Address::Unix(_));
+        if let Some(errno) = self.error.raw_os_error().map(Errno::from_raw_os_error) {
+            match errno {
+                Errno::MFILE => return Some("this process may open no more files"),
+                Errno::NFILE => return Some("this machine may open no more files"),
+                Errno::AFNOSUPPORT => return Some("this machine does not speak this family"),
+                _ => (),
+            }
+        }
+        let port = self.address.ip().map(|address| address.port());
+        Some(match (self.error.kind(), port) {
+            (io::ErrorKind::AddrInUse, _) if is_path => {
+                "somebody listens there, or it is no socket that could be replaced"
+            }
+            (io::ErrorKind::AddrInUse, _) => "somebody listens there already",
+            (io::ErrorKind::AddrNotAvailable, _) => "no interface of this machine has the address",
+            (io::ErrorKind::PermissionDenied, Some(1..1024)) => "ports below 1024 want privilege",
+            (io::ErrorKind::PermissionDenied, _) if is_path => {
+                "this user may not put a socket into that folder"
+            }
+            (io::ErrorKind::NotFound, _) if is_path => "there is no such folder",
+            (io::ErrorKind::InvalidInput, _) if is_path => "the path is no name for a socket",
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for CannotListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {}", self.address)
+        write!(f, "cannot listen on {}", self.address)?;
+        if f.alternate() {
+            write!(f, ": {}", self.error)?;
+            if let Some(advice) = self.advice() {
+                write!(f, " ({advice})")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -132,7 +132,7 @@ fn a_producer_hears_of_the_marks() {
     // The kernel takes some of it; what is above that waits here.
     let mut written = 0;
     while !notes.has(&Note::Paused) {
-        conn.write(&[b'x'; 50_000]);
+        conn.write(&vec![b'x'; 50_000]);
         written += 50_000;
         settle(&reactor);
         assert_eq!(notes.has(&Note::Paused), conn.waiting() > 100_000, "{}", conn.waiting());
@@ -167,10 +167,10 @@ fn output_beyond_its_bound_ends_the_connection() {
             conn.set_marks(Marks::default().at_most(200_000));
         }
     });
-    conn.write(&[b'x'; 200_000]);
+    conn.write(&vec![b'x'; 200_000]);
     settle(&reactor);
     assert_eq!(notes.lost(), None);
-    conn.write(&[b'x'; 8_000_000]);
+    conn.write(&vec![b'x'; 8_000_000]);
     turn_until(&reactor, || notes.lost().is_some());
     assert_eq!(notes.lost(), Some(Disconnect::Overflowed));
     assert!(stream.read_to_end(&mut Vec::new()).is_err(), "half an answer ends in a reset");
@@ -243,7 +243,9 @@ fn a_flood_does_not_hold_up_a_ping() {
     turn_until(&reactor, || made.has(&Note::Made));
     let begun = pongs.get();
     while pongs.get() < begun + PINGS {
-        floods.iter().for_each(|flood| _ = fill(flood));
+        for flood in &floods {
+            fill(flood);
+        }
         turn.set(turn.get() + 1);
         reactor.turn(crate::kit::PATIENCE).unwrap();
     }

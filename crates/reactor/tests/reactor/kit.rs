@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
 /// When a test gives up: far above what anything here takes, and no part of any result.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a protocol is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,35 +93,35 @@ pub(crate) fn listener() -> (Witness, Notes) {
 }
 
 impl Witness {
-    fn note(&mut self, conn: &Conn<Self>, note: Note) {
+    fn note(&mut self, conn: &Conn<Self>, note: &Note) {
         self.notes.add(note.clone());
-        (self.react)(conn, &note);
+        (self.react)(conn, note);
     }
 }
 
 impl Protocol for Witness {
     fn connection_made(&mut self, conn: &Conn<Self>) {
-        self.note(conn, Note::Made);
+        self.note(conn, &Note::Made);
     }
 
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
-        self.note(conn, Note::Data(data.to_vec()));
+        self.note(conn, &Note::Data(data.to_vec()));
     }
 
     fn eof_received(&mut self, conn: &Conn<Self>) {
-        self.note(conn, Note::Eof);
+        self.note(conn, &Note::Eof);
     }
 
     fn writing_paused(&mut self, conn: &Conn<Self>) {
-        self.note(conn, Note::Paused);
+        self.note(conn, &Note::Paused);
     }
 
     fn writing_resumed(&mut self, conn: &Conn<Self>) {
-        self.note(conn, Note::Resumed);
+        self.note(conn, &Note::Resumed);
     }
 
     fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
-        self.note(conn, Note::Lost(why));
+        self.note(conn, &Note::Lost(why));
     }
 }
 
@@ -260,10 +260,19 @@ impl Drop for Folder {
     }
 }
 
+/// Set where a test runs in a process of its own.
+pub(crate) const ALONE: &str = "ROPEWALK_ALONE";
+
+/// Whether this is a process of its own; those who ask for all ignored tests have them in one.
+pub(crate) fn is_alone() -> bool {
+    std::env::var_os(ALONE).is_some()
+}
+
 /// Runs an ignored test of this binary in a process of its own.
 pub(crate) fn child(test: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(ALONE, "")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,0 +1,321 @@
+//! Other threads, and tasks on this one.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use ropewalk_deferred::{Abandoned, Cancelled, Failure, Panicked, deferred};
+use ropewalk_protocol::{call_later, sleep};
+use ropewalk_reactor::{PoolRefused, Reactor, ReactorGone};
+
+use crate::kit::{Count, PATIENCE, is_quiet, settle, threads, turn_until};
+
+#[test]
+fn calls_from_threads_keep_each_threads_order() {
+    const THREADS: usize = 8;
+    const CALLS: usize = 500;
+    let reactor = Reactor::new().unwrap();
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let others: Vec<_> = (0..THREADS)
+        .map(|id| {
+            let (handle, made) = (reactor.handle(), Arc::clone(&made));
+            let call = move || {
+                for number in 0..CALLS {
+                    let made = Arc::clone(&made);
+                    let call = move |_: &Reactor| made.lock().unwrap().push((id, number));
+                    handle.call_from_thread(call).unwrap();
+                }
+            };
+            thread::Builder::new().spawn(call).unwrap()
+        })
+        .collect();
+    turn_until(&reactor, || made.lock().unwrap().len() == THREADS * CALLS);
+    for other in others {
+        other.join().unwrap();
+    }
+    let made = made.lock().unwrap();
+    for id in 0..THREADS {
+        let own: Vec<usize> = made.iter().filter(|call| call.0 == id).map(|call| call.1).collect();
+        assert_eq!(own, (0..CALLS).collect::<Vec<_>>());
+    }
+}
+
+/// Any number of calls between two turns wakes the loop once.
+#[test]
+fn many_calls_are_one_wake() {
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let made = Arc::new(AtomicUsize::new(0));
+    for round in 1..=3 {
+        for _ in 0..1000 {
+            let made = Arc::clone(&made);
+            handle.call_from_thread(move |_| _ = made.fetch_add(1, Ordering::Relaxed)).unwrap();
+        }
+        assert!(!is_quiet(&reactor), "a foreign loop sees that there is something to do");
+        reactor.turn(PATIENCE).unwrap();
+        assert_eq!(made.load(Ordering::Relaxed), round * 1000);
+        assert!(is_quiet(&reactor), "nothing of it is left");
+    }
+}
+
+#[test]
+fn a_call_made_by_such_a_call_has_its_turn_later_and_a_panic_harms_nobody() {
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let (again, made) = (handle.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&made);
+    handle.call_from_thread(|_| panic!("this panic is part of the test")).unwrap();
+    let call = move |_: &Reactor| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let counted = Arc::clone(&counted);
+        again.call_from_thread(move |_| _ = counted.fetch_add(1, Ordering::Relaxed)).unwrap();
+    };
+    handle.call_from_thread(call).unwrap();
+    reactor.turn(PATIENCE).unwrap();
+    assert_eq!(made.load(Ordering::Relaxed), 1);
+    reactor.turn(PATIENCE).unwrap();
+    assert_eq!(made.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_handle_outlives_its_reactor_and_says_so() {
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let token = Arc::new(());
+    let held = Arc::clone(&token);
+    handle.call_from_thread(move |_| drop(held)).unwrap();
+    drop(reactor);
+    assert_eq!(Arc::strong_count(&token), 1, "a call that is not made is dropped");
+    assert_eq!(handle.call_from_thread(|_| ()), Err(ReactorGone));
+    assert_eq!(handle.stop(), Err(ReactorGone));
+}
+
+#[test]
+fn blocking_work_brings_its_results_home() {
+    let reactor = Reactor::new().unwrap();
+    let here = thread::current().id();
+    let work = reactor.defer_to_thread(move || {
+        assert_ne!(thread::current().id(), here);
+        Ok::<_, Failure>("done")
+    });
+    assert_eq!(reactor.run_until(work).unwrap(), "done");
+    let work = reactor.defer_to_thread(|| "x".parse::<u8>());
+    let failure = reactor.run_until(work).unwrap_err();
+    assert!(failure.check::<std::num::ParseIntError>().is_some());
+    let work = reactor
+        .defer_to_thread(|| -> Result<(), Failure> { panic!("this panic is part of the test") });
+    let failure = reactor.run_until(work).unwrap_err();
+    assert_eq!(failure.check::<Panicked>().unwrap().message(), "this panic is part of the test");
+    assert!(reactor.census().threads <= 3);
+}
+
+/// The pool's bounds: sixteen threads, and so many jobs waiting.
+#[test]
+fn the_pool_takes_no_more_than_its_bound() {
+    const THREADS_MAX: usize = 16;
+    const JOBS_MAX: usize = 16 * 1024;
+    let reactor = Reactor::new().unwrap();
+    let (begun, all_begun) = mpsc::channel();
+    let gate = Arc::new(Barrier::new(THREADS_MAX + 1));
+    let finished = Count::default();
+    for _ in 0..THREADS_MAX {
+        let (begun, gate, finished) = (begun.clone(), Arc::clone(&gate), finished.clone());
+        let work = reactor.defer_to_thread(move || {
+            begun.send(()).unwrap();
+            gate.wait();
+            Ok::<_, Failure>(())
+        });
+        work.on_result(move |result| {
+            result.unwrap();
+            finished.add();
+        });
+    }
+    (0..THREADS_MAX).for_each(|_| all_begun.recv().unwrap());
+    assert_eq!(reactor.census().threads, THREADS_MAX);
+    for _ in 0..JOBS_MAX {
+        let finished = finished.clone();
+        let work = reactor.defer_to_thread(|| Ok::<_, Failure>(()));
+        work.on_result(move |result| {
+            result.unwrap();
+            finished.add();
+        });
+    }
+    let one_more = reactor.defer_to_thread(|| Ok::<_, Failure>(()));
+    let failure = one_more.now_or_never().unwrap().unwrap_err();
+    assert_eq!(failure.check(), Some(&PoolRefused::Full));
+    gate.wait();
+    turn_until(&reactor, || finished.get() == THREADS_MAX + JOBS_MAX);
+    assert_eq!(reactor.census().threads, THREADS_MAX);
+}
+
+#[test]
+fn results_that_come_after_the_stop_are_dropped_and_hit_nobody() {
+    let reactor = Reactor::new().unwrap();
+    let (go, wait) = mpsc::channel::<()>();
+    let (end, ended) = mpsc::channel();
+    let late = reactor.defer_to_thread(move || {
+        wait.recv().unwrap();
+        end.send(()).unwrap();
+        Ok::<_, Failure>(())
+    });
+    let told = Rc::new(RefCell::new(None));
+    let tell = Rc::clone(&told);
+    late.on_result(move |result| _ = tell.replace(Some(result)));
+    reactor.stop();
+    reactor.run_without_signals().unwrap();
+    let failure = told.take().expect("it is told at the stop").unwrap_err();
+    assert!(failure.check::<Abandoned>().is_some(), "{failure:?}");
+    // The next run's jobs are not taken for it.
+    let (answer, question) = mpsc::channel();
+    let next = reactor.defer_to_thread(move || Ok::<u32, Failure>(question.recv().unwrap()));
+    go.send(()).unwrap();
+    ended.recv().unwrap();
+    settle(&reactor);
+    let waiting = next.try_take().expect_err("its own answer has not come");
+    answer.send(7).unwrap();
+    assert_eq!(reactor.run_until(waiting).unwrap(), 7);
+}
+
+#[test]
+fn a_reactor_that_is_dropped_waits_for_its_threads() {
+    let reactor = Reactor::new().unwrap();
+    let (begun, wait) = mpsc::channel();
+    let done = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&done);
+    let work = reactor.defer_to_thread(move || {
+        begun.send(()).unwrap();
+        // As long as others may run, this one is not done yet.
+        (0..100).for_each(|_| thread::yield_now());
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, Failure>(())
+    });
+    wait.recv().unwrap();
+    drop(reactor);
+    assert_eq!(done.load(Ordering::SeqCst), 1);
+    let failure = work.now_or_never().unwrap().unwrap_err();
+    assert!(failure.check::<Abandoned>().is_some());
+    assert!(threads() > 0);
+}
+
+#[test]
+fn a_task_is_dropped_when_its_deferred_is_cancelled() {
+    struct Token(Count);
+    impl Drop for Token {
+        fn drop(&mut self) {
+            self.0.add();
+        }
+    }
+    let reactor = Reactor::new().unwrap();
+    let dropped = Count::default();
+    for turns in 0..3 {
+        let token = Token(dropped.clone());
+        let task = reactor.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(token);
+            Ok::<_, Failure>(())
+        });
+        (0..turns).for_each(|_| reactor.turn(Duration::ZERO).unwrap());
+        assert_eq!(reactor.census().tasks, 1);
+        task.cancel();
+        let failure = reactor.run_until(task).unwrap_err();
+        assert!(failure.check::<Cancelled>().is_some());
+        settle(&reactor);
+        assert_eq!((dropped.get(), reactor.census().tasks), (turns + 1, 0));
+    }
+}
+
+#[test]
+fn a_task_is_woken_from_another_thread() {
+    let reactor = Reactor::new().unwrap();
+    let (lend, lent) = mpsc::channel::<Waker>();
+    let ready = Arc::new(AtomicUsize::new(0));
+    let awaited = Arc::clone(&ready);
+    let task = reactor.spawn(async move {
+        for round in 1..=3 {
+            let wait = |cx: &mut std::task::Context<'_>| {
+                if awaited.load(Ordering::SeqCst) >= round {
+                    return Poll::Ready(());
+                }
+                lend.send(cx.waker().clone()).unwrap();
+                Poll::Pending
+            };
+            poll_fn(wait).await;
+        }
+        Ok::<_, Failure>("awake")
+    });
+    let other = thread::Builder::new().spawn(move || {
+        for waker in lent {
+            ready.fetch_add(1, Ordering::SeqCst);
+            waker.wake();
+        }
+    });
+    assert_eq!(reactor.run_until(task).unwrap(), "awake");
+    other.unwrap().join().unwrap();
+}
+
+#[test]
+fn a_panicking_task_is_a_failure_and_its_neighbours_go_on() {
+    let reactor = Reactor::new().unwrap();
+    let bad = reactor.spawn(async {
+        let number: Result<u8, Failure> = Ok("this panic is part of the test".parse().unwrap());
+        number
+    });
+    let sleeper = reactor.clone();
+    let good = reactor.spawn(async move { sleep(&sleeper, Duration::from_millis(1)).await });
+    let failure = reactor.run_until(bad).unwrap_err();
+    assert!(failure.check::<Panicked>().is_some(), "{failure:?}");
+    reactor.run_until(good).unwrap();
+    assert_eq!(reactor.census().tasks, 0);
+}
+
+/// A task that is always ready leaves the loop its turn.
+#[test]
+fn a_busy_task_lets_others_have_their_turn() {
+    let reactor = Reactor::new().unwrap();
+    let polls = Count::default();
+    let counted = polls.clone();
+    let busy = reactor.spawn(poll_fn(move |cx| {
+        counted.add();
+        cx.waker().wake_by_ref();
+        Poll::<Result<(), Failure>>::Pending
+    }));
+    let (promise, called) = deferred();
+    call_later(&reactor, Duration::ZERO, move || promise.succeed(()));
+    reactor.run_until(called).unwrap();
+    assert!((1..10).contains(&polls.get()), "{} polls in one turn", polls.get());
+    busy.cancel();
+    settle(&reactor);
+    assert_eq!(reactor.census().tasks, 0);
+}
+
+/// What is let go at the stop may ask for more, and that has its end too.
+#[test]
+fn tasks_that_spawn_on_their_way_out_end_as_well() {
+    struct Heir(Reactor, Count);
+    impl Drop for Heir {
+        fn drop(&mut self) {
+            if self.1.add() < 5 {
+                let heir = Self(self.0.clone(), self.1.clone());
+                self.0.spawn(async move { never(heir).await }).detach();
+            }
+        }
+    }
+    async fn never(heir: Heir) -> Result<(), Failure> {
+        std::future::pending::<()>().await;
+        drop(heir);
+        Ok(())
+    }
+    let reactor = Reactor::new().unwrap();
+    let count = Count::default();
+    let heir = Heir(reactor.clone(), count.clone());
+    reactor.spawn(never(heir)).detach();
+    reactor.stop();
+    reactor.run_without_signals().unwrap();
+    assert_eq!(count.get(), 5);
+    assert_eq!(reactor.census().tasks, 0);
+}
