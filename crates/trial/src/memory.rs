@@ -253,7 +253,7 @@ impl Memory {
     }
 
     fn send(&mut self) -> bool {
-        let before = self.room;
+        let before = self.pending.len();
         while self.room > 0 && !self.pending.is_empty() {
             let count = if let Some(slice) = self.pending.front_file() {
                 let slice = FileSlice { len: slice.len.min(self.room), ..slice.clone() };
@@ -279,7 +279,7 @@ impl Memory {
                 self.room -= count;
             }
         }
-        self.room != before
+        self.pending.len() != before
     }
 
     fn end(&mut self, why: Disconnect) {

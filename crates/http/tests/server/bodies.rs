@@ -6,7 +6,7 @@ use ropewalk_http::{BodyError, Incoming, IntoReply, Limits, Reply, Request, Site
 use ropewalk_protocol::Disconnect;
 use ropewalk_trial::Clock;
 
-use crate::client::{Client, Held, Seen, chunk, get, head, post, secs, site};
+use crate::client::{Client, Held, Seen, chunk, filler, get, head, post, secs, site};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -84,7 +84,7 @@ fn a_client_feels_that_nobody_takes_its_body() {
     let mut client = Client::of(&handed_over(&bodies, &held), &Clock::new());
     client.send(head("POST / HTTP/1.1", &["Content-Length: 1000000"]));
     let mut body = bodies.take().remove(0);
-    let piece = [b'x'; 16 * 1024];
+    let piece = filler(16 * 1024);
     let mut taken = 0;
     while client.memory.push(&piece) > 0 {
         taken += piece.len();
@@ -256,7 +256,7 @@ fn a_long_body_that_nobody_wants_ends_the_connection() {
 
     let mut client = Client::new(|_: Request| "ok");
     client.send(head("POST / HTTP/1.1", &["Transfer-Encoding: chunked"]));
-    client.send(chunk(&[b'x'; 262_145]));
+    client.send(chunk(&filler(262_145)));
     assert_eq!(client.answer().status, 200);
     client.assert_over();
 }

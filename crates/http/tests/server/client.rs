@@ -27,6 +27,18 @@ pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+pub(crate) const A_MOMENT: Duration = Duration::from_nanos(1);
+
+/// A moment less than so many seconds.
+pub(crate) fn just_under(seconds: u64) -> Duration {
+    secs(seconds).saturating_sub(A_MOMENT)
+}
+
+/// So many bytes of nothing in particular.
+pub(crate) fn filler(length: usize) -> Vec<u8> {
+    vec![b'x'; length]
+}
+
 /// A request for `path`, without a body.
 pub(crate) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
@@ -88,6 +100,11 @@ impl Client {
     pub(crate) fn expect_no_body(&mut self) -> &mut Self {
         self.heads.push_back(true);
         self
+    }
+
+    /// Says whether the answer to the next request has a body.
+    pub(crate) fn expect_body(&mut self, has_body: bool) {
+        self.heads.push_back(!has_body);
     }
 
     /// The answers that came since the last time, all of them whole.

@@ -5,7 +5,7 @@ use ropewalk_http::{Request, Resource};
 use ropewalk_protocol::Disconnect;
 use ropewalk_trial::{Clock, Memory};
 
-use crate::client::{Client, chunk, get, head, post, site};
+use crate::client::{Answer, Client, chunk, get, head, post, site};
 use crate::corpus::{self, Outcome};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -17,6 +17,7 @@ fn repeat(request: Request) -> Deferred<String> {
 }
 
 /// Does not care for what comes with a request.
+#[expect(clippy::needless_pass_by_value, reason = "this is how resources are asked")]
 fn careless(request: Request) -> String {
     format!("{} {}", request.method(), request.uri())
 }
@@ -71,7 +72,7 @@ fn each_case_of_the_corpus_is_answered_as_it_says() {
         let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
         assert_eq!(statuses, expected, "{}: {answers:?}", case.name);
         if let Some(Outcome::Refused(_)) = case.outcomes.last() {
-            assert!(answers.last().is_some_and(|answer| answer.closes()), "{}", case.name);
+            assert!(answers.last().is_some_and(Answer::closes), "{}", case.name);
             client.assert_over();
         }
     }

@@ -1,1 +1,160 @@
+//! The end of a site.
 
+use ropewalk_http::{Body, BodySender, IntoReply, Request, Site};
+use ropewalk_protocol::Disconnect;
+use ropewalk_trial::Clock;
+
+use crate::client::{Client, Held, Seen, get, head, post, secs, site};
+
+struct Stage {
+    site: Site,
+    clock: Clock,
+    held: Held<&'static str>,
+    senders: Seen<BodySender>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let (held, senders) = (Held::new(), Seen::new());
+        let (holding, kept) = (held.clone(), senders.clone());
+        let site = site(move |request: Request| match request.uri().path() {
+            "/later" => holding.wait().into_reply(),
+            "/stream" => {
+                let (sender, body) = Body::channel();
+                kept.push(sender);
+                body.into_reply()
+            }
+            _ => "hello".into_reply(),
+        });
+        Self { site, clock: Clock::new(), held, senders }
+    }
+
+    fn client(&self) -> Client {
+        Client::of(&self.site, &self.clock)
+    }
+}
+
+#[test]
+fn idle_connections_end_at_once_and_busy_ones_after_their_answer() {
+    let stage = Stage::new();
+    let [mut fresh, mut idle, mut busy, mut streaming] = std::array::from_fn(|_| stage.client());
+    idle.ask(get("/"));
+    busy.send(get("/later"));
+    streaming.send(get("/stream"));
+    assert_eq!(stage.site.connections(), 4);
+
+    let mut drained = stage.site.drain();
+    fresh.assert_ended(Disconnect::Closed);
+    idle.assert_ended(Disconnect::Closed);
+    busy.assert_open();
+    streaming.assert_open();
+    assert_eq!(stage.site.connections(), 2);
+
+    stage.held.release("done");
+    let answer = busy.answer();
+    assert_eq!(answer.text(), "done");
+    assert!(answer.closes());
+    busy.assert_over();
+
+    let mut sender = stage.senders.take().remove(0);
+    sender.write("last");
+    sender.finish();
+    assert_eq!(streaming.answer().text(), "last");
+    drained = drained.try_take().expect_err("one is still there");
+    streaming.assert_over();
+    assert_eq!(stage.site.connections(), 0);
+    assert!(drained.now_or_never().expect("all have ended").is_ok());
+}
+
+#[test]
+fn a_site_without_connections_is_drained_already() {
+    assert!(Stage::new().site.drain().now_or_never().is_some());
+}
+
+#[test]
+fn a_request_that_has_begun_is_still_answered() {
+    let stage = Stage::new();
+    let mut client = stage.client();
+    client.send("GET / HTTP/1.1\r\n");
+    let drained = stage.site.drain();
+    client.assert_open();
+    let answer = client.ask("Host: a\r\n\r\n");
+    assert_eq!(answer.text(), "hello");
+    assert!(answer.closes());
+    client.assert_over();
+    assert!(drained.now_or_never().is_some());
+}
+
+#[test]
+fn requests_that_wait_behind_an_answer_are_answered_up_to_the_first_goodbye() {
+    let stage = Stage::new();
+    let mut client = stage.client();
+    client.send(["/stream", "/a", "/b"].map(get).concat());
+    client.memory.take_sent();
+    let _drained = stage.site.drain();
+    stage.senders.take().remove(0).finish();
+    let sent = client.memory.take_sent();
+    let mut rest = sent.strip_prefix(b"0\r\n\r\n").expect("the end of a stream");
+    assert!(rest.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    assert!(rest.ends_with(b"\r\n\r\nhello"));
+    rest = &rest[1..];
+    assert!(!rest.windows(5).any(|part| part == b"HTTP/"), "one answer and no more");
+    client.assert_over();
+}
+
+#[test]
+fn a_body_that_is_still_coming_does_not_keep_a_site_alive() {
+    let stage = Stage::new();
+    let mut client = stage.client();
+    client.send(head("POST / HTTP/1.1", &["Content-Length: 8"])).send("half");
+    assert_eq!(client.answer().text(), "hello");
+    let _drained = stage.site.drain();
+    client.send("full");
+    client.assert_over();
+}
+
+#[test]
+fn a_slow_reader_of_an_answer_gets_all_of_it() {
+    let site = site(|_: Request| vec![b'x'; 100_000]);
+    let mut client = Client::of(&site, &Clock::new());
+    client.memory.set_room(0);
+    client.send(get("/"));
+    let drained = site.drain();
+    client.advance(secs(10)).memory.set_room(u64::MAX);
+    assert_eq!(client.answer().body.len(), 100_000);
+    client.assert_over();
+    assert!(drained.now_or_never().is_some());
+}
+
+#[test]
+fn a_new_connection_is_refused_politely() {
+    let stage = Stage::new();
+    let mut old = stage.client();
+    old.send(get("/later"));
+    let drained = stage.site.drain();
+    let mut new = stage.client();
+    new.assert_ended(Disconnect::Closed);
+    new.assert_silent();
+    let again = stage.site.drain();
+    old.memory.lose(Disconnect::Reset);
+    assert!(drained.now_or_never().is_some());
+    assert!(again.now_or_never().is_some());
+}
+
+#[test]
+fn those_who_do_not_go_are_made_to() {
+    let stage = Stage::new();
+    let mut clients: [Client; 3] = std::array::from_fn(|_| stage.client());
+    clients[0].send(get("/later"));
+    clients[1].send(get("/stream"));
+    clients[2].send(post("/", b"a"));
+    let drained = stage.site.drain();
+    clients[2].assert_ended(Disconnect::Closed);
+    assert_eq!(stage.site.abort_all(), 2);
+    for client in &mut clients[..2] {
+        client.assert_ended(Disconnect::Aborted);
+    }
+    assert!(stage.held.take().is_cancelled());
+    assert!(stage.senders.take()[0].is_gone());
+    assert!(drained.now_or_never().is_some());
+}

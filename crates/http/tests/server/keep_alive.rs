@@ -9,7 +9,7 @@ use ropewalk_http::{Body, IntoReply, Reply, Request, Site};
 use ropewalk_protocol::Disconnect;
 use ropewalk_trial::Clock;
 
-use crate::client::{Client, Held, get, head, post, secs, site};
+use crate::client::{A_MOMENT, Client, Held, filler, get, head, just_under, post, secs, site};
 
 /// `/later` when it is told, `/stream` piece by piece, anything else now.
 fn mixed(held: &Held<String>) -> Site {
@@ -228,7 +228,7 @@ fn an_error_reaches_a_client_that_is_still_sending() {
     assert_eq!(client.answer().status, 505);
     assert!(client.memory.is_write_closed());
     for _ in 0..16 {
-        client.send([b'x'; 64 * 1024]);
+        client.send(filler(64 * 1024));
         assert_eq!(client.memory.ended(), None);
     }
     client.memory.push(b"x");
@@ -241,9 +241,9 @@ fn goodbye_has_an_end() {
     let mut client = Client::new(|_: Request| "ok");
     client.ask(head("GET / HTTP/1.1", &["Connection: close"]));
     client.advance(secs(4)).send(b"and another thing");
-    client.advance(secs(1) - std::time::Duration::from_nanos(1));
+    client.advance(just_under(1));
     assert_eq!(client.memory.ended(), None);
-    client.advance(std::time::Duration::from_nanos(1));
+    client.advance(A_MOMENT);
     client.assert_ended(Disconnect::Closed);
 }
 

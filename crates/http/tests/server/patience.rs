@@ -1,16 +1,12 @@
 //! How long a server waits, each wait from both of its sides.
 
-use std::time::Duration;
-
 use http::StatusCode;
 use ropewalk_deferred::Deferred;
 use ropewalk_http::{Body, Patience, Request, Site};
 use ropewalk_protocol::Disconnect;
 use ropewalk_trial::Clock;
 
-use crate::client::{Client, Held, get, head, post, secs, site};
-
-const A_MOMENT: Duration = Duration::from_nanos(1);
+use crate::client::{A_MOMENT, Client, Held, filler, get, head, just_under, post, secs, site};
 
 fn hello() -> Site {
     site(|_: Request| "hello")
@@ -23,7 +19,7 @@ fn a_head_that_dribbles_in_is_cut_off_at_its_deadline_and_nobody_else_waits() {
     let mut quick = Client::of(&site, &clock);
     slow.advance(secs(3));
     for byte in &b"GET / HTTP"[..] {
-        slow.send([*byte]).advance(secs(1) - A_MOMENT);
+        slow.send([*byte]).advance(just_under(1));
         assert_eq!(quick.ask(get("/")).status, 200);
     }
     slow.assert_silent();
@@ -37,7 +33,7 @@ fn a_head_that_dribbles_in_is_cut_off_at_its_deadline_and_nobody_else_waits() {
 #[test]
 fn a_client_that_never_says_a_word_is_let_go_without_one() {
     let mut client = Client::of(&hello(), &Clock::new());
-    client.advance(secs(10) - A_MOMENT);
+    client.advance(just_under(10));
     assert_eq!(client.memory.ended(), None);
     client.advance(A_MOMENT);
     client.assert_ended(Disconnect::Closed);
@@ -57,7 +53,7 @@ fn a_client_may_be_silent_between_requests_but_not_for_ever() {
     let mut client = Client::of(&hello(), &Clock::new());
     for _ in 0..3 {
         assert_eq!(client.ask(get("/")).status, 200);
-        client.advance(secs(60) - A_MOMENT).assert_open();
+        client.advance(just_under(60)).assert_open();
     }
     client.advance(A_MOMENT);
     client.assert_ended(Disconnect::Closed);
@@ -69,7 +65,7 @@ fn the_next_head_has_its_own_deadline() {
     let mut client = Client::of(&hello(), &Clock::new());
     client.ask(get("/"));
     client.advance(secs(59)).send("GET");
-    client.advance(secs(10) - A_MOMENT).assert_silent();
+    client.advance(just_under(10)).assert_silent();
     client.advance(A_MOMENT);
     assert_eq!(client.answer().status, 408);
 }
@@ -82,7 +78,7 @@ fn an_answer_may_take_its_time() {
     client.send(get("/")).advance(secs(24 * 3600)).assert_open();
     held.release("at last");
     assert_eq!(client.answer().text(), "at last");
-    client.advance(secs(60) - A_MOMENT).assert_open();
+    client.advance(just_under(60)).assert_open();
     client.advance(A_MOMENT).assert_ended(Disconnect::Closed);
 }
 
@@ -98,7 +94,7 @@ fn a_body_has_to_flow() {
     // the server looks each second.
     let mut client = Client::of(&site, &Clock::new());
     client.send(head("POST / HTTP/1.1", &["Content-Length: 1000"])).send([b'x'; 45]);
-    client.advance(secs(6) - A_MOMENT).assert_silent();
+    client.advance(just_under(6)).assert_silent();
     client.advance(A_MOMENT);
     assert_eq!(client.answer().status, 408);
     client.assert_over();
@@ -122,7 +118,7 @@ fn a_pause_of_ours_is_not_counted_against_a_client() {
         holding.wait().add_callback(move |()| body.collect(1 << 24)).map(|_| StatusCode::OK)
     });
     let mut client = Client::of(&site, &Clock::new());
-    client.send(head("POST / HTTP/1.1", &["Content-Length: 100000"])).send([b'x'; 64 * 1024]);
+    client.send(head("POST / HTTP/1.1", &["Content-Length: 100000"])).send(filler(64 * 1024));
     assert!(!client.memory.is_reading());
     client.advance(secs(3600)).assert_silent();
     held.release(());
@@ -174,7 +170,7 @@ fn a_client_has_to_take_its_answer() {
         let mut client = Client::new(resource);
         client.memory.set_room(0);
         client.send(get("/"));
-        client.advance(secs(30) - A_MOMENT);
+        client.advance(just_under(30));
         assert_eq!(client.memory.ended(), None);
         client.advance(A_MOMENT);
         client.assert_ended(Disconnect::Aborted);
@@ -211,7 +207,7 @@ fn a_client_is_not_blamed_for_a_piece_that_comes_late() {
     assert_eq!(client.memory.ended(), None);
     client.memory.set_room(0);
     held.release(100_000);
-    client.advance(secs(30) - A_MOMENT);
+    client.advance(just_under(30));
     assert_eq!(client.memory.ended(), None);
     client.advance(A_MOMENT);
     client.assert_ended(Disconnect::Aborted);
