@@ -13,7 +13,7 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 use super::access::Access;
 use super::body::{BodyPiece, Kind};
 use super::exchange::{Exchange, Outflow};
-use super::incoming::{self, BodyError, Incoming, Inflow, Request};
+use super::incoming::{self, BodyError, Incoming, Inflow};
 use super::reply::{Reply, Response, plain};
 use super::site::Shared;
 use crate::codec::{
@@ -67,6 +67,7 @@ impl Server {
     /// Reads requests until there are no more bytes or one is not answered at once.
     fn read(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
         let site = Rc::clone(&self.site);
+        let mut head = None;
         while matches!(self.phase, Phase::Idle) && !conn.is_closing() {
             if data.is_empty() {
                 return;
@@ -74,18 +75,14 @@ impl Server {
             let began = self.head.is_none();
             let mut fresh = HeadDecoder::default();
             let decoder = self.head.as_deref_mut().unwrap_or(&mut fresh);
-            match decoder.feed(&mut data, &site.limits) {
-                Ok(Some(head)) => {
-                    self.head = None;
-                    self.begin(conn, head, &mut data);
-                }
-                Ok(None) => {
-                    if began && fresh.has_begun() {
-                        self.head = Some(Box::new(fresh));
-                        self.arm(conn, site.patience.head);
-                    }
-                }
-                Err(bad) => self.refuse(conn, bad),
+            if let Err(bad) = decoder.feed_into(&mut head, &mut data, &site.limits) {
+                self.refuse(conn, bad);
+            } else if head.is_some() {
+                self.head = None;
+                self.begin(conn, &mut head, &mut data);
+            } else if began && fresh.has_begun() {
+                self.head = Some(Box::new(fresh));
+                self.arm(conn, site.patience.head);
             }
         }
         if let Phase::Busy(exchange) = &mut self.phase
@@ -95,18 +92,19 @@ impl Server {
         }
     }
 
-    /// A request's head is whole: has it answered.
-    fn begin(&mut self, conn: &Conn<Self>, head: Head, data: &mut &[u8]) {
-        let asked = Asked::by(&head);
-        let access = self.site.is_logging().then(|| Box::new(note(&head, conn)));
+    /// A request's head is whole: takes it and has it answered.
+    fn begin(&mut self, conn: &Conn<Self>, place: &mut Option<Head>, data: &mut &[u8]) {
+        let Some(head) = place else { return };
+        let asked = Asked::by(head);
+        let access = self.site.is_logging().then(|| Box::new(note(head, conn)));
         if head.body == BodyLength::None {
-            let request = head.request.map(|()| Incoming::new(conn.clone(), None));
-            match self.render(request) {
+            match self.render(conn, place, None) {
+                None => (),
                 // Nothing has to be remembered of what is over at once.
-                Reply::Now(response) if is_whole(&response) => {
-                    self.answer_whole(conn, asked, response, access);
+                Some(Reply::Now(response)) if is_whole(&response) => {
+                    self.answer_whole(conn, asked, &response, access);
                 }
-                reply => {
+                Some(reply) => {
                     let exchange = Exchange::new(asked, access, conn.now());
                     self.phase = Phase::Busy(Box::new(exchange));
                     self.take_reply(conn, reply);
@@ -124,18 +122,33 @@ impl Server {
         self.phase = Phase::Busy(Box::new(exchange));
         self.arm(conn, RATE_INTERVAL);
         self.receive_body(conn, data);
-        if matches!(self.phase, Phase::Busy(_)) {
-            let request = head.request.map(|()| Incoming::new(conn.clone(), Some(inflow)));
-            let reply = self.render(request);
+        if matches!(self.phase, Phase::Busy(_))
+            && let Some(reply) = self.render(conn, place, Some(inflow))
+        {
             self.take_reply(conn, reply);
         }
     }
 
-    fn render(&self, request: Request) -> Reply {
-        catch_unwind(AssertUnwindSafe(|| self.site.render(request))).unwrap_or_else(|payload| {
+    /// Takes a request's head, if it is there, and has the resource answer it.
+    fn render(
+        &self,
+        conn: &Conn<Self>,
+        place: &mut Option<Head>,
+        inflow: Option<Rc<RefCell<Inflow>>>,
+    ) -> Option<Reply> {
+        let mut reply = None;
+        // Request and reply are long to move: a closure that owned them would be moved twice.
+        let call = || {
+            if let Some(head) = place.take() {
+                let incoming = Incoming::new(conn.clone(), inflow);
+                reply = Some(self.site.render(head.request.map(|()| incoming)));
+            }
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
             let panicked = Failure::new(Panicked::from_payload(&*payload));
-            Reply::Now(failed(&panicked))
-        })
+            reply = Some(Reply::Now(failed(&panicked)));
+        }
+        reply
     }
 
     fn take_reply(&mut self, conn: &Conn<Self>, reply: Reply) {
@@ -155,21 +168,18 @@ impl Server {
         &mut self,
         conn: &Conn<Self>,
         asked: Asked,
-        response: Response,
+        response: &Response,
         access: Option<Box<Access>>,
     ) {
         let asked = if self.site.is_draining() { asked.and_close() } else { asked };
-        let framing = self.put_head(conn, asked, &response);
-        let status = response.status();
+        let framing = self.put_head(conn, asked, response);
         let mut sent = 0;
-        if let (SentAs::Fixed(length), Kind::Bytes(bytes)) =
-            (framing.body, response.into_body().kind)
-        {
+        if let (SentAs::Fixed(length), Kind::Bytes(bytes)) = (framing.body, &response.body().kind) {
             sent = length;
-            conn.write_bytes(bytes);
+            conn.write_bytes(bytes.clone());
         }
         if let Some(mut access) = access {
-            access.status = status;
+            access.status = response.status();
             access.sent = sent;
             self.site.log(&access);
         }
@@ -322,10 +332,10 @@ impl Server {
         tracing::debug!(target: "ropewalk::http", peer = %conn.peer(), "bad request: {bad}");
         let mut response = plain(bad.status());
         response.body_mut().kind = Kind::Bytes(format!("{}: {bad}\n", bad.status()).into());
-        self.refuse_with(conn, response);
+        self.refuse_with(conn, &response);
     }
 
-    fn refuse_with(&mut self, conn: &Conn<Self>, response: Response) {
+    fn refuse_with(&mut self, conn: &Conn<Self>, response: &Response) {
         let access = match &mut self.phase {
             Phase::Busy(exchange) => exchange.access.take(),
             Phase::Idle | Phase::Lingering { .. } => None,
@@ -362,7 +372,7 @@ impl Server {
         self.timer = None;
         match &mut self.phase {
             Phase::Idle if self.head.is_some() => {
-                self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT));
+                self.refuse_with(conn, &plain(StatusCode::REQUEST_TIMEOUT));
             }
             Phase::Idle | Phase::Lingering { .. } => {
                 if conn.waiting() > 0 {
@@ -378,7 +388,7 @@ impl Server {
                     if exchange.is_answered() {
                         conn.abort();
                     } else {
-                        self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT));
+                        self.refuse_with(conn, &plain(StatusCode::REQUEST_TIMEOUT));
                     }
                     return;
                 }
