@@ -23,6 +23,8 @@ use crate::codec::{
 
 /// How much of a client's talk is heard out after its connection was given up, in bytes.
 const LINGER_MAX: usize = 1024 * 1024;
+/// Up to how many bytes a body is written together with its head.
+const TOGETHER_MAX: usize = 1024;
 /// How often a request body's rate is looked at.
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -68,10 +70,8 @@ impl Server {
     fn read(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
         let site = Rc::clone(&self.site);
         let mut head = None;
-        while matches!(self.phase, Phase::Idle) && !conn.is_closing() {
-            if data.is_empty() {
-                return;
-            }
+        let mut answered = false;
+        while matches!(self.phase, Phase::Idle) && !data.is_empty() && !conn.is_closing() {
             let began = self.head.is_none();
             let mut fresh = HeadDecoder::default();
             let decoder = self.head.as_deref_mut().unwrap_or(&mut fresh);
@@ -80,15 +80,18 @@ impl Server {
             } else if head.is_some() {
                 self.head = None;
                 self.begin(conn, &mut head, &mut data);
+                answered = true;
             } else if began && fresh.has_begun() {
                 self.head = Some(Box::new(fresh));
                 self.arm(conn, site.patience.head);
             }
         }
-        if let Phase::Busy(exchange) = &mut self.phase
-            && !data.is_empty()
-        {
-            exchange.keep(conn, data);
+        match &mut self.phase {
+            Phase::Idle if answered && self.head.is_none() => {
+                self.arm(conn, site.patience.idle);
+            }
+            Phase::Busy(exchange) if !data.is_empty() => exchange.keep(conn, data),
+            Phase::Idle | Phase::Busy(_) | Phase::Lingering { .. } => (),
         }
     }
 
@@ -163,7 +166,8 @@ impl Server {
         }
     }
 
-    /// Answers with a response that is whole, to a request that is.
+    /// Answers with a response that is whole, to a request that is. The timer is left to
+    /// [`read`](Self::read), who may have the next request already.
     fn answer_whole(
         &mut self,
         conn: &Conn<Self>,
@@ -172,25 +176,38 @@ impl Server {
         access: Option<Box<Access>>,
     ) {
         let asked = if self.site.is_draining() { asked.and_close() } else { asked };
-        let framing = self.put_head(conn, asked, response);
+        let bytes = match &response.body().kind {
+            Kind::Bytes(bytes) => Some(bytes),
+            Kind::Empty | Kind::Stream { .. } => None,
+        };
+        // Head and body in one go; a long body is not copied.
+        let short = bytes.filter(|bytes| bytes.len() <= TOGETHER_MAX);
+        let framing = self.put_head(conn, asked, response, short.map_or(&[], |bytes| bytes));
         let mut sent = 0;
-        if let (SentAs::Fixed(length), Kind::Bytes(bytes)) = (framing.body, &response.body().kind) {
+        if let (SentAs::Fixed(length), Some(bytes)) = (framing.body, bytes) {
             sent = length;
-            conn.write_bytes(bytes.clone());
+            if short.is_none() {
+                conn.write_bytes(bytes.clone());
+            }
         }
         if let Some(mut access) = access {
             access.status = response.status();
             access.sent = sent;
             self.site.log(&access);
         }
-        if framing.keep_alive {
-            self.arm(conn, self.site.patience.idle);
-        } else {
+        if !framing.keep_alive {
             self.say_goodbye(conn);
         }
     }
 
-    fn put_head(&self, conn: &Conn<Self>, asked: Asked, response: &Response) -> Framing {
+    /// Writes a response's head, and `body` behind it if there is to be one.
+    fn put_head(
+        &self,
+        conn: &Conn<Self>,
+        asked: Asked,
+        response: &Response,
+        body: &[u8],
+    ) -> Framing {
         let head = ResponseHead {
             status: response.status(),
             headers: response.headers(),
@@ -199,7 +216,12 @@ impl Server {
         };
         let mut framing = Framing { body: SentAs::Nothing, keep_alive: false };
         self.site.with_date(conn.now(), |date| {
-            conn.write_with(|out| framing = head.encode(out, asked, date));
+            conn.write_with(|out| {
+                framing = head.encode(out, asked, date);
+                if framing.body != SentAs::Nothing {
+                    out.extend_from_slice(body);
+                }
+            });
         });
         framing
     }
@@ -212,7 +234,7 @@ impl Server {
         }
         let stays = exchange.may_stay_open() && !self.site.is_draining();
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
-        let framing = self.put_head(conn, asked, &response);
+        let framing = self.put_head(conn, asked, &response, &[]);
         let Phase::Busy(exchange) = &mut self.phase else { return };
         exchange.status = response.status();
         exchange.keep_alive = framing.keep_alive;
