@@ -32,6 +32,16 @@ pub struct Head {
 }
 
 impl Head {
+    fn empty() -> Self {
+        Self {
+            request: Request::new(()),
+            body: BodyLength::None,
+            keep_alive: false,
+            expects_continue: false,
+            wants_upgrade: false,
+        }
+    }
+
     /// The host that is asked, and its port if that was said: the target's, else Host's
     /// (RFC 9112 3.2.2).
     pub fn authority(&self) -> Option<&str> {
@@ -79,28 +89,39 @@ impl HeadDecoder {
     ///
     /// If they are no head of a request that this server takes. Feed it nothing more then.
     pub fn feed(&mut self, data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
-        if self.lines == Lines::of_head() {
-            let mut after = *data;
-            let head = read_in_place(&mut after, limits);
-            if head.is_ok() {
-                *data = after;
-                return head;
-            }
+        let mut head = None;
+        self.feed_into(&mut head, data, limits)?;
+        Ok(head)
+    }
+
+    /// The same, but puts the head into `place`, or empties it: a head is long to move.
+    pub(crate) fn feed_into(
+        &mut self,
+        place: &mut Option<Head>,
+        data: &mut &[u8],
+        limits: &Limits,
+    ) -> Result<(), BadRequest> {
+        if self.lines == Lines::of_head()
+            && let Some(length) = read_in_place(place, data, limits)
+        {
+            *data = &data[length..];
+            return Ok(());
         }
+        *place = None;
         let Some(length) = self.lines.walk(data, &Bounds::of_head(limits))? else {
             self.keep(data);
             *data = &[];
-            return Ok(None);
+            return Ok(());
         };
         let (end, after) = data.split_at(length);
         *data = after;
         self.lines = Lines::of_head();
         if self.rest.is_empty() {
-            return read_whole(end);
+            return read_whole(place, end);
         }
         let mut whole = mem::take(&mut self.rest);
         whole.extend_from_slice(end);
-        read_whole(&whole)
+        read_whole(place, &whole)
     }
 
     /// Whether it has bytes of a head that is not whole; an empty line before one is none.
@@ -119,57 +140,56 @@ impl HeadDecoder {
 
 type Fields<'f> = [MaybeUninit<Header<'f>>; FIELD_COUNT_MAX];
 
-/// What the short way says of a head that it cannot read.
-const TAKE_THE_LONG_WAY: Result<Option<Head>, BadRequest> = Err(BadRequest::BareCr);
-
-/// The short way, for a head that lies whole in `data` and in which nothing is wrong.
-///
-/// An error tells nothing but that the long way has to be taken.
-fn read_in_place(data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
+/// The short way, for a head that lies whole in `data` and in which nothing is wrong: its length,
+/// or `None` where the long way has to be taken.
+fn read_in_place(place: &mut Option<Head>, data: &[u8], limits: &Limits) -> Option<usize> {
     // The parser steps over empty lines by itself, but over too many of them.
     if !data.first().copied().is_some_and(is_tchar) {
-        return TAKE_THE_LONG_WAY;
+        return None;
     }
     let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     let Ok(Status::Complete(length)) = parsed.parse_with_uninit_headers(data, &mut fields) else {
-        return TAKE_THE_LONG_WAY;
+        return None;
     };
-    let (Some(method), Some(path)) = (parsed.method, parsed.path) else {
-        return TAKE_THE_LONG_WAY;
-    };
-    let (head, after) = data.split_at(length);
+    let (method, path) = (parsed.method?, parsed.path?);
+    let head = &data[..length];
     let line = method.len() + " ".len() + path.len() + " HTTP/1.1".len();
     let block = length.saturating_sub(line + "\r\n\r\n".len());
     let fits = line <= limits.request_line_max
         && block <= limits.header_block_max
         && parsed.headers.len() <= limits.field_count();
     if !fits || !are_paired(head) {
-        return TAKE_THE_LONG_WAY;
+        return None;
     }
-    *data = after;
-    assemble(&parsed, head)
+    assemble(place, &parsed, head).ok()?;
+    Some(length)
 }
 
 /// The long way: `head` ends where it should, and its lines are whole and not too many.
-fn read_whole(head: &[u8]) -> Result<Option<Head>, BadRequest> {
+fn read_whole(place: &mut Option<Head>, head: &[u8]) -> Result<(), BadRequest> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, &mut fields) {
-        Ok(Status::Complete(_)) => assemble(&parsed, head),
+        Ok(Status::Complete(_)) => assemble(place, &parsed, head),
         Ok(Status::Partial) | Err(_) => Err(fault_in(head)),
     }
 }
 
-/// Never answers `None`; the type is that of [`HeadDecoder::feed`], for a head is long to move.
-fn assemble(parsed: &httparse::Request<'_, '_>, head: &[u8]) -> Result<Option<Head>, BadRequest> {
+/// What it puts into `place` is good only if it succeeds.
+fn assemble(
+    place: &mut Option<Head>,
+    parsed: &httparse::Request<'_, '_>,
+    head: &[u8],
+) -> Result<(), BadRequest> {
     let (Some(method), Some(path), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
         return Err(fault_in(head));
     };
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let mut request = Request::new(());
+    let made = place.insert(Head::empty());
+    let request = &mut made.request;
     *request.version_mut() = version;
     *request.method_mut() = Method::from_bytes(method.as_bytes())
         .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?;
@@ -187,15 +207,11 @@ fn assemble(parsed: &httparse::Request<'_, '_>, head: &[u8]) -> Result<Option<He
         headers.append(name, value.map_err(|_| fault_in(head))?);
     }
 
-    let body = signs.length(version)?;
-    let expects_continue = signs.expects_continue(version)? && body != BodyLength::None;
-    Ok(Some(Head {
-        request,
-        body,
-        keep_alive: signs.keep_alive(version),
-        expects_continue,
-        wants_upgrade: signs.wants_upgrade(version),
-    }))
+    made.body = signs.length(version)?;
+    made.keep_alive = signs.keep_alive(version);
+    made.expects_continue = signs.expects_continue(version)? && made.body != BodyLength::None;
+    made.wants_upgrade = signs.wants_upgrade(version);
+    Ok(())
 }
 
 /// As many values as cost less when each is copied than when all count the owners of one copy.

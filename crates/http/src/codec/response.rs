@@ -161,15 +161,11 @@ impl ResponseHead<'_> {
             out.put(b"\r\n");
         }
         if !own.has_date {
-            out.put(b"date: ");
-            out.put(date.as_bytes());
-            out.put(b"\r\n");
+            out.put(date.as_line());
         }
         let (body, length) = framing(asked, status, self.size, own.length);
         if let Some(length) = length {
-            out.put(b"content-length: ");
-            put_decimal(out, length);
-            out.put(b"\r\n");
+            put_length(out, length);
         }
         if body == SentAs::Chunked {
             out.put(b"transfer-encoding: chunked\r\n");
@@ -263,19 +259,20 @@ fn put_field(out: &mut impl Out, name: &str, value: &[u8]) {
     out.put(b"\r\n");
 }
 
-fn put_decimal(out: &mut impl Out, number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    let mut left = number;
+fn put_length(out: &mut impl Out, length: u64) {
+    let mut line = *b"00000000000000000000\r\n";
+    let mut start = line.len() - b"\r\n".len();
+    let mut left = length;
     loop {
         start -= 1;
-        digits[start] = b'0' + (left % 10) as u8;
+        line[start] = b'0' + (left % 10) as u8;
         left /= 10;
         if left == 0 {
             break;
         }
     }
-    out.put(&digits[start..]);
+    out.put(b"content-length: ");
+    out.put(&line[start..]);
 }
 
 /// The line before a chunk (RFC 9112 7.1).

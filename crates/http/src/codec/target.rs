@@ -72,32 +72,50 @@ pub(super) fn port_of(text: &[u8]) -> Result<Option<u16>, NoHost> {
         let end = inside.iter().position(|&byte| byte == b']').ok_or(NoHost)?;
         (is_address(&inside[..end]), &inside[end + 1..])
     } else {
-        let end = text.iter().position(|&byte| byte == b':').unwrap_or(text.len());
-        (is_name(&text[..end]), &text[end..])
+        // RFC 3986 3.2.2 allows an empty one, but a scheme that is served here does not
+        // (RFC 9110 4.2.1).
+        let rest = after_name(text);
+        (rest.len() < text.len(), rest)
     };
     match rest {
         _ if !is_host => Err(NoHost),
         [] | [b':'] => Ok(None),
-        [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => {
-            let port = str::from_utf8(digits).map_err(|_| NoHost)?;
-            port.parse().map(Some).map_err(|_| NoHost)
+        [b':', digits @ ..] if digits.len() <= 5 => {
+            let add = |port: u32, digit: &u8| {
+                digit.is_ascii_digit().then(|| port * 10 + u32::from(digit - b'0'))
+            };
+            let port = digits.iter().try_fold(0, add).ok_or(NoHost)?;
+            u16::try_from(port).map(Some).map_err(|_| NoHost)
         }
         _ => Err(NoHost),
     }
 }
 
-/// RFC 3986 3.2.2, reg-name, but one of the schemes here needs it not to be empty (RFC 9110 4.2.1).
-fn is_name(name: &[u8]) -> bool {
-    let mut rest = name;
-    while let [byte, after @ ..] = rest {
-        rest = match (byte, after) {
-            (b'%', [a, b, after @ ..]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => after,
-            (byte, _) if is_name_byte(*byte) => after,
-            _ => return false,
-        };
+/// What follows a registered name (RFC 3986 3.2.2).
+fn after_name(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    loop {
+        let plain = rest.iter().position(|&byte| !NAME_BYTES[usize::from(byte)]);
+        rest = &rest[plain.unwrap_or(rest.len())..];
+        match rest {
+            [b'%', a, b, after @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+                rest = after;
+            }
+            _ => return rest,
+        }
     }
-    !name.is_empty()
 }
+
+/// Looked up rather than compared: each request has a host, and each byte of it comes by here.
+static NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_name_byte(byte as u8);
+        byte += 1;
+    }
+    table
+};
 
 /// RFC 3986 2.2 and 2.3: unreserved, and what delimits nothing in a name.
 const fn is_name_byte(byte: u8) -> bool {

@@ -13,7 +13,7 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 use super::access::Access;
 use super::body::{BodyPiece, Kind};
 use super::exchange::{Exchange, Outflow};
-use super::incoming::{self, BodyError, Incoming, Inflow, Request};
+use super::incoming::{self, BodyError, Incoming, Inflow};
 use super::reply::{Reply, Response, plain};
 use super::site::Shared;
 use super::watch::Watch;
@@ -24,6 +24,8 @@ use crate::codec::{
 
 /// How much of a client's talk is heard out after its connection was given up, in bytes.
 const LINGER_MAX: usize = 1024 * 1024;
+/// Up to how many bytes a body is written together with its head.
+const TOGETHER_MAX: usize = 1024;
 /// How often a request body's rate is looked at.
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -82,33 +84,37 @@ impl Server {
     /// Reads requests until there are no more bytes or one is not answered at once.
     fn read(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
         let site = Rc::clone(&self.site);
-        while matches!(self.phase, Phase::Idle) && !conn.is_closing() {
-            if data.is_empty() {
-                return;
-            }
+        let mut head = None;
+        let mut answered = false;
+        while matches!(self.phase, Phase::Idle) && !data.is_empty() && !conn.is_closing() {
             let mut fresh = HeadDecoder::default();
             let decoder = self.head.as_deref_mut().unwrap_or(&mut fresh);
             let had_begun = decoder.has_begun();
-            match decoder.feed(&mut data, &site.limits) {
-                Ok(Some(head)) => {
-                    self.head = None;
-                    self.begin(conn, head, &mut data);
+            if let Err(bad) = decoder.feed_into(&mut head, &mut data, &site.limits) {
+                self.refuse(conn, bad, None);
+            } else if head.is_some() {
+                self.head = None;
+                self.begin(conn, &mut head, &mut data);
+                answered = true;
+            } else {
+                let begins = decoder.has_begun() && !had_begun;
+                // Also one that saw nothing but an empty line: there may be no second one.
+                self.head.get_or_insert_with(|| Box::new(fresh));
+                if begins {
+                    self.arm(conn, site.patience.head);
                 }
-                Ok(None) => {
-                    let begins = decoder.has_begun() && !had_begun;
-                    // Also one that saw nothing but an empty line: there may be no second one.
-                    self.head.get_or_insert_with(|| Box::new(fresh));
-                    if begins {
-                        self.arm(conn, site.patience.head);
-                    }
-                }
-                Err(bad) => self.refuse(conn, bad, None),
             }
         }
         let kept = match &mut self.phase {
             Phase::Busy(exchange) => &mut exchange.kept,
             Phase::Choked(choked) => &mut choked.kept,
-            Phase::Idle | Phase::Lingering(_) => return,
+            Phase::Idle => {
+                if answered && !self.has_begun() {
+                    self.arm(conn, site.patience.idle);
+                }
+                return;
+            }
+            Phase::Lingering(_) => return,
         };
         if !data.is_empty() {
             kept.extend_from_slice(data);
@@ -121,22 +127,23 @@ impl Server {
         self.head.as_ref().is_some_and(|head| head.has_begun())
     }
 
-    /// A request's head is whole: has it answered.
-    fn begin(&mut self, conn: &Conn<Self>, head: Head, data: &mut &[u8]) {
-        let mut asked = Asked::by(&head);
+    /// A request's head is whole: takes it and has it answered.
+    fn begin(&mut self, conn: &Conn<Self>, place: &mut Option<Head>, data: &mut &[u8]) {
+        let Some(head) = place else { return };
+        let mut asked = Asked::by(head);
         if head.request.method() == Method::CONNECT {
             // What follows is for whoever the client thinks that it is connected to now.
             asked = asked.and_close();
         }
-        let access = self.site.is_logging().then(|| Box::new(Access::to(&head, conn)));
+        let access = self.site.is_logging().then(|| Box::new(Access::to(head, conn)));
         if matches!(head.body, BodyLength::None | BodyLength::Fixed(0)) {
-            let request = head.request.map(|()| Incoming::new(conn.clone(), None));
-            match self.render(request) {
+            match self.render(conn, place, None) {
+                None => (),
                 // Nothing has to be remembered of what is over at once.
-                Reply::Now(response) if is_whole(&response) => {
-                    self.answer_whole(conn, asked, response, access);
+                Some(Reply::Now(response)) if is_whole(&response) => {
+                    self.answer_whole(conn, asked, &response, access);
                 }
-                reply => {
+                Some(reply) => {
                     let exchange = Exchange::new(asked, access, conn.now());
                     self.phase = Phase::Busy(Box::new(exchange));
                     self.take_reply(conn, reply);
@@ -150,29 +157,44 @@ impl Server {
         };
         let inflow = Rc::new(RefCell::new(Inflow::default()));
         let mut exchange = Exchange::new(asked, access, conn.now());
-        exchange.expect_body(decoder, Rc::clone(&inflow), &head, conn.now());
+        exchange.expect_body(decoder, Rc::clone(&inflow), head, conn.now());
         self.phase = Phase::Busy(Box::new(exchange));
         self.arm(conn, RATE_INTERVAL);
-        let request = head.request.map(|()| Incoming::new(conn.clone(), Some(inflow)));
         // An answer that does not wait for the body is given before it is looked at, so that it is
         // the same wherever the pieces are cut. One that waits gets what is there first.
-        match settled(self.render(request)) {
-            Reply::Now(response) => {
+        match self.render(conn, place, Some(inflow)).map(settled) {
+            Some(Reply::Now(response)) => {
                 self.answer(conn, response);
                 self.receive(conn, data);
             }
-            later @ Reply::Later(_) => {
+            Some(later @ Reply::Later(_)) => {
                 self.receive(conn, data);
                 self.take_reply(conn, later);
             }
+            None => (),
         }
     }
 
-    fn render(&self, request: Request) -> Reply {
-        catch_unwind(AssertUnwindSafe(|| self.site.render(request))).unwrap_or_else(|payload| {
+    /// Takes a request's head, if it is there, and has the resource answer it.
+    fn render(
+        &self,
+        conn: &Conn<Self>,
+        place: &mut Option<Head>,
+        inflow: Option<Rc<RefCell<Inflow>>>,
+    ) -> Option<Reply> {
+        let mut reply = None;
+        // Request and reply are long to move: a closure that owned them would be moved twice.
+        let call = || {
+            if let Some(head) = place.take() {
+                let incoming = Incoming::new(conn.clone(), inflow);
+                reply = Some(self.site.render(head.request.map(|()| incoming)));
+            }
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
             let panicked = Failure::new(Panicked::from_payload(&*payload));
-            Reply::Now(failed(&panicked))
-        })
+            reply = Some(Reply::Now(failed(&panicked)));
+        }
+        reply
     }
 
     fn take_reply(&mut self, conn: &Conn<Self>, reply: Reply) {
@@ -184,26 +206,32 @@ impl Server {
         }
     }
 
-    /// Answers with a response that is whole, to a request that is.
+    /// Answers with a response that is whole, to a request that is. The timer is left to
+    /// [`read`](Self::read), who may have the next request already.
     fn answer_whole(
         &mut self,
         conn: &Conn<Self>,
         asked: Asked,
-        response: Response,
+        response: &Response,
         access: Option<Box<Access>>,
     ) {
         let asked = if self.site.is_draining() { asked.and_close() } else { asked };
-        let framing = self.put_head(conn, asked, &response);
-        let status = response.status();
+        let bytes = match &response.body().kind {
+            Kind::Bytes(bytes) => Some(bytes),
+            Kind::Empty | Kind::Stream { .. } => None,
+        };
+        // Head and body in one go; a long body is not copied.
+        let short = bytes.filter(|bytes| bytes.len() <= TOGETHER_MAX);
+        let framing = self.put_head(conn, asked, response, short.map_or(&[], |bytes| bytes));
         let mut sent = 0;
-        if let (SentAs::Fixed(length), Kind::Bytes(bytes)) =
-            (framing.body, response.into_body().kind)
-        {
+        if let (SentAs::Fixed(length), Some(bytes)) = (framing.body, bytes) {
             sent = length;
-            conn.write_bytes(bytes);
+            if short.is_none() {
+                conn.write_bytes(bytes.clone());
+            }
         }
         if let Some(mut access) = access {
-            access.status = status;
+            access.status = response.status();
             access.sent = sent;
             self.site.log(&access);
         }
@@ -211,12 +239,17 @@ impl Server {
             self.say_goodbye(conn);
         } else if conn.is_writing_paused() {
             self.await_request(conn, Vec::new());
-        } else {
-            self.arm(conn, self.site.patience.idle);
         }
     }
 
-    fn put_head(&self, conn: &Conn<Self>, asked: Asked, response: &Response) -> Framing {
+    /// Writes a response's head, and `body` behind it if there is to be one.
+    fn put_head(
+        &self,
+        conn: &Conn<Self>,
+        asked: Asked,
+        response: &Response,
+        body: &[u8],
+    ) -> Framing {
         let head = ResponseHead {
             status: response.status(),
             headers: response.headers(),
@@ -225,7 +258,12 @@ impl Server {
         };
         let mut framing = Framing { body: SentAs::Nothing, keep_alive: false };
         self.site.with_date(conn.now(), |date| {
-            conn.write_with(|out| framing = head.encode(out, asked, date));
+            conn.write_with(|out| {
+                framing = head.encode(out, asked, date);
+                if framing.body != SentAs::Nothing {
+                    out.extend_from_slice(body);
+                }
+            });
         });
         framing
     }
@@ -238,7 +276,7 @@ impl Server {
         }
         let stays = exchange.may_stay_open() && !self.site.is_draining();
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
-        let framing = self.put_head(conn, asked, &response);
+        let framing = self.put_head(conn, asked, &response, &[]);
         let Phase::Busy(exchange) = &mut self.phase else { return };
         exchange.status = Some(response.status());
         exchange.keep_alive = framing.keep_alive;
@@ -315,7 +353,7 @@ impl Server {
         if exchange.has_client_ended {
             // It hears no goodbye and says none.
             conn.close();
-        } else if !exchange.keep_alive || self.site.is_draining() {
+        } else if !exchange.keep_alive {
             self.say_goodbye(conn);
         } else if exchange.is_body_over() {
             let kept = std::mem::take(&mut exchange.kept);
@@ -383,10 +421,10 @@ impl Server {
         tracing::debug!(target: "ropewalk::http", peer = %conn.peer(), "bad request: {bad}");
         let mut response = plain(bad.status());
         response.body_mut().kind = Kind::Bytes(format!("{}: {bad}\n", bad.status()).into());
-        self.refuse_with(conn, response, access);
+        self.refuse_with(conn, &response, access);
     }
 
-    fn refuse_with(&mut self, conn: &Conn<Self>, response: Response, access: Option<Box<Access>>) {
+    fn refuse_with(&mut self, conn: &Conn<Self>, response: &Response, access: Option<Box<Access>>) {
         let access = access.or_else(|| match &mut self.phase {
             Phase::Busy(exchange) => exchange.finish_access(conn.now()).map(Box::new),
             Phase::Idle | Phase::Choked(_) | Phase::Lingering(_) => None,
@@ -413,7 +451,7 @@ impl Server {
         let has_begun = self.has_begun();
         match &mut self.phase {
             Phase::Idle if has_begun => {
-                self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT), None);
+                self.refuse_with(conn, &plain(StatusCode::REQUEST_TIMEOUT), None);
             }
             Phase::Idle => conn.close(),
             Phase::Choked(choked) => {
@@ -446,7 +484,7 @@ impl Server {
             exchange.end_body(Err(BodyError::Slow));
             return match exchange.outflow {
                 Outflow::Waiting => {
-                    self.refuse_with(conn, plain(StatusCode::REQUEST_TIMEOUT), None);
+                    self.refuse_with(conn, &plain(StatusCode::REQUEST_TIMEOUT), None);
                 }
                 Outflow::Streaming { .. } => conn.abort(),
                 Outflow::Done => self.say_goodbye(conn),
