@@ -11,8 +11,8 @@ use ropewalk_protocol::{Conn, Disconnect, Marks};
 use ropewalk_reactor::Reactor;
 
 use crate::kit::{
-    Count, Echo, Note, Notes, Witness, connect, fill, is_quiet, listener, pattern, serve, settle,
-    turn_until, with_plain_peer, witness,
+    Count, Echo, Note, Notes, PATIENCE, Witness, connect, fill, is_quiet, listener, pattern, serve,
+    settle, turn_until, with_plain_peer, witness,
 };
 
 type Kept = Rc<RefCell<Option<Conn<Witness>>>>;
@@ -159,6 +159,49 @@ fn a_producer_hears_of_the_marks() {
     );
 }
 
+/// One that is over its mark with each piece, and has the next ready whenever the last has gone: it
+/// gets no end of turns, and no less than it needs.
+#[test]
+fn a_producer_that_lives_by_the_marks_gets_through() {
+    const PIECES: usize = 200;
+    let reactor = Reactor::new().unwrap();
+    let pieces = Count::default();
+    let produced = pieces.clone();
+    let (_conn, notes, mut stream) = held(&reactor, move |conn, note| {
+        if *note == Note::Made {
+            conn.set_marks(Marks::default().between(0, 100));
+        }
+        if matches!(note, Note::Made | Note::Resumed) {
+            conn.write(&[b'x'; 500]);
+            if produced.add() == PIECES {
+                conn.close();
+            }
+        }
+    });
+    let begun = pieces.get();
+    reactor.turn(PATIENCE).unwrap();
+    assert!(pieces.get() < begun + 20, "{} pieces in one turn", pieces.get() - begun);
+    turn_until(&reactor, || notes.lost().is_some());
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).unwrap();
+    assert_eq!((received.len(), pieces.get()), (500 * PIECES, PIECES));
+}
+
+#[test]
+fn a_stop_does_not_pass_a_part_off_as_the_whole() {
+    let reactor = Reactor::new().unwrap();
+    let (conn, notes, mut stream) = held(&reactor, |_, _| ());
+    let (_idle, _, mut other) = held(&reactor, |_, _| ());
+    conn.write(&vec![b'x'; 8_000_000]);
+    settle(&reactor);
+    assert_eq!(notes.lost(), None);
+    reactor.stop();
+    reactor.run_without_signals().unwrap();
+    assert_eq!(notes.lost(), Some(Disconnect::Stopped));
+    assert!(stream.read_to_end(&mut Vec::new()).is_err(), "half an answer ends in a reset");
+    assert_eq!(other.read(&mut [0; 8]).unwrap(), 0, "where nothing was left, the end is an end");
+}
+
 #[test]
 fn output_beyond_its_bound_ends_the_connection() {
     let reactor = Reactor::new().unwrap();
@@ -247,7 +290,7 @@ fn a_flood_does_not_hold_up_a_ping() {
             fill(flood);
         }
         turn.set(turn.get() + 1);
-        reactor.turn(crate::kit::PATIENCE).unwrap();
+        reactor.turn(PATIENCE).unwrap();
     }
     // There and back are two turns at most, or three where the kernel lets an event wait.
     assert!(turn.get() <= 3 * PINGS, "{PINGS} pings took {} turns", turn.get());
@@ -281,7 +324,7 @@ fn connections_that_keep_themselves_busy_leave_the_others_their_turn() {
     while notes.data() != b"through" {
         turns += 1;
         assert!(turns < 50, "the others starve");
-        reactor.turn(crate::kit::PATIENCE).unwrap();
+        reactor.turn(PATIENCE).unwrap();
     }
 }
 
