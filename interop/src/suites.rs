@@ -10,7 +10,8 @@ pub struct Suite {
 }
 
 /// All suites.
-pub const SUITES: &[Suite] = &[];
+pub const SUITES: &[Suite] =
+    &[Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] }];
 
 #[cfg(test)]
 mod tests {
