@@ -8,7 +8,7 @@ use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_http::{Body, BodyPiece, BodySender, BodyStream, IntoReply, Request};
 use ropewalk_protocol::Disconnect;
 
-use crate::client::{Client, Held, Seen, get, head};
+use crate::client::{Client, Held, Seen, filler, get, head};
 
 fn piece(size: usize) -> BodyPiece {
     BodyPiece::Bytes(vec![b'x'; size].into())
@@ -244,5 +244,30 @@ fn nobody_takes_the_body_of_an_answer_that_has_none() {
     let mut client =
         Client::new(|_: Request| (StatusCode::NO_CONTENT, Body::stream(pieces([5]))).into_reply());
     assert_eq!(client.ask(get("/")).status, 204);
+    client.assert_open();
+}
+
+#[test]
+fn a_client_that_hears_its_own_words_has_to_listen_to_say_more() {
+    let mut client = Client::new(|request: Request| {
+        let mut body = request.into_body();
+        Body::stream(BodyStream::new(move || {
+            body.next_piece().map(|piece| piece.map(BodyPiece::Bytes))
+        }))
+    });
+    client.memory.set_room(0);
+    client.send(head("POST / HTTP/1.1", &["Content-Length: 1000000"]));
+    let mut left = 1_000_000;
+    while left > 0 && client.memory.push(&filler(10_000)) > 0 {
+        left -= 10_000;
+    }
+    let taken_in = 1_000_000 - left;
+    assert!((128 * 1024..160 * 1024).contains(&taken_in), "{taken_in}");
+    client.memory.set_room(u64::MAX);
+    while left > 0 {
+        client.send(filler(10_000));
+        left -= 10_000;
+    }
+    assert_eq!(client.answer().body.len(), 1_000_000);
     client.assert_open();
 }
