@@ -233,6 +233,7 @@ impl Server {
         if exchange.is_answered() {
             return;
         }
+        exchange.welcome_body(conn);
         let stays = exchange.may_stay_open() && !self.site.is_draining();
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
         let framing = self.put_head(conn, asked, &response);
