@@ -10,7 +10,10 @@ pub struct Suite {
 }
 
 /// All suites.
-pub const SUITES: &[Suite] = &[Suite { name: "deferred", tools: &["python3"] }];
+pub const SUITES: &[Suite] = &[
+    Suite { name: "deferred", tools: &["python3"] },
+    Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
+];
 
 #[cfg(test)]
 mod tests {

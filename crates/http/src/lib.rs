@@ -33,7 +33,10 @@
 //! | [`Patience::idle`], between requests | 60 s | closed |
 //! | [`Patience::body_rate`], a request body, after [`Patience::body_grace`] | 240 B/s after 5 s | 408 |
 //! | [`Patience::reader`], a client that takes nothing of an answer | 30 s | aborted |
-//! | input kept while an answer is made | 64 KiB | the client has to wait |
+//! | [`Patience::goodbye`], a client that was told that it is over, and 1 MiB of its talk | 5 s | aborted |
+//! | input kept while an answer is made, or not taken | 64 KiB | the client has to wait |
+//! | a request body that its resource does not take | 64 KiB | the client has to wait |
+//! | a request body that nobody wants | 256 KiB | the connection's end |
 //!
 //! [RFC 9110]: https://www.rfc-editor.org/rfc/rfc9110
 //! [RFC 9112]: https://www.rfc-editor.org/rfc/rfc9112

@@ -274,6 +274,8 @@ impl Server {
         if exchange.is_answered() {
             return;
         }
+        let response = finished(response);
+        exchange.welcome_body(conn);
         let stays = exchange.may_stay_open() && !self.site.is_draining();
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
         let framing = self.put_head(conn, asked, &response, &[]);
@@ -588,7 +590,17 @@ impl fmt::Debug for Server {
 
 /// Whether everything of a response is in memory.
 fn is_whole(response: &Response) -> bool {
-    !matches!(response.body().kind, Kind::Stream { .. })
+    !matches!(response.body().kind, Kind::Stream { .. }) && !response.status().is_informational()
+}
+
+/// An answer that another one has to follow is none: the client would wait for it.
+fn finished(response: Response) -> Response {
+    if response.status().is_informational() {
+        let status = response.status();
+        tracing::error!(target: "ropewalk::http", "a resource answered with {status} alone");
+        return plain(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    response
 }
 
 /// An answer that came meanwhile is here.

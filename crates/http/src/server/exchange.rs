@@ -124,6 +124,17 @@ impl Exchange {
         self.is_body_over() && matches!(self.outflow, Outflow::Done)
     }
 
+    /// A resource that answers and keeps the body means to read it. The client hears so before the
+    /// answer: behind its beginning there is no place for it.
+    pub(super) fn welcome_body(&mut self, conn: &Conn<Server>) {
+        if let Some(inbound) = self.inbound.as_mut().filter(|inbound| !inbound.over)
+            && inbound.waits_for_continue
+            && inbound.is_wanted()
+        {
+            inbound.send_continue(conn);
+        }
+    }
+
     /// The connection ends after this answer, also if that has begun already.
     pub(super) fn end_after_answer(&mut self) {
         self.asked = self.asked.and_close();
@@ -184,11 +195,9 @@ impl Exchange {
         let answered = self.is_answered();
         let Some(inbound) = self.inbound.as_mut().filter(|inbound| !inbound.over) else { return };
         if inbound.waits_for_continue && !answered {
-            let wanted = inbound.inflow.as_ref().is_some_and(|inflow| inflow.borrow().is_wanted());
-            if wanted {
-                inbound.waits_for_continue = false;
-                inbound.rate_from = (conn.now(), inbound.received);
-                conn.write(CONTINUE);
+            let asked = inbound.inflow.as_ref().is_some_and(|inflow| inflow.borrow().is_wanted());
+            if asked {
+                inbound.send_continue(conn);
             }
         }
         let full = inbound.inflow.as_ref().is_some_and(|inflow| inflow.borrow().is_full());
@@ -337,6 +346,12 @@ impl Inbound {
         self.inflow
             .as_ref()
             .is_some_and(|inflow| Rc::strong_count(inflow) > 1 || inflow.borrow().is_wanted())
+    }
+
+    fn send_continue(&mut self, conn: &Conn<Server>) {
+        self.waits_for_continue = false;
+        self.rate_from = (conn.now(), self.received);
+        conn.write(CONTINUE);
     }
 
     fn let_go_if_unwanted(&mut self) {

@@ -68,6 +68,11 @@ impl Patience {
     pub fn with_reader(self, reader: Duration) -> Self {
         Self { reader, ..self }
     }
+
+    /// The same with another wait for clients to hang up.
+    pub fn with_goodbye(self, goodbye: Duration) -> Self {
+        Self { goodbye, ..self }
+    }
 }
 
 /// A server: one resource, its limits, and all the connections it has. Clones are the same site.

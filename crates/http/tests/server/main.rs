@@ -11,6 +11,7 @@ mod cuts;
 mod directory;
 mod draining;
 mod keep_alive;
+mod leaks;
 mod patience;
 mod properties;
 mod replies;

@@ -219,7 +219,8 @@ fn waits_are_what_a_site_was_told() {
         .with_head(secs(2))
         .with_idle(secs(3))
         .with_reader(secs(4))
-        .with_body(secs(1), 1000);
+        .with_body(secs(1), 1000)
+        .with_goodbye(secs(6));
     let site = hello().patience(patience);
     let mut client = Client::of(&site, &Clock::new());
     client.send("G").advance(secs(2));
@@ -228,4 +229,21 @@ fn waits_are_what_a_site_was_told() {
     let mut client = Client::of(&site, &Clock::new());
     client.ask(post("/", b"a"));
     client.advance(secs(3)).assert_ended(Disconnect::Closed);
+
+    let mut client = Client::of(&site, &Clock::new());
+    client.ask(head("POST / HTTP/1.1", &["Content-Length: 10"]));
+    client.advance(secs(2));
+    assert!(client.memory.is_write_closed(), "the body is slow");
+    client.advance(just_under(6));
+    assert_eq!(client.memory.ended(), None);
+    client.advance(A_MOMENT);
+    client.assert_ended(Disconnect::Closed);
+
+    let mut client = Client::of(&site, &Clock::new());
+    client.memory.set_room(0);
+    client.send(get("/").repeat(2000));
+    client.advance(just_under(4));
+    assert_eq!(client.memory.ended(), None);
+    client.advance(A_MOMENT);
+    client.assert_ended(Disconnect::Aborted);
 }

@@ -174,8 +174,6 @@ fn converse(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn any_requests_are_answered_as_they_must_be(
         requests in vec(asked(), 1..12),

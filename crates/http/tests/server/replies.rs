@@ -74,6 +74,19 @@ fn an_answer_without_content_has_none() {
 }
 
 #[test]
+fn an_answer_that_promises_another_is_a_fault_of_ours() {
+    for status in [StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS, StatusCode::PROCESSING] {
+        let mut client = Client::new(move |request: Request| match request.uri().path() {
+            "/now" => status.into_reply(),
+            _ => Deferred::succeed(status).into_reply(),
+        });
+        assert_eq!(client.ask(get("/now")).status, 500);
+        assert_eq!(client.ask(get("/later")).status, 500);
+        client.assert_open();
+    }
+}
+
+#[test]
 fn head_gets_what_get_does_but_no_body() {
     let held = Held::new();
     let holding = held.clone();

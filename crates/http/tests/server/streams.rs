@@ -8,7 +8,7 @@ use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_http::{Body, BodyPiece, BodySender, BodyStream, IntoReply, Request};
 use ropewalk_protocol::Disconnect;
 
-use crate::client::{Client, Held, Seen, get, head};
+use crate::client::{Client, Held, Seen, filler, get, head, post};
 
 fn piece(size: usize) -> BodyPiece {
     BodyPiece::Bytes(vec![b'x'; size].into())
@@ -244,5 +244,45 @@ fn nobody_takes_the_body_of_an_answer_that_has_none() {
     let mut client =
         Client::new(|_: Request| (StatusCode::NO_CONTENT, Body::stream(pieces([5]))).into_reply());
     assert_eq!(client.ask(get("/")).status, 204);
+    client.assert_open();
+}
+
+/// Answers with what comes, as it comes.
+fn parrot(request: Request) -> Body {
+    let mut body = request.into_body();
+    Body::stream(BodyStream::new(move || {
+        body.next_piece().map(|piece| piece.map(BodyPiece::Bytes))
+    }))
+}
+
+#[test]
+fn a_body_that_an_answer_is_made_of_is_asked_for_before_the_answer() {
+    let mut client = Client::new(parrot);
+    client.send(head("POST / HTTP/1.1", &["Expect: 100-continue", "Content-Length: 10"]));
+    let sent = client.memory.take_sent();
+    assert!(sent.starts_with(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"));
+    client.send("hello").send("world");
+    assert_eq!(client.memory.take_sent(), b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n");
+    client.assert_open();
+    assert_eq!(client.ask(post("/", b"again")).text(), "again");
+}
+
+#[test]
+fn a_client_that_hears_its_own_words_has_to_listen_to_say_more() {
+    let mut client = Client::new(parrot);
+    client.memory.set_room(0);
+    client.send(head("POST / HTTP/1.1", &["Content-Length: 1000000"]));
+    let mut left = 1_000_000;
+    while left > 0 && client.memory.push(&filler(10_000)) > 0 {
+        left -= 10_000;
+    }
+    let taken_in = 1_000_000 - left;
+    assert!((128 * 1024..160 * 1024).contains(&taken_in), "{taken_in}");
+    client.memory.set_room(u64::MAX);
+    while left > 0 {
+        client.send(filler(10_000));
+        left -= 10_000;
+    }
+    assert_eq!(client.answer().body.len(), 1_000_000);
     client.assert_open();
 }
