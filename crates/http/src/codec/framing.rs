@@ -1,8 +1,10 @@
 use http::Version;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE,
+};
 
 use super::error::{BadRequest, Excerpt};
 use super::syntax::{is_token, members};
-use super::target::port_of;
 
 /// Where a request's body ends (RFC 9112 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,38 +36,44 @@ pub(super) struct Signs {
 }
 
 impl Signs {
-    /// Looks at one field.
-    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadRequest> {
+    /// Looks at one field; answers its name if it is one of those that are signs. Whether Host is a
+    /// host is not looked at.
+    pub(super) fn note(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<Option<HeaderName>, BadRequest> {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        match name.len() {
-            4 if is(b"host") => self.note_host(value),
+        Ok(Some(match name.len() {
+            4 if is(b"host") => {
+                if self.has_host {
+                    return Err(BadRequest::SeveralHosts);
+                }
+                self.has_host = true;
+                HOST
+            }
             6 if is(b"expect") => {
                 self.note_expectation(value);
-                Ok(())
+                EXPECT
             }
             7 if is(b"upgrade") => {
                 self.has_upgrade = true;
-                Ok(())
+                UPGRADE
             }
             10 if is(b"connection") => {
                 self.note_connection(value);
-                Ok(())
+                CONNECTION
             }
-            14 if is(b"content-length") => self.note_length(value),
+            14 if is(b"content-length") => {
+                self.note_length(value)?;
+                CONTENT_LENGTH
+            }
             17 if is(b"transfer-encoding") => {
                 self.note_codings(value);
-                Ok(())
+                TRANSFER_ENCODING
             }
-            _ => Ok(()),
-        }
-    }
-
-    fn note_host(&mut self, value: &[u8]) -> Result<(), BadRequest> {
-        if self.has_host {
-            return Err(BadRequest::SeveralHosts);
-        }
-        self.has_host = true;
-        port_of(value).map_err(|_| BadRequest::BadHost(Excerpt::of(value))).map(|_| ())
+            _ => return Ok(None),
+        }))
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), BadRequest> {

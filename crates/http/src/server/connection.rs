@@ -75,7 +75,10 @@ impl Server {
             let began = self.head.is_none();
             let mut fresh = HeadDecoder::default();
             let decoder = self.head.as_deref_mut().unwrap_or(&mut fresh);
-            if let Err(bad) = decoder.feed_into(&mut head, &mut data, &site.limits) {
+            let mut host = site.host.borrow_mut();
+            let fed = decoder.feed_into(&mut head, &mut data, &site.limits, &mut host);
+            drop(host);
+            if let Err(bad) = fed {
                 self.refuse(conn, bad);
             } else if head.is_some() {
                 self.head = None;

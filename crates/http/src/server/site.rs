@@ -14,7 +14,7 @@ use super::connection::Server;
 use super::incoming::Request;
 use super::reply::{Reply, plain};
 use super::resource::Resource;
-use crate::codec::Date;
+use crate::codec::{Date, LastHost};
 use crate::{DateCache, Limits};
 
 /// How long a server waits for a client.
@@ -87,6 +87,7 @@ pub(super) struct Shared {
     on_access: Option<OnAccess>,
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
+    pub(super) host: RefCell<LastHost>,
     live: RefCell<slab::Slab<Conn<Server>>>,
     draining: Cell<bool>,
     drained: RefCell<Vec<Promise<()>>>,
@@ -109,6 +110,7 @@ impl Site {
             on_access: None,
             wall_clock: system_time,
             date: RefCell::new(Dates { second: None, cache: DateCache::default() }),
+            host: RefCell::default(),
             live: RefCell::default(),
             draining: Cell::new(false),
             drained: RefCell::default(),
