@@ -17,6 +17,15 @@ pub enum BodyLength {
     Chunked,
 }
 
+/// Whether a token is this word, which is in lower case and has letters and hyphens only.
+fn is<const N: usize>(token: &[u8], word: &[u8; N]) -> bool {
+    // The bit makes small letters of capital ones; besides, only what is in no token becomes a
+    // letter or a hyphen by it. No branch for each byte: this is asked of every field.
+    let differ =
+        |token: &[u8; N]| token.iter().zip(word).fold(0, |all, (a, b)| all | (a | 0x20) ^ b);
+    token.len() == N && token.first_chunk().map(differ) == Some(0)
+}
+
 /// What the fields of a head say about the message and the connection, gathered on the way.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a word that may come in any order")]
@@ -43,32 +52,31 @@ impl Signs {
         name: &[u8],
         value: &[u8],
     ) -> Result<Option<HeaderName>, BadRequest> {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         Ok(Some(match name.len() {
-            4 if is(b"host") => {
+            4 if is(name, b"host") => {
                 if self.has_host {
                     return Err(BadRequest::SeveralHosts);
                 }
                 self.has_host = true;
                 HOST
             }
-            6 if is(b"expect") => {
+            6 if is(name, b"expect") => {
                 self.note_expectation(value);
                 EXPECT
             }
-            7 if is(b"upgrade") => {
+            7 if is(name, b"upgrade") => {
                 self.has_upgrade = true;
                 UPGRADE
             }
-            10 if is(b"connection") => {
+            10 if is(name, b"connection") => {
                 self.note_connection(value);
                 CONNECTION
             }
-            14 if is(b"content-length") => {
+            14 if is(name, b"content-length") => {
                 self.note_length(value)?;
                 CONTENT_LENGTH
             }
-            17 if is(b"transfer-encoding") => {
+            17 if is(name, b"transfer-encoding") => {
                 self.note_codings(value);
                 TRANSFER_ENCODING
             }

@@ -76,7 +76,8 @@ impl Server {
             let mut fresh = HeadDecoder::default();
             let decoder = self.head.as_deref_mut().unwrap_or(&mut fresh);
             let mut host = site.host.borrow_mut();
-            let fed = decoder.feed_into(&mut head, &mut data, &site.limits, &mut host);
+            let incoming = || Incoming::new(conn.clone(), None);
+            let fed = decoder.feed_into(&mut head, incoming, &mut data, &site.limits, &mut host);
             drop(host);
             if let Err(bad) = fed {
                 self.refuse(conn, bad);
@@ -99,23 +100,20 @@ impl Server {
     }
 
     /// A request's head is whole: takes it and has it answered.
-    fn begin(&mut self, conn: &Conn<Self>, place: &mut Option<Head>, data: &mut &[u8]) {
+    fn begin(&mut self, conn: &Conn<Self>, place: &mut Option<Head<Incoming>>, data: &mut &[u8]) {
         let Some(head) = place else { return };
         let asked = Asked::by(head);
         let access = self.site.is_logging().then(|| Box::new(note(head, conn)));
         if head.body == BodyLength::None {
-            match self.render(conn, place, None) {
-                None => (),
-                // Nothing has to be remembered of what is over at once.
-                Some(Reply::Now(response)) if is_whole(&response) => {
-                    self.answer_whole(conn, asked, &response, access);
-                }
-                Some(reply) => {
-                    let exchange = Exchange::new(asked, access, conn.now());
-                    self.phase = Phase::Busy(Box::new(exchange));
-                    self.take_reply(conn, reply);
-                }
+            let reply = self.render(place);
+            // Nothing has to be remembered of what is over at once.
+            if let Some(Reply::Now(response)) = &reply
+                && is_whole(response)
+            {
+                return self.answer_whole(conn, asked, response, access);
             }
+            self.phase = Phase::Busy(Box::new(Exchange::new(asked, access, conn.now())));
+            self.take_reply(conn, reply);
             return;
         }
         let decoder = match BodyDecoder::new(head.body, self.site.limits.body_max) {
@@ -123,33 +121,23 @@ impl Server {
             Err(bad) => return self.refuse(conn, bad),
         };
         let inflow = Rc::new(RefCell::new(Inflow::default()));
+        head.request.body_mut().expect(Rc::clone(&inflow));
         let mut exchange = Exchange::new(asked, access, conn.now());
-        exchange.expect_body(decoder, Rc::clone(&inflow), head.expects_continue, conn.now());
+        exchange.expect_body(decoder, inflow, head.expects_continue, conn.now());
         self.phase = Phase::Busy(Box::new(exchange));
         self.arm(conn, RATE_INTERVAL);
         self.receive_body(conn, data);
-        if matches!(self.phase, Phase::Busy(_))
-            && let Some(reply) = self.render(conn, place, Some(inflow))
-        {
+        if matches!(self.phase, Phase::Busy(_)) {
+            let reply = self.render(place);
             self.take_reply(conn, reply);
         }
     }
 
     /// Takes a request's head, if it is there, and has the resource answer it.
-    fn render(
-        &self,
-        conn: &Conn<Self>,
-        place: &mut Option<Head>,
-        inflow: Option<Rc<RefCell<Inflow>>>,
-    ) -> Option<Reply> {
+    fn render(&self, place: &mut Option<Head<Incoming>>) -> Option<Reply> {
         let mut reply = None;
         // Request and reply are long to move: a closure that owned them would be moved twice.
-        let call = || {
-            if let Some(head) = place.take() {
-                let incoming = Incoming::new(conn.clone(), inflow);
-                reply = Some(self.site.render(head.request.map(|()| incoming)));
-            }
-        };
+        let call = || reply = self.site.render(place);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
             let panicked = Failure::new(Panicked::from_payload(&*payload));
             reply = Some(Reply::Now(failed(&panicked)));
@@ -157,10 +145,11 @@ impl Server {
         reply
     }
 
-    fn take_reply(&mut self, conn: &Conn<Self>, reply: Reply) {
+    fn take_reply(&mut self, conn: &Conn<Self>, reply: Option<Reply>) {
         match reply {
-            Reply::Now(response) => self.answer(conn, response),
-            Reply::Later(later) => match later.try_take() {
+            None => (),
+            Some(Reply::Now(response)) => self.answer(conn, response),
+            Some(Reply::Later(later)) => match later.try_take() {
                 Ok(result) => self.answer(conn, result.unwrap_or_else(|failure| failed(&failure))),
                 Err(later) => conn.then(later, |this, conn, result| {
                     this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
@@ -527,7 +516,7 @@ fn failed(failure: &Failure) -> Response {
 }
 
 /// What the log will want to know of a request.
-fn note(head: &Head, conn: &Conn<Server>) -> Access {
+fn note(head: &Head<Incoming>, conn: &Conn<Server>) -> Access {
     Access {
         peer: conn.peer(),
         method: Some(head.request.method().clone()),
