@@ -1,8 +1,10 @@
 use http::Version;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE,
+};
 
 use super::error::{BadRequest, Excerpt};
 use super::syntax::{is_token, members};
-use super::target::port_of;
 
 /// Where a request's body ends (RFC 9112 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,15 @@ pub enum BodyLength {
     Fixed(u64),
     /// Where the chunks say.
     Chunked,
+}
+
+/// Whether a token is this word, which is in lower case and has letters and hyphens only.
+fn is<const N: usize>(token: &[u8], word: &[u8; N]) -> bool {
+    // The bit makes small letters of capital ones; besides, only what is in no token becomes a
+    // letter or a hyphen by it. No branch for each byte: this is asked of every field.
+    let differ =
+        |token: &[u8; N]| token.iter().zip(word).fold(0, |all, (a, b)| all | (a | 0x20) ^ b);
+    token.len() == N && token.first_chunk().map(differ) == Some(0)
 }
 
 /// What the fields of a head say about the message and the connection, gathered on the way.
@@ -34,38 +45,43 @@ pub(super) struct Signs {
 }
 
 impl Signs {
-    /// Looks at one field.
-    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadRequest> {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        match name.len() {
-            4 if is(b"host") => self.note_host(value),
-            6 if is(b"expect") => {
+    /// Looks at one field; answers its name if it is one of those that are signs. Whether Host is a
+    /// host is not looked at.
+    pub(super) fn note(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<Option<HeaderName>, BadRequest> {
+        Ok(Some(match name.len() {
+            4 if is(name, b"host") => {
+                if self.has_host {
+                    return Err(BadRequest::SeveralHosts);
+                }
+                self.has_host = true;
+                HOST
+            }
+            6 if is(name, b"expect") => {
                 self.note_expectation(value);
-                Ok(())
+                EXPECT
             }
-            7 if is(b"upgrade") => {
+            7 if is(name, b"upgrade") => {
                 self.has_upgrade = true;
-                Ok(())
+                UPGRADE
             }
-            10 if is(b"connection") => {
+            10 if is(name, b"connection") => {
                 self.note_connection(value);
-                Ok(())
+                CONNECTION
             }
-            14 if is(b"content-length") => self.note_length(value),
-            17 if is(b"transfer-encoding") => {
+            14 if is(name, b"content-length") => {
+                self.note_length(value)?;
+                CONTENT_LENGTH
+            }
+            17 if is(name, b"transfer-encoding") => {
                 self.note_codings(value);
-                Ok(())
+                TRANSFER_ENCODING
             }
-            _ => Ok(()),
-        }
-    }
-
-    fn note_host(&mut self, value: &[u8]) -> Result<(), BadRequest> {
-        if self.has_host {
-            return Err(BadRequest::SeveralHosts);
-        }
-        self.has_host = true;
-        port_of(value).map_err(|_| BadRequest::BadHost(Excerpt::of(value))).map(|_| ())
+            _ => return Ok(None),
+        }))
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), BadRequest> {

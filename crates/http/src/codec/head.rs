@@ -7,19 +7,22 @@ use httparse::{Header, Status};
 
 use super::error::{BadRequest, Excerpt};
 use super::framing::{BodyLength, Signs};
+use super::host::LastHost;
 use super::limits::{FIELD_COUNT_MAX, Limits};
 use super::lines::{Bounds, Lines, are_paired};
 use super::syntax::{is_blank, is_tchar, is_token};
 use super::target::target;
 
 /// A request without its body, and what it says about the body and the connection.
+///
+/// The request carries a `B` in place of its body; what a decoder finds carries nothing.
 #[derive(Debug)]
-pub struct Head {
+pub struct Head<B = ()> {
     /// Method, target, version and fields.
     ///
     /// The target is a path, or a whole URI if the client sent one; it is `*` only for OPTIONS, and
     /// a host and a port for CONNECT and only for it (RFC 9112 3.2).
-    pub request: Request<()>,
+    pub request: Request<B>,
     /// Where the body ends.
     pub body: BodyLength,
     /// Whether the connection may go on after the answer (RFC 9112 9.3).
@@ -31,10 +34,10 @@ pub struct Head {
     pub wants_upgrade: bool,
 }
 
-impl Head {
-    fn empty() -> Self {
+impl<B> Head<B> {
+    fn empty(body: B) -> Self {
         Self {
-            request: Request::new(()),
+            request: Request::new(body),
             body: BodyLength::None,
             keep_alive: false,
             expects_continue: false,
@@ -90,19 +93,22 @@ impl HeadDecoder {
     /// If they are no head of a request that this server takes. Feed it nothing more then.
     pub fn feed(&mut self, data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
         let mut head = None;
-        self.feed_into(&mut head, data, limits)?;
+        self.feed_into(&mut head, || (), data, limits, &mut LastHost::default())?;
         Ok(head)
     }
 
-    /// The same, but puts the head into `place`, or empties it: a head is long to move.
-    pub(crate) fn feed_into(
+    /// The same, but puts the head into `place`, or empties it, and a `body` into the head: a head is
+    /// long to move, or to make into another.
+    pub(crate) fn feed_into<B>(
         &mut self,
-        place: &mut Option<Head>,
+        place: &mut Option<Head<B>>,
+        body: impl Fn() -> B,
         data: &mut &[u8],
         limits: &Limits,
+        host: &mut LastHost,
     ) -> Result<(), BadRequest> {
         if self.lines == Lines::of_head()
-            && let Some(length) = read_in_place(place, data, limits)
+            && let Some(length) = read_in_place(place, &body, data, limits, host)
         {
             *data = &data[length..];
             return Ok(());
@@ -117,11 +123,11 @@ impl HeadDecoder {
         *data = after;
         self.lines = Lines::of_head();
         if self.rest.is_empty() {
-            return read_whole(place, end);
+            return read_whole(place, body, end, host);
         }
         let mut whole = mem::take(&mut self.rest);
         whole.extend_from_slice(end);
-        read_whole(place, &whole)
+        read_whole(place, body, &whole, host)
     }
 
     /// Whether it has bytes of a head that is not whole; an empty line before one is none.
@@ -142,7 +148,13 @@ type Fields<'f> = [MaybeUninit<Header<'f>>; FIELD_COUNT_MAX];
 
 /// The short way, for a head that lies whole in `data` and in which nothing is wrong: its length,
 /// or `None` where the long way has to be taken.
-fn read_in_place(place: &mut Option<Head>, data: &[u8], limits: &Limits) -> Option<usize> {
+fn read_in_place<B>(
+    place: &mut Option<Head<B>>,
+    body: impl Fn() -> B,
+    data: &[u8],
+    limits: &Limits,
+    host: &mut LastHost,
+) -> Option<usize> {
     // The parser steps over empty lines by itself, but over too many of them.
     if !data.first().copied().is_some_and(is_tchar) {
         return None;
@@ -162,33 +174,40 @@ fn read_in_place(place: &mut Option<Head>, data: &[u8], limits: &Limits) -> Opti
     if !fits || !are_paired(head) {
         return None;
     }
-    assemble(place, &parsed, head).ok()?;
+    assemble(place, body(), &parsed, head, host).ok()?;
     Some(length)
 }
 
 /// The long way: `head` ends where it should, and its lines are whole and not too many.
-fn read_whole(place: &mut Option<Head>, head: &[u8]) -> Result<(), BadRequest> {
+fn read_whole<B>(
+    place: &mut Option<Head<B>>,
+    body: impl Fn() -> B,
+    head: &[u8],
+    host: &mut LastHost,
+) -> Result<(), BadRequest> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, &mut fields) {
-        Ok(Status::Complete(_)) => assemble(place, &parsed, head),
+        Ok(Status::Complete(_)) => assemble(place, body(), &parsed, head, host),
         Ok(Status::Partial) | Err(_) => Err(fault_in(head)),
     }
 }
 
 /// What it puts into `place` is good only if it succeeds.
-fn assemble(
-    place: &mut Option<Head>,
+fn assemble<B>(
+    place: &mut Option<Head<B>>,
+    body: B,
     parsed: &httparse::Request<'_, '_>,
     head: &[u8],
+    host: &mut LastHost,
 ) -> Result<(), BadRequest> {
     let (Some(method), Some(path), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
         return Err(fault_in(head));
     };
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let made = place.insert(Head::empty());
+    let made = place.insert(Head::empty(body));
     let request = &mut made.request;
     *request.version_mut() = version;
     *request.method_mut() = Method::from_bytes(method.as_bytes())
@@ -200,9 +219,15 @@ fn assemble(
     let headers = request.headers_mut();
     headers.reserve(parsed.headers.len());
     for field in parsed.headers.iter() {
-        signs.note(field.name.as_bytes(), field.value)?;
-        let bad_name = || BadRequest::BadHeaderName(Excerpt::of(field.name.as_bytes()));
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| bad_name())?;
+        let name = match signs.note(field.name.as_bytes(), field.value)? {
+            Some(HOST) => {
+                headers.append(HOST, host.value(field.value)?);
+                continue;
+            }
+            Some(name) => name,
+            None => HeaderName::from_bytes(field.name.as_bytes())
+                .map_err(|_| BadRequest::BadHeaderName(Excerpt::of(field.name.as_bytes())))?,
+        };
         let value = HeaderValue::from_maybe_shared(copies.of(field.value));
         headers.append(name, value.map_err(|_| fault_in(head))?);
     }

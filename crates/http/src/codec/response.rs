@@ -50,7 +50,7 @@ enum Kind {
 
 impl Asked {
     /// What this request says.
-    pub fn by(head: &Head) -> Self {
+    pub fn by<B>(head: &Head<B>) -> Self {
         let kind = match *head.request.method() {
             Method::HEAD => Kind::Head,
             Method::CONNECT => Kind::Connect,

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use ropewalk_protocol::{Address, Conn};
 
 use super::connection::Server;
+use super::incoming::Incoming;
 use crate::codec::Head;
 
 /// One answered request, for a log.
@@ -32,7 +33,7 @@ pub struct Access {
 
 impl Access {
     /// To a request, of which the answer is still to come.
-    pub(super) fn to(head: &Head, conn: &Conn<Server>) -> Self {
+    pub(super) fn to(head: &Head<Incoming>, conn: &Conn<Server>) -> Self {
         Self {
             method: Some(head.request.method().clone()),
             uri: Some(head.request.uri().clone()),

@@ -90,7 +90,11 @@ impl Server {
             let mut fresh = HeadDecoder::default();
             let decoder = self.head.as_deref_mut().unwrap_or(&mut fresh);
             let had_begun = decoder.has_begun();
-            if let Err(bad) = decoder.feed_into(&mut head, &mut data, &site.limits) {
+            let mut host = site.host.borrow_mut();
+            let incoming = || Incoming::new(conn.clone(), None);
+            let fed = decoder.feed_into(&mut head, incoming, &mut data, &site.limits, &mut host);
+            drop(host);
+            if let Err(bad) = fed {
                 self.refuse(conn, bad, None);
             } else if head.is_some() {
                 self.head = None;
@@ -128,7 +132,7 @@ impl Server {
     }
 
     /// A request's head is whole: takes it and has it answered.
-    fn begin(&mut self, conn: &Conn<Self>, place: &mut Option<Head>, data: &mut &[u8]) {
+    fn begin(&mut self, conn: &Conn<Self>, place: &mut Option<Head<Incoming>>, data: &mut &[u8]) {
         let Some(head) = place else { return };
         let mut asked = Asked::by(head);
         if head.request.method() == Method::CONNECT {
@@ -137,18 +141,15 @@ impl Server {
         }
         let access = self.site.is_logging().then(|| Box::new(Access::to(head, conn)));
         if matches!(head.body, BodyLength::None | BodyLength::Fixed(0)) {
-            match self.render(conn, place, None) {
-                None => (),
-                // Nothing has to be remembered of what is over at once.
-                Some(Reply::Now(response)) if is_whole(&response) => {
-                    self.answer_whole(conn, asked, &response, access);
-                }
-                Some(reply) => {
-                    let exchange = Exchange::new(asked, access, conn.now());
-                    self.phase = Phase::Busy(Box::new(exchange));
-                    self.take_reply(conn, reply);
-                }
+            let reply = self.render(place);
+            // Nothing has to be remembered of what is over at once.
+            if let Some(Reply::Now(response)) = &reply
+                && is_whole(response)
+            {
+                return self.answer_whole(conn, asked, response, access);
             }
+            self.phase = Phase::Busy(Box::new(Exchange::new(asked, access, conn.now())));
+            self.take_reply(conn, reply);
             return;
         }
         let decoder = match BodyDecoder::new(head.body, self.site.limits.body_max) {
@@ -156,40 +157,30 @@ impl Server {
             Err(bad) => return self.refuse(conn, bad, access),
         };
         let inflow = Rc::new(RefCell::new(Inflow::default()));
+        head.request.body_mut().expect(Rc::clone(&inflow));
         let mut exchange = Exchange::new(asked, access, conn.now());
-        exchange.expect_body(decoder, Rc::clone(&inflow), head, conn.now());
+        exchange.expect_body(decoder, inflow, head, conn.now());
         self.phase = Phase::Busy(Box::new(exchange));
         self.arm(conn, RATE_INTERVAL);
         // An answer that does not wait for the body is given before it is looked at, so that it is
         // the same wherever the pieces are cut. One that waits gets what is there first.
-        match self.render(conn, place, Some(inflow)).map(settled) {
+        match self.render(place).map(settled) {
             Some(Reply::Now(response)) => {
                 self.answer(conn, response);
                 self.receive(conn, data);
             }
-            Some(later @ Reply::Later(_)) => {
+            later => {
                 self.receive(conn, data);
                 self.take_reply(conn, later);
             }
-            None => (),
         }
     }
 
     /// Takes a request's head, if it is there, and has the resource answer it.
-    fn render(
-        &self,
-        conn: &Conn<Self>,
-        place: &mut Option<Head>,
-        inflow: Option<Rc<RefCell<Inflow>>>,
-    ) -> Option<Reply> {
+    fn render(&self, place: &mut Option<Head<Incoming>>) -> Option<Reply> {
         let mut reply = None;
         // Request and reply are long to move: a closure that owned them would be moved twice.
-        let call = || {
-            if let Some(head) = place.take() {
-                let incoming = Incoming::new(conn.clone(), inflow);
-                reply = Some(self.site.render(head.request.map(|()| incoming)));
-            }
-        };
+        let call = || reply = self.site.render(place);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
             let panicked = Failure::new(Panicked::from_payload(&*payload));
             reply = Some(Reply::Now(failed(&panicked)));
@@ -197,10 +188,11 @@ impl Server {
         reply
     }
 
-    fn take_reply(&mut self, conn: &Conn<Self>, reply: Reply) {
-        match settled(reply) {
-            Reply::Now(response) => self.answer(conn, response),
-            Reply::Later(later) => conn.then(later, |this, conn, result| {
+    fn take_reply(&mut self, conn: &Conn<Self>, reply: Option<Reply>) {
+        match reply.map(settled) {
+            None => (),
+            Some(Reply::Now(response)) => self.answer(conn, response),
+            Some(Reply::Later(later)) => conn.then(later, |this, conn, result| {
                 this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
             }),
         }

@@ -11,7 +11,7 @@ use ropewalk_protocol::{Conn, Disconnect};
 use super::access::Access;
 use super::body::{BodyPiece, BodyStream};
 use super::connection::{Server, take_pieces};
-use super::incoming::{self, BodyError, Inflow};
+use super::incoming::{self, BodyError, Incoming, Inflow};
 use super::site::Patience;
 use super::watch::Watch;
 use crate::Limits;
@@ -92,7 +92,7 @@ impl Exchange {
         &mut self,
         decoder: BodyDecoder,
         inflow: Rc<RefCell<Inflow>>,
-        head: &Head,
+        head: &Head<Incoming>,
         now: Duration,
     ) {
         self.inbound = Some(Inbound {

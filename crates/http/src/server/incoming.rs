@@ -91,6 +91,11 @@ impl Incoming {
         Self { conn, inflow }
     }
 
+    /// There is a body, and here is what comes of it.
+    pub(super) fn expect(&mut self, inflow: Rc<RefCell<Inflow>>) {
+        self.inflow = Some(inflow);
+    }
+
     /// The next piece, once it is there; `None` at the end.
     ///
     /// The deferred fails with a [`BodyError`] where the client is gone, too slow, or broke the rules.

@@ -11,10 +11,10 @@ use ropewalk_protocol::{Address, Conn, Factory};
 
 use super::access::Access;
 use super::connection::Server;
-use super::incoming::Request;
+use super::incoming::Incoming;
 use super::reply::{Reply, plain};
 use super::resource::Resource;
-use crate::codec::Date;
+use crate::codec::{Date, Head, LastHost};
 use crate::{DateCache, Limits};
 
 /// How long a server waits for a client.
@@ -92,6 +92,7 @@ pub(super) struct Shared {
     on_access: Option<OnAccess>,
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
+    pub(super) host: RefCell<LastHost>,
     live: RefCell<slab::Slab<Conn<Server>>>,
     draining: Cell<bool>,
     drained: RefCell<Vec<Promise<()>>>,
@@ -114,6 +115,7 @@ impl Site {
             on_access: None,
             wall_clock: system_time,
             date: RefCell::new(Dates { second: None, cache: DateCache::default() }),
+            host: RefCell::default(),
             live: RefCell::default(),
             draining: Cell::new(false),
             drained: RefCell::default(),
@@ -215,14 +217,14 @@ impl fmt::Debug for Site {
 }
 
 impl Shared {
-    /// Has the resource answer.
-    pub(super) fn render(&self, request: Request) -> Reply {
+    /// Takes a request's head, if it is there, and has the resource answer it.
+    pub(super) fn render(&self, place: &mut Option<Head<Incoming>>) -> Option<Reply> {
         // A resource that hands a request to its own site, in the middle of another, would find
         // itself busy.
         let Ok(mut resource) = self.resource.try_borrow_mut() else {
-            return Reply::Now(plain(StatusCode::LOOP_DETECTED));
+            return Some(Reply::Now(plain(StatusCode::LOOP_DETECTED)));
         };
-        resource.render(request)
+        place.take().map(|head| resource.render(head.request))
     }
 
     pub(super) fn is_logging(&self) -> bool {
