@@ -13,13 +13,13 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 use super::access::Access;
 use super::body::{BodyPiece, Kind};
 use super::exchange::{Exchange, Outflow};
-use super::incoming::{self, BodyError, Incoming, Inflow};
+use super::incoming::{BodyError, Incoming, Inflow};
 use super::reply::{Reply, Response, plain};
 use super::site::Shared;
 use super::watch::Watch;
 use crate::codec::{
     Asked, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, Framing, Head, HeadDecoder,
-    Piece, ResponseHead, SentAs,
+    ResponseHead, SentAs,
 };
 
 /// How much of a client's talk is heard out after its connection was given up, in bytes.
@@ -614,31 +614,4 @@ fn failed(failure: &Failure) -> Response {
     }
     tracing::error!(target: "ropewalk::http", "a resource failed: {failure:?}");
     plain(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-/// Takes what a decoder finds.
-pub(super) fn take_pieces(
-    decoder: &mut BodyDecoder,
-    data: &mut &[u8],
-    limits: &crate::Limits,
-    inflow: Option<&RefCell<Inflow>>,
-    count: &mut u64,
-) -> Result<bool, BadRequest> {
-    while let Some(piece) = decoder.feed(data, limits)? {
-        match piece {
-            Piece::Data(bytes) => {
-                *count += bytes.len() as u64;
-                if let Some(inflow) = inflow {
-                    incoming::give(inflow, bytes);
-                }
-            }
-            Piece::End(trailers) => {
-                if let Some(inflow) = inflow {
-                    incoming::end(inflow, Ok(trailers));
-                }
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
 }

@@ -10,12 +10,12 @@ use ropewalk_protocol::{Conn, Disconnect};
 
 use super::access::Access;
 use super::body::{BodyPiece, BodyStream};
-use super::connection::{Server, take_pieces};
+use super::connection::Server;
 use super::incoming::{self, BodyError, Incoming, Inflow};
 use super::site::Patience;
 use super::watch::Watch;
 use crate::Limits;
-use crate::codec::{Asked, BadRequest, BodyDecoder, BodyLength, BodyWriter, CONTINUE, Head};
+use crate::codec::{Asked, BadRequest, BodyDecoder, BodyLength, BodyWriter, CONTINUE, Head, Piece};
 
 /// How much of a body that nobody wants is read and dropped, so that the connection can go on.
 const DISCARD_MAX: u64 = 256 * 1024;
@@ -370,4 +370,31 @@ impl Drop for Inbound {
             incoming::end(&inflow, Err(BodyError::Lost(Disconnect::Closed)));
         }
     }
+}
+
+/// Takes what a decoder finds.
+fn take_pieces(
+    decoder: &mut BodyDecoder,
+    data: &mut &[u8],
+    limits: &Limits,
+    inflow: Option<&RefCell<Inflow>>,
+    count: &mut u64,
+) -> Result<bool, BadRequest> {
+    while let Some(piece) = decoder.feed(data, limits)? {
+        match piece {
+            Piece::Data(bytes) => {
+                *count += bytes.len() as u64;
+                if let Some(inflow) = inflow {
+                    incoming::give(inflow, bytes);
+                }
+            }
+            Piece::End(trailers) => {
+                if let Some(inflow) = inflow {
+                    incoming::end(inflow, Ok(trailers));
+                }
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }

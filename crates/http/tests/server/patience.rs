@@ -247,3 +247,25 @@ fn waits_are_what_a_site_was_told() {
     client.advance(A_MOMENT);
     client.assert_ended(Disconnect::Aborted);
 }
+
+#[test]
+fn pieces_that_keep_coming_buy_a_client_no_time() {
+    let held = Held::new();
+    let holding = held.clone();
+    let mut client = Client::new(move |_: Request| {
+        let holding = holding.clone();
+        Body::stream(ropewalk_http::BodyStream::new(move || {
+            holding.wait().map(|size: usize| Some(bytes(size).into()))
+        }))
+    });
+    client.memory.set_room(0);
+    client.send(get("/"));
+    for _ in 0..2 {
+        client.advance(secs(10));
+        held.release(100);
+    }
+    client.advance(just_under(10));
+    assert_eq!(client.memory.ended(), None);
+    client.advance(A_MOMENT);
+    client.assert_ended(Disconnect::Aborted);
+}
