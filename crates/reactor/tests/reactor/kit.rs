@@ -260,34 +260,63 @@ impl Drop for Folder {
     }
 }
 
-/// Set where a test runs in a process of its own.
-pub(crate) const ALONE: &str = "ROPEWALK_ALONE";
+/// Names the scene that a process of its own is for.
+pub(crate) const SCENE: &str = "ROPEWALK_SCENE";
 
-/// Whether this is a process of its own; those who ask for all ignored tests have them in one.
-pub(crate) fn is_alone() -> bool {
-    std::env::var_os(ALONE).is_some()
+/// Scenes that cannot share a process with other tests, by name.
+const SCENES: &[(&str, fn())] = &[
+    ("chance::games", crate::chance::games),
+    ("places::nobody_asks_for_port_80", crate::places::nobody_asks_for_port_80),
+    ("running::ten_thousand_reactors", crate::running::ten_thousand_reactors),
+    ("scarcity::all_descriptors_are_taken", crate::scarcity::all_descriptors_are_taken),
+    ("scarcity::nothing_to_connect_with", crate::scarcity::nothing_to_connect_with),
+    ("signals::waits_for_a_signal", crate::signals::waits_for_a_signal),
+    ("signals::never_gets_done", crate::signals::never_gets_done),
+    ("signals::ran_before", crate::signals::ran_before),
+    ("signals::runs_without_signals", crate::signals::runs_without_signals),
+    ("signals::two_run", crate::signals::two_run),
+    ("signals::looks_whether_it_ignores", crate::signals::looks_whether_it_ignores),
+];
+
+/// What a process is told that is to play a scene.
+pub(crate) const SCENE_ARGUMENTS: [&str; 4] =
+    ["kit::scenes_have_names_of_their_own", "--exact", "--nocapture", "--test-threads=1"];
+
+/// A process that will play a scene of this binary.
+pub(crate) fn scene(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(SCENE_ARGUMENTS).env(SCENE, name);
+    command
 }
 
-/// Runs an ignored test of this binary in a process of its own.
-pub(crate) fn child(test: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-        .env(ALONE, "")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+/// Plays a scene of this binary in a process of its own.
+pub(crate) fn child(name: &str) -> Child {
+    let mut command = scene(name);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
 }
 
-/// Runs an ignored test alone in its process, and fails as it does.
+/// Plays a scene alone in its process, and fails as it does.
 #[track_caller]
-pub(crate) fn alone(test: &str) {
-    let output = child(test).wait_with_output().unwrap();
+pub(crate) fn alone(scene: &str) {
+    let output = child(scene).wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{test} fails: {}\n{text}{errors}", output.status);
-    assert!(text.contains("1 passed"), "there is no test {test}: {text}");
+    assert!(output.status.success(), "{scene} fails: {}\n{text}{errors}", output.status);
+    assert!(text.contains("1 passed"), "{scene} was not played: {text}");
+}
+
+/// In a process of its own, this is the scene that the process is for.
+#[test]
+fn scenes_have_names_of_their_own() {
+    for (index, (name, _)) in SCENES.iter().enumerate() {
+        assert!(SCENES[..index].iter().all(|(other, _)| other != name), "{name} stands twice");
+    }
+    if let Ok(wanted) = std::env::var(SCENE) {
+        let (_, scene) =
+            SCENES.iter().find(|(name, _)| *name == wanted).expect("a scene of this binary");
+        scene();
+    }
 }
 
 /// How many descriptors this process holds.

@@ -7,7 +7,7 @@ use std::path::Path;
 use ropewalk_protocol::Address;
 use ropewalk_reactor::{CannotListen, Reactor, TcpListenOptions, UnixListenOptions};
 
-use crate::kit::{ALONE, Echo, Folder, is_alone, serve};
+use crate::kit::{Echo, Folder, scene, serve};
 
 fn listen(address: SocketAddr) -> CannotListen {
     let reactor = Reactor::new().unwrap();
@@ -57,8 +57,7 @@ fn operators_read_the_place_the_reason_and_what_may_help() {
 #[test]
 fn privilege_is_asked_for_where_it_is_wanted() {
     use std::os::unix::process::CommandExt;
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["places::nobody_asks_for_port_80", "--exact", "--ignored"]).env(ALONE, "");
+    let mut child = scene("places::nobody_asks_for_port_80");
     if rustix::process::geteuid().is_root() {
         child.uid(65_534).gid(65_534);
     }
@@ -67,11 +66,10 @@ fn privilege_is_asked_for_where_it_is_wanted() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-#[test]
-#[ignore = "needs a user without privilege"]
-fn nobody_asks_for_port_80() {
+/// A scene: it needs a process of its own.
+pub(crate) fn nobody_asks_for_port_80() {
     let bound = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
-    if !is_alone() || bound.is_ok_and(|bound| bound.trim() != "1024") {
+    if bound.is_ok_and(|bound| bound.trim() != "1024") {
         return;
     }
     let error = listen((Ipv4Addr::LOCALHOST, 80).into());

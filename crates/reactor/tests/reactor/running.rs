@@ -9,8 +9,8 @@ use ropewalk_protocol::{Disconnect, Port, call_later, sleep};
 use ropewalk_reactor::{Census, Exit, Reactor, ReactorError, TcpListenOptions};
 
 use crate::kit::{
-    Count, Echo, Note, PATIENCE, alone, anywhere, connect, descriptors, is_alone, listener, serve,
-    settle, threads, turn_until, witness,
+    Count, Echo, Note, PATIENCE, alone, anywhere, connect, descriptors, listener, serve, settle,
+    threads, turn_until, witness,
 };
 
 /// Stops the reactor with its next turn.
@@ -223,12 +223,8 @@ fn ten_thousand_reactors_leave_nothing_behind() {
     alone("running::ten_thousand_reactors");
 }
 
-#[test]
-#[ignore = "counts descriptors and threads, so it needs a process of its own"]
-fn ten_thousand_reactors() {
-    if !is_alone() {
-        return;
-    }
+/// A scene: it needs a process of its own.
+pub(crate) fn ten_thousand_reactors() {
     one_life(true);
     let before = (descriptors(), threads());
     for cycle in 0..10_000 {

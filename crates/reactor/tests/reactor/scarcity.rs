@@ -10,8 +10,7 @@ use ropewalk_reactor::Reactor;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::kit::{
-    Count, Echo, Note, PATIENCE, alone, connect, is_alone, is_quiet, listener, serve, settle,
-    turn_until,
+    Count, Echo, Note, PATIENCE, alone, connect, is_quiet, listener, serve, settle, turn_until,
 };
 
 /// How long clients wait before they are turned away.
@@ -72,12 +71,8 @@ fn answers(client: &mut TcpStream, reactor: &Reactor) {
     assert_eq!(&answer, b"word");
 }
 
-#[test]
-#[ignore = "takes every descriptor, so it needs a process of its own"]
-fn all_descriptors_are_taken() {
-    if !is_alone() {
-        return;
-    }
+/// A scene: it needs a process of its own.
+pub(crate) fn all_descriptors_are_taken() {
     let reactor = Reactor::new().unwrap();
     let served = Count::default();
     let counted = served.clone();
@@ -142,12 +137,8 @@ fn is_reset_or_closed(mut stream: &TcpStream) -> bool {
     }
 }
 
-#[test]
-#[ignore = "takes every descriptor, so it needs a process of its own"]
-fn nothing_to_connect_with() {
-    if !is_alone() {
-        return;
-    }
+/// A scene: it needs a process of its own.
+pub(crate) fn nothing_to_connect_with() {
     let reactor = Reactor::new().unwrap();
     let (_port, address) = serve(&reactor, || Echo);
     let hoard = Hoard::all();

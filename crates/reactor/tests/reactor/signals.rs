@@ -10,7 +10,7 @@ use ropewalk_protocol::call_later;
 use ropewalk_reactor::{Exit, Reactor};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::kit::{ALONE, child, is_alone};
+use crate::kit::{SCENE, SCENE_ARGUMENTS, child};
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
@@ -53,12 +53,8 @@ fn a_signal_stops_the_run_in_order() {
     }
 }
 
-#[test]
-#[ignore = "is sent signals, so it needs a process of its own"]
-fn waits_for_a_signal() {
-    if !is_alone() {
-        return;
-    }
+/// A scene: it needs a process of its own.
+pub(crate) fn waits_for_a_signal() {
     let reactor = Reactor::new().unwrap();
     reactor.before_stop(|| {
         say("before the stop");
@@ -78,12 +74,8 @@ fn a_second_signal_does_not_wait() {
     assert!(status(child).success());
 }
 
-#[test]
-#[ignore = "is sent signals, so it needs a process of its own"]
-fn never_gets_done() {
-    if !is_alone() {
-        return;
-    }
+/// A scene: it needs a process of its own.
+pub(crate) fn never_gets_done() {
     let reactor = Reactor::new().unwrap();
     let (_promise, never) = deferred::<()>();
     reactor.before_stop(|| {
@@ -108,12 +100,8 @@ fn signals_are_given_back() {
     }
 }
 
-#[test]
-#[ignore = "is sent signals, so it needs a process of its own"]
-fn ran_before() {
-    if !is_alone() {
-        return;
-    }
+/// A scene: it needs a process of its own.
+pub(crate) fn ran_before() {
     for _ in 0..2 {
         let reactor = Reactor::new().unwrap();
         reactor.stop();
@@ -124,12 +112,8 @@ fn ran_before() {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-#[test]
-#[ignore = "is sent signals, so it needs a process of its own"]
-fn runs_without_signals() {
-    if !is_alone() {
-        return;
-    }
+/// A scene: it needs a process of its own.
+pub(crate) fn runs_without_signals() {
     let reactor = Reactor::new().unwrap();
     call_later(&reactor, Duration::ZERO, || say("ready"));
     reactor.run_without_signals().unwrap();
@@ -143,12 +127,8 @@ fn a_signal_reaches_each_reactor_that_runs() {
     assert!(status(child).success());
 }
 
-#[test]
-#[ignore = "is sent signals, so it needs a process of its own"]
-fn two_run() {
-    if !is_alone() {
-        return;
-    }
+/// A scene: it needs a process of its own.
+pub(crate) fn two_run() {
     let (ready, told) = std::sync::mpsc::channel();
     let runs = [(); 2].map(|()| {
         let ready = ready.clone();
@@ -172,21 +152,17 @@ fn two_run() {
 fn what_was_ignored_from_the_start_stays_so() {
     for (trap, expected) in [("trap '' INT; ", "ignored"), ("", "not ignored")] {
         let program = std::env::current_exe().unwrap();
-        let test = "signals::looks_whether_it_ignores";
-        let command = format!("{trap}exec '{}' {test} --exact --ignored", program.display());
-        let command = command + " --nocapture";
-        let output = Command::new("sh").args(["-c", &command]).env(ALONE, "").output().unwrap();
+        let arguments = SCENE_ARGUMENTS.join(" ");
+        let command = format!("{trap}exec '{}' {arguments}", program.display());
+        let name = "signals::looks_whether_it_ignores";
+        let output = Command::new("sh").args(["-c", &command]).env(SCENE, name).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains(&format!("child: {expected}\n")), "{text}");
     }
 }
 
-#[test]
-#[ignore = "is started with signals ignored, so it needs a process of its own"]
-fn looks_whether_it_ignores() {
-    if !is_alone() {
-        return;
-    }
+/// A scene: it needs a process of its own.
+pub(crate) fn looks_whether_it_ignores() {
     let reactor = Reactor::new().unwrap();
     let stopper = reactor.clone();
     call_later(&reactor, Duration::ZERO, move || {
