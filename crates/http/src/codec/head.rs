@@ -210,9 +210,14 @@ fn assemble<B>(
     let made = place.insert(Head::empty(body));
     let request = &mut made.request;
     *request.version_mut() = version;
-    *request.method_mut() = Method::from_bytes(method.as_bytes())
-        .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?;
-    *request.uri_mut() = target(request.method(), path.as_bytes())?;
+    // A new request is GET for /, and what is not assigned need not be moved.
+    if method != "GET" {
+        *request.method_mut() = Method::from_bytes(method.as_bytes())
+            .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?;
+    }
+    if path != "/" || *request.method() == Method::CONNECT {
+        *request.uri_mut() = target(request.method(), path.as_bytes())?;
+    }
 
     let copies = Copies::of_parts_of(head, parsed.headers.len());
     let mut signs = Signs::default();
@@ -221,7 +226,7 @@ fn assemble<B>(
     for field in parsed.headers.iter() {
         let name = match signs.note(field.name.as_bytes(), field.value)? {
             Some(HOST) => {
-                headers.append(HOST, host.value(field.value)?);
+                headers.append(HOST, host.value(field.value)?.clone());
                 continue;
             }
             Some(name) => name,

@@ -105,7 +105,8 @@ impl Server {
         let asked = Asked::by(head);
         let access = self.site.is_logging().then(|| Box::new(note(head, conn)));
         if head.body == BodyLength::None {
-            let reply = self.render(place);
+            let mut reply = None;
+            self.render(place, &mut reply);
             // Nothing has to be remembered of what is over at once.
             if let Some(Reply::Now(response)) = &reply
                 && is_whole(response)
@@ -128,21 +129,20 @@ impl Server {
         self.arm(conn, RATE_INTERVAL);
         self.receive_body(conn, data);
         if matches!(self.phase, Phase::Busy(_)) {
-            let reply = self.render(place);
+            let mut reply = None;
+            self.render(place, &mut reply);
             self.take_reply(conn, reply);
         }
     }
 
     /// Takes a request's head, if it is there, and has the resource answer it.
-    fn render(&self, place: &mut Option<Head<Incoming>>) -> Option<Reply> {
-        let mut reply = None;
+    fn render(&self, place: &mut Option<Head<Incoming>>, reply: &mut Option<Reply>) {
         // Request and reply are long to move: a closure that owned them would be moved twice.
-        let call = || reply = self.site.render(place);
+        let call = || self.site.render(place, reply);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
             let panicked = Failure::new(Panicked::from_payload(&*payload));
-            reply = Some(Reply::Now(failed(&panicked)));
+            *reply = Some(Reply::Now(failed(&panicked)));
         }
-        reply
     }
 
     fn take_reply(&mut self, conn: &Conn<Self>, reply: Option<Reply>) {

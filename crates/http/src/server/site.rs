@@ -213,13 +213,16 @@ impl fmt::Debug for Site {
 
 impl Shared {
     /// Takes a request's head, if it is there, and has the resource answer it.
-    pub(super) fn render(&self, place: &mut Option<Head<Incoming>>) -> Option<Reply> {
+    pub(super) fn render(&self, place: &mut Option<Head<Incoming>>, reply: &mut Option<Reply>) {
         // A resource that hands a request to its own site, in the middle of another, would find
         // itself busy.
         let Ok(mut resource) = self.resource.try_borrow_mut() else {
-            return Some(Reply::Now(plain(StatusCode::LOOP_DETECTED)));
+            *reply = Some(Reply::Now(plain(StatusCode::LOOP_DETECTED)));
+            return;
         };
-        place.take().map(|head| resource.render(head.request))
+        if let Some(head) = place.take() {
+            *reply = Some(resource.render(head.request));
+        }
     }
 
     pub(super) fn is_logging(&self) -> bool {
