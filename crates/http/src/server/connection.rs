@@ -13,11 +13,11 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 use super::access::Access;
 use super::body::{BodyPiece, Kind};
 use super::exchange::{Exchange, Outflow};
-use super::incoming::{self, BodyError, Incoming, Inflow};
+use super::incoming::{self, BodyError, Incoming, Inflow, Request};
 use super::reply::{Reply, Response, plain};
 use super::site::Shared;
 use crate::codec::{
-    Asked, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, Framing, Head, HeadDecoder,
+    Asked, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, Framing, HeadDecoder, Manner,
     Piece, ResponseHead, SentAs,
 };
 
@@ -69,7 +69,7 @@ impl Server {
     /// Reads requests until there are no more bytes or one is not answered at once.
     fn read(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
         let site = Rc::clone(&self.site);
-        let mut head = None;
+        let mut request = None;
         let mut answered = false;
         while matches!(self.phase, Phase::Idle) && !data.is_empty() && !conn.is_closing() {
             let began = self.head.is_none();
@@ -77,17 +77,21 @@ impl Server {
             let decoder = self.head.as_deref_mut().unwrap_or(&mut fresh);
             let mut host = site.host.borrow_mut();
             let incoming = || Incoming::new(conn.clone(), None);
-            let fed = decoder.feed_into(&mut head, incoming, &mut data, &site.limits, &mut host);
+            let fed = decoder.feed_into(&mut request, incoming, &mut data, &site.limits, &mut host);
             drop(host);
-            if let Err(bad) = fed {
-                self.refuse(conn, bad);
-            } else if head.is_some() {
-                self.head = None;
-                self.begin(conn, &mut head, &mut data);
-                answered = true;
-            } else if began && fresh.has_begun() {
-                self.head = Some(Box::new(fresh));
-                self.arm(conn, site.patience.head);
+            match fed {
+                Ok(Some(manner)) => {
+                    self.head = None;
+                    self.begin(conn, &mut request, &manner, &mut data);
+                    answered = true;
+                }
+                Ok(None) => {
+                    if began && fresh.has_begun() {
+                        self.head = Some(Box::new(fresh));
+                        self.arm(conn, site.patience.head);
+                    }
+                }
+                Err(bad) => self.refuse(conn, bad),
             }
         }
         match &mut self.phase {
@@ -99,12 +103,18 @@ impl Server {
         }
     }
 
-    /// A request's head is whole: takes it and has it answered.
-    fn begin(&mut self, conn: &Conn<Self>, place: &mut Option<Head<Incoming>>, data: &mut &[u8]) {
-        let Some(head) = place else { return };
-        let asked = Asked::by(head);
-        let access = self.site.is_logging().then(|| Box::new(note(head, conn)));
-        if head.body == BodyLength::None {
+    /// A request's head is whole: takes the request and has it answered.
+    fn begin(
+        &mut self,
+        conn: &Conn<Self>,
+        place: &mut Option<Request>,
+        manner: &Manner,
+        data: &mut &[u8],
+    ) {
+        let Some(request) = place else { return };
+        let asked = Asked::by_request(request, manner.keep_alive);
+        let access = self.site.is_logging().then(|| Box::new(note(request, conn)));
+        if manner.body == BodyLength::None {
             let mut reply = None;
             self.render(place, &mut reply);
             // Nothing has to be remembered of what is over at once.
@@ -117,14 +127,14 @@ impl Server {
             self.take_reply(conn, reply);
             return;
         }
-        let decoder = match BodyDecoder::new(head.body, self.site.limits.body_max) {
+        let decoder = match BodyDecoder::new(manner.body, self.site.limits.body_max) {
             Ok(decoder) => decoder,
             Err(bad) => return self.refuse(conn, bad),
         };
         let inflow = Rc::new(RefCell::new(Inflow::default()));
-        head.request.body_mut().expect(Rc::clone(&inflow));
+        request.body_mut().expect(Rc::clone(&inflow));
         let mut exchange = Exchange::new(asked, access, conn.now());
-        exchange.expect_body(decoder, inflow, head.expects_continue, conn.now());
+        exchange.expect_body(decoder, inflow, manner.expects_continue, conn.now());
         self.phase = Phase::Busy(Box::new(exchange));
         self.arm(conn, RATE_INTERVAL);
         self.receive_body(conn, data);
@@ -135,10 +145,10 @@ impl Server {
         }
     }
 
-    /// Takes a request's head, if it is there, and has the resource answer it.
-    fn render(&self, place: &mut Option<Head<Incoming>>, reply: &mut Option<Reply>) {
+    /// Takes a request, if it is there, and has the resource answer it.
+    fn render(&self, request: &mut Option<Request>, reply: &mut Option<Reply>) {
         // Request and reply are long to move: a closure that owned them would be moved twice.
-        let call = || self.site.render(place, reply);
+        let call = || self.site.render(request, reply);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
             let panicked = Failure::new(Panicked::from_payload(&*payload));
             *reply = Some(Reply::Now(failed(&panicked)));
@@ -516,13 +526,13 @@ fn failed(failure: &Failure) -> Response {
 }
 
 /// What the log will want to know of a request.
-fn note(head: &Head<Incoming>, conn: &Conn<Server>) -> Access {
+fn note(request: &Request, conn: &Conn<Server>) -> Access {
     Access {
         peer: conn.peer(),
-        method: Some(head.request.method().clone()),
-        uri: Some(head.request.uri().clone()),
-        version: head.request.version(),
-        headers: head.request.headers().clone(),
+        method: Some(request.method().clone()),
+        uri: Some(request.uri().clone()),
+        version: request.version(),
+        headers: request.headers().clone(),
         status: StatusCode::OK,
         sent: 0,
         took: Duration::ZERO,
