@@ -14,15 +14,13 @@ use super::syntax::{is_blank, is_tchar, is_token};
 use super::target::target;
 
 /// A request without its body, and what it says about the body and the connection.
-///
-/// The request carries a `B` in place of its body; what a decoder finds carries nothing.
 #[derive(Debug)]
-pub struct Head<B = ()> {
+pub struct Head {
     /// Method, target, version and fields.
     ///
     /// The target is a path, or a whole URI if the client sent one; it is `*` only for OPTIONS, and
     /// a host and a port for CONNECT and only for it (RFC 9112 3.2).
-    pub request: Request<B>,
+    pub request: Request<()>,
     /// Where the body ends.
     pub body: BodyLength,
     /// Whether the connection may go on after the answer (RFC 9112 9.3).
@@ -34,17 +32,15 @@ pub struct Head<B = ()> {
     pub wants_upgrade: bool,
 }
 
-impl<B> Head<B> {
-    fn empty(body: B) -> Self {
-        Self {
-            request: Request::new(body),
-            body: BodyLength::None,
-            keep_alive: false,
-            expects_continue: false,
-            wants_upgrade: false,
-        }
-    }
+/// What a head says beside its request, as in [`Head`].
+pub(crate) struct Manner {
+    pub(crate) body: BodyLength,
+    pub(crate) keep_alive: bool,
+    pub(crate) expects_continue: bool,
+    wants_upgrade: bool,
+}
 
+impl Head {
     /// The host that is asked, and its port if that was said: the target's, else Host's
     /// (RFC 9112 3.2.2).
     pub fn authority(&self) -> Option<&str> {
@@ -92,42 +88,48 @@ impl HeadDecoder {
     ///
     /// If they are no head of a request that this server takes. Feed it nothing more then.
     pub fn feed(&mut self, data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
-        let mut head = None;
-        self.feed_into(&mut head, || (), data, limits, &mut LastHost::default())?;
-        Ok(head)
+        let mut request = None;
+        let manner = self.feed_into(&mut request, || (), data, limits, &mut LastHost::default())?;
+        Ok(request.zip(manner).map(|(request, manner)| Head {
+            request,
+            body: manner.body,
+            keep_alive: manner.keep_alive,
+            expects_continue: manner.expects_continue,
+            wants_upgrade: manner.wants_upgrade,
+        }))
     }
 
-    /// The same, but puts the head into `place`, or empties it, and a `body` into the head: a head is
-    /// long to move, or to make into another.
+    /// The same, but puts the request into `place`, and `body` into the request: it is long to move,
+    /// or to make into another. The place is empty afterwards unless a head is whole.
     pub(crate) fn feed_into<B>(
         &mut self,
-        place: &mut Option<Head<B>>,
+        place: &mut Option<Request<B>>,
         body: impl Fn() -> B,
         data: &mut &[u8],
         limits: &Limits,
         host: &mut LastHost,
-    ) -> Result<(), BadRequest> {
+    ) -> Result<Option<Manner>, BadRequest> {
         if self.lines == Lines::of_head()
-            && let Some(length) = read_in_place(place, &body, data, limits, host)
+            && let Some((manner, length)) = read_in_place(place, &body, data, limits, host)
         {
             *data = &data[length..];
-            return Ok(());
+            return Ok(Some(manner));
         }
         *place = None;
         let Some(length) = self.lines.walk(data, &Bounds::of_head(limits))? else {
             self.keep(data);
             *data = &[];
-            return Ok(());
+            return Ok(None);
         };
         let (end, after) = data.split_at(length);
         *data = after;
         self.lines = Lines::of_head();
         if self.rest.is_empty() {
-            return read_whole(place, body, end, host);
+            return read_whole(place, body, end, host).map(Some);
         }
         let mut whole = mem::take(&mut self.rest);
         whole.extend_from_slice(end);
-        read_whole(place, body, &whole, host)
+        read_whole(place, body, &whole, host).map(Some)
     }
 
     /// Whether it has bytes of a head that is not whole; an empty line before one is none.
@@ -146,15 +148,15 @@ impl HeadDecoder {
 
 type Fields<'f> = [MaybeUninit<Header<'f>>; FIELD_COUNT_MAX];
 
-/// The short way, for a head that lies whole in `data` and in which nothing is wrong: its length,
-/// or `None` where the long way has to be taken.
+/// The short way, for a head that lies whole in `data` and in which nothing is wrong: what it says
+/// and its length, or `None` where the long way has to be taken.
 fn read_in_place<B>(
-    place: &mut Option<Head<B>>,
+    place: &mut Option<Request<B>>,
     body: impl Fn() -> B,
     data: &[u8],
     limits: &Limits,
     host: &mut LastHost,
-) -> Option<usize> {
+) -> Option<(Manner, usize)> {
     // The parser steps over empty lines by itself, but over too many of them.
     if !data.first().copied().is_some_and(is_tchar) {
         return None;
@@ -174,17 +176,17 @@ fn read_in_place<B>(
     if !fits || !are_paired(head) {
         return None;
     }
-    assemble(place, body(), &parsed, head, host).ok()?;
-    Some(length)
+    let manner = assemble(place, body(), &parsed, head, host).ok()?;
+    Some((manner, length))
 }
 
 /// The long way: `head` ends where it should, and its lines are whole and not too many.
 fn read_whole<B>(
-    place: &mut Option<Head<B>>,
+    place: &mut Option<Request<B>>,
     body: impl Fn() -> B,
     head: &[u8],
     host: &mut LastHost,
-) -> Result<(), BadRequest> {
+) -> Result<Manner, BadRequest> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
     let mut parsed = httparse::Request::new(&mut []);
@@ -196,23 +198,27 @@ fn read_whole<B>(
 
 /// What it puts into `place` is good only if it succeeds.
 fn assemble<B>(
-    place: &mut Option<Head<B>>,
+    place: &mut Option<Request<B>>,
     body: B,
     parsed: &httparse::Request<'_, '_>,
     head: &[u8],
     host: &mut LastHost,
-) -> Result<(), BadRequest> {
+) -> Result<Manner, BadRequest> {
     let (Some(method), Some(path), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
         return Err(fault_in(head));
     };
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let made = place.insert(Head::empty(body));
-    let request = &mut made.request;
+    let request = place.insert(Request::new(body));
     *request.version_mut() = version;
-    *request.method_mut() = Method::from_bytes(method.as_bytes())
-        .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?;
-    *request.uri_mut() = target(request.method(), path.as_bytes())?;
+    // A new request is GET for /, and what is not assigned need not be moved.
+    if method != "GET" {
+        *request.method_mut() = Method::from_bytes(method.as_bytes())
+            .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?;
+    }
+    if path != "/" || *request.method() == Method::CONNECT {
+        *request.uri_mut() = target(request.method(), path.as_bytes())?;
+    }
 
     let copies = Copies::of_parts_of(head, parsed.headers.len());
     let mut signs = Signs::default();
@@ -221,7 +227,7 @@ fn assemble<B>(
     for field in parsed.headers.iter() {
         let name = match signs.note(field.name.as_bytes(), field.value)? {
             Some(HOST) => {
-                headers.append(HOST, host.value(field.value)?);
+                headers.append(HOST, host.value(field.value)?.clone());
                 continue;
             }
             Some(name) => name,
@@ -232,11 +238,13 @@ fn assemble<B>(
         headers.append(name, value.map_err(|_| fault_in(head))?);
     }
 
-    made.body = signs.length(version)?;
-    made.keep_alive = signs.keep_alive(version);
-    made.expects_continue = signs.expects_continue(version)? && made.body != BodyLength::None;
-    made.wants_upgrade = signs.wants_upgrade(version);
-    Ok(())
+    let body = signs.length(version)?;
+    Ok(Manner {
+        body,
+        keep_alive: signs.keep_alive(version),
+        expects_continue: signs.expects_continue(version)? && body != BodyLength::None,
+        wants_upgrade: signs.wants_upgrade(version),
+    })
 }
 
 /// As many values as cost less when each is copied than when all count the owners of one copy.

@@ -29,6 +29,7 @@ pub use body::{BodyDecoder, Piece};
 pub use date::{Date, DateCache};
 pub use error::{BadBody, BadRequest, Excerpt};
 pub use framing::BodyLength;
+pub(crate) use head::Manner;
 pub use head::{Head, HeadDecoder};
 pub(crate) use host::LastHost;
 pub use limits::Limits;

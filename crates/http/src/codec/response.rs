@@ -1,7 +1,7 @@
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, TRANSFER_ENCODING,
 };
-use http::{Method, StatusCode, Version};
+use http::{Method, Request, StatusCode, Version};
 
 use super::chunked::is_forbidden;
 use super::date::Date;
@@ -50,14 +50,18 @@ enum Kind {
 
 impl Asked {
     /// What this request says.
-    pub fn by<B>(head: &Head<B>) -> Self {
-        let kind = match *head.request.method() {
+    pub fn by(head: &Head) -> Self {
+        Self::by_request(&head.request, head.keep_alive)
+    }
+
+    pub(crate) fn by_request<B>(request: &Request<B>, keep_alive: bool) -> Self {
+        let kind = match *request.method() {
             Method::HEAD => Kind::Head,
             Method::CONNECT => Kind::Connect,
             _ => Kind::Other,
         };
-        let is_old = head.request.version() == Version::HTTP_10;
-        Self { is_old, kind, keep_alive: head.keep_alive }
+        let is_old = request.version() == Version::HTTP_10;
+        Self { is_old, kind, keep_alive }
     }
 
     /// For an answer to what could not be read: the connection closes after it.

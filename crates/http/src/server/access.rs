@@ -6,8 +6,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use ropewalk_protocol::{Address, Conn};
 
 use super::connection::Server;
-use super::incoming::Incoming;
-use crate::codec::Head;
+use super::incoming::Request;
 
 /// One answered request, for a log.
 #[derive(Clone, Debug)]
@@ -33,12 +32,12 @@ pub struct Access {
 
 impl Access {
     /// To a request, of which the answer is still to come.
-    pub(super) fn to(head: &Head<Incoming>, conn: &Conn<Server>) -> Self {
+    pub(super) fn to(request: &Request, conn: &Conn<Server>) -> Self {
         Self {
-            method: Some(head.request.method().clone()),
-            uri: Some(head.request.uri().clone()),
-            version: head.request.version(),
-            headers: head.request.headers().clone(),
+            method: Some(request.method().clone()),
+            uri: Some(request.uri().clone()),
+            version: request.version(),
+            headers: request.headers().clone(),
             ..Self::to_nothing(conn)
         }
     }

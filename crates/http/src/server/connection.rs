@@ -13,12 +13,12 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 use super::access::Access;
 use super::body::{BodyPiece, Kind};
 use super::exchange::{Exchange, Outflow};
-use super::incoming::{BodyError, Incoming, Inflow};
+use super::incoming::{BodyError, Incoming, Inflow, Request};
 use super::reply::{Reply, Response, plain};
 use super::site::Shared;
 use super::watch::Watch;
 use crate::codec::{
-    Asked, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, Framing, Head, HeadDecoder,
+    Asked, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, Framing, HeadDecoder, Manner,
     ResponseHead, SentAs,
 };
 
@@ -84,7 +84,7 @@ impl Server {
     /// Reads requests until there are no more bytes or one is not answered at once.
     fn read(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
         let site = Rc::clone(&self.site);
-        let mut head = None;
+        let mut request = None;
         let mut answered = false;
         while matches!(self.phase, Phase::Idle) && !data.is_empty() && !conn.is_closing() {
             let mut fresh = HeadDecoder::default();
@@ -92,21 +92,23 @@ impl Server {
             let had_begun = decoder.has_begun();
             let mut host = site.host.borrow_mut();
             let incoming = || Incoming::new(conn.clone(), None);
-            let fed = decoder.feed_into(&mut head, incoming, &mut data, &site.limits, &mut host);
+            let fed = decoder.feed_into(&mut request, incoming, &mut data, &site.limits, &mut host);
             drop(host);
-            if let Err(bad) = fed {
-                self.refuse(conn, bad, None);
-            } else if head.is_some() {
-                self.head = None;
-                self.begin(conn, &mut head, &mut data);
-                answered = true;
-            } else {
-                let begins = decoder.has_begun() && !had_begun;
-                // Also one that saw nothing but an empty line: there may be no second one.
-                self.head.get_or_insert_with(|| Box::new(fresh));
-                if begins {
-                    self.arm(conn, site.patience.head);
+            match fed {
+                Ok(Some(manner)) => {
+                    self.head = None;
+                    self.begin(conn, &mut request, &manner, &mut data);
+                    answered = true;
                 }
+                Ok(None) => {
+                    let begins = decoder.has_begun() && !had_begun;
+                    // Also one that saw nothing but an empty line: there may be no second one.
+                    self.head.get_or_insert_with(|| Box::new(fresh));
+                    if begins {
+                        self.arm(conn, site.patience.head);
+                    }
+                }
+                Err(bad) => self.refuse(conn, bad, None),
             }
         }
         let kept = match &mut self.phase {
@@ -131,17 +133,24 @@ impl Server {
         self.head.as_ref().is_some_and(|head| head.has_begun())
     }
 
-    /// A request's head is whole: takes it and has it answered.
-    fn begin(&mut self, conn: &Conn<Self>, place: &mut Option<Head<Incoming>>, data: &mut &[u8]) {
-        let Some(head) = place else { return };
-        let mut asked = Asked::by(head);
-        if head.request.method() == Method::CONNECT {
+    /// A request's head is whole: takes the request and has it answered.
+    fn begin(
+        &mut self,
+        conn: &Conn<Self>,
+        place: &mut Option<Request>,
+        manner: &Manner,
+        data: &mut &[u8],
+    ) {
+        let Some(request) = place else { return };
+        let mut asked = Asked::by_request(request, manner.keep_alive);
+        if request.method() == Method::CONNECT {
             // What follows is for whoever the client thinks that it is connected to now.
             asked = asked.and_close();
         }
-        let access = self.site.is_logging().then(|| Box::new(Access::to(head, conn)));
-        if matches!(head.body, BodyLength::None | BodyLength::Fixed(0)) {
-            let reply = self.render(place);
+        let access = self.site.is_logging().then(|| Box::new(Access::to(request, conn)));
+        if matches!(manner.body, BodyLength::None | BodyLength::Fixed(0)) {
+            let mut reply = None;
+            self.render(place, &mut reply);
             // Nothing has to be remembered of what is over at once.
             if let Some(Reply::Now(response)) = &reply
                 && is_whole(response)
@@ -152,19 +161,21 @@ impl Server {
             self.take_reply(conn, reply);
             return;
         }
-        let decoder = match BodyDecoder::new(head.body, self.site.limits.body_max) {
+        let decoder = match BodyDecoder::new(manner.body, self.site.limits.body_max) {
             Ok(decoder) => decoder,
             Err(bad) => return self.refuse(conn, bad, access),
         };
         let inflow = Rc::new(RefCell::new(Inflow::default()));
-        head.request.body_mut().expect(Rc::clone(&inflow));
+        request.body_mut().expect(Rc::clone(&inflow));
         let mut exchange = Exchange::new(asked, access, conn.now());
-        exchange.expect_body(decoder, inflow, head, conn.now());
+        exchange.expect_body(decoder, inflow, manner, conn.now());
         self.phase = Phase::Busy(Box::new(exchange));
         self.arm(conn, RATE_INTERVAL);
+        let mut reply = None;
+        self.render(place, &mut reply);
         // An answer that does not wait for the body is given before it is looked at, so that it is
         // the same wherever the pieces are cut. One that waits gets what is there first.
-        match self.render(place).map(settled) {
+        match reply.map(settled) {
             Some(Reply::Now(response)) => {
                 self.answer(conn, response);
                 self.receive(conn, data);
@@ -176,16 +187,14 @@ impl Server {
         }
     }
 
-    /// Takes a request's head, if it is there, and has the resource answer it.
-    fn render(&self, place: &mut Option<Head<Incoming>>) -> Option<Reply> {
-        let mut reply = None;
+    /// Takes a request, if it is there, and has the resource answer it.
+    fn render(&self, request: &mut Option<Request>, reply: &mut Option<Reply>) {
         // Request and reply are long to move: a closure that owned them would be moved twice.
-        let call = || reply = self.site.render(place);
+        let call = || self.site.render(request, reply);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
             let panicked = Failure::new(Panicked::from_payload(&*payload));
-            reply = Some(Reply::Now(failed(&panicked)));
+            *reply = Some(Reply::Now(failed(&panicked)));
         }
-        reply
     }
 
     fn take_reply(&mut self, conn: &Conn<Self>, reply: Option<Reply>) {

@@ -11,11 +11,13 @@ use ropewalk_protocol::{Conn, Disconnect};
 use super::access::Access;
 use super::body::{BodyPiece, BodyStream};
 use super::connection::Server;
-use super::incoming::{self, BodyError, Incoming, Inflow};
+use super::incoming::{self, BodyError, Inflow};
 use super::site::Patience;
 use super::watch::Watch;
 use crate::Limits;
-use crate::codec::{Asked, BadRequest, BodyDecoder, BodyLength, BodyWriter, CONTINUE, Head, Piece};
+use crate::codec::{
+    Asked, BadRequest, BodyDecoder, BodyLength, BodyWriter, CONTINUE, Manner, Piece,
+};
 
 /// How much of a body that nobody wants is read and dropped, so that the connection can go on.
 const DISCARD_MAX: u64 = 256 * 1024;
@@ -92,14 +94,14 @@ impl Exchange {
         &mut self,
         decoder: BodyDecoder,
         inflow: Rc<RefCell<Inflow>>,
-        head: &Head<Incoming>,
+        manner: &Manner,
         now: Duration,
     ) {
         self.inbound = Some(Inbound {
             decoder,
             inflow: Some(inflow),
-            waits_for_continue: head.expects_continue,
-            length: match head.body {
+            waits_for_continue: manner.expects_continue,
+            length: match manner.body {
                 BodyLength::Fixed(length) => Some(length),
                 BodyLength::None | BodyLength::Chunked => None,
             },

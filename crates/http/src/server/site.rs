@@ -11,10 +11,10 @@ use ropewalk_protocol::{Address, Conn, Factory};
 
 use super::access::Access;
 use super::connection::Server;
-use super::incoming::Incoming;
+use super::incoming::Request;
 use super::reply::{Reply, plain};
 use super::resource::Resource;
-use crate::codec::{Date, Head, LastHost};
+use crate::codec::{Date, LastHost};
 use crate::{DateCache, Limits};
 
 /// How long a server waits for a client.
@@ -217,14 +217,17 @@ impl fmt::Debug for Site {
 }
 
 impl Shared {
-    /// Takes a request's head, if it is there, and has the resource answer it.
-    pub(super) fn render(&self, place: &mut Option<Head<Incoming>>) -> Option<Reply> {
+    /// Takes a request, if it is there, and has the resource answer it.
+    pub(super) fn render(&self, request: &mut Option<Request>, reply: &mut Option<Reply>) {
         // A resource that hands a request to its own site, in the middle of another, would find
         // itself busy.
         let Ok(mut resource) = self.resource.try_borrow_mut() else {
-            return Some(Reply::Now(plain(StatusCode::LOOP_DETECTED)));
+            *reply = Some(Reply::Now(plain(StatusCode::LOOP_DETECTED)));
+            return;
         };
-        place.take().map(|head| resource.render(head.request))
+        if let Some(request) = request.take() {
+            *reply = Some(resource.render(request));
+        }
     }
 
     pub(super) fn is_logging(&self) -> bool {
