@@ -66,7 +66,7 @@ impl Record for () {
 /// assert_eq!(wire, b"\0\x01x\0\x011\0\0\0\x01x\0\x012\0\x01y\0\x013\0\0");
 /// # Ok::<(), ropewalk_amp::BadValue>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AmpList<R>(pub Vec<R>);
 
 impl<R> Deref for AmpList<R> {
@@ -74,6 +74,21 @@ impl<R> Deref for AmpList<R> {
 
     fn deref(&self) -> &Vec<R> {
         &self.0
+    }
+}
+
+impl<R> Default for AmpList<R> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<R> IntoIterator for AmpList<R> {
+    type Item = R;
+    type IntoIter = std::vec::IntoIter<R>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 
