@@ -10,7 +10,7 @@ pub struct Suite {
 }
 
 /// All suites.
-pub const SUITES: &[Suite] = &[];
+pub const SUITES: &[Suite] = &[Suite { name: "amp", tools: &["twist"] }];
 
 #[cfg(test)]
 mod tests {
