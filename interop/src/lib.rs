@@ -15,4 +15,4 @@ mod tools;
 pub use peer::{PATIENCE, Peer, free_port, wait_for_port};
 pub use suites::{SUITES, Suite};
 pub use temp::TempDir;
-pub use tools::{TOOLS, Tool, tool};
+pub use tools::{Source, TOOLS, Tool, python_folder, tool};

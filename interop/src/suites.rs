@@ -11,6 +11,7 @@ pub struct Suite {
 
 /// All suites.
 pub const SUITES: &[Suite] = &[
+    Suite { name: "amp", tools: &["twist"] },
     Suite { name: "deferred", tools: &["python3"] },
     Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
 ];

@@ -12,8 +12,22 @@ const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 pub struct Tool {
     /// The name of the program.
     pub name: &'static str,
-    /// The Debian package that holds it.
+    /// The Debian package that holds it, or `pip:` and the Python package.
     pub package: &'static str,
+}
+
+/// Where a program can be had.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// From Debian, as this package.
+    Debian(&'static str),
+    /// From the Python package index, as this package, into [`python_folder`].
+    Python(&'static str),
+}
+
+/// The virtual environment that Python packages are installed into.
+pub fn python_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/python")
 }
 
 /// All programs that any suite may ask for.
@@ -31,6 +45,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "slowhttptest", package: "slowhttptest" },
     Tool { name: "ssh", package: "openssh-client" },
     Tool { name: "sshd", package: "openssh-server" },
+    Tool { name: "twist", package: "pip:twisted" },
     Tool { name: "varnishtest", package: "varnish" },
     Tool { name: "wget", package: "wget" },
     Tool { name: "wrk", package: "wrk" },
@@ -42,14 +57,27 @@ impl Tool {
         TOOLS.iter().find(|tool| tool.name == name).copied()
     }
 
+    /// Where it can be had.
+    pub fn source(&self) -> Source {
+        match self.package.strip_prefix("pip:") {
+            Some(package) => Source::Python(package),
+            None => Source::Debian(self.package),
+        }
+    }
+
     /// The environment variable that says where this program is: `ROPEWALK_TOOL_CURL`.
     pub fn variable(&self) -> String {
         format!("ROPEWALK_TOOL_{}", self.name.to_uppercase().replace(['-', '.'], "_"))
     }
 
-    /// Where this program is: where its variable says, else on `PATH`, else among the servers.
+    /// Where this program is: where its variable says, else on `PATH`, else among the servers. One
+    /// that is a Python package's is where its variable says or in [`python_folder`].
     pub fn find(&self) -> Option<PathBuf> {
-        find(self.name, env::var_os(self.variable()), env::var_os("PATH"))
+        let path = match self.source() {
+            Source::Debian(_) => env::var_os("PATH"),
+            Source::Python(_) => Some(python_folder().join("bin").into()),
+        };
+        find(self.name, env::var_os(self.variable()), path)
     }
 }
 
@@ -83,12 +111,21 @@ fn is_program(path: &Path) -> bool {
 pub fn tool(name: &str) -> PathBuf {
     let tool =
         Tool::named(name).unwrap_or_else(|| panic!("{name} is not listed in interop/src/tools.rs"));
-    tool.find().unwrap_or_else(|| panic!("{name} is missing: apt-get install {}", tool.package))
+    tool.find().unwrap_or_else(|| match tool.source() {
+        Source::Debian(package) => panic!("{name} is missing: apt-get install {package}"),
+        Source::Python(package) => {
+            let folder = python_folder();
+            let folder = folder.display();
+            panic!(
+                "{name} is missing: python3 -m venv {folder}; {folder}/bin/pip install {package}"
+            )
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{TOOLS, Tool, find};
+    use super::{Source, TOOLS, Tool, find};
     use crate::TempDir;
 
     #[test]
@@ -106,6 +143,13 @@ mod tests {
         assert_eq!(find("bin", None, Some("/usr".into())), None);
         assert_eq!(find("ropewalk-page", None, Some(folder.path().into())), None);
         assert_eq!(find("sh", Some(page.into()), None), None);
+    }
+
+    #[test]
+    fn python_packages_are_told_from_debian_packages() {
+        let source = |package| Tool { name: "x", package }.source();
+        assert_eq!(source("curl"), Source::Debian("curl"));
+        assert_eq!(source("pip:twisted"), Source::Python("twisted"));
     }
 
     #[test]

@@ -22,9 +22,11 @@
 //! | [`reactor`] | the event loop |
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
 //! | [`http`] | HTTP/1.1: sites, resources, static files |
+//! | [`amp`] | AMP: typed calls in both directions over one connection |
 
 #![forbid(unsafe_code)]
 
+pub use ropewalk_amp as amp;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
 pub use ropewalk_http as http;

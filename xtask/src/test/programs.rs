@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ropewalk_interop::Tool;
+use ropewalk_interop::{Source, Tool, python_folder};
 
 /// Programs by their place, and those that cannot be had.
 #[derive(Default)]
@@ -15,12 +15,23 @@ pub(crate) struct Programs {
 impl Programs {
     /// Finds these programs; installs what is missing where that can be done without asking.
     pub(crate) fn ensure(tools: &[Tool]) -> Self {
-        let missing: Vec<_> = tools.iter().filter(|tool| tool.find().is_none()).collect();
-        if !missing.is_empty() && may_install() {
-            let mut packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+        let missing = tools.iter().filter(|tool| tool.find().is_none());
+        let (mut debian, mut python) = (Vec::new(), Vec::new());
+        for tool in missing {
+            match tool.source() {
+                Source::Debian(package) => debian.push(package),
+                Source::Python(package) => python.push(package),
+            }
+        }
+        for packages in [&mut debian, &mut python] {
             packages.sort_unstable();
             packages.dedup();
-            install(&packages);
+        }
+        if !debian.is_empty() && may_install() {
+            install(&debian);
+        }
+        if !python.is_empty() {
+            install_python(&python);
         }
         let mut programs = Self::default();
         for &tool in tools {
@@ -62,6 +73,22 @@ fn install(packages: &[&str]) {
     for package in packages {
         apt_get(&["install", "-y", "--no-install-recommends"], &[package]);
     }
+}
+
+/// Installs Python packages into a virtual environment of their own, which needs no rights.
+fn install_python(packages: &[&str]) {
+    let folder = python_folder();
+    let python = folder.join("bin/python3");
+    if !python.exists() {
+        println!("$ python3 -m venv {}", folder.display());
+        let mut venv = Command::new("python3");
+        // What then is missing is told by whoever looks for it.
+        let _ = venv.args(["-m", "venv"]).arg(&folder).stdin(Stdio::null()).status();
+    }
+    println!("$ pip install {}", packages.join(" "));
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages);
+    let _ = pip.stdin(Stdio::null()).status();
 }
 
 fn apt_get(verb: &[&str], packages: &[&str]) -> bool {

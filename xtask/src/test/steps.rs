@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
-use ropewalk_interop::{SUITES, Suite, Tool};
+use ropewalk_interop::{SUITES, Source, Suite, Tool};
 
 use crate::cargo::cargo;
 use crate::test::count::{Count, run, run_tests};
@@ -104,7 +104,10 @@ fn interop(command: &mut Command, left_out: &mut Vec<String>) -> Outcome<Count> 
         SUITES.iter().partition(|suite| programs.missing_of(suite.tools).is_empty());
     for suite in lacking {
         let missing = programs.missing_of(suite.tools);
-        let wants = missing.iter().map(|tool| format!("{} (apt: {})", tool.name, tool.package));
+        let wants = missing.iter().map(|tool| match tool.source() {
+            Source::Debian(package) => format!("{} (apt: {package})", tool.name),
+            Source::Python(package) => format!("{} (pip: {package})", tool.name),
+        });
         let wants: Vec<_> = wants.collect();
         left_out.push(format!("suite {}: missing {}", suite.name, wants.join(", ")));
     }

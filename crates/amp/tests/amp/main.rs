@@ -1,0 +1,11 @@
+//! AMP from bytes to conversations.
+
+mod boxes;
+mod calls;
+mod common;
+mod failures;
+mod golden;
+mod hostile;
+mod limits;
+mod switch;
+mod values;
