@@ -11,7 +11,7 @@ use ropewalk_deferred::{Deferred, Failure};
 
 use crate::page::{Flags, Page};
 use crate::seat::{Pair, Successor};
-use crate::{Address, FileSlice, Marks, Protocol, TlsInfo};
+use crate::{Address, Disconnect, FileSlice, Marks, Outbox, Protocol, TlsInfo};
 
 /// A protocol's end of its connection: a handle to use, clone and keep.
 ///
@@ -57,6 +57,12 @@ impl<P> Conn<P> {
         self.page.write(|out| out.write_file(FileSlice { file, offset, len }));
     }
 
+    /// Sends all that `out` holds: for transports in [layers](crate::Layer), which hand on what the
+    /// protocol above them wrote. Its [`Marks::max`] has been kept there and is not asked here.
+    pub fn write_outbox(&self, out: Box<Outbox>) {
+        self.page.write_outbox(out);
+    }
+
     /// Closes once everything written is sent. What is written after this is dropped, and nothing
     /// more is read.
     pub fn close(&self) {
@@ -71,6 +77,15 @@ impl<P> Conn<P> {
         if !self.page.is(Flags::ABORTING) {
             self.page.set(Flags::ABORTING);
             self.page.wake();
+        }
+    }
+
+    /// [Aborts](Self::abort), and has [`connection_lost`](Protocol::connection_lost) told this
+    /// reason: the first that was given counts.
+    pub fn abort_with(&self, why: Disconnect) {
+        if !self.page.is(Flags::ABORTING) {
+            self.page.with_rare(|rare| rare.reason = Some(why));
+            self.abort();
         }
     }
 
@@ -114,6 +129,15 @@ impl<P> Conn<P> {
     /// How many bytes wait to be sent.
     pub fn waiting(&self) -> u64 {
         self.page.waiting()
+    }
+
+    /// Asks for [`output_sent`](Protocol::output_sent) after the next sending, also when nothing
+    /// stays behind.
+    pub fn tell_when_sent(&self) {
+        if !self.page.is(Flags::SENT_WANTED) {
+            self.page.set(Flags::SENT_WANTED);
+            self.page.wake();
+        }
     }
 
     /// Sets how much output may wait.

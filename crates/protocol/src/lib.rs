@@ -14,6 +14,7 @@
 //! |---|---|
 //! | speak a protocol | [`Protocol`], [`Conn`], [`Factory`] |
 //! | carry one: a socket, a TLS session, a test's wire | [`Seat`], [`Event`], [`Wishes`], [`Outbox`], [`Transport`] |
+//! | stand between the two: TLS, time-outs, throttles | [`Layer`], [`Layered`] |
 //! | tell the time and be called later | [`Clock`], [`DelayedCall`] |
 //! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`] |
 //! | do blocking work elsewhere | [`Threads`] |
@@ -25,6 +26,7 @@ mod clock;
 mod conn;
 mod disconnect;
 mod endpoint;
+mod layer;
 mod outbox;
 mod page;
 mod protocol;
@@ -37,6 +39,7 @@ pub use clock::{Clock, DelayedCall, Timers, call_later, sleep};
 pub use conn::{Conn, ConnCall};
 pub use disconnect::Disconnect;
 pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};
+pub use layer::{Above, Below, Layer, Layered};
 pub use outbox::{Chunk, FileSlice, Outbox};
 pub use page::{CALLS_PER_TURN_MAX, Marks};
 pub use protocol::{Factory, Protocol};

@@ -154,6 +154,8 @@ impl<P: Protocol> Pair<P> {
     }
 
     fn tell(&mut self, event: Event<'_>) {
+        /// What makes output a matter that is no longer the protocol's.
+        const NO_MORE: Flags = Flags::ABORTING.or(Flags::SWITCHED);
         let Self { protocol, conn } = self;
         let page = &conn.page;
         match event {
@@ -177,7 +179,13 @@ impl<P: Protocol> Pair<P> {
                     page.set(Flags::EOF_HELD);
                 }
             }
-            Event::Sent { left } => self.sent(left),
+            Event::Sent { left } => {
+                page.clear(Flags::SENT_WANTED);
+                self.sent(left);
+                if !self.conn.page.is(NO_MORE) {
+                    self.protocol.output_sent(&self.conn);
+                }
+            }
             Event::Data(_) | Event::Tick | Event::Lost(_) => (),
         }
     }
@@ -285,7 +293,7 @@ impl<P: Protocol> Seat for Pair<P> {
             } else if page.is(Flags::OVERFLOWED) {
                 Disconnect::Overflowed
             } else {
-                Disconnect::Aborted
+                page.peek_rare(|rare| rare.reason).flatten().unwrap_or(Disconnect::Aborted)
             }))
         } else if page.is(Flags::CLOSING) {
             Some(Ending::Close)
@@ -297,7 +305,7 @@ impl<P: Protocol> Seat for Pair<P> {
             close_write: page.is(Flags::WRITE_CLOSED),
             ending,
             output: page.has_output(),
-            sent: page.is(Flags::OVER_HIGH),
+            sent: page.is(Flags::OVER_HIGH.or(Flags::SENT_WANTED)),
             succession: page.is(Flags::SWITCHED),
             next_call: page.next_call(),
         }

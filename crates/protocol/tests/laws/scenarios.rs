@@ -1,4 +1,4 @@
-//! What a protocol may count on, whatever carries it: tried in memory.
+//! One scenario a promise. They are run once for each way of carrying a seat: `super::carry`.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ropewalk_deferred::{Cancelled, Failure, Promise, deferred};
-use ropewalk_protocol::{Conn, Disconnect, Marks, Protocol, sleep};
+use ropewalk_protocol::{Conn, Disconnect, Marks, Protocol, seat, seat_and_tell, sleep};
 use ropewalk_trial::{Clock, Memory};
+
+use super::carry;
 
 type Log = Rc<RefCell<Vec<String>>>;
 type React = Box<dyn FnMut(&mut Witness, &Conn<Witness>, &str)>;
@@ -63,7 +65,7 @@ impl Protocol for Witness {
 /// Seats a witness that reacts so.
 fn witness(react: impl FnMut(&mut Witness, &Conn<Witness>, &str) + 'static) -> (Memory, Log) {
     let (witness, log) = Witness::new(react);
-    (Memory::seat(witness, &Clock::new()), log)
+    (Memory::take_seat(carry(seat(witness)), &Clock::new()), log)
 }
 
 #[track_caller]
@@ -375,7 +377,9 @@ fn half_closed_streams_go_on_the_other_way() {
 
 #[test]
 fn plain_transports_have_no_tls() {
-    let (memory, conn) = Memory::seat_with_conn(Witness::new(|_, _, _| ()).0, &Clock::new());
+    let (seat, made) = seat_and_tell(Witness::new(|_, _, _| ()).0);
+    let memory = Memory::take_seat(carry(seat), &Clock::new());
+    let conn = made.now_or_never().and_then(Result::ok).expect("the connection is made at once");
     assert_eq!(conn.tls(), None);
     assert_eq!(conn.peer().to_string(), "memory:peer");
     drop(memory);
