@@ -119,6 +119,26 @@ impl<P> Conn<P> {
         self.page.is(Flags::READ_PAUSED)
     }
 
+    /// Whether bytes may come: reading is not paused, the end was not asked for, and no other
+    /// protocol has taken over. Whoever cuts what it received into several pieces asks this between
+    /// them, and [hands back](Self::hand_back) the rest if the answer is no.
+    pub fn is_reading(&self) -> bool {
+        self.page.may_read()
+    }
+
+    /// Hands back bytes that are the last of what came: they come again, once reading goes on, or
+    /// go to the protocol that has taken over.
+    pub fn hand_back(&self, rest: &[u8]) {
+        if rest.is_empty() || self.page.is_ending() {
+            return;
+        }
+        self.page.with_rare(|rare| match &mut rare.successor {
+            Some(successor) => successor.rest.extend_from_slice(rest),
+            None => rare.held.extend_from_slice(rest),
+        });
+        self.page.wake();
+    }
+
     /// Whether more output waits than a producer should add to: it went over the high mark and has
     /// not come down to the low one. True as soon as the bytes are written, before
     /// [`writing_paused`](Protocol::writing_paused) says so.

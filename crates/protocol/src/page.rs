@@ -212,6 +212,11 @@ impl<P> Page<P> {
         self.rare.borrow_mut().as_deref_mut().map(look)
     }
 
+    /// Whether bytes lie here that came while they were not welcome.
+    pub(crate) fn has_held(&self) -> bool {
+        self.rare.borrow().as_deref().is_some_and(|rare| !rare.held.is_empty())
+    }
+
     pub(crate) fn now(&self) -> Duration {
         self.carrier().map_or(Duration::ZERO, |(transport, _)| transport.now())
     }

@@ -167,13 +167,15 @@ impl<P: Protocol> Pair<P> {
                     promise.succeed(conn.clone());
                 }
             }
-            Event::Data(data) if page.may_read() => protocol.data_received(conn, data),
+            Event::Data(data) if page.may_read() && !page.has_held() => {
+                protocol.data_received(conn, data);
+            }
             Event::Data(data) if !page.is_ending() => {
                 page.with_rare(|rare| rare.held.extend_from_slice(data));
             }
             Event::Eof => {
                 page.set(Flags::EOF);
-                if page.may_read() {
+                if page.may_read() && !page.has_held() {
                     protocol.eof_received(conn);
                 } else {
                     page.set(Flags::EOF_HELD);
@@ -210,7 +212,7 @@ impl<P: Protocol> Pair<P> {
             self.protocol.data_received(&self.conn, &held);
         }
         let page = &self.conn.page;
-        if page.is(Flags::EOF_HELD) && page.may_read() {
+        if page.is(Flags::EOF_HELD) && page.may_read() && !page.has_held() {
             page.clear(Flags::EOF_HELD);
             self.protocol.eof_received(&self.conn);
         }
@@ -307,7 +309,12 @@ impl<P: Protocol> Seat for Pair<P> {
             output: page.has_output(),
             sent: page.is(Flags::OVER_HIGH.or(Flags::SENT_WANTED)),
             succession: page.is(Flags::SWITCHED),
-            next_call: page.next_call(),
+            // What was handed back by one who goes on reading is not left lying.
+            next_call: if page.has_held() && page.may_read() {
+                Some(page.now())
+            } else {
+                page.next_call()
+            },
         }
     }
 

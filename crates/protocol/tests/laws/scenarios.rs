@@ -359,6 +359,31 @@ fn protocols_are_switched_in_place() {
 }
 
 #[test]
+fn what_is_handed_back_comes_again() {
+    let (mut memory, log) = witness(|this, conn, line| match line {
+        "one two" => {
+            conn.pause_reading();
+            conn.hand_back(b"two");
+            conn.call_later(SECOND, |_, conn| conn.resume_reading());
+        }
+        "two switch" => {
+            conn.switch_protocol(Heir(Rc::clone(&this.log), false), b"a");
+            assert!(!conn.is_reading());
+            conn.hand_back(b"b");
+        }
+        "two" => conn.hand_back(b"two switch"),
+        _ => (),
+    });
+    memory.push(b"one two");
+    memory.eof();
+    check(&log, &["made", "one two"]);
+    memory.advance(SECOND);
+    drop(memory);
+    let begun = ["made", "one two", "two", "two switch", "lost: Switched", "heir made", "heir: ab"];
+    assert_eq!(log.borrow()[..7], begun);
+}
+
+#[test]
 fn half_closed_streams_go_on_the_other_way() {
     let (mut memory, log) = witness(|_, conn, line| {
         if line == "bye" {
