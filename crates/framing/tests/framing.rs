@@ -1,0 +1,6 @@
+//! Frames, and the policies that connections are kept under.
+
+#[path = "framing/frames.rs"]
+mod frames;
+#[path = "framing/protocols.rs"]
+mod protocols;
