@@ -10,7 +10,8 @@
 //! | length prefixes of 8, 16, 32 bits | [`PrefixDecoder`] | [`Prefix::encode`] | [`FRAME_MAX`] |
 //! | any that tell their length | [`LengthDecoder`] over your [`Measure`] | yours | [`FRAME_MAX`] |
 //!
-//! Files are sent by a [`FileSender`], [`PIECE_MAX`] (256 KiB) at a time.
+//! Files are sent by a [`FileSender`], [`PIECE_MAX`] (256 KiB) at a time. Time-outs, throttles, limits
+//! and logs for any protocol are in [`policy`].
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ mod framed;
 mod length;
 mod line;
 mod netstring;
+pub mod policy;
 mod prefix;
 
 pub use decoder::Decoder;

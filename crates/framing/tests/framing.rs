@@ -2,5 +2,7 @@
 
 #[path = "framing/frames.rs"]
 mod frames;
+#[path = "framing/policies.rs"]
+mod policies;
 #[path = "framing/protocols.rs"]
 mod protocols;

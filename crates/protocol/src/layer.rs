@@ -110,11 +110,15 @@ impl<L: Layer> Layered<L> {
 
     /// Puts `layer` under `seat` and seats the two: for endpoints, who connect seats.
     pub fn seat(layer: L, seat: Box<dyn Seat>) -> Box<dyn Seat> {
+        Self::new(layer, seat).into_seat()
+    }
+
+    /// The seat of the two.
+    pub fn into_seat(self) -> Box<dyn Seat> {
         let conn = Conn::new();
-        let layered = Self::new(layer, seat);
         // An attempt to connect can be given up from above before there is a connection.
-        layered.above.stand_on(&conn);
-        Box::new(Pair::new(layered, conn))
+        self.above.stand_on(&conn);
+        Box::new(Pair::new(self, conn))
     }
 
     /// Lets `turn` act on the layer, then carries out what the protocol above wished meanwhile: for

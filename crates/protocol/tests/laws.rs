@@ -8,6 +8,8 @@ use ropewalk_protocol::{Layer, Layered, Seat};
 mod layers;
 #[path = "laws/likeness.rs"]
 mod likeness;
+#[path = "laws/outbox.rs"]
+mod outbox;
 
 /// Passes on all that it is told.
 struct Glass;

@@ -276,7 +276,9 @@ proptest! {
     fn what_was_encoded_is_decoded(frames in vec(vec(any::<u8>(), 0..40), 0..6)) {
         let expected: Vec<_> = frames.iter().cloned().map(Ok).collect();
         let mut out = Vec::new();
-        frames.iter().for_each(|frame| Netstring.encode(frame, &mut out));
+        for frame in &frames {
+            Netstring.encode(frame, &mut out);
+        }
         prop_assert_eq!(&decode_cut(&LengthDecoder::new(Netstring), &out).0, &expected);
         for prefix in [Prefix::U8, Prefix::U16, Prefix::U16Le, Prefix::U32, Prefix::U32Le] {
             let mut out = Vec::new();
