@@ -11,7 +11,7 @@ use ropewalk_deferred::{Context, Deferred, Failure};
 
 use crate::page::{Flags, Page};
 use crate::seat::{Pair, Successor};
-use crate::{Address, FileSlice, Marks, Protocol, TlsInfo};
+use crate::{Address, Disconnect, FileSlice, Marks, Outbox, Protocol, TlsInfo};
 
 /// A protocol's end of its connection: a handle to use, clone and keep.
 ///
@@ -57,6 +57,12 @@ impl<P> Conn<P> {
         self.page.write(|out| out.write_file(FileSlice { file, offset, len }));
     }
 
+    /// Sends all that `out` holds: for transports in [layers](crate::Layer), which hand on what the
+    /// protocol above them wrote. Its [`Marks::max`] has been kept there and is not asked here.
+    pub fn write_outbox(&self, out: Box<Outbox>) {
+        self.page.write_outbox(out);
+    }
+
     /// Closes once everything written is sent. What is written after this is dropped, and nothing
     /// more is read.
     pub fn close(&self) {
@@ -71,6 +77,15 @@ impl<P> Conn<P> {
         if !self.page.is(Flags::ABORTING) {
             self.page.set(Flags::ABORTING);
             self.page.wake();
+        }
+    }
+
+    /// [Aborts](Self::abort), and has [`connection_lost`](Protocol::connection_lost) told this
+    /// reason: the first that was given counts.
+    pub fn abort_with(&self, why: Disconnect) {
+        if !self.page.is(Flags::ABORTING) {
+            self.page.with_rare(|rare| rare.reason = Some(why));
+            self.abort();
         }
     }
 
@@ -104,6 +119,26 @@ impl<P> Conn<P> {
         self.page.is(Flags::READ_PAUSED)
     }
 
+    /// Whether bytes may come: reading is not paused, the end was not asked for, and no other
+    /// protocol has taken over. Whoever cuts what it received into several pieces asks this between
+    /// them, and [hands back](Self::hand_back) the rest if the answer is no.
+    pub fn is_reading(&self) -> bool {
+        self.page.may_read()
+    }
+
+    /// Hands back bytes that are the last of what came: they come again, once reading goes on, or
+    /// go to the protocol that has taken over.
+    pub fn hand_back(&self, rest: &[u8]) {
+        if rest.is_empty() || self.page.is_ending() {
+            return;
+        }
+        self.page.with_rare(|rare| match &mut rare.successor {
+            Some(successor) => successor.rest.extend_from_slice(rest),
+            None => rare.held.extend_from_slice(rest),
+        });
+        self.page.wake();
+    }
+
     /// Whether more output waits than a producer should add to: it went over the high mark and has
     /// not come down to the low one. True as soon as the bytes are written, before
     /// [`writing_paused`](Protocol::writing_paused) says so.
@@ -114,6 +149,15 @@ impl<P> Conn<P> {
     /// How many bytes wait to be sent.
     pub fn waiting(&self) -> u64 {
         self.page.waiting()
+    }
+
+    /// Asks for [`output_sent`](Protocol::output_sent) after the next sending, also when nothing
+    /// stays behind.
+    pub fn tell_when_sent(&self) {
+        if !self.page.is(Flags::SENT_WANTED) {
+            self.page.set(Flags::SENT_WANTED);
+            self.page.wake();
+        }
     }
 
     /// Sets how much output may wait.

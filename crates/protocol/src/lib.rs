@@ -14,6 +14,7 @@
 //! |---|---|
 //! | speak a protocol | [`Protocol`], [`Conn`], [`Factory`] |
 //! | carry one: a socket, a TLS session, a test's wire | [`Seat`], [`Event`], [`Wishes`], [`Outbox`], [`Transport`] |
+//! | stand between the two: TLS, time-outs, throttles | [`Layer`], [`Layered`] |
 //! | tell the time and be called later | [`Clock`], [`DelayedCall`] |
 //! | wait no longer than so, do something every so often, work in slices | [`timeout`], [`sleep`], [`defer_later`], [`LoopingCall`], [`Cooperator`] |
 //! | own tasks, and run a program to its end | [`scope`], [`Scope`], [`Spawn`], [`react`] |
@@ -28,6 +29,7 @@ mod conn;
 mod cooperator;
 mod disconnect;
 mod endpoint;
+mod layer;
 mod looping_call;
 mod outbox;
 mod page;
@@ -45,6 +47,7 @@ pub use conn::{Conn, ConnCall};
 pub use cooperator::{CooperativeTask, Cooperator, SLICE, STEPS_PER_SLICE_MAX, TaskEnding};
 pub use disconnect::Disconnect;
 pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};
+pub use layer::{Above, Below, Layer, Layered};
 pub use looping_call::LoopingCall;
 pub use outbox::{Chunk, FileSlice, Outbox};
 pub use page::{CALLS_PER_TURN_MAX, Marks};

@@ -168,6 +168,42 @@ impl Outbox {
         self.queue.append(&mut other.queue);
     }
 
+    /// Takes out the first `count` bytes, or all if there are fewer. Nothing shared is copied.
+    pub fn split_to(&mut self, count: u64) -> Self {
+        let mut first = Self::default();
+        if count >= self.len {
+            first.append(self);
+            return first;
+        }
+        self.seal();
+        while first.len < count {
+            let left = count - first.len;
+            let Some(front) = self.queue.front_mut() else { break };
+            let (chunk, size) = match front {
+                Chunk::Bytes(bytes) => {
+                    let size = left.min(bytes.len() as u64);
+                    (Chunk::Bytes(bytes.split_to(size as usize)), size)
+                }
+                Chunk::File(slice) => {
+                    let size = left.min(slice.len);
+                    let part = FileSlice { len: size, ..slice.clone() };
+                    slice.offset += size;
+                    slice.len -= size;
+                    (Chunk::File(part), size)
+                }
+            };
+            first.queue.push_back(chunk);
+            first.len += size;
+            self.len -= size;
+            if matches!(front, Chunk::Bytes(bytes) if bytes.is_empty())
+                || matches!(front, Chunk::File(slice) if slice.len == 0)
+            {
+                self.queue.pop_front();
+            }
+        }
+        first
+    }
+
     /// Forgets everything; keeps its memory for the next use.
     pub fn clear(&mut self) {
         self.queue.clear();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ropewalk_deferred::{Canceller, Promise};
 
 use crate::seat::Successor;
-use crate::{Conn, Outbox, Transport};
+use crate::{Conn, Disconnect, Outbox, Transport};
 
 /// How many calls and results one connection brings home in one turn; the rest waits for the next.
 pub const CALLS_PER_TURN_MAX: usize = 64;
@@ -45,7 +45,7 @@ impl Marks {
 
 /// What is true of a connection, a bit each.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Flags(u16);
+pub(crate) struct Flags(u32);
 
 impl Flags {
     /// A call into the protocol is under way, after which the driver looks at the notes anyway.
@@ -73,8 +73,10 @@ impl Flags {
     pub(crate) const EOF_HELD: Self = Self(1 << 14);
     /// The patience for a peer that does not read what is left for it runs.
     pub(crate) const CLOSE_TIMED: Self = Self(1 << 15);
+    /// The protocol wants to hear of the next sending, also when nothing stays behind.
+    pub(crate) const SENT_WANTED: Self = Self(1 << 16);
 
-    const fn or(self, other: Self) -> Self {
+    pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 }
@@ -132,6 +134,8 @@ pub(crate) struct Rare<P: 'static> {
     pub(crate) held: Vec<u8>,
     /// Whoever waits for the connection to be made.
     pub(crate) told: Option<Promise<Conn<P>>>,
+    /// Why the protocol gave up, if it said so.
+    pub(crate) reason: Option<Disconnect>,
     waits: Vec<(u32, Canceller)>,
 }
 
@@ -142,6 +146,7 @@ impl<P> Default for Rare<P> {
             successor: None,
             held: Vec::new(),
             told: None,
+            reason: None,
             waits: Vec::new(),
         }
     }
@@ -212,6 +217,11 @@ impl<P> Page<P> {
         self.rare.borrow_mut().as_deref_mut().map(look)
     }
 
+    /// Whether bytes lie here that came while they were not welcome.
+    pub(crate) fn has_held(&self) -> bool {
+        self.rare.borrow().as_deref().is_some_and(|rare| !rare.held.is_empty())
+    }
+
     pub(crate) fn now(&self) -> Duration {
         self.carrier().map_or(Duration::ZERO, |(transport, _)| transport.now())
     }
@@ -261,6 +271,26 @@ impl<P> Page<P> {
         }
         if waiting > marks.max {
             self.set(Flags::OVERFLOWED.or(Flags::ABORTING));
+        }
+        self.wake();
+    }
+
+    /// Adds all of `more`, whose size its writer's own marks have bounded already.
+    pub(crate) fn write_outbox(&self, mut more: Box<Outbox>) {
+        if !self.may_write() {
+            return;
+        }
+        let out = match self.out.take() {
+            None => more,
+            Some(mut out) => {
+                out.append(&mut more);
+                out
+            }
+        };
+        let waiting = out.len() + self.with_driver.get();
+        self.out.set(Some(out));
+        if waiting > self.marks().high {
+            self.set(Flags::OVER_HIGH);
         }
         self.wake();
     }

@@ -49,6 +49,12 @@ pub trait Protocol: Sized + 'static {
         let _ = conn;
     }
 
+    /// Output was sent, and [`Conn::waiting`] says how much is still here: comes whenever some stays
+    /// behind, and after [`Conn::tell_when_sent`].
+    fn output_sent(&mut self, conn: &Conn<Self>) {
+        let _ = conn;
+    }
+
     /// The connection is over, or was never made.
     fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
         let _ = (conn, why);

@@ -154,6 +154,8 @@ impl<P: Protocol> Pair<P> {
     }
 
     fn tell(&mut self, event: Event<'_>) {
+        /// What makes output a matter that is no longer the protocol's.
+        const NO_MORE: Flags = Flags::ABORTING.or(Flags::SWITCHED);
         let Self { protocol, conn } = self;
         let page = &conn.page;
         match event {
@@ -165,19 +167,27 @@ impl<P: Protocol> Pair<P> {
                     promise.succeed(conn.clone());
                 }
             }
-            Event::Data(data) if page.may_read() => protocol.data_received(conn, data),
+            Event::Data(data) if page.may_read() && !page.has_held() => {
+                protocol.data_received(conn, data);
+            }
             Event::Data(data) if !page.is_ending() => {
                 page.with_rare(|rare| rare.held.extend_from_slice(data));
             }
             Event::Eof => {
                 page.set(Flags::EOF);
-                if page.may_read() {
+                if page.may_read() && !page.has_held() {
                     protocol.eof_received(conn);
                 } else {
                     page.set(Flags::EOF_HELD);
                 }
             }
-            Event::Sent { left } => self.sent(left),
+            Event::Sent { left } => {
+                page.clear(Flags::SENT_WANTED);
+                self.sent(left);
+                if !self.conn.page.is(NO_MORE) {
+                    self.protocol.output_sent(&self.conn);
+                }
+            }
             Event::Data(_) | Event::Tick | Event::Lost(_) => (),
         }
     }
@@ -202,7 +212,7 @@ impl<P: Protocol> Pair<P> {
             self.protocol.data_received(&self.conn, &held);
         }
         let page = &self.conn.page;
-        if page.is(Flags::EOF_HELD) && page.may_read() {
+        if page.is(Flags::EOF_HELD) && page.may_read() && !page.has_held() {
             page.clear(Flags::EOF_HELD);
             self.protocol.eof_received(&self.conn);
         }
@@ -292,7 +302,7 @@ impl<P: Protocol> Seat for Pair<P> {
             } else if page.is(Flags::OVERFLOWED) {
                 Disconnect::Overflowed
             } else {
-                Disconnect::Aborted
+                page.peek_rare(|rare| rare.reason).flatten().unwrap_or(Disconnect::Aborted)
             }))
         } else if page.is(Flags::CLOSING) {
             Some(Ending::Close)
@@ -304,9 +314,14 @@ impl<P: Protocol> Seat for Pair<P> {
             close_write: page.is(Flags::WRITE_CLOSED),
             ending,
             output: page.has_output(),
-            sent: page.is(Flags::OVER_HIGH),
+            sent: page.is(Flags::OVER_HIGH.or(Flags::SENT_WANTED)),
             succession: page.is(Flags::SWITCHED),
-            next_call: page.next_call(),
+            // What was handed back by one who goes on reading is not left lying.
+            next_call: if page.has_held() && page.may_read() {
+                Some(page.now())
+            } else {
+                page.next_call()
+            },
         }
     }
 

@@ -21,6 +21,7 @@
 //! | [`protocol`] | what a protocol and a transport agree on |
 //! | [`reactor`] | the event loop |
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
+//! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`http`] | HTTP/1.1: sites, resources, static files |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 
@@ -29,6 +30,7 @@
 pub use ropewalk_amp as amp;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
+pub use ropewalk_framing as framing;
 pub use ropewalk_http as http;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_reactor as reactor;

@@ -22,6 +22,8 @@ pub struct Memory {
     carrier: Rc<Carrier>,
     /// Taken from the seat, not yet through.
     pending: Outbox,
+    /// How much of it the protocol was told to be waiting.
+    left: u64,
     sent: Vec<u8>,
     /// How many bytes the other side takes before it is full.
     room: u64,
@@ -98,6 +100,7 @@ impl Memory {
             seat,
             carrier,
             pending: Outbox::default(),
+            left: 0,
             sent: Vec::new(),
             room: u64::MAX,
             write_closed: false,
@@ -150,7 +153,9 @@ impl Memory {
     /// Lets the other side take only `bytes` more; what is written beyond that waits.
     pub fn set_room(&mut self, bytes: u64) {
         self.room = bytes;
-        self.settle();
+        if self.ended.is_none() {
+            self.settle();
+        }
     }
 
     /// Carries out what was written down since the last event.
@@ -242,11 +247,14 @@ impl Memory {
                     return self.end(Disconnect::Closed);
                 }
             }
-            if left == 0 && !wishes.sent {
+            if left == 0 && !wishes.sent && self.left == 0 {
                 return;
             }
+            self.left = left;
             self.seat.handle(Event::Sent { left });
-            if !moved && !self.seat.wishes().output {
+            let wishes = self.seat.wishes();
+            let is_aborting = matches!(wishes.ending, Some(Ending::Abort(_)));
+            if !moved && !wishes.output && !wishes.succession && !is_aborting {
                 return;
             }
         }

@@ -1,0 +1,8 @@
+//! Frames, and the policies that connections are kept under.
+
+#[path = "framing/frames.rs"]
+mod frames;
+#[path = "framing/policies.rs"]
+mod policies;
+#[path = "framing/protocols.rs"]
+mod protocols;
