@@ -12,7 +12,7 @@ pub struct Suite {
 /// All suites.
 pub const SUITES: &[Suite] = &[
     Suite { name: "amp", tools: &["twist"] },
-    Suite { name: "deferred", tools: &["python3"] },
+    Suite { name: "deferred", tools: &["twist"] },
     Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
 ];
 

@@ -4,8 +4,7 @@
 //! whose own links are just running waits for their end here; there, it takes what the last of them
 //! got. The model knows which programs come to that.
 //!
-//! Twisted comes from the Python registry, into `target/peers/python`. `ROPEWALK_PROGRAMS` says how
-//! many programs are run.
+//! `ROPEWALK_PROGRAMS` says how many programs are run.
 
 #[path = "../../crates/protocol/tests/protocol/programs/model.rs"]
 mod model;
@@ -15,11 +14,12 @@ mod program;
 mod real;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
 use program::Program;
+use ropewalk_interop::tool;
 
 const PROGRAMS: u64 = 2_000;
 
@@ -47,10 +47,9 @@ fn programs_run_as_they_do_in_twisted() {
 /// What Twisted makes of each program.
 fn twisted(programs: &[Program]) -> Vec<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deferred_programs.py");
-    let mut child = Command::new("python3")
+    let mut child = Command::new(tool("twist").with_file_name("python3"))
         .arg(script)
         .arg(program::CHAINS.to_string())
-        .env("PYTHONPATH", packages())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -67,21 +66,4 @@ fn twisted(programs: &[Program]) -> Vec<String> {
     assert!(output.status.success(), "the script failed");
     let text = String::from_utf8(output.stdout).expect("it prints text");
     text.lines().map(str::to_owned).collect()
-}
-
-/// Where Twisted is; it is fetched the first time.
-fn packages() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
-    let packages = target.join("peers/python");
-    if !packages.join("twisted").is_dir() {
-        let done = Command::new("python3")
-            .args(["-m", "pip", "install", "--quiet", "--target"])
-            .arg(&packages)
-            .arg("twisted")
-            .status()
-            .expect("python3 is there");
-        assert!(done.success(), "Twisted could not be fetched");
-    }
-    packages
 }

@@ -56,7 +56,7 @@ impl Bench {
         Ok(Self {
             binary: target.join("release/bench-deferred"),
             script: source.join("shapes.py"),
-            packages: root.join("target/peers/python"),
+            packages: root.join("target/peers/python-for-bench"),
         })
     }
 
