@@ -250,7 +250,7 @@ fn peers_that_break_the_protocol_are_left() {
     check_refused(b"\0\0", BadBox::NoMeaning);
     check_refused(&wire_box(&[("x", "1")]), BadBox::NoMeaning);
     check_refused(b"\x01\0", BadBox::KeyLength(256));
-    for tag in ["2", "", "01", "0", "x", "A", "1 ", "10000000000000000", "ffffffffffffffff"] {
+    for tag in ["2", "", "01", "0", "x", "A", "1 ", "10000000000000001", "ffffffffffffffff"] {
         check_refused(&wire_box(&[("_answer", tag)]), BadBox::UnknownTag);
         let bad = [("_error", tag), ("_error_code", "X"), ("_error_description", "")];
         check_refused(&wire_box(&bad), BadBox::UnknownTag);
