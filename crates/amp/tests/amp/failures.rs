@@ -342,3 +342,13 @@ fn nothing_of_a_connection_outlives_it() {
     assert_eq!(std::rc::Rc::strong_count(&alive), 1);
     assert_eq!(error::<_, CallError>(call), lost(Disconnect::Stopped));
 }
+
+#[test]
+fn nothing_is_sent_on_a_connection_that_closes() {
+    let (_memory, peer) = client();
+    peer.conn().expect("it is made").close();
+    let note = Note { text: String::new() };
+    assert_eq!(peer.tell(&note), Err(lost(Disconnect::Closed)));
+    let late = peer.call(&Sum { a: 1, b: 2 });
+    assert_eq!(error::<_, CallError>(late), lost(Disconnect::Closed));
+}
