@@ -223,7 +223,6 @@ impl Shell {
         }
         match handover {
             Some(handover) => {
-                self.link.doom(CallError::Switched);
                 handover(conn, rest);
                 Next::Protocol
             }

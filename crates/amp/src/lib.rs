@@ -53,7 +53,8 @@
 //!
 //! # Differs from Twisted
 //!
-//! - An argument may have any name but the six that begin a box's own keys; those do not compile.
+//! - An argument may have any name, `f` too, but that of one of the protocol's own six keys, which does
+//!   not compile.
 //! - The same key twice in one box is refused. Numbers are read without white space and underscores.
 //! - A failed call that its caller does not handle is logged, as every failure of a deferred is; it
 //!   does not close the connection.
@@ -63,7 +64,6 @@
 //!   to cancel the call that asks closes the connection.
 //! - An answer to a call that was cancelled or ran out of time is dropped, and anything else that
 //!   answers no call closes the connection.
-//! - Nothing is said about time zones but the distance from UTC.
 //!
 //! Left out as yet: `StartTLS`, for which a connection has to be able to encrypt itself, and the
 //! `Descriptor` argument, for which it has to be able to pass descriptors. A descriptor is written as

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::mem;
 use std::time::Duration;
 
-use ropewalk_protocol::{Conn, ConnCall};
+use ropewalk_protocol::{Conn, ConnCall, Disconnect};
 
 use crate::amp::Amp;
 use crate::codec::{BadBox, BoxWriter, Fields};
@@ -138,6 +138,9 @@ impl Link {
         }
         let is_blocked = match &book.phase {
             Phase::Early => book.calls.values().any(|call| call.is_switch),
+            Phase::Open if book.conn.as_ref().is_some_and(Conn::is_closing) => {
+                return Err(CallError::Lost(Disconnect::Closed));
+            }
             Phase::Open => false,
             Phase::Locked => true,
             Phase::Over(why) => return Err(why.clone()),

@@ -38,7 +38,11 @@
 /// The structs derive `Clone`, `Debug` and `PartialEq`, and take attributes for more. An answer that is
 /// the same for several commands is a [`record!`](crate::record): `-> Quotient or DivideError;`. A field
 /// called as a keyword is written `r#type` or `kind as "type"`. Keys that the protocol has itself
-/// (`_command` and its like) do not compile.
+/// (`_command` and its like) do not compile:
+///
+/// ```compile_fail
+/// ropewalk_amp::command! { Bad { _command: String } -> (); }
+/// ```
 #[macro_export]
 macro_rules! command {
     () => {};
@@ -144,6 +148,9 @@ macro_rules! record {
         $vis struct $name {
             $($(#[$field_meta])* $vis $field: $type,)*
         }
+
+        // Keys that cannot be are found here, whether the record is ever used or not.
+        $(const _: &str = $crate::__record!(@key $field $($key)?);)*
 
         impl $crate::Record for $name {
             fn put(&self, writer: &mut $crate::BoxWriter<'_>) {

@@ -1,5 +1,6 @@
 //! Measures ours against its peers: the servers, the load, what they cost, and the tables of it.
 
+mod amp;
 mod contender;
 mod deferred;
 mod http;
@@ -16,6 +17,10 @@ use crate::bench::contender::Contender;
 /// What to measure.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
+    /// AMP calls for each second that the server spends on the CPU, beside Twisted.
+    ///
+    /// Over one connection, with one call in flight and with a hundred.
+    Amp,
     /// CPU time a request and requests a second, HTTP/1.1 hello with keep-alive.
     ///
     /// Each server is pinned to one CPU and the load to another; servers take turns within each round,
@@ -48,6 +53,7 @@ pub(crate) struct Common {
 /// Measures; whether all of it could be measured.
 pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
     match bench {
+        Bench::Amp => amp::run(),
         Bench::Http(options) => http::run(options),
         Bench::Idle(options) => idle::run(options),
         Bench::Deferred(options) => deferred::run(options).map(|()| true),

@@ -1,7 +1,7 @@
 //! Everything that must hold before a change goes in, step by step.
 
 mod count;
-mod programs;
+pub(crate) mod programs;
 mod report;
 mod steps;
 mod terminal;

@@ -250,7 +250,7 @@ fn peers_that_break_the_protocol_are_left() {
     check_refused(b"\0\0", BadBox::NoMeaning);
     check_refused(&wire_box(&[("x", "1")]), BadBox::NoMeaning);
     check_refused(b"\x01\0", BadBox::KeyLength(256));
-    for tag in ["2", "", "01", "0", "x", "A", "1 ", "10000000000000000", "ffffffffffffffff"] {
+    for tag in ["2", "", "01", "0", "x", "A", "1 ", "10000000000000001", "ffffffffffffffff"] {
         check_refused(&wire_box(&[("_answer", tag)]), BadBox::UnknownTag);
         let bad = [("_error", tag), ("_error_code", "X"), ("_error_description", "")];
         check_refused(&wire_box(&bad), BadBox::UnknownTag);
@@ -341,4 +341,14 @@ fn nothing_of_a_connection_outlives_it() {
     drop(memory);
     assert_eq!(std::rc::Rc::strong_count(&alive), 1);
     assert_eq!(error::<_, CallError>(call), lost(Disconnect::Stopped));
+}
+
+#[test]
+fn nothing_is_sent_on_a_connection_that_closes() {
+    let (_memory, peer) = client();
+    peer.conn().expect("it is made").close();
+    let note = Note { text: String::new() };
+    assert_eq!(peer.tell(&note), Err(lost(Disconnect::Closed)));
+    let late = peer.call(&Sum { a: 1, b: 2 });
+    assert_eq!(error::<_, CallError>(late), lost(Disconnect::Closed));
 }

@@ -4,7 +4,9 @@ use ropewalk_amp::{Amp, BadBox, CallError, Limits, Responders};
 use ropewalk_protocol::Disconnect;
 use ropewalk_trial::{Clock, Memory, Wire};
 
-use crate::common::{Desk, Note, Strange, Sum, Wait, boxes, error, fields, only_box, wire_box};
+use crate::common::{
+    Desk, Note, Strange, Sum, Upgrade, Wait, boxes, error, fields, only_box, wire_box,
+};
 
 fn server(limits: Limits) -> (Memory, Desk) {
     let desk = Desk::default();
@@ -134,4 +136,23 @@ fn limits_are_told_apart() {
     let (mut memory, call) = client(Limits { keys_max: 1, ..Limits::default() });
     memory.push(&answer);
     assert_eq!(error::<_, CallError>(call), CallError::BadBox(BadBox::Keys));
+}
+
+#[test]
+fn so_much_may_be_held_while_a_switch_is_asked_for() {
+    let limits = Limits { output_max: 100, ..Limits::default() };
+    let client = Amp::new(Desk::default().responders()).with_limits(limits);
+    let peer = client.peer();
+    let mut memory = Memory::seat(client, &Clock::new());
+    let switch = Upgrade { to: "x".to_owned() };
+    peer.call_and_switch(&switch, |_| -> Amp { unreachable!("it is never answered") }).detach();
+    memory.take_sent();
+    let ask = wire_box(&[("_ask", "1"), ("_command", "Sum"), ("a", "1"), ("b", "2")]);
+    let answer = wire_box(&[("_answer", "1"), ("total", "3")]);
+    for _ in 0..100 / answer.len() {
+        memory.push(&ask);
+        assert_eq!(memory.ended(), None);
+    }
+    memory.push(&ask);
+    assert_eq!(memory.ended(), Some(Disconnect::Aborted));
 }

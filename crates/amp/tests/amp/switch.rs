@@ -207,3 +207,16 @@ fn calls_of_the_side_that_switches_end_too() {
     memory.push(&wire_box(&[("_ask", "1"), ("_command", "Upgrade"), ("to", "x")]));
     assert_eq!(error::<_, CallError>(call), CallError::Switched);
 }
+
+#[test]
+fn a_switch_asked_for_early_locks_once_there_is_a_connection() {
+    let client = Amp::new(Responders::new());
+    let peer = client.peer();
+    let answer = peer.call_and_switch(&upgrade(), |_| Talk::named("hello"));
+    let mut memory = Memory::seat(client, &Clock::new());
+    assert_eq!(boxes(&memory.take_sent()).len(), 1);
+    assert_eq!(error::<_, CallError>(peer.call(&Sum { a: 1, b: 2 })), CallError::Switched);
+    memory.push(&wire_box(&[("_answer", "1"), ("to", "x")]));
+    assert_eq!(value(answer).to, "x");
+    assert_eq!(memory.take_sent(), b"hello");
+}
