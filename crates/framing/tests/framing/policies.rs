@@ -119,15 +119,15 @@ fn first_messages_have_their_time() {
 struct Ticker(Ends);
 
 impl Ticker {
-    fn tick(&mut self, conn: &Conn<Self>) {
+    fn tick(conn: &Conn<Self>) {
         conn.write(b"t");
-        conn.call_later(SECOND, Self::tick);
+        conn.call_later(SECOND, |_, conn| Self::tick(conn));
     }
 }
 
 impl Protocol for Ticker {
     fn connection_made(&mut self, conn: &Conn<Self>) {
-        self.tick(conn);
+        Self::tick(conn);
     }
 
     fn data_received(&mut self, _: &Conn<Self>, _: &[u8]) {}
