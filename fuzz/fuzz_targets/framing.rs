@@ -3,9 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ropewalk_framing::{
-    Decoder, Delimiter, Ending, LengthDecoder, LineDecoder, Netstring, Prefix,
-};
+use ropewalk_framing::{Decoder, Delimiter, Ending, LengthDecoder, LineDecoder, Netstring, Prefix};
 
 /// More errors than this tell nothing new.
 const ERRORS_MAX: usize = 1000;

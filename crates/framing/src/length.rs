@@ -170,7 +170,6 @@ impl<M: Measure> LengthDecoder<M> {
         if !is_whole {
             return Ok(Next::Unfinished);
         }
-        self.extent = None;
         Ok(Next::InRest(extent))
     }
 }

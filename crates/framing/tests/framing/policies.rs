@@ -115,6 +115,41 @@ fn first_messages_have_their_time() {
     check_end(&mut memory, &ends, 60 * SECOND);
 }
 
+/// Speaks up every second, unasked.
+struct Ticker(Ends);
+
+impl Ticker {
+    fn tick(conn: &Conn<Self>) {
+        conn.write(b"t");
+        conn.call_later(SECOND, |_, conn| Self::tick(conn));
+    }
+}
+
+impl Protocol for Ticker {
+    fn connection_made(&mut self, conn: &Conn<Self>) {
+        Self::tick(conn);
+    }
+
+    fn data_received(&mut self, _: &Conn<Self>, _: &[u8]) {}
+
+    fn connection_lost(&mut self, _: &Conn<Self>, why: Disconnect) {
+        self.0.borrow_mut().push(why);
+    }
+}
+
+#[test]
+fn who_speaks_is_not_idle_and_what_was_not_asked_is_no_answer() {
+    let ends = Ends::default();
+    let its_ends = Rc::clone(&ends);
+    let timeouts =
+        Timeouts { idle: Some(2 * SECOND), first: Some(90 * SECOND), ..Timeouts::default() };
+    let mut server = timeouts.wrap(move |_: &Address| Some(Ticker(Rc::clone(&its_ends))));
+    let seat = server.seat(&someone()).expect("all are welcome");
+    let mut memory = Memory::take_seat(seat, &Clock::new());
+    check_end(&mut memory, &ends, 90 * SECOND);
+    assert_eq!(memory.sent().len(), 90);
+}
+
 #[test]
 fn lives_have_their_time() {
     let (mut memory, ends) = under(Timeouts { total: Some(90 * SECOND), ..Timeouts::default() });

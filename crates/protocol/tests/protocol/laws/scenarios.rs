@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ropewalk_deferred::{Cancelled, Failure, Promise, deferred};
-use ropewalk_protocol::{Conn, Disconnect, Marks, Protocol, seat, seat_and_tell, sleep};
+use ropewalk_protocol::{
+    Address, Conn, Disconnect, Event, Marks, Protocol, Transport, seat, seat_and_tell, sleep,
+};
 use ropewalk_trial::{Clock, Memory};
 
 use super::carry;
@@ -381,6 +383,82 @@ fn what_is_handed_back_comes_again() {
     drop(memory);
     let begun = ["made", "one two", "two", "two switch", "lost: Switched", "heir made", "heir: ab"];
     assert_eq!(log.borrow()[..7], begun);
+}
+
+/// Answers each piece, and counts what it hears of that.
+struct Counter(Rc<RefCell<Vec<u64>>>);
+
+impl Protocol for Counter {
+    fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+        conn.write(data);
+        if data == b"ask" {
+            conn.tell_when_sent();
+        }
+    }
+
+    fn output_sent(&mut self, conn: &Conn<Self>) {
+        self.0.borrow_mut().push(conn.waiting());
+    }
+}
+
+#[test]
+fn who_asks_hears_of_the_next_sending() {
+    let heard = Rc::<RefCell<Vec<u64>>>::default();
+    let counter = Counter(Rc::clone(&heard));
+    let mut memory = Memory::take_seat(carry(seat(counter)), &Clock::new());
+    memory.push(b"not");
+    assert_eq!(*heard.borrow(), []);
+    memory.push(b"ask");
+    memory.push(b"not");
+    assert_eq!(*heard.borrow(), [0]);
+    memory.set_room(1);
+    memory.push(b"not");
+    memory.set_room(2);
+    heard.borrow_mut().dedup();
+    assert_eq!(*heard.borrow(), [0, 2, 0], "what stays behind is always heard of");
+}
+
+/// A driver that is slow to look after its seat.
+struct Slow;
+
+impl Transport for Slow {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wake(&self, _: usize) {}
+
+    fn local(&self, _: usize) -> Address {
+        Address::Unnamed
+    }
+
+    fn peer(&self, _: usize) -> Address {
+        Address::Unnamed
+    }
+}
+
+#[test]
+fn what_lies_here_comes_before_what_is_new() {
+    let (witness, log) = Witness::new(|_, conn, line| {
+        if line == "stop" {
+            conn.pause_reading();
+            conn.hand_back(b"old");
+        }
+    });
+    let (seat, made) = seat_and_tell(witness);
+    let mut seat = carry(seat);
+    seat.attach(Rc::new(Slow), 0);
+    seat.handle(Event::Made);
+    let conn = made.now_or_never().and_then(Result::ok).expect("the connection is made");
+    seat.handle(Event::Data(b"stop"));
+    seat.handle(Event::Data(b" new"));
+    conn.resume_reading();
+    seat.handle(Event::Data(b"est"));
+    seat.handle(Event::Eof);
+    seat.handle(Event::Tick);
+    assert_eq!(log.borrow()[..2], ["made", "stop"]);
+    assert_eq!(log.borrow()[2..].concat(), "old newesteof");
+    seat.handle(Event::Lost(Disconnect::Closed));
 }
 
 #[test]
