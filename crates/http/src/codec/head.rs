@@ -69,16 +69,11 @@ impl Head {
 /// assert!(bytes.is_empty() && decoder.has_begun());
 /// # Ok::<(), ropewalk_http::BadRequest>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HeadDecoder {
     rest: Vec<u8>,
-    lines: Lines,
-}
-
-impl Default for HeadDecoder {
-    fn default() -> Self {
-        Self { rest: Vec::new(), lines: Lines::of_head() }
-    }
+    /// Absent before the first byte of a head.
+    lines: Option<Lines>,
 }
 
 impl HeadDecoder {
@@ -109,21 +104,22 @@ impl HeadDecoder {
         limits: &Limits,
         host: &mut LastHost,
     ) -> Result<Option<Manner>, BadRequest> {
-        if self.lines == Lines::of_head()
+        if self.lines.is_none()
             && let Some((manner, length)) = read_in_place(place, &body, data, limits, host)
         {
             *data = &data[length..];
             return Ok(Some(manner));
         }
         *place = None;
-        let Some(length) = self.lines.walk(data, &Bounds::of_head(limits))? else {
+        let lines = self.lines.get_or_insert(Lines::of_head());
+        let Some(length) = lines.walk(data, &Bounds::of_head(limits))? else {
             self.keep(data);
             *data = &[];
             return Ok(None);
         };
         let (end, after) = data.split_at(length);
         *data = after;
-        self.lines = Lines::of_head();
+        self.lines = None;
         if self.rest.is_empty() {
             return read_whole(place, body, end, host).map(Some);
         }

@@ -35,7 +35,7 @@ impl Bounds {
 ///
 /// Whatever the pieces, the first byte that breaks a rule is the one that is reported. What the
 /// lines say is looked at only when all of them are there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Lines {
     /// Lines before this one; the request line has none.
     before: u32,
