@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, SockAddr};
 use crate::Reactor;
 use crate::inner::{Due, Entry, Inner, Request, Stream};
 use crate::listener::stream_socket;
-use crate::sys::{Driver, Role};
+use crate::sys::{Closing, Driver, Role};
 
 /// How long connecting may take, unless said otherwise.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -233,7 +233,7 @@ impl Inner {
     }
 
     fn note_failure(&self, driver: &mut dyn Driver, key: usize, error: &io::Error) {
-        driver.close(key, false);
+        driver.close(key, Closing::InOrder);
         self.with_stream(key, |stream| {
             if let Some(attempt) = &mut stream.attempt {
                 attempt.first_failure.get_or_insert(Disconnect::from(error));

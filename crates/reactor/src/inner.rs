@@ -12,16 +12,16 @@ use ropewalk_protocol::{Disconnect, Event, Seat, SeatFactory};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
-use crate::ReactorError;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
 use crate::connector::Attempt;
 use crate::pool::Pool;
 use crate::remote::Remote;
 use crate::signals::Signals;
-use crate::sys::{Driver, Epoll, Role, Sockets};
+use crate::sys::{Closing, Driver, Role, Sockets};
 use crate::tasks::Tasks;
 use crate::wheel::{Expired, TimerKey, Wheel};
+use crate::{DriverKind, ReactorError};
 
 /// Everything a reactor is made of. Each part is borrowed on its own and never across a call into a
 /// protocol, so that whatever a protocol asks of its reactor finds the parts free.
@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) expired: RefCell<Vec<Expired<Due>>>,
     /// The driver's descriptor, for loops that host this one.
     pub(crate) poll_descriptor: OwnedFd,
+    /// Somebody has asked for it.
+    pub(crate) exposed: Cell<bool>,
 }
 
 pub(crate) type Trigger = Box<dyn FnOnce() -> Deferred<()>>;
@@ -124,11 +126,10 @@ pub(crate) struct Listener {
 }
 
 impl Inner {
-    pub(crate) fn new() -> Result<Self, ReactorError> {
+    pub(crate) fn new(kind: DriverKind) -> Result<Self, ReactorError> {
         let system = |doing| move |error| ReactorError::System { doing, error };
         let sockets = Sockets::default();
-        let mut driver: Box<dyn Driver> =
-            Box::new(Epoll::new(sockets.clone()).map_err(system("opening epoll"))?);
+        let mut driver = kind.open(&sockets)?;
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let doing = "making the descriptor that wakes the loop";
         let waker = eventfd(0, flags).map_err(|error| system(doing)(error.into()))?;
@@ -160,6 +161,7 @@ impl Inner {
             signals: RefCell::new(None),
             signal: Cell::new(None),
             expired: RefCell::default(),
+            exposed: Cell::new(false),
         })
     }
 
@@ -170,6 +172,14 @@ impl Inner {
 
     pub(crate) fn request(&self, request: Request) {
         self.requests.borrow_mut().push_back(request);
+    }
+
+    /// Makes the driver's descriptor tell of everything; in the middle of a turn, after the turn.
+    pub(crate) fn expose(&self) {
+        if let (false, Ok(mut driver)) = (self.exposed.replace(true), self.driver.try_borrow_mut())
+        {
+            expose(&mut **driver);
+        }
     }
 
     /// How long the loop may sleep; `None` is for ever.
@@ -199,7 +209,7 @@ impl Inner {
                     }
                 }
                 Request::Close { key } => {
-                    driver.close(key, false);
+                    driver.close(key, Closing::InOrder);
                     self.entries.borrow_mut().try_remove(key);
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),
@@ -221,14 +231,14 @@ impl Inner {
             for key in keys {
                 match self.take_entry(key) {
                     Some(Entry::Stream(stream)) => {
-                        driver.close(key, false);
+                        driver.close(key, Closing::InOrder);
                         self.forget(key, &stream);
                         if let Some(mut seat) = stream.seat {
                             seat.handle(Event::Lost(Disconnect::Stopped));
                         }
                     }
                     Some(Entry::Listener(listener)) => {
-                        driver.close(key, false);
+                        driver.close(key, Closing::InOrder);
                         drop(listener);
                     }
                     Some(Entry::Watch(_)) | None => (),
@@ -267,5 +277,15 @@ impl Drop for Listener {
             // Somebody may have removed it already, and nobody is left to be told.
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+/// Makes a driver's descriptor tell of everything that was asked for.
+pub(crate) fn expose(driver: &mut dyn Driver) {
+    if let Err(error) = driver.expose() {
+        tracing::error!(
+            target: "ropewalk::reactor",
+            "the loop's descriptor does not tell of everything: {error}",
+        );
     }
 }

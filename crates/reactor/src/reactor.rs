@@ -9,11 +9,11 @@ use std::time::Duration;
 use ropewalk_deferred::{Deferred, Failure, from_future};
 use ropewalk_protocol::{Clock, DelayedCall, Threads, Transport, defer_to_threads};
 
-use crate::inner::{Due, Entry, Inner, Request, State, Watched};
+use crate::inner::{Due, Entry, Inner, Request, State, Watched, expose};
 use crate::signals::Signals;
 use crate::streams::After;
 use crate::sys::{Driver, Role};
-use crate::{ReactorError, ReactorHandle};
+use crate::{DriverKind, ReactorError, ReactorHandle};
 
 /// How many rounds of connections that wake each other are looked after in one turn.
 const WAKES_PER_TURN_MAX: usize = 4;
@@ -56,7 +56,19 @@ impl Reactor {
     ///
     /// If the system does not give the descriptors that the loop needs.
     pub fn new() -> Result<Self, ReactorError> {
-        Ok(Self(Rc::new(Inner::new()?)))
+        Self::with_driver(DriverKind::default())
+    }
+
+    /// A reactor on a driver of one's own choice.
+    ///
+    /// Where [`DriverKind::IoUring`] is asked for and cannot be had, a warning is logged and the
+    /// default takes its place: [`driver`](Self::driver) tells which one it is.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not give the descriptors that the loop needs.
+    pub fn with_driver(kind: DriverKind) -> Result<Self, ReactorError> {
+        Ok(Self(Rc::new(Inner::new(kind)?)))
     }
 
     pub(crate) fn inner(&self) -> &Rc<Inner> {
@@ -231,6 +243,12 @@ impl Reactor {
         deferred
     }
 
+    /// How many operations the kernel holds for this reactor: with a driver that waits for readiness
+    /// none, otherwise about one for each thing that is waited for.
+    pub fn operations(&self) -> usize {
+        self.0.driver.try_borrow().map_or(0, |driver| driver.operations())
+    }
+
     /// What the reactor has under way.
     pub fn census(&self) -> Census {
         let entries = self.0.entries.borrow();
@@ -277,6 +295,9 @@ impl Reactor {
         }
         self.look_after_the_woken(driver);
         inner.carry_out(driver);
+        if inner.exposed.get() {
+            expose(driver);
+        }
         Ok(())
     }
 
@@ -436,6 +457,7 @@ impl Threads for Reactor {
 /// The descriptor that is readable when a [`turn`](Reactor::turn) would have something to do.
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.expose();
         self.0.poll_descriptor.as_fd()
     }
 }

@@ -8,7 +8,7 @@ use ropewalk_protocol::{
 };
 
 use crate::inner::{Due, Entry, Inner, Stream};
-use crate::sys::{Completion, Driver, Role};
+use crate::sys::{Closing, Completion, Driver, Role};
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
 const ROUNDS_PER_TURN_MAX: usize = 8;
@@ -67,7 +67,7 @@ impl Inner {
         seat.attach(Rc::clone(&self.carrier) as Rc<dyn Transport>, key);
         if let Err(error) = driver.open(key, socket, Role::Stream) {
             self.entries.borrow_mut().remove(key);
-            driver.close(key, true);
+            driver.close(key, Closing::Reset);
             seat.handle(Event::Lost(Disconnect::from(&error)));
             return;
         }
@@ -209,7 +209,8 @@ impl Inner {
         why: Disconnect,
     ) {
         let entry = self.entries.borrow_mut().try_remove(key);
-        driver.close(key, why != Disconnect::Closed);
+        let how = if why == Disconnect::Closed { Closing::InOrder } else { Closing::Reset };
+        driver.close(key, how);
         if let Some(Entry::Stream(stream)) = entry {
             self.forget(key, &stream);
         }
