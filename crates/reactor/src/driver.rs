@@ -201,6 +201,7 @@ impl From<DriverUnavailable> for ReactorError {
     fn from(refused: DriverUnavailable) -> Self {
         let error = match refused.refusal {
             Refusal::System(error) => error,
+            Refusal::NoLockedMemory => io::ErrorKind::PermissionDenied.into(),
             Refusal::Lacks(what) => io::Error::new(io::ErrorKind::Unsupported, what),
         };
         Self::System { doing: "opening what tells of events", error }

@@ -182,6 +182,13 @@ impl Inner {
         }
     }
 
+    /// Has the driver carry out what it put off, unless a turn is under way.
+    pub(crate) fn flush(&self) {
+        if let Ok(mut driver) = self.driver.try_borrow_mut() {
+            driver.flush();
+        }
+    }
+
     /// How long the loop may sleep; `None` is for ever.
     pub(crate) fn patience(&self) -> Option<Duration> {
         let busy = !self.unfinished.borrow().is_empty()

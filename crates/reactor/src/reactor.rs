@@ -127,6 +127,7 @@ impl Reactor {
         self.unwatch_signals();
         let mut driver = self.0.driver.borrow_mut();
         self.0.end_everything(&mut **driver);
+        driver.flush();
         drop(driver);
         self.0.before_stop.take();
         self.0.state.set(State::Idle);
@@ -142,7 +143,10 @@ impl Reactor {
         let mut waiting = deferred;
         loop {
             match waiting.try_take() {
-                Ok(result) => return result,
+                Ok(result) => {
+                    self.0.flush();
+                    return result;
+                }
                 Err(still) => waiting = still,
             }
             self.turn_within(None)?;
@@ -203,7 +207,9 @@ impl Reactor {
     ///
     /// If a turn is under way already, or the system refuses.
     pub fn turn(&self, timeout: Duration) -> Result<(), ReactorError> {
-        self.turn_within(Some(timeout))
+        let turned = self.turn_within(Some(timeout));
+        self.0.flush();
+        turned
     }
 
     /// How long a host may wait before it must call [`turn`](Self::turn), if nothing happens on the

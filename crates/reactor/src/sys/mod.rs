@@ -5,6 +5,8 @@
 //! and making the system call itself, or the kernel did the work, nobody above can tell.
 
 mod epoll;
+#[allow(unsafe_code, reason = "the kernel reads and writes memory while we go on")]
+mod io_uring;
 mod poll;
 mod portable;
 mod readiness;
@@ -22,6 +24,7 @@ use ropewalk_protocol::{Address, Outbox};
 
 use crate::DriverKind;
 use epoll::Epoll;
+use io_uring::IoUring;
 use poll::Poll;
 use portable::Portable;
 use readiness::{Poller, Readiness};
@@ -39,7 +42,7 @@ pub(crate) fn open(kind: DriverKind, sockets: Sockets) -> Result<Box<dyn Driver>
         DriverKind::Poll => Ok(over(Scanner::new(Poll, sockets.clone())?, sockets)),
         DriverKind::Select => Ok(over(Scanner::new(Select::default(), sockets.clone())?, sockets)),
         DriverKind::Portable => Ok(over(Portable::new(sockets.clone())?, sockets)),
-        DriverKind::IoUring => Err(Refusal::Lacks("this driver")),
+        DriverKind::IoUring => Ok(Box::new(IoUring::new(sockets)?)),
     }
 }
 
@@ -50,6 +53,8 @@ pub(crate) enum Refusal {
     System(io::Error),
     /// The kernel has not got something that the driver needs.
     Lacks(&'static str),
+    /// No memory may be locked.
+    NoLockedMemory,
 }
 
 impl fmt::Display for Refusal {
@@ -57,6 +62,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::System(error) => write!(f, "the system refuses: {error}"),
             Self::Lacks(what) => write!(f, "the kernel lacks {what}"),
+            Self::NoLockedMemory => f.write_str("no memory may be locked (RLIMIT_MEMLOCK is 0)"),
         }
     }
 }
@@ -121,6 +127,10 @@ pub(crate) trait Driver {
     /// Makes [`descriptor`](Self::descriptor) tell of all that was asked for until now. Called when
     /// somebody else is to watch it, and then after each turn.
     fn expose(&mut self) -> io::Result<()>;
+
+    /// Carries out what was asked for and may still be put off: for a while, nobody will
+    /// [`wait`](Self::wait).
+    fn flush(&mut self) {}
 
     /// Takes a non-blocking descriptor in. Listeners, streams and watches read from the start.
     fn open(&mut self, key: usize, socket: OwnedFd, role: Role) -> io::Result<()>;
