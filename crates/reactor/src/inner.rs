@@ -12,7 +12,6 @@ use ropewalk_protocol::{Disconnect, Event, Seat, SeatFactory};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
-use crate::ReactorError;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
 use crate::connector::Attempt;
@@ -20,9 +19,10 @@ use crate::listener::SocketFile;
 use crate::pool::Pool;
 use crate::remote::Remote;
 use crate::signals::Signals;
-use crate::sys::{Closing, Driver, Epoll, Role, Sockets};
+use crate::sys::{Closing, Driver, Role, Sockets};
 use crate::tasks::Tasks;
 use crate::wheel::{Expired, TimerKey, Wheel};
+use crate::{DriverKind, ReactorError};
 
 /// How often those who are told of their end may ask for more.
 const ENDINGS_MAX: usize = 16;
@@ -57,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) expired: RefCell<Vec<Expired>>,
     /// The driver's descriptor, for loops that host this one.
     pub(crate) poll_descriptor: OwnedFd,
+    /// Somebody has asked for it.
+    pub(crate) exposed: Cell<bool>,
 }
 
 pub(crate) type Trigger = Box<dyn FnOnce() -> Deferred<()>>;
@@ -133,11 +135,10 @@ pub(crate) struct Listener {
 }
 
 impl Inner {
-    pub(crate) fn new() -> Result<Self, ReactorError> {
+    pub(crate) fn new(kind: DriverKind) -> Result<Self, ReactorError> {
         let system = |doing| move |error| ReactorError::System { doing, error };
         let sockets = Sockets::default();
-        let mut driver: Box<dyn Driver> =
-            Box::new(Epoll::new(sockets.clone()).map_err(system("opening epoll"))?);
+        let mut driver = kind.open(&sockets)?;
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let doing = "making the descriptor that wakes the loop";
         let waker = eventfd(0, flags).map_err(|error| system(doing)(error.into()))?;
@@ -169,6 +170,7 @@ impl Inner {
             signals: RefCell::new(None),
             signal: Cell::new(None),
             expired: RefCell::default(),
+            exposed: Cell::new(false),
         })
     }
 
@@ -180,6 +182,21 @@ impl Inner {
 
     pub(crate) fn request(&self, request: Request) {
         self.requests.borrow_mut().push_back(request);
+    }
+
+    /// Makes the driver's descriptor tell of everything; in the middle of a turn, after the turn.
+    pub(crate) fn expose(&self) {
+        if let (false, Ok(mut driver)) = (self.exposed.replace(true), self.driver.try_borrow_mut())
+        {
+            expose(&mut **driver);
+        }
+    }
+
+    /// Has the driver carry out what it put off, unless a turn is under way.
+    pub(crate) fn flush(&self) {
+        if let Ok(mut driver) = self.driver.try_borrow_mut() {
+            driver.flush();
+        }
     }
 
     /// How long the loop may sleep; `None` is for ever.
@@ -296,5 +313,15 @@ impl Drop for Inner {
         self.remote.close();
         let mut driver = self.driver.borrow_mut();
         self.end_everything(&mut **driver);
+    }
+}
+
+/// Makes a driver's descriptor tell of everything that was asked for.
+pub(crate) fn expose(driver: &mut dyn Driver) {
+    if let Err(error) = driver.expose() {
+        tracing::error!(
+            target: "ropewalk::reactor",
+            "the loop's descriptor does not tell of everything: {error}",
+        );
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! | to | look at |
 //! |---|---|
+//! | choose what is below | [`Reactor::with_driver`], [`DriverKind`] |
 //! | run and stop | [`Reactor::run`], [`Reactor::run_until`], [`Reactor::stop`] |
 //! | listen | [`Reactor::listen_tcp`], [`Reactor::listen_unix`] |
 //! | connect | [`Reactor::connect_tcp`], [`Reactor::connect_name`], [`Reactor::connect_unix`] |
@@ -14,6 +15,18 @@
 //! | come in from another thread | [`Reactor::handle`] |
 //! | be hosted by another loop | [`Reactor::turn`], [`Reactor::next_deadline`] |
 //!
+//! | driver | is | made of |
+//! |---|---|---|
+//! | [`Epoll`](DriverKind::Epoll) | the default | level-triggered `epoll` |
+//! | [`IoUring`](DriverKind::IoUring) | for kernels that have it | multishot operations and a ring of buffers |
+//! | [`Poll`](DriverKind::Poll) | for comparison, and where there is no other | `poll` |
+//! | [`Select`](DriverKind::Select) | the same | `select`, with sets of any size |
+//! | [`Portable`](DriverKind::Portable) | for other systems | the `polling` crate |
+//!
+//! All keep the same promises. With `io_uring` the kernel receives before it is asked to, into 4 MiB of
+//! buffers that all connections share, and a connection may have as much of them in one turn as no other
+//! has taken.
+//!
 //! | bound | default |
 //! |---|---|
 //! | bytes received from one connection in one turn | 64 KiB |
@@ -22,11 +35,12 @@
 //! | threads in the pool | 16, each going after 10 idle seconds |
 //! | jobs waiting for a thread | 16,384 |
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod calls;
 mod carrier;
 mod connector;
+mod driver;
 mod error;
 mod inner;
 mod listener;
@@ -40,6 +54,7 @@ mod tasks;
 mod wheel;
 
 pub use connector::ConnectOptions;
+pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};
 pub use reactor::{Census, Exit, Reactor};

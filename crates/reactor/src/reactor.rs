@@ -12,12 +12,12 @@ use ropewalk_protocol::{
     Clock, DelayedCall, EventLoop, Spawn, Threads, Transport, defer_to_threads,
 };
 
-use crate::inner::{Due, Entry, Inner, State, Trigger, Watched};
+use crate::inner::{Due, Entry, Inner, State, Trigger, Watched, expose};
 use crate::signals::Signals;
 use crate::streams::After;
 use crate::sys::{Closing, Driver, Role};
 use crate::wheel::Expired;
-use crate::{ReactorError, ReactorHandle};
+use crate::{DriverKind, ReactorError, ReactorHandle};
 
 /// How many rounds of connections that wake each other are looked after in one turn.
 const WAKES_PER_TURN_MAX: usize = 4;
@@ -60,7 +60,19 @@ impl Reactor {
     ///
     /// If the system does not give the descriptors that the loop needs.
     pub fn new() -> Result<Self, ReactorError> {
-        Ok(Self(Rc::new(Inner::new()?)))
+        Self::with_driver(DriverKind::default())
+    }
+
+    /// A reactor on a driver of one's own choice.
+    ///
+    /// Where [`DriverKind::IoUring`] is asked for and cannot be had, a warning is logged and the
+    /// default takes its place: [`driver`](Self::driver) tells which one it is.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not give the descriptors that the loop needs.
+    pub fn with_driver(kind: DriverKind) -> Result<Self, ReactorError> {
+        Ok(Self(Rc::new(Inner::new(kind)?)))
     }
 
     pub(crate) fn inner(&self) -> &Rc<Inner> {
@@ -117,6 +129,7 @@ impl Reactor {
         self.unwatch_signals();
         let mut driver = self.0.driver.borrow_mut();
         self.0.end_everything(&mut **driver);
+        driver.flush();
         drop(driver);
         self.0.before_stop.take();
         self.0.state.set(State::Idle);
@@ -132,7 +145,10 @@ impl Reactor {
         let mut waiting = deferred;
         loop {
             match waiting.try_take() {
-                Ok(result) => return result,
+                Ok(result) => {
+                    self.0.flush();
+                    return result;
+                }
                 Err(still) => waiting = still,
             }
             self.turn_within(None)?;
@@ -193,7 +209,9 @@ impl Reactor {
     ///
     /// If a turn is under way already, or the system refuses.
     pub fn turn(&self, timeout: Duration) -> Result<(), ReactorError> {
-        self.turn_within(Some(timeout))
+        let turned = self.turn_within(Some(timeout));
+        self.0.flush();
+        turned
     }
 
     /// How long a host may wait before it must call [`turn`](Self::turn), if nothing happens on the
@@ -231,6 +249,12 @@ impl Reactor {
         let (deferred, driver) = from_future(future);
         self.0.tasks.spawn(Box::pin(driver), &self.0.remote);
         deferred
+    }
+
+    /// How many operations the kernel holds for this reactor: with a driver that waits for readiness
+    /// none, otherwise about one for each thing that is waited for.
+    pub fn operations(&self) -> usize {
+        self.0.driver.try_borrow().map_or(0, |driver| driver.operations())
     }
 
     /// What the reactor has under way.
@@ -284,6 +308,9 @@ impl Reactor {
         inner.expired.replace(expired);
         self.look_after_the_woken(driver);
         inner.carry_out(driver);
+        if inner.exposed.get() {
+            expose(driver);
+        }
         Ok(())
     }
 
@@ -470,6 +497,7 @@ impl Spawn for Reactor {
 /// The descriptor that is readable when a [`turn`](Reactor::turn) would have something to do.
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.expose();
         self.0.poll_descriptor.as_fd()
     }
 }

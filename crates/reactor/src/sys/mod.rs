@@ -5,16 +5,73 @@
 //! and making the system call itself, or the kernel did the work, nobody above can tell.
 
 mod epoll;
+#[allow(unsafe_code, reason = "the kernel reads and writes memory while we go on")]
+mod io_uring;
+mod poll;
+mod portable;
+mod readiness;
+mod reserve;
+mod scan;
+mod select;
 mod sockets;
 
+use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use ropewalk_protocol::{Address, Outbox};
 
-pub(crate) use epoll::Epoll;
+use crate::DriverKind;
+use epoll::Epoll;
+use io_uring::IoUring;
+use poll::Poll;
+use portable::Portable;
+use readiness::{Poller, Readiness};
+use scan::Scanner;
+use select::Select;
 pub(crate) use sockets::{Sockets, peer_address};
+
+/// Opens the driver of that kind, which holds its descriptors in `sockets`.
+pub(crate) fn open(kind: DriverKind, sockets: Sockets) -> Result<Box<dyn Driver>, Refusal> {
+    fn over<P: Poller + 'static>(poller: P, sockets: Sockets) -> Box<dyn Driver> {
+        Box::new(Readiness::new(poller, sockets))
+    }
+    match kind {
+        DriverKind::Epoll => Ok(over(Epoll::new()?, sockets)),
+        DriverKind::Poll => Ok(over(Scanner::new(Poll, sockets.clone())?, sockets)),
+        DriverKind::Select => Ok(over(Scanner::new(Select::default(), sockets.clone())?, sockets)),
+        DriverKind::Portable => Ok(over(Portable::new(sockets.clone())?, sockets)),
+        DriverKind::IoUring => Ok(Box::new(IoUring::new(sockets)?)),
+    }
+}
+
+/// Why a driver cannot be opened here.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The system said so.
+    System(io::Error),
+    /// The kernel has not got something that the driver needs.
+    Lacks(&'static str),
+    /// No memory may be locked.
+    NoLockedMemory,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(error) => write!(f, "the system refuses: {error}"),
+            Self::Lacks(what) => write!(f, "the kernel lacks {what}"),
+            Self::NoLockedMemory => f.write_str("no memory may be locked (RLIMIT_MEMLOCK is 0)"),
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
 
 /// What a descriptor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +124,14 @@ pub(crate) trait Driver {
     /// A descriptor that is readable when [`wait`](Self::wait) would return at once.
     fn descriptor(&self) -> BorrowedFd<'_>;
 
+    /// Makes [`descriptor`](Self::descriptor) tell of all that was asked for until now. Called when
+    /// somebody else is to watch it, and then after each turn.
+    fn expose(&mut self) -> io::Result<()>;
+
+    /// Carries out what was asked for and may still be put off: for a while, nobody will
+    /// [`wait`](Self::wait).
+    fn flush(&mut self) {}
+
     /// Takes a non-blocking descriptor in. Listeners, streams and watches read from the start.
     fn open(&mut self, key: usize, socket: OwnedFd, role: Role) -> io::Result<()>;
 
@@ -87,6 +152,11 @@ pub(crate) trait Driver {
     /// Accepts and closes what waits at a listener, by the one descriptor kept for that; answers how
     /// many connections that were.
     fn shed(&mut self, key: usize) -> usize;
+
+    /// How many operations the kernel has been given and has not completed.
+    fn operations(&self) -> usize {
+        0
+    }
 
     /// Waits until an operation is completed or `timeout` has passed.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;

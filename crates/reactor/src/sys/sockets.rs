@@ -32,6 +32,11 @@ impl Sockets {
         sockets.get(key)?.as_ref().map(|socket| ask(socket.as_fd()))
     }
 
+    /// Looks at all of them, by key.
+    pub(crate) fn with_all<T>(&self, look: impl FnOnce(&[Option<OwnedFd>]) -> T) -> T {
+        look(&self.0.borrow())
+    }
+
     /// The address of this end.
     pub(crate) fn local(&self, key: usize) -> Option<Address> {
         self.with(key, |socket| rustix::net::getsockname(socket).ok())?.map(address)

@@ -1,0 +1,258 @@
+//! The driver's verbs.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::time::Duration;
+
+use io_uring::{opcode, types};
+use ropewalk_protocol::Outbox;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::IoUring;
+use super::input::Found;
+use super::slot::{GENERATIONS, Kind, Slot, Tag};
+use crate::sys::readiness::{end_stream, make_reset};
+use crate::sys::{Closing, Completion, Driver, Role};
+
+/// How often a closing connection throws away what its peer still sent.
+const LAST_READS_MAX: usize = 64;
+/// How often a closing listener asks whether it is closed.
+const CLOSING_WAITS_MAX: usize = 8;
+
+impl IoUring {
+    /// Looks at completions until one of them means something.
+    fn find(&mut self) -> Option<Found> {
+        self.end_lending();
+        loop {
+            if let Some(tag) = self.resumed.pop() {
+                if let Some(found) = self.give_late(tag) {
+                    return Some(found);
+                }
+                continue;
+            }
+            let done = self.ring.done.pop_front()?;
+            let tag = Tag::from_u64(done.tag);
+            if tag.kind == Kind::Accept && done.result.is_ok() && self.is_sated(tag) {
+                self.postponed.push(done);
+                continue;
+            }
+            let Some(slot) = self.slot(tag) else {
+                self.give_back(done);
+                continue;
+            };
+            if slot.closed {
+                self.bury(tag, done);
+                continue;
+            }
+            if !done.is_more_to_come() {
+                slot.operations -= 1;
+            }
+            let found = match tag.kind {
+                Kind::Send | Kind::Room => self.sent(tag, done).map(Found::Other),
+                _ => self.came(tag, done),
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+
+    /// A completion for a slot that is closed.
+    fn bury(&mut self, tag: Tag, done: super::ring::Done) {
+        self.give_back(done);
+        if let (Kind::Accept, Ok(number)) = (tag.kind, done.result) {
+            drop(super::slot::accepted(number));
+        }
+        if !done.is_more_to_come() {
+            self.slots[tag.slot as usize].operations -= 1;
+            self.release(tag.slot);
+        }
+    }
+
+    /// Starts again what ended with the last turn.
+    fn arm_all(&mut self) {
+        for tag in std::mem::take(&mut self.to_arm) {
+            if self.slot(tag).is_some() {
+                self.arm(tag.slot);
+            }
+        }
+    }
+
+    fn flush_if_exposed(&mut self) {
+        if self.exposed {
+            self.ring.hand_over();
+        }
+    }
+
+    /// Has the kernel let go of a listener's address.
+    fn finish_closing(&mut self, tag: Tag) {
+        for _ in 0..CLOSING_WAITS_MAX {
+            let is_last =
+                |done: &super::ring::Done| done.tag == tag.to_u64() && !done.is_more_to_come();
+            if self.ring.done.iter().any(is_last) || self.slot(tag).is_none() {
+                return;
+            }
+            if self.ring.wait(Some(Duration::ZERO)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Driver for IoUring {
+    fn name(&self) -> &'static str {
+        "io_uring"
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.ring.descriptor()
+    }
+
+    fn expose(&mut self) -> io::Result<()> {
+        self.exposed = true;
+        self.flush();
+        let busy = [self.postponed.len(), self.resumed.len(), self.ring.done.len()];
+        if busy != [0; 3] {
+            self.ring.ring_the_bell(Tag::silent().to_u64());
+        }
+        self.ring.hand_over();
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        self.end_lending();
+        self.arm_all();
+        if self.ring.is_anything_queued()
+            && let Err(error) = self.ring.wait(Some(Duration::ZERO))
+        {
+            tracing::error!(target: "ropewalk::reactor", "operations are put off: {error}");
+        }
+    }
+
+    fn open(&mut self, key: usize, socket: OwnedFd, role: Role) -> io::Result<()> {
+        if self.by_key.len() <= key {
+            self.by_key.resize(key + 1, None);
+        }
+        self.last_generation = (self.last_generation + 1) % GENERATIONS;
+        let slot = Slot::new(key, self.last_generation, role, socket.as_raw_fd());
+        self.sockets.insert(key, socket);
+        let index = self.slots.insert(slot) as u32;
+        self.by_key[key] = Some(index);
+        self.arm(index);
+        self.flush_if_exposed();
+        Ok(())
+    }
+
+    fn set_reading(&mut self, key: usize, reading: bool) -> io::Result<()> {
+        let index = self.slot_of(key).ok_or(Errno::BADF)?;
+        let slot = &mut self.slots[index as usize];
+        if slot.reading != reading {
+            slot.reading = reading;
+            if reading && slot.late.is_some() {
+                let generation = slot.generation;
+                self.resumed.push(Tag { slot: index, kind: Kind::Receive, generation });
+            }
+            self.change_input(index);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64> {
+        let index = self.slot_of(key).ok_or(Errno::BADF)?;
+        if out.is_none() {
+            return Ok(0);
+        }
+        let slot = &mut self.slots[index as usize];
+        if slot.flight.is_some() {
+            if let Some(output) = out {
+                slot.pending.get_or_insert_default().append(output);
+            }
+            return Ok(slot.left());
+        }
+        // One that was used before takes the place of the one that is kept here.
+        let used = self.spare.pop().unwrap_or_default();
+        if let Some(output) = out.replace(used) {
+            self.launch(index, output)?;
+        }
+        Ok(self.slots[index as usize].left())
+    }
+
+    fn end_stream(&mut self, key: usize) -> io::Result<()> {
+        self.sockets.with(key, end_stream).unwrap_or(Ok(()))
+    }
+
+    fn close(&mut self, key: usize, how: Closing) {
+        let Some(index) = self.by_key.get_mut(key).and_then(Option::take) else { return };
+        let slot = &mut self.slots[index as usize];
+        let (role, generation, input) = (slot.role, slot.generation, slot.input);
+        slot.closed = true;
+        slot.pending = None;
+        let cancelled = [slot.input.filter(|_| !slot.cancelled), slot.sending];
+        for kind in cancelled.into_iter().flatten() {
+            self.cancel(Tag { slot: index, kind, generation });
+        }
+        if let Some(socket) = self.sockets.remove(key) {
+            match how {
+                Closing::InOrder if role == Role::Stream => read_the_rest(socket.as_fd()),
+                Closing::InOrder => (),
+                Closing::Reset => make_reset(&socket),
+            }
+            // Behind all that was started on it: no other may have its number before.
+            let entry = opcode::Close::new(types::Fd(socket.into_raw_fd())).build();
+            self.ring.start_silent(entry, Tag::silent().to_u64());
+        }
+        self.release(index);
+        if let (Role::Listener, Some(kind)) = (role, input) {
+            self.finish_closing(Tag { slot: index, kind, generation });
+        }
+        self.flush_if_exposed();
+    }
+
+    fn shed(&mut self, key: usize) -> usize {
+        self.reserve.shed(&self.sockets, key)
+    }
+
+    fn operations(&self) -> usize {
+        let taken = self.buffers.as_ref().map_or(0, super::Buffers::taken);
+        self.ring.in_flight() + usize::from(taken)
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.end_lending();
+        self.turn = self.turn.wrapping_add(1);
+        self.arm_all();
+        let busy = [self.postponed.len(), self.resumed.len(), self.ring.done.len()];
+        let timeout = if busy == [0; 3] { timeout } else { Some(Duration::ZERO) };
+        let waited = self.ring.wait(timeout);
+        for done in self.postponed.drain(..).rev() {
+            self.ring.done.push_front(done);
+        }
+        self.reserve.renew();
+        waited
+    }
+
+    fn next(&mut self) -> Option<Completion<'_>> {
+        match self.find()? {
+            Found::Received(key, number, count) => {
+                self.lent = Some(number);
+                let data = self.buffers.as_ref()?.bytes(number, count);
+                Some(Completion::Received { key, data })
+            }
+            Found::Late(key) => Some(Completion::Received { key, data: &self.lent_late }),
+            Found::Other(completion) => Some(completion),
+        }
+    }
+}
+
+/// Throws away what came and nobody read: TCP would answer it with a reset, and the peer might lose
+/// what was sent to it before.
+fn read_the_rest(socket: BorrowedFd<'_>) {
+    let mut scratch = [0; 16 * 1024];
+    for _ in 0..LAST_READS_MAX {
+        match recv(socket, &mut scratch, RecvFlags::DONTWAIT) {
+            Ok((count, _)) if count > 0 => (),
+            _ => return,
+        }
+    }
+}

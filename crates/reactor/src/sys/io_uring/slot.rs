@@ -1,0 +1,153 @@
+//! What is known of one descriptor, and which operation is whose.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use ropewalk_protocol::Outbox;
+
+use super::flight::Flight;
+use crate::sys::Role;
+
+/// A descriptor, from its opening until the last operation on it is done.
+#[expect(clippy::struct_excessive_bools, reason = "the two directions end independently")]
+pub(super) struct Slot {
+    pub(super) key: usize,
+    pub(super) generation: u32,
+    pub(super) role: Role,
+    pub(super) socket: RawFd,
+    /// What comes in is wanted.
+    pub(super) reading: bool,
+    /// The operation under way that takes what comes in, or waits for it.
+    pub(super) input: Option<Kind>,
+    /// That operation has been cancelled.
+    pub(super) cancelled: bool,
+    /// Nothing more comes in.
+    pub(super) ended: bool,
+    /// What came in while it was not wanted.
+    pub(super) late: Option<Box<Late>>,
+    /// What is being sent. Not to be touched while `sending` is an operation that reads from it.
+    pub(super) flight: Option<Flight>,
+    pub(super) sending: Option<Kind>,
+    /// What is to be sent after that.
+    pub(super) pending: Option<Box<Outbox>>,
+    /// How many operations are under way.
+    pub(super) operations: u32,
+    /// The descriptor is closed, and the key another's.
+    pub(super) closed: bool,
+    /// The turn in which something was last accepted, and how many there were.
+    pub(super) accepts: (u32, usize),
+}
+
+/// Bytes, and perhaps the stream's end after them.
+#[derive(Default)]
+pub(super) struct Late {
+    pub(super) bytes: Vec<u8>,
+    pub(super) end: bool,
+}
+
+impl Slot {
+    pub(super) fn new(key: usize, generation: u32, role: Role, socket: RawFd) -> Self {
+        Self {
+            key,
+            generation,
+            role,
+            socket,
+            reading: role != Role::Connecting,
+            input: None,
+            cancelled: false,
+            ended: false,
+            late: None,
+            flight: None,
+            sending: None,
+            pending: None,
+            operations: 0,
+            closed: false,
+            accepts: (0, 0),
+        }
+    }
+
+    /// How many bytes have not gone yet.
+    pub(super) fn left(&self) -> u64 {
+        let pending = self.pending.as_ref().map_or(0, |out| out.len());
+        self.flight.as_ref().map_or(0, Flight::len) + pending
+    }
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Accept,
+    Receive,
+    /// Waits for something to read.
+    Watch,
+    /// Waits for a connection that cannot be accepted for lack of descriptors.
+    Knock,
+    /// Waits for a connection to be made.
+    Connect,
+    /// Waits for the failure of a connection from which nobody reads.
+    Alarm,
+    Send,
+    /// Waits until more can be sent.
+    Room,
+    /// Finds out what the kernel can do.
+    Trial,
+    /// Is not waited for.
+    Silent,
+}
+
+const KINDS: [Kind; 10] = [
+    Kind::Accept,
+    Kind::Receive,
+    Kind::Watch,
+    Kind::Knock,
+    Kind::Connect,
+    Kind::Alarm,
+    Kind::Send,
+    Kind::Room,
+    Kind::Trial,
+    Kind::Silent,
+];
+
+/// Names an operation: what it does, and for which use of which slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag {
+    pub(super) slot: u32,
+    pub(super) kind: Kind,
+    /// 24 bits of it. A slot is used again only when all its operations are done, so that none can
+    /// meet another's; this makes sure.
+    pub(super) generation: u32,
+}
+
+/// The generations there are, before the first comes again.
+pub(super) const GENERATIONS: u32 = 1 << 24;
+
+impl Tag {
+    pub(super) fn trial() -> Self {
+        Self { slot: u32::MAX, kind: Kind::Trial, generation: 0 }
+    }
+
+    pub(super) fn silent() -> Self {
+        Self { slot: u32::MAX, kind: Kind::Silent, generation: 0 }
+    }
+
+    pub(super) fn to_u64(self) -> u64 {
+        u64::from(self.generation) << 40 | (self.kind as u64) << 32 | u64::from(self.slot)
+    }
+
+    pub(super) fn from_u64(bits: u64) -> Self {
+        let kind = KINDS.get((bits >> 32) as usize & 0xff).copied().unwrap_or(Kind::Silent);
+        Self { slot: bits as u32, kind, generation: (bits >> 40) as u32 }
+    }
+
+    /// Whether the operation is counted as under way.
+    pub(super) fn is_counted(self) -> bool {
+        self.kind != Kind::Silent
+    }
+}
+
+/// The descriptor that an accept told of.
+pub(super) fn accepted(number: u32) -> OwnedFd {
+    // SAFETY: the kernel made this descriptor for the accept that told of it, and each completion is
+    // looked at once, so nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(number as RawFd) }
+}

@@ -1,0 +1,497 @@
+//! A driver over any interface that tells which descriptors are ready.
+//!
+//! One receive for each turn in which a socket is readable, into one buffer for all of them; output
+//! is tried at once and waits for writability only if the kernel's buffer is full. What differs from
+//! one interface to the next is a [`Poller`].
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use ropewalk_protocol::Outbox;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
+};
+use rustix::time::Timespec;
+
+use super::reserve::{Reserve, accept};
+use super::{Closing, Completion, Driver, Role, Sockets, peer_address};
+
+/// How many bytes one receive takes at most; the buffer is the reactor's only one.
+const READ_SIZE: usize = 64 * 1024;
+/// How many connections one listener may accept in one turn.
+pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
+/// How many slices one send gathers.
+pub(super) const SLICES_MAX: usize = 16;
+/// How many bytes of a file one call sends, so that no connection holds the turn up for long.
+const FILE_STEP: u64 = 1 << 20;
+/// How many calls one connection may spend on its output in one turn.
+pub(super) const SENDS_PER_TURN_MAX: usize = 4;
+/// How often a closing connection throws away what its peer still sent.
+const LAST_READS_MAX: usize = 16;
+
+/// What a kernel's interface must be able to tell: which descriptors are ready, for as long as they
+/// are.
+pub(crate) trait Poller {
+    /// The name by which it is chosen.
+    fn name(&self) -> &'static str;
+
+    /// A descriptor that is readable when [`wait`](Self::wait) would return at once.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+
+    /// Makes [`descriptor`](Self::descriptor) tell of what is watched from now on.
+    fn expose(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Watches a descriptor; failures and hang-ups are told whatever the interest is, if the
+    /// interface can.
+    fn add(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        token: Token,
+        interest: Interest,
+    ) -> Result<(), Errno>;
+
+    /// Watches it for something else.
+    fn modify(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        token: Token,
+        interest: Interest,
+    ) -> Result<(), Errno>;
+
+    /// Watches it no more.
+    fn delete(&mut self, socket: BorrowedFd<'_>, token: Token) -> Result<(), Errno>;
+
+    /// A watched descriptor is about to be closed.
+    fn forget(&mut self, socket: BorrowedFd<'_>, token: Token) {
+        // What cannot be told is no longer wanted either.
+        let _ = self.delete(socket, token);
+    }
+
+    /// Waits until something is ready or `timeout` has passed.
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Errno>;
+
+    /// The event of this number since the last wait.
+    fn event(&self, index: usize) -> Option<(Token, Ready)>;
+}
+
+/// A key, and which of its uses is meant: events of an earlier one may still be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) key: u32,
+    pub(crate) generation: u32,
+}
+
+impl Token {
+    pub(crate) fn to_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.key)
+    }
+
+    pub(crate) fn from_u64(bits: u64) -> Self {
+        Self { key: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+/// What is asked of the kernel for one descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
+
+/// What a descriptor is ready for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the kernel tells any of them with any other")]
+pub(crate) struct Ready {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// Both ways are shut.
+    pub(crate) hung_up: bool,
+    pub(crate) failed: bool,
+}
+
+pub(crate) struct Readiness<P> {
+    poller: P,
+    sockets: Sockets,
+    entries: Vec<Entry>,
+    /// The event that is looked at.
+    cursor: usize,
+    /// The output side of that event has been dealt with.
+    output_done: bool,
+    accepts_left: usize,
+    buffer: Box<[u8]>,
+    reserve: Reserve,
+}
+
+#[derive(Default)]
+struct Entry {
+    generation: u32,
+    role: Option<Role>,
+    /// What is asked of the kernel; nothing while the descriptor is not watched at all.
+    interest: Option<Interest>,
+    /// Output that has not gone yet.
+    pending: Option<Box<Outbox>>,
+}
+
+/// What [`Readiness::next`] found, before it lends the buffer out.
+enum Found {
+    Received(usize, usize),
+    Other(Completion<'static>),
+}
+
+impl<P: Poller> Readiness<P> {
+    pub(crate) fn new(poller: P, sockets: Sockets) -> Self {
+        Self {
+            poller,
+            sockets,
+            entries: Vec::new(),
+            cursor: 0,
+            output_done: false,
+            accepts_left: ACCEPTS_PER_TURN_MAX,
+            buffer: vec![0; READ_SIZE].into_boxed_slice(),
+            reserve: Reserve::new(),
+        }
+    }
+
+    fn set_interest(&mut self, key: usize, wanted: Option<Interest>) -> io::Result<()> {
+        let entry = &mut self.entries[key];
+        if entry.interest == wanted {
+            return Ok(());
+        }
+        let token = Token { key: key as u32, generation: entry.generation };
+        let poller = &mut self.poller;
+        let change = |socket: BorrowedFd<'_>| match (entry.interest, wanted) {
+            (None, Some(wanted)) => poller.add(socket, token, wanted),
+            (Some(_), Some(wanted)) => poller.modify(socket, token, wanted),
+            (Some(_), None) => poller.delete(socket, token),
+            (None, None) => Ok(()),
+        };
+        match self.sockets.with(key, change) {
+            Some(Ok(())) => {
+                entry.interest = wanted;
+                Ok(())
+            }
+            Some(Err(error)) => Err(error.into()),
+            None => Err(Errno::BADF.into()),
+        }
+    }
+
+    /// Waits for writability as well, or no more.
+    fn set_writable(&mut self, key: usize, writable: bool) -> io::Result<()> {
+        let interest = self.entries[key].interest;
+        if interest.is_none() && !writable {
+            return Ok(());
+        }
+        let interest = interest.unwrap_or_default();
+        self.set_interest(key, Some(Interest { writable, ..interest }))
+    }
+
+    fn advance_cursor(&mut self) {
+        self.cursor += 1;
+        self.output_done = false;
+        self.accepts_left = ACCEPTS_PER_TURN_MAX;
+    }
+
+    /// Looks at events until one of them completes something.
+    fn find(&mut self) -> Option<Found> {
+        loop {
+            let (Token { key, generation }, ready) = self.poller.event(self.cursor)?;
+            let key = key as usize;
+            let role = match self.entries.get(key) {
+                Some(entry) if entry.generation == generation => entry.role,
+                _ => None,
+            };
+            let found = match role {
+                None => None,
+                Some(Role::Listener) => {
+                    if let Some(found) = self.accept(key) {
+                        return Some(Found::Other(found));
+                    }
+                    None
+                }
+                Some(Role::Connecting) => Some(Found::Other(self.finish_connect(key))),
+                Some(Role::Watch) => Some(Found::Other(Completion::Readable { key })),
+                Some(Role::Stream) => {
+                    if !self.output_done && ready.writable {
+                        self.output_done = true;
+                        if let Some(found) = self.go_on_sending(key) {
+                            return Some(Found::Other(found));
+                        }
+                    }
+                    self.receive(key, ready)
+                }
+            };
+            self.advance_cursor();
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+
+    fn accept(&mut self, key: usize) -> Option<Completion<'static>> {
+        // It may have been paused since the kernel told of it.
+        if !self.entries[key].interest?.readable {
+            return None;
+        }
+        self.accepts_left = self.accepts_left.checked_sub(1)?;
+        match self.sockets.with(key, accept)? {
+            Ok((socket, peer)) => {
+                let peer = peer_address(peer);
+                Some(Completion::Accepted { key, socket, peer })
+            }
+            // Nobody waits, or not any more; or a signal came, and the next turn asks again.
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => None,
+            Err(error) => {
+                self.accepts_left = 0;
+                Some(Completion::AcceptFailed { key, error: error.into() })
+            }
+        }
+    }
+
+    fn finish_connect(&mut self, key: usize) -> Completion<'static> {
+        let outcome = self.sockets.with(key, |socket| sockopt::socket_error(socket));
+        let result = match outcome {
+            Some(Ok(outcome)) => outcome.map_err(io::Error::from),
+            Some(Err(error)) => Err(error.into()),
+            None => Err(Errno::BADF.into()),
+        };
+        let result = result.and_then(|()| {
+            self.entries[key].role = Some(Role::Stream);
+            self.set_interest(key, Some(Interest { readable: true, writable: false }))
+        });
+        Completion::Connected { key, result }
+    }
+
+    fn receive(&mut self, key: usize, ready: Ready) -> Option<Found> {
+        let mut interest = self.entries[key].interest?;
+        if interest.readable {
+            if !(ready.readable || ready.hung_up || ready.failed) {
+                return None;
+            }
+            let receive =
+                |socket: BorrowedFd<'_>| recv(socket, &mut *self.buffer, RecvFlags::empty());
+            return match self.sockets.with(key, receive)? {
+                Ok((0, _)) => {
+                    interest.readable = false;
+                    match self.set_interest(key, Some(interest)) {
+                        Ok(()) => Some(Found::Other(Completion::Ended { key })),
+                        Err(error) => Some(Found::Other(Completion::Failed { key, error })),
+                    }
+                }
+                Ok((count, _)) => Some(Found::Received(key, count)),
+                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => None,
+                Err(error) => Some(Found::Other(Completion::Failed { key, error: error.into() })),
+            };
+        }
+        if ready.failed {
+            let error = self.sockets.with(key, |socket| sockopt::socket_error(socket))?;
+            let error = match error {
+                Ok(Err(error)) | Err(error) => error,
+                Ok(Ok(())) => Errno::CONNRESET,
+            };
+            return Some(Found::Other(Completion::Failed { key, error: error.into() }));
+        }
+        if ready.hung_up {
+            // Both ways are shut, which would be said again and again; what was received before
+            // that waits in the kernel until somebody reads.
+            if let Err(error) = self.set_interest(key, None) {
+                return Some(Found::Other(Completion::Failed { key, error }));
+            }
+        }
+        None
+    }
+
+    /// Sends more of what stayed behind.
+    fn go_on_sending(&mut self, key: usize) -> Option<Completion<'static>> {
+        let mut out = self.entries[key].pending.take()?;
+        let sent = self.push(key, &mut out);
+        let left = out.len();
+        if left > 0 {
+            self.entries[key].pending = Some(out);
+        }
+        let result = sent.and_then(|()| self.set_writable(key, left > 0));
+        Some(match result {
+            Ok(()) => Completion::Sent { key, left },
+            Err(error) => Completion::Failed { key, error },
+        })
+    }
+
+    /// Throws away what came and nobody read: TCP would answer it with a reset, and the peer might
+    /// lose what was sent to it before.
+    fn read_the_rest(&mut self, socket: BorrowedFd<'_>) {
+        for _ in 0..LAST_READS_MAX {
+            match recv(socket, &mut *self.buffer, RecvFlags::DONTWAIT) {
+                Ok((count, _)) if count > 0 => (),
+                _ => return,
+            }
+        }
+    }
+
+    /// Gives the kernel as much of `out` as it takes.
+    fn push(&self, key: usize, out: &mut Outbox) -> io::Result<()> {
+        for _ in 0..SENDS_PER_TURN_MAX {
+            if out.is_empty() {
+                break;
+            }
+            let step = self.sockets.with(key, |socket| send_front(socket, out));
+            match step.unwrap_or(Err(Errno::BADF)) {
+                Ok((sent, asked)) => {
+                    out.advance(sent);
+                    if sent < asked {
+                        break;
+                    }
+                }
+                Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => break,
+                Err(Errno::INTR) => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<P: Poller> Driver for Readiness<P> {
+    fn name(&self) -> &'static str {
+        self.poller.name()
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.poller.descriptor()
+    }
+
+    fn expose(&mut self) -> io::Result<()> {
+        self.poller.expose()
+    }
+
+    fn open(&mut self, key: usize, socket: OwnedFd, role: Role) -> io::Result<()> {
+        if self.entries.len() <= key {
+            self.entries.resize_with(key + 1, Entry::default);
+        }
+        self.sockets.insert(key, socket);
+        self.entries[key].role = Some(role);
+        let connecting = role == Role::Connecting;
+        self.set_interest(key, Some(Interest { readable: !connecting, writable: connecting }))
+    }
+
+    fn set_reading(&mut self, key: usize, reading: bool) -> io::Result<()> {
+        let interest = self.entries[key].interest.unwrap_or_default();
+        self.set_interest(key, Some(Interest { readable: reading, ..interest }))
+    }
+
+    fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64> {
+        let Some(output) = out else { return Ok(0) };
+        if let Some(pending) = &mut self.entries[key].pending {
+            pending.append(output);
+            return Ok(pending.len());
+        }
+        self.push(key, output)?;
+        let left = output.len();
+        if left > 0 {
+            self.entries[key].pending = out.take();
+            self.set_writable(key, true)?;
+        }
+        Ok(left)
+    }
+
+    fn end_stream(&mut self, key: usize) -> io::Result<()> {
+        self.sockets.with(key, end_stream).unwrap_or(Ok(()))
+    }
+
+    fn close(&mut self, key: usize, how: Closing) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let token = Token { key: key as u32, generation: entry.generation };
+        let role = entry.role.take();
+        let watched = entry.interest.take().is_some();
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.pending = None;
+        let Some(socket) = self.sockets.remove(key) else { return };
+        if watched {
+            self.poller.forget(socket.as_fd(), token);
+        }
+        match how {
+            Closing::InOrder if role == Some(Role::Stream) => self.read_the_rest(socket.as_fd()),
+            Closing::InOrder => (),
+            Closing::Reset => make_reset(&socket),
+        }
+        drop(socket);
+        self.reserve.renew();
+    }
+
+    fn shed(&mut self, key: usize) -> usize {
+        self.reserve.shed(&self.sockets, key)
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.cursor = 0;
+        self.output_done = false;
+        self.accepts_left = ACCEPTS_PER_TURN_MAX;
+        match self.poller.wait(timeout) {
+            Ok(()) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn next(&mut self) -> Option<Completion<'_>> {
+        match self.find()? {
+            Found::Received(key, count) => {
+                Some(Completion::Received { key, data: &self.buffer[..count] })
+            }
+            Found::Other(completion) => Some(completion),
+        }
+    }
+}
+
+/// A time to wait, in the whole milliseconds in which the wheel counts: never wakes early.
+pub(super) fn timespec(timeout: Duration) -> Timespec {
+    let millis = timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i64;
+    Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
+}
+
+/// Ends the stream out.
+pub(super) fn end_stream(socket: BorrowedFd<'_>) -> io::Result<()> {
+    match shutdown(socket, Shutdown::Write) {
+        // A peer that is gone already will be noticed by whoever reads.
+        Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Has the peer told of a reset when the socket closes.
+pub(super) fn make_reset(socket: &OwnedFd) {
+    // Only TCP knows a reset; elsewhere an end is an end.
+    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}
+
+/// Sends from the front of `out`; answers how many bytes went and how many were asked for.
+fn send_front(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
+    if out.front_file().is_some() {
+        return send_file(socket, out);
+    }
+    if out.is_one_slice() {
+        let front = out.front();
+        let sent = send(socket, front, SendFlags::NOSIGNAL)?;
+        return Ok((sent as u64, front.len() as u64));
+    }
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let count = out.gather(&mut slices);
+    let asked = slices[..count].iter().map(|slice| slice.len() as u64).sum();
+    let flags = SendFlags::NOSIGNAL;
+    let sent = sendmsg(socket, &slices[..count], &mut SendAncillaryBuffer::default(), flags)?;
+    Ok((sent as u64, asked))
+}
+
+/// Sends from the file at the front of `out`, whose bytes need not come by here.
+pub(super) fn send_file(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
+    let Some(slice) = out.front_file() else { return Ok((0, 0)) };
+    let mut offset = slice.offset;
+    let asked = slice.len.min(FILE_STEP);
+    match rustix::fs::sendfile(socket, &slice.file, Some(&mut offset), asked as usize)? {
+        // The file is shorter than the peer was promised.
+        0 => Err(Errno::IO),
+        sent => Ok((sent as u64, asked)),
+    }
+}
