@@ -35,7 +35,8 @@ impl IoUring {
             Role::Stream if slot.reading && !slot.ended => {
                 (Kind::Receive, opcode::RecvMulti::new(socket, GROUP).build())
             }
-            Role::Stream => (Kind::Alarm, once(PollFlags::empty())),
+            // Tells of the peer's end as well, and more than once: the failure may come after.
+            Role::Stream => (Kind::Alarm, opcode::PollAdd::new(socket, 0).multi(true).build()),
             _ if !slot.reading => return,
             Role::Listener => {
                 let flags = (SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).bits();
@@ -235,15 +236,13 @@ impl IoUring {
     fn alarmed(&mut self, tag: Tag, done: Done) -> Option<Found> {
         let slot = &mut self.slots[tag.slot as usize];
         let key = slot.key;
-        if slot.reading && !slot.ended {
+        if !done.is_more_to_come() {
             self.to_arm.push(tag);
-            return None;
         }
         let failed = PollFlags::from_bits_retain(done.result.unwrap_or(0) as u16)
             .intersects(PollFlags::ERR | PollFlags::NVAL);
         if !failed {
-            // Both ways are shut, which would be said again and again; what was received before
-            // that waits in the kernel until somebody reads.
+            // What was received before the end waits in the kernel until somebody reads.
             return None;
         }
         let error = match self.sockets.with(key, |socket| sockopt::socket_error(socket))? {
