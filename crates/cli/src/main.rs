@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod log;
+mod reactors;
 mod web;
 
 use std::process::ExitCode;
@@ -27,12 +28,15 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Web(web::Web),
+    /// List the drivers of the event loop, and which of them work here
+    Reactors,
 }
 
 fn main() -> ExitCode {
     // Clap answers wrong usage itself: what is wrong, the usage, and exit status 2.
     let outcome = match Arguments::parse().command {
         Command::Web(web) => web.run(),
+        Command::Reactors => reactors::run(),
     };
     match outcome {
         Ok(code) => code,

@@ -12,7 +12,7 @@ use ropewalk::endpoint::{EndpointError, ServerDescription};
 use ropewalk::http::files::{Folder, Links};
 use ropewalk::http::{Directory, Site};
 use ropewalk::protocol::{Address, call_later, listen};
-use ropewalk::reactor::{CannotListen, Exit, Reactor};
+use ropewalk::reactor::{CannotListen, DriverKind, Exit, Reactor};
 
 use crate::log::AccessLog;
 
@@ -65,6 +65,10 @@ pub(crate) struct Web {
     #[arg(long)]
     hidden: bool,
 
+    /// The event loop's driver, one that `ropewalk reactors` lists
+    #[arg(long, value_name = "NAME")]
+    reactor: Option<String>,
+
     /// Which symbolic links to follow
     #[arg(long, value_enum, default_value = "inside", value_name = "WHICH")]
     links: LinksArg,
@@ -99,7 +103,7 @@ impl Web {
             .map(|endpoint| endpoint.parse().map_err(|error: EndpointError| error.to_string()))
             .collect::<Result<_, _>>()?;
         let folder = self.folder()?;
-        let reactor = Reactor::new().map_err(|error| tell(&error.into()))?;
+        let reactor = self.reactor()?;
         let mut site = Site::new(Directory::new(folder, reactor.clone()));
         site = match self.log {
             LogFormat::Common => site.on_access(AccessLog::combined().into_sink()),
@@ -136,6 +140,15 @@ impl Web {
         match reactor.run().map_err(|error| tell(&error.into()))? {
             Exit::Stopped | Exit::Signal(_) => Ok(ExitCode::SUCCESS),
         }
+    }
+
+    fn reactor(&self) -> Result<Reactor, String> {
+        let named = match &self.reactor {
+            Some(name) => name.parse().map(Some),
+            None => DriverKind::from_environment(),
+        };
+        let driver = named.map_err(|error| error.to_string())?.unwrap_or_default();
+        Reactor::with_driver(driver).map_err(|error| tell(&error.into()))
     }
 
     fn folder(&self) -> Result<Folder, String> {

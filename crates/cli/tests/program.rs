@@ -217,3 +217,22 @@ fn help_teaches_and_wrong_usage_is_told_apart() {
     let near = run(&["wob"]);
     assert!(String::from_utf8_lossy(&near.stderr).contains("'web'"));
 }
+
+#[test]
+fn a_directory_is_served_by_each_driver() {
+    let listed = run(&["reactors"]);
+    let text = String::from_utf8_lossy(&listed.stdout);
+    assert!(listed.status.success() && text.contains("epoll (default)\n"), "{text}");
+    let folder = Folder::new("drivers").with("a.txt", "hello");
+    for name in ["epoll", "io_uring", "poll", "select", "portable"] {
+        assert!(text.contains(&format!("\n{name}\n")) || name == "epoll", "{text}");
+        let served = Served::web(&folder, &[ANYWHERE], &["--reactor", name]);
+        let answer = talk(served.connect(), "GET /a.txt HTTP/1.0\r\n\r\n");
+        assert!(answer.ends_with("\r\n\r\nhello"), "{name}: {answer}");
+        assert_eq!(served.stop().0, Some(0), "{name}");
+    }
+    let unknown = run(&["web", "--reactor", "kqueue-or-so"]);
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert_eq!(unknown.status.code(), Some(1), "{said}");
+    assert!(said.contains("io_uring") && said.lines().count() == 1, "{said}");
+}

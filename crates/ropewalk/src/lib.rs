@@ -42,14 +42,18 @@ pub use ropewalk_reactor::Reactor;
 /// Listens at the endpoint that `description` names, serves connections with what `factory` makes,
 /// and returns after SIGINT or SIGTERM.
 ///
+/// The reactor's driver is the one that `ROPEWALK_REACTOR` names, if it names one.
+///
 /// For programs that do just this. Others make a [`Reactor`] and
 /// [listen](ropewalk_protocol::listen) as often as they like.
 ///
 /// # Errors
 ///
-/// If the string names no place to listen, or the system refuses to listen there.
+/// If the string names no place to listen, the system refuses to listen there, or the environment
+/// names a driver that there is not.
 pub fn serve(description: &str, factory: impl Factory) -> Result<(), Failure> {
-    let reactor = Reactor::new()?;
+    let driver = ropewalk_reactor::DriverKind::from_environment()?.unwrap_or_default();
+    let reactor = Reactor::with_driver(driver)?;
     let endpoint = ropewalk_endpoint::server_from_string(&reactor, description)?;
     reactor.run_until(ropewalk_protocol::listen(&*endpoint, factory))?;
     reactor.run()?;
