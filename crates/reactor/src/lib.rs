@@ -23,7 +23,7 @@
 //! | [`Select`](DriverKind::Select) | the same | `select`, with sets of any size |
 //! | [`Portable`](DriverKind::Portable) | for other systems | the `polling` crate |
 //!
-//! All keep the same promises. With `io_uring` the kernel receives before it is asked to, into 4 MiB of
+//! All keep the same promises. With `io_uring` the kernel receives before it is asked to, into 1 MiB of
 //! buffers that all connections share, and a connection may have as much of them in one turn as no other
 //! has taken.
 //!

@@ -9,24 +9,41 @@ use io_uring::types::BufRingEntry;
 
 use super::ring::Ring;
 
-/// How many buffers there are: a power of two.
-const COUNT: u16 = 256;
-/// How many bytes each has. Together 4 MiB, of which only what is used has memory behind it.
-const SIZE: usize = 16 * 1024;
+/// How many bytes all buffers have together.
+const MEMORY: usize = 1 << 20;
+/// How many buffers that makes where the kernel puts one message behind the other, and where each
+/// message takes a buffer for itself: powers of two.
+const COUNT_SHARED: u16 = 16;
+const COUNT_SINGLE: u16 = 256;
+/// Messages share buffers (`IOU_PBUF_RING_INC`).
+const SHARED: u16 = 2;
 /// The number of the group, which is this ring's only one.
 pub(super) const GROUP: u16 = 0;
 
 /// A queue of free buffers that the kernel takes from, and the buffers.
 ///
-/// Each buffer is either the kernel's, from [`give_back`](Self::give_back) until a completion names
-/// it, or ours.
+/// A part of a buffer is the kernel's until a completion tells that it was filled, then ours; the
+/// kernel gets the whole of it anew once all of it has been filled and looked at.
 pub(super) struct Buffers {
     queue: NonNull<BufRingEntry>,
     memory: NonNull<u8>,
     /// Where the next free buffer goes.
     tail: u16,
-    /// How many are ours.
+    count: u16,
+    /// How much of each has been filled.
+    filled: Vec<usize>,
+    /// How many the kernel has not got.
     taken: u16,
+}
+
+/// What one receive has filled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    number: u16,
+    offset: usize,
+    count: usize,
+    /// The kernel fills no more of this buffer.
+    is_last: bool,
 }
 
 impl Buffers {
@@ -36,21 +53,35 @@ impl Buffers {
     ///
     /// They must not be dropped while an operation of `ring` may still fill one of them.
     pub(super) unsafe fn new(ring: &Ring) -> io::Result<Self> {
-        let buffers = Self {
+        let mut buffers = Self {
             queue: allocate(queue_layout()).cast(),
             memory: allocate(memory_layout()),
             tail: 0,
-            taken: COUNT,
+            count: COUNT_SHARED,
+            filled: Vec::new(),
+            taken: 0,
         };
         let address = buffers.queue.as_ptr() as u64;
-        // SAFETY: the address is that of a whole page of zeros with room for `COUNT` entries, which
-        // lives as long as `buffers`: our caller keeps that beyond the ring's last operation.
-        unsafe { ring.submitter().register_buf_ring_with_flags(address, COUNT, GROUP, 0) }?;
-        let mut buffers = buffers;
-        for number in 0..COUNT {
-            buffers.give_back(number);
+        // SAFETY: the address is that of a whole page of zeros with room for `COUNT_SINGLE` entries
+        // and thus for `COUNT_SHARED`, which lives as long as `buffers`: our caller keeps that beyond
+        // the ring's last operation.
+        let register = |count, flags| unsafe {
+            ring.submitter().register_buf_ring_with_flags(address, count, GROUP, flags)
+        };
+        if register(COUNT_SHARED, SHARED).is_err() {
+            buffers.count = COUNT_SINGLE;
+            register(COUNT_SINGLE, 0)?;
+        }
+        buffers.taken = buffers.count;
+        buffers.filled.resize(buffers.count.into(), 0);
+        for number in 0..buffers.count {
+            buffers.offer(number);
         }
         Ok(buffers)
+    }
+
+    fn size(&self) -> usize {
+        MEMORY / usize::from(self.count)
     }
 
     /// How many buffers the kernel has not got.
@@ -58,41 +89,57 @@ impl Buffers {
         self.taken
     }
 
-    /// Lets the kernel fill a buffer again.
-    pub(super) fn give_back(&mut self, number: u16) {
-        let number = number % COUNT;
-        let place = usize::from(self.tail % COUNT);
-        let offset = usize::from(number) * SIZE;
-        // SAFETY: `place` is below `COUNT`, so it is in the queue's page, which is initialised, and
-        // the kernel reads no place at or beyond the tail. `offset` is inside the memory.
+    /// Ends the use of a piece.
+    pub(super) fn give_back(&mut self, piece: Piece) {
+        if piece.is_last {
+            self.offer(piece.number);
+        }
+    }
+
+    /// Lets the kernel fill a buffer from its start.
+    fn offer(&mut self, number: u16) {
+        let place = usize::from(self.tail % self.count);
+        let offset = usize::from(number) * self.size();
+        let size = self.size();
+        self.filled[usize::from(number)] = 0;
+        // SAFETY: `place` is below the count, so it is in the queue's page, which is initialised, and
+        // the kernel looks at no place at or beyond the tail. `number` is below the count, or the
+        // line above would have panicked, so `offset` is inside the memory.
         unsafe {
             let entry = &mut *self.queue.as_ptr().add(place);
             entry.set_addr(self.memory.as_ptr().add(offset) as u64);
-            entry.set_len(SIZE as u32);
+            entry.set_len(size as u32);
             entry.set_bid(number);
         }
         self.tail = self.tail.wrapping_add(1);
         self.taken -= 1;
         // SAFETY: the queue's tail is a field of its first entry which only we write, and only by
-        // this; the kernel reads it.
+        // this; the kernel reads it, and writes to the other fields before the tail only.
         let tail =
             unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.queue.as_ptr()).cast_mut()) };
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// A completion has named this buffer: it is ours until it is given back.
-    pub(super) fn take(&mut self) {
-        self.taken += 1;
+    /// A completion tells that so many bytes more of a buffer are filled. Completions are to be
+    /// looked at in their order.
+    pub(super) fn take(&mut self, number: u16, count: usize, is_last: bool) -> Option<Piece> {
+        let size = self.size();
+        let filled = self.filled.get_mut(usize::from(number))?;
+        let offset = *filled;
+        let count = count.min(size - offset);
+        *filled += count;
+        self.taken += u16::from(is_last);
+        Some(Piece { number, offset, count, is_last })
     }
 
-    /// The first `count` bytes of a buffer that is ours.
-    pub(super) fn bytes(&self, number: u16, count: usize) -> &[u8] {
-        let offset = usize::from(number % COUNT) * SIZE;
-        let count = count.min(SIZE);
-        // SAFETY: `offset + count` is inside the memory, which is initialised and lives as long as
-        // `self`. The buffer is ours: the kernel writes to it only after `give_back`, which takes
-        // `self` mutably and so ends this borrow.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(offset), count) }
+    /// The bytes of a piece that was taken and not given back.
+    pub(super) fn bytes(&self, piece: Piece) -> &[u8] {
+        let offset = usize::from(piece.number) * self.size() + piece.offset;
+        // SAFETY: `take` made the piece from a number below the count and from parts inside the
+        // buffer, so it is inside the memory, which is initialised and lives as long as `self`. The
+        // kernel has filled it and goes on behind it; it begins anew only after the last piece was
+        // given back, which takes `self` mutably and so ends this borrow.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(offset), piece.count) }
     }
 }
 
@@ -116,11 +163,11 @@ const fn layout(size: usize) -> Layout {
 }
 
 const fn queue_layout() -> Layout {
-    layout(COUNT as usize * size_of::<BufRingEntry>())
+    layout(COUNT_SINGLE as usize * size_of::<BufRingEntry>())
 }
 
 const fn memory_layout() -> Layout {
-    layout(COUNT as usize * SIZE)
+    layout(MEMORY)
 }
 
 fn allocate(layout: Layout) -> NonNull<u8> {

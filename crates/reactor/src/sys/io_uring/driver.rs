@@ -234,9 +234,9 @@ impl Driver for IoUring {
 
     fn next(&mut self) -> Option<Completion<'_>> {
         match self.find()? {
-            Found::Received(key, number, count) => {
-                self.lent = Some(number);
-                let data = self.buffers.as_ref()?.bytes(number, count);
+            Found::Received(key, piece) => {
+                self.lent = Some(piece);
+                let data = self.buffers.as_ref()?.bytes(piece);
                 Some(Completion::Received { key, data })
             }
             Found::Late(key) => Some(Completion::Received { key, data: &self.lent_late }),

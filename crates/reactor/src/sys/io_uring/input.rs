@@ -5,7 +5,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, getpeername, sockopt};
 
-use super::buffers::GROUP;
+use super::buffers::{GROUP, Piece};
 use super::ring::Done;
 use super::slot::{Kind, Late, Tag, accepted};
 use super::{IoUring, is_passing};
@@ -14,8 +14,8 @@ use crate::sys::{Completion, Role, peer_address};
 
 /// What was found, before anything is lent out.
 pub(super) enum Found {
-    /// So many bytes in the buffer of that number.
-    Received(usize, u16, usize),
+    /// Bytes in a buffer.
+    Received(usize, Piece),
     /// What came while nobody wanted it.
     Late(usize),
     Other(Completion<'static>),
@@ -121,14 +121,18 @@ impl IoUring {
                     self.to_arm.push(tag);
                 }
                 let slot = self.slots.get_mut(tag.slot as usize)?;
-                let (number, buffers) = (done.buffer()?, self.buffers.as_mut()?);
-                buffers.take();
+                let piece = self.buffers.as_mut()?.take(
+                    done.buffer()?,
+                    count as usize,
+                    done.is_buffer_full(),
+                )?;
                 if slot.reading && slot.late.is_none() {
-                    return Some(Found::Received(key, number, count as usize));
+                    return Some(Found::Received(key, piece));
                 }
                 let late = slot.late.get_or_insert_default();
-                late.bytes.extend_from_slice(buffers.bytes(number, count as usize));
-                buffers.give_back(number);
+                let buffers = self.buffers.as_mut()?;
+                late.bytes.extend_from_slice(buffers.bytes(piece));
+                buffers.give_back(piece);
                 None
             }
             // All buffers are taken, or memory is short: they come back before the next wait.

@@ -32,7 +32,7 @@ use slab::Slab;
 
 use super::reserve::Reserve;
 use super::{Refusal, Sockets};
-use buffers::{Buffers, GROUP};
+use buffers::{Buffers, GROUP, Piece};
 use ring::{Done, Ring};
 use slot::{Kind, Slot, Tag};
 
@@ -53,8 +53,8 @@ pub(crate) struct IoUring {
     /// The slot of each key that is in use.
     by_key: Vec<Option<u32>>,
     last_generation: u32,
-    /// The buffer that is lent out.
-    lent: Option<u16>,
+    /// What is lent out.
+    lent: Option<Piece>,
     /// Bytes that were received while nobody wanted them, lent out now.
     lent_late: Vec<u8>,
     /// Slots that will do something again with the next wait.
@@ -136,16 +136,21 @@ impl IoUring {
 
     /// Gives the buffer of a completion back that nobody wants to see.
     fn give_back(&mut self, done: Done) {
-        if let (Some(number), Some(buffers)) = (done.buffer(), &mut self.buffers) {
-            buffers.take();
-            buffers.give_back(number);
+        if let (Some(piece), Some(buffers)) = (self.take(done), &mut self.buffers) {
+            buffers.give_back(piece);
         }
+    }
+
+    /// Takes what a completion says that the kernel has filled.
+    fn take(&mut self, done: Done) -> Option<Piece> {
+        let count = done.result.unwrap_or(0) as usize;
+        self.buffers.as_mut()?.take(done.buffer()?, count, done.is_buffer_full())
     }
 
     /// Ends the lending of what was received.
     fn end_lending(&mut self) {
-        if let (Some(number), Some(buffers)) = (self.lent.take(), &mut self.buffers) {
-            buffers.give_back(number);
+        if let (Some(piece), Some(buffers)) = (self.lent.take(), &mut self.buffers) {
+            buffers.give_back(piece);
         }
     }
 

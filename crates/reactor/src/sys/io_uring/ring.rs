@@ -43,9 +43,14 @@ impl Done {
         cqueue::more(self.flags)
     }
 
-    /// The buffer that the kernel filled.
+    /// The buffer that the kernel filled part of.
     pub(super) fn buffer(self) -> Option<u16> {
         cqueue::buffer_select(self.flags)
+    }
+
+    /// Whether it will fill no more of it.
+    pub(super) fn is_buffer_full(self) -> bool {
+        !cqueue::buffer_more(self.flags)
     }
 }
 
