@@ -430,7 +430,8 @@ impl<P: Poller> Driver for Readiness<P> {
         self.output_done = false;
         self.accepts_left = ACCEPTS_PER_TURN_MAX;
         match self.poller.wait(timeout) {
-            Ok(()) | Err(Errno::INTR) => Ok(()),
+            // A signal, or a kernel that is short of memory for a moment.
+            Ok(()) | Err(Errno::INTR | Errno::AGAIN | Errno::NOMEM) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

@@ -180,8 +180,11 @@ impl Ring {
         match waited {
             Ok(_) => Ok(()),
             Err(error) => match Errno::from_io_error(&error) {
-                // A signal, time, or a kernel that wants the completions looked at first.
-                Some(Errno::INTR | Errno::TIME | Errno::BUSY | Errno::AGAIN) => Ok(()),
+                // A signal, time, a kernel that wants the completions looked at first, or one that is
+                // short of memory for a moment.
+                Some(Errno::INTR | Errno::TIME | Errno::BUSY | Errno::AGAIN | Errno::NOMEM) => {
+                    Ok(())
+                }
                 _ => Err(error),
             },
         }
