@@ -176,9 +176,10 @@ fn buffers_and_operations_come_back(kind: DriverKind) {
         }
     }
     // An operation that is under way while its driver is dropped.
+    let (dropped, is_dropped) = std::sync::mpsc::channel::<()>();
     let reading = in_thread(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        std::thread::sleep(Duration::from_millis(20));
+        let _ = is_dropped.recv();
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let witness = Witness { greeting: vec![b'x'; 30_000_000], ..Witness::default() };
@@ -186,6 +187,7 @@ fn buffers_and_operations_come_back(kind: DriverKind) {
     come_to_rest(&reactor);
     assert!(reactor.operations() > idle);
     drop(reactor);
+    drop(dropped);
     reading.join().unwrap();
 }
 
