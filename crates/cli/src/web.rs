@@ -229,6 +229,7 @@ fn advise(failure: &Failure) -> Option<String> {
             "this machine has no such address: leave interface= out to listen on all it has"
                 .to_owned()
         }
-        _ => return None,
+        // The reactor knows the rest; only what the program's own options can do is said here.
+        _ => refused.advice()?.to_owned(),
     })
 }
