@@ -18,7 +18,7 @@
 //! | tell the time and be called later | [`Clock`], [`DelayedCall`] |
 //! | wait no longer than so, do something every so often, work in slices | [`timeout`], [`sleep`], [`defer_later`], [`LoopingCall`], [`Cooperator`] |
 //! | own tasks, and run a program to its end | [`scope`], [`Scope`], [`Spawn`], [`react`] |
-//! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`] |
+//! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`], [`Network`] |
 //! | know who is at the other end | [`Conn::identity`], [`Identity`], [`Credentials`], [`ProxyInfo`] |
 //! | do blocking work elsewhere | [`Threads`] |
 
@@ -33,6 +33,7 @@ mod endpoint;
 mod identity;
 mod layer;
 mod looping_call;
+mod network;
 mod outbox;
 mod page;
 mod protocol;
@@ -52,6 +53,7 @@ pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, l
 pub use identity::{Credentials, Identity, ProxyInfo, ProxyTls};
 pub use layer::{Above, Below, Layer, Layered};
 pub use looping_call::LoopingCall;
+pub use network::{BadNetwork, Network};
 pub use outbox::{Chunk, FileSlice, Outbox};
 pub use page::{CALLS_PER_TURN_MAX, Marks};
 pub use protocol::{Factory, Protocol};
