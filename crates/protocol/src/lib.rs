@@ -50,7 +50,7 @@ pub use conn::{Conn, ConnCall};
 pub use cooperator::{CooperativeTask, Cooperator, SLICE, STEPS_PER_SLICE_MAX, TaskEnding};
 pub use disconnect::Disconnect;
 pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};
-pub use identity::{Credentials, Identity, ProxyInfo, ProxyTls};
+pub use identity::{Credentials, Identity, ProxyFields, ProxyInfo, ProxyTls};
 pub use layer::{Above, Below, Layer, Layered};
 pub use looping_call::LoopingCall;
 pub use network::{BadNetwork, Network};
