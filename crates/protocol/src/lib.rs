@@ -19,6 +19,7 @@
 //! | wait no longer than so, do something every so often, work in slices | [`timeout`], [`sleep`], [`defer_later`], [`LoopingCall`], [`Cooperator`] |
 //! | own tasks, and run a program to its end | [`scope`], [`Scope`], [`Spawn`], [`react`] |
 //! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`] |
+//! | know who is at the other end | [`Conn::identity`], [`Identity`], [`Credentials`], [`ProxyInfo`] |
 //! | do blocking work elsewhere | [`Threads`] |
 
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ mod conn;
 mod cooperator;
 mod disconnect;
 mod endpoint;
+mod identity;
 mod layer;
 mod looping_call;
 mod outbox;
@@ -47,6 +49,7 @@ pub use conn::{Conn, ConnCall};
 pub use cooperator::{CooperativeTask, Cooperator, SLICE, STEPS_PER_SLICE_MAX, TaskEnding};
 pub use disconnect::Disconnect;
 pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};
+pub use identity::{Credentials, Identity, ProxyInfo, ProxyTls};
 pub use layer::{Above, Below, Layer, Layered};
 pub use looping_call::LoopingCall;
 pub use outbox::{Chunk, FileSlice, Outbox};

@@ -1,8 +1,9 @@
 //! What carries a connection, as its [`Conn`](crate::Conn) sees it.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use crate::{Address, Outbox};
+use crate::{Address, Credentials, Outbox, ProxyInfo};
 
 /// The carrier of one or many connections, each known to it by a key.
 ///
@@ -22,6 +23,18 @@ pub trait Transport {
 
     /// What was agreed on with the peer, if the connection is encrypted.
     fn tls(&self, key: usize) -> Option<TlsInfo> {
+        let _ = key;
+        None
+    }
+
+    /// The process at the other end, if the system vouches for it: on a Unix socket.
+    fn credentials(&self, key: usize) -> Option<Credentials> {
+        let _ = key;
+        None
+    }
+
+    /// What a trusted proxy in between said of the peer.
+    fn proxy(&self, key: usize) -> Option<Rc<ProxyInfo>> {
         let _ = key;
         None
     }
