@@ -81,12 +81,7 @@ struct Gather {
 }
 
 impl Gather {
-    fn new(
-        question: Vec<u8>,
-        answer_max: usize,
-        until: Until,
-        asker: Promise<Vec<u8>>,
-    ) -> Self {
+    fn new(question: Vec<u8>, answer_max: usize, until: Until, asker: Promise<Vec<u8>>) -> Self {
         Self { question, answer: Vec::new(), answer_max, until, asker: Some(asker) }
     }
 

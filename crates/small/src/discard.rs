@@ -4,9 +4,9 @@ use bytes::Bytes;
 use ropewalk_deferred::{Deferred, Promise};
 use ropewalk_protocol::{Address, ClientEndpoint, Conn, Disconnect, Factory, Protocol};
 
+use crate::AskError;
 use crate::ask::{PATIENCE, converse};
 use crate::say::guard;
-use crate::AskError;
 
 /// A server that forgets what it hears, until its peer has said all.
 pub fn serve() -> impl Factory {

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use ropewalk_deferred::Deferred;
 use ropewalk_protocol::{ClientEndpoint, Factory};
 
+use crate::AskError;
 use crate::ask;
 use crate::say::say;
-use crate::AskError;
 
 /// Seconds from the beginning of 1900 to that of 1970.
 const TO_1970: u64 = 2_208_988_800;

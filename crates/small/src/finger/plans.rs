@@ -55,14 +55,14 @@ fn everyone(folder: &Path) -> io::Result<String> {
         names.extend(entry?.file_name().into_string().ok().filter(|name| is_user(name)));
     }
     names.sort();
-    names.truncate(PLANS_MAX);
-    let mut list = String::new();
+    let (mut list, mut count) = (String::new(), 0);
     for name in names {
         let Some(plan) = read(&folder.join(&name), FIRST_LINE_MAX)? else { continue };
         let first = plan.lines().next().unwrap_or_default();
         list.push_str(format!("{name:<16} {first}").trim_end());
         list.push('\n');
-        if list.len() > ANSWER_MAX - LIST_LINE_MAX {
+        count += 1;
+        if count == PLANS_MAX || list.len() > ANSWER_MAX - LIST_LINE_MAX {
             break;
         }
     }

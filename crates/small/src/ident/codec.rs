@@ -192,7 +192,10 @@ impl Reply {
         let (near, far) = self.ports;
         let mut line = format!("{near}, {far} : ").into_bytes();
         match &self.owner {
-            Err(refusal) => line.extend_from_slice(format!("ERROR : {}", refusal.as_str()).as_bytes()),
+            Err(refusal) => {
+                let error = format!("ERROR : {}", refusal.as_str());
+                line.extend_from_slice(error.as_bytes());
+            }
             Ok(owner) => {
                 line.extend_from_slice(format!("USERID : {}", owner.system).as_bytes());
                 if let Some(charset) = &owner.charset {
@@ -286,7 +289,10 @@ impl fmt::Display for BadReply {
             Self::Token => "a word of the reply cannot be one",
             Self::User => "the user's name cannot be one",
             Self::LongUser { length } => {
-                return write!(f, "the user's name has {length} bytes, where {USER_MAX} are allowed");
+                return write!(
+                    f,
+                    "the user's name has {length} bytes, where {USER_MAX} are allowed"
+                );
             }
         })
     }
