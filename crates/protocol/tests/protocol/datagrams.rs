@@ -428,7 +428,7 @@ fn an_opening_that_is_cancelled_is_given_up() {
     let hears = Rc::clone(&heard);
     let canceller = opened.on_result(move |result| {
         *hears.borrow_mut() =
-            Some(result.is_err_and(|failure| failure.check::<Cancelled>().is_some()))
+            Some(result.is_err_and(|failure| failure.check::<Cancelled>().is_some()));
     });
     canceller.cancel();
     let memory = MemoryDatagrams::take_seat(seat, None, &Clock::new());
