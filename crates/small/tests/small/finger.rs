@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use ropewalk_deferred::{Deferred, Failure, Promise, deferred};
@@ -15,7 +14,9 @@ use ropewalk_small::finger::{
 };
 use ropewalk_trial::{LaterThreads, Side};
 
-use crate::kit::{Place, ends_after, error, hears, is_limited, join, says, server, told};
+use crate::kit::{
+    Place, ends_after, error, hears, is_limited, join, just_before, says, server, told,
+};
 
 /// Knows everybody, and passes nothing on.
 struct Gossip;
@@ -123,7 +124,7 @@ fn directories_may_take_their_time_but_not_for_ever() {
     let sleeper = Sleeper::default();
     let ask = |place: &Place| finger::ask(place, &Query::everyone());
     let (mut wire, answer) = join(ask, finger::serve(sleeper.clone()));
-    wire.advance(LOOK_UP_PATIENCE - Duration::from_millis(1));
+    wire.advance(just_before(LOOK_UP_PATIENCE));
     sleeper.0.take().expect("it was asked").succeed("at last".to_owned());
     wire.run();
     assert_eq!(told(answer), Ok("at last\n".to_owned()));
@@ -227,7 +228,8 @@ fn plans_are_files() {
 
 #[test]
 fn long_plans_are_cut_and_fit_an_answer() {
-    let folder = Folder::new("long", &[("max", &[0xff; PLAN_MAX + 1]), ("fit", &[b'x'; PLAN_MAX])]);
+    let folder =
+        Folder::new("long", &[("max", &vec![0xff; PLAN_MAX + 1]), ("fit", &vec![b'x'; PLAN_MAX])]);
     assert_eq!(folder.ask("fit").expect("a plan").len(), PLAN_MAX);
     assert_eq!(folder.ask("max").expect("a plan").len(), 3 * PLAN_MAX);
     const { assert!(3 * PLAN_MAX < ropewalk_small::ANSWER_MAX) };

@@ -5,7 +5,6 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use ropewalk_deferred::{Deferred, Promise, deferred};
@@ -18,7 +17,8 @@ use ropewalk_small::{AskError, IDLE};
 use ropewalk_trial::LaterThreads;
 
 use crate::kit::{
-    Nobody, Place, client, ends_after, error, hears, is_limited, join, says, server, told,
+    Nobody, Place, client, ends_after, error, hears, is_limited, join, just_before, says, server,
+    told,
 };
 
 /// Knows the owner of each connection to port 23.
@@ -36,9 +36,11 @@ impl Owners for Clerk {
     }
 }
 
+type Asker = Promise<Result<Owner, Refusal>>;
+
 /// Looks up when the test wants it.
 #[derive(Clone, Default)]
-struct Sleeper(Rc<RefCell<Vec<Promise<Result<Owner, Refusal>>>>>);
+struct Sleeper(Rc<RefCell<Vec<Asker>>>);
 
 impl Owners for Sleeper {
     fn look_up(&self, _: &Asked) -> Deferred<Result<Owner, Refusal>> {
@@ -126,7 +128,7 @@ fn waits_and_lines_have_their_bounds() {
     let sleeper = Sleeper::default();
     let mut memory = server(ident::serve(sleeper.clone()));
     memory.push(b"1, 1\r\n");
-    memory.advance(LOOK_UP_PATIENCE - Duration::from_millis(1));
+    memory.advance(just_before(LOOK_UP_PATIENCE));
     assert_eq!(memory.take_sent(), b"");
     memory.advance(Duration::from_millis(1));
     assert_eq!(memory.take_sent(), b"1, 1 : ERROR : UNKNOWN-ERROR\r\n");
@@ -204,7 +206,7 @@ fn clients_are_told_no_nonsense() {
 fn clients_do_not_wait_for_ever() {
     let (mut memory, answer) = client(ask);
     assert_eq!(memory.take_sent(), b"6193, 23\r\n");
-    memory.advance(ANSWER_PATIENCE - Duration::from_millis(1));
+    memory.advance(just_before(ANSWER_PATIENCE));
     assert_eq!(memory.ended(), None);
     memory.advance(Duration::from_millis(1));
     assert_eq!(error::<_, IdentError>(answer), IdentError::Silent(AskError::Late));

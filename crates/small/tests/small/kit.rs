@@ -125,12 +125,17 @@ pub(crate) fn peer(host: u8) -> Address {
     SocketAddr::from(([192, 0, 2, host], 4711)).into()
 }
 
+/// As much time as a patience is, but for a millisecond.
+pub(crate) fn just_before(patience: Duration) -> Duration {
+    patience.saturating_sub(Duration::from_millis(1))
+}
+
 /// How a server deals with a client that says this and then nothing: when it gives up on it.
 #[track_caller]
 pub(crate) fn ends_after(factory: impl Factory, bytes: &[u8], patience: Duration) {
     let mut memory = server(factory);
     memory.push(bytes);
-    memory.advance(patience - Duration::from_millis(1));
+    memory.advance(just_before(patience));
     assert_eq!(memory.ended(), None, "too early");
     memory.advance(Duration::from_millis(1));
     assert!(memory.ended().is_some(), "too late");
