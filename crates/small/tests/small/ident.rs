@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use ropewalk_deferred::{Deferred, Promise, deferred};
