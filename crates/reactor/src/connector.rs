@@ -109,9 +109,12 @@ impl Reactor {
     ) {
         let (key, id) = self.begin(options, seat, true);
         let name = (host.to_owned(), port);
-        let found = defer_to_threads(self, move || {
-            name.to_socket_addrs().map(Iterator::collect::<Vec<_>>).map_err(Failure::from)
-        });
+        let found = match self.inner().carrier.platform() {
+            Some(platform) => platform.resolve(host, port),
+            None => defer_to_threads(self, move || {
+                name.to_socket_addrs().map(Iterator::collect::<Vec<_>>).map_err(Failure::from)
+            }),
+        };
         let inner = Rc::downgrade(self.inner());
         found.on_result(move |found| {
             let Some(inner) = inner.upgrade() else { return };
@@ -156,6 +159,7 @@ impl Reactor {
         let due = now.saturating_add(options.timeout);
         let timer = inner.wheel.borrow_mut().add(now, due, Due::Stream(key as u32));
         place.insert(Entry::Stream(Stream::connecting(seat, timer, attempt)));
+        inner.carrier.touch();
         (key, id)
     }
 }
@@ -191,7 +195,13 @@ impl Inner {
             let Some(target) = target else {
                 return self.lose(driver, key, failure.unwrap_or(Disconnect::UnknownHost));
             };
-            let outcome = start(&target, bind).and_then(|(socket, connected)| {
+            let started = match self.carrier.platform() {
+                Some(platform) => {
+                    platform.connect(&target.address(), bind).map(|socket| (socket, false))
+                }
+                None => start(&target, bind).map(|(socket, connected)| (socket.into(), connected)),
+            };
+            let outcome = started.and_then(|(socket, connected)| {
                 let role = if connected { Role::Stream } else { Role::Connecting };
                 driver.open(key, socket, role).map(|()| connected)
             });

@@ -16,10 +16,11 @@ use crate::calls::Calls;
 use crate::carrier::Carrier;
 use crate::connector::Attempt;
 use crate::listener::SocketFile;
+use crate::platform::Platform;
 use crate::pool::Pool;
-use crate::remote::Remote;
+use crate::remote::{Alarm, Remote};
 use crate::signals::Signals;
-use crate::sys::{Closing, Driver, Role, Sockets};
+use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
@@ -56,7 +57,7 @@ pub(crate) struct Inner {
     /// Room for what came due, used again each turn.
     pub(crate) expired: RefCell<Vec<Expired>>,
     /// The driver's descriptor, for loops that host this one.
-    pub(crate) poll_descriptor: OwnedFd,
+    pub(crate) poll_descriptor: Rc<OwnedFd>,
     /// Somebody has asked for it.
     pub(crate) exposed: Cell<bool>,
 }
@@ -86,7 +87,7 @@ pub(crate) enum Due {
 
 /// What protocols ask for while the driver is busy telling of something: done right after.
 pub(crate) enum Request {
-    Listen { key: usize, socket: OwnedFd },
+    Listen { key: usize, socket: Socket },
     StopListening { key: usize, id: u64, done: Promise<()> },
     TryNext { key: usize, id: u64 },
 }
@@ -145,17 +146,37 @@ impl Inner {
         let remote = waker.try_clone().map_err(system(doing))?;
         let mut entries = Slab::new();
         let waker_key = entries.insert(Entry::Watch(Watched::Waker));
-        driver.open(waker_key, waker, Role::Watch).map_err(system(doing))?;
-        let remote = Arc::new(Remote::new(remote));
-        let carrier = Rc::new(Carrier::new(sockets.clone()));
+        driver.open(waker_key, waker.into(), Role::Watch).map_err(system(doing))?;
+        let descriptor = driver.descriptor().try_clone_to_owned().map_err(system(doing))?;
+        let mut inner =
+            Self::of(driver, sockets, Alarm::Counter(remote), Rc::new(descriptor), None);
+        inner.entries = RefCell::new(entries);
+        Ok(inner)
+    }
+
+    /// A reactor on something that is no system.
+    pub(crate) fn on_platform(driver: Box<dyn Driver>, platform: Rc<dyn Platform>) -> Self {
+        let (alarm, descriptor) = (Alarm::Waker(platform.waker()), platform.descriptor());
+        Self::of(driver, Sockets::default(), alarm, descriptor, Some(platform))
+    }
+
+    fn of(
+        driver: Box<dyn Driver>,
+        sockets: Sockets,
+        alarm: Alarm,
+        poll_descriptor: Rc<OwnedFd>,
+        platform: Option<Rc<dyn Platform>>,
+    ) -> Self {
+        let remote = Arc::new(Remote::new(alarm));
+        let carrier = Rc::new(Carrier::new(sockets.clone(), platform));
         let wheel = Rc::new(RefCell::new(Wheel::new()));
-        Ok(Self {
+        Self {
             calls: Rc::new(Calls::new(Rc::clone(&wheel), Rc::clone(&carrier))),
             carrier,
             sockets,
-            poll_descriptor: driver.descriptor().try_clone_to_owned().map_err(system(doing))?,
+            poll_descriptor,
             driver: RefCell::new(driver),
-            entries: RefCell::new(entries),
+            entries: RefCell::default(),
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
@@ -171,7 +192,7 @@ impl Inner {
             signal: Cell::new(None),
             expired: RefCell::default(),
             exposed: Cell::new(false),
-        })
+        }
     }
 
     /// A number that nothing had before: keys are used again, and what is late must not hit another.
@@ -182,6 +203,7 @@ impl Inner {
 
     pub(crate) fn request(&self, request: Request) {
         self.requests.borrow_mut().push_back(request);
+        self.carrier.touch();
     }
 
     /// Makes the driver's descriptor tell of everything; in the middle of a turn, after the turn.

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::inner::{Due, Entry, Inner, Listener, Request};
-use crate::sys::{Closing, Driver, Role};
+use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
 use crate::{CannotListen, Reactor};
 
 /// How long a listener without descriptors waits before it turns away who is waiting.
@@ -130,10 +130,14 @@ impl Reactor {
             let bound = socket.local_addr()?.as_socket();
             Ok((socket, bound.unwrap_or(address)))
         };
-        bind()
-            .and_then(|(socket, bound)| {
-                self.start_listening(socket.into(), Address::Ip(bound), None, factory)
-            })
+        let bound = match self.inner().carrier.platform() {
+            Some(platform) => platform.listen(&Address::Ip(address), options.backlog),
+            None => {
+                bind().map(|(socket, bound)| (OwnedFd::from(socket).into(), Address::Ip(bound)))
+            }
+        };
+        bound
+            .and_then(|(socket, bound)| self.start_listening(socket, bound, None, factory))
             .map_err(|error| CannotListen { address: Address::Ip(address), error })
     }
 
@@ -162,16 +166,22 @@ impl Reactor {
             Ok((socket, place))
         };
         let address = Address::Unix(path.to_owned());
-        bind()
+        let bound = match self.inner().carrier.platform() {
+            Some(platform) => {
+                platform.listen(&address, options.backlog).map(|(socket, _)| (socket, None))
+            }
+            None => bind().map(|(socket, place)| (OwnedFd::from(socket).into(), Some(place))),
+        };
+        bound
             .and_then(|(socket, place)| {
-                self.start_listening(socket.into(), address.clone(), Some(place), factory)
+                self.start_listening(socket, address.clone(), place, factory)
             })
             .map_err(|error| CannotListen { address, error })
     }
 
     fn start_listening(
         &self,
-        socket: OwnedFd,
+        socket: AnySocket,
         address: Address,
         place: Option<SocketFile>,
         factory: Box<dyn SeatFactory>,
@@ -241,7 +251,7 @@ impl Inner {
         &self,
         driver: &mut dyn Driver,
         key: usize,
-        socket: OwnedFd,
+        socket: AnySocket,
         peer: Address,
     ) {
         let factory = self.with_listener(key, |listener| listener.factory.take()).flatten();

@@ -8,7 +8,7 @@ use ropewalk_protocol::{
 };
 
 use crate::inner::{Due, Entry, Inner, Stream};
-use crate::sys::{Closing, Completion, Driver, Role};
+use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
 const ROUNDS_PER_TURN_MAX: usize = 8;
@@ -59,7 +59,7 @@ impl Inner {
     pub(crate) fn adopt(
         &self,
         driver: &mut dyn Driver,
-        socket: std::os::fd::OwnedFd,
+        socket: Socket,
         peer: Address,
         mut seat: Box<dyn Seat>,
     ) {
@@ -254,7 +254,7 @@ pub(crate) enum After {
     Settle(usize, Box<dyn Seat>),
     Lose(usize, Disconnect),
     Connected(usize, io::Result<()>),
-    Accepted(usize, std::os::fd::OwnedFd, Address),
+    Accepted(usize, Socket, Address),
     AcceptFailed(usize, io::Error),
     Readable(usize),
 }
