@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::{Address, Credentials, Outbox, ProxyInfo};
+use crate::{Address, CannotConnect, Credentials, Outbox, ProxyInfo};
 
 /// The carrier of one or many connections, each known to it by a key.
 ///
@@ -35,6 +35,12 @@ pub trait Transport {
 
     /// What a trusted proxy in between said of the peer.
     fn proxy(&self, key: usize) -> Option<Rc<ProxyInfo>> {
+        let _ = key;
+        None
+    }
+
+    /// Why a connection was never made, while its seat is told so: every address that was tried.
+    fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
         let _ = key;
         None
     }

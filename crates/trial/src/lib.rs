@@ -24,11 +24,13 @@
 mod clock;
 mod executor;
 mod memory;
+mod resolver;
 mod threads;
 mod wire;
 
 pub use clock::Clock;
 pub use executor::Executor;
 pub use memory::Memory;
+pub use resolver::FakeResolver;
 pub use threads::LaterThreads;
 pub use wire::{Side, Wire};

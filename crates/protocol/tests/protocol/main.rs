@@ -4,5 +4,6 @@
 
 mod laws;
 mod programs;
+mod racing;
 mod scope;
 mod time;
