@@ -3,6 +3,7 @@
 //! | to test | use |
 //! |---|---|
 //! | one protocol, byte by byte | [`Memory`], in which the test plays the other side |
+//! | a protocol of datagrams | [`MemoryDatagrams`] |
 //! | two protocols with one another | [`Wire`] |
 //! | whatever waits | [`Clock`], which a test moves |
 //! | tasks and threads | [`Executor`], [`LaterThreads`], which do as the test says |
@@ -27,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod datagrams;
 mod executor;
 mod memory;
 mod sim;
@@ -34,6 +36,7 @@ mod threads;
 mod wire;
 
 pub use clock::Clock;
+pub use datagrams::MemoryDatagrams;
 pub use executor::Executor;
 pub use memory::Memory;
 pub use sim::{Happening, Link, Machine, Random, Simulation, Standstill};
