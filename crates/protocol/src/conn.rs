@@ -27,7 +27,7 @@ pub struct Conn<P: 'static> {
 
 /// One call that a connection will make; see [`Conn::call_later`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnCall(u32);
+pub struct ConnCall(pub(crate) u32);
 
 impl<P> Conn<P> {
     /// Sends a copy of `bytes` after everything written before.

@@ -3,7 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::{Address, CannotConnect, Credentials, Outbox, ProxyInfo};
+use crate::{
+    Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
+    Outbox, ProxyInfo,
+};
 
 /// The carrier of one or many connections, each known to it by a key.
 ///
@@ -43,6 +46,26 @@ pub trait Transport {
     fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
         let _ = key;
         None
+    }
+
+    /// Carries out at once what a port for datagrams asks about groups.
+    ///
+    /// # Errors
+    ///
+    /// If this transport knows no groups, or cannot do it.
+    fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {
+        let _ = (key, change);
+        Err(MulticastError::Unsupported)
+    }
+
+    /// How a port for datagrams sends to groups.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    fn multicast_settings(&self, key: usize) -> Result<MulticastSettings, MulticastError> {
+        let _ = key;
+        Err(MulticastError::Unsupported)
     }
 
     /// An empty outbox, perhaps a used one.
