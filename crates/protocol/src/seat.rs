@@ -256,7 +256,10 @@ impl<P: Protocol> Pair<P> {
         let why = if conn.page.is(Flags::PANICKED) { Disconnect::Panicked } else { why };
         guard(|| protocol.connection_lost(conn, why));
         if let Some(promise) = told {
-            promise.fail(why);
+            match conn.cannot_connect() {
+                Some(error) => promise.fail(error),
+                None => promise.fail(why),
+            }
         }
         // The connection ended before it could be handed over.
         if let Some(mut successor) = successor {
@@ -342,8 +345,8 @@ fn watch_the_rest<P: 'static>(conn: &Conn<P>) {
     });
 }
 
-/// Calls into a protocol; false if it panicked, which ends its connection and nothing else.
-fn guard(call: impl FnOnce()) -> bool {
+/// Calls into a protocol; false if it panicked, which is logged and concerns nobody else.
+pub(crate) fn guard(call: impl FnOnce()) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(call)) else { return true };
     let failure = Failure::new(Panicked::from_payload(&*payload));
     tracing::error!(target: "ropewalk::protocol", "a protocol {failure}");

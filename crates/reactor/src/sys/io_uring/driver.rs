@@ -1,7 +1,7 @@
 //! The driver's verbs.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::time::Duration;
 
 use io_uring::{opcode, types};
@@ -13,7 +13,7 @@ use super::IoUring;
 use super::input::Found;
 use super::slot::{GENERATIONS, Kind, Slot, Tag};
 use crate::sys::readiness::{end_stream, make_reset};
-use crate::sys::{Closing, Completion, Driver, Role};
+use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often a closing connection throws away what its peer still sent.
 const LAST_READS_MAX: usize = 64;
@@ -67,7 +67,7 @@ impl IoUring {
         if !done.is_more_to_come() {
             self.slots[tag.slot as usize].operations -= 1;
             self.dying -= 1;
-            self.release(tag.slot);
+            self.release_slot(tag.slot);
         }
     }
 
@@ -149,7 +149,8 @@ impl Driver for IoUring {
         }
     }
 
-    fn open(&mut self, key: usize, socket: OwnedFd, role: Role) -> io::Result<()> {
+    fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
+        let socket = socket.into_system()?;
         if self.by_key.len() <= key {
             self.by_key.resize(key + 1, None);
         }
@@ -222,11 +223,23 @@ impl Driver for IoUring {
             let entry = opcode::Close::new(types::Fd(socket.into_raw_fd())).build();
             self.ring.start_silent(entry, Tag::silent().to_u64());
         }
-        self.release(index);
+        self.release_slot(index);
         if let (Role::Listener, Some(kind)) = (role, input) {
             self.finish_closing(Tag { slot: index, kind, generation });
         }
         self.flush_if_exposed();
+    }
+
+    fn release(&mut self, key: usize) -> Option<Socket> {
+        let index = self.by_key.get_mut(key).and_then(Option::take)?;
+        let slot = &mut self.slots[index as usize];
+        slot.closed = true;
+        let (input, generation) = (slot.input.filter(|_| !slot.cancelled), slot.generation);
+        if let Some(kind) = input {
+            self.cancel(Tag { slot: index, kind, generation });
+        }
+        self.release_slot(index);
+        self.sockets.remove(key).map(Socket::from)
     }
 
     fn shed(&mut self, key: usize) -> usize {
