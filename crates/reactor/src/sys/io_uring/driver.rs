@@ -234,6 +234,7 @@ impl Driver for IoUring {
         let index = self.by_key.get_mut(key).and_then(Option::take)?;
         let slot = &mut self.slots[index as usize];
         slot.closed = true;
+        self.dying += slot.operations as usize;
         let (input, generation) = (slot.input.filter(|_| !slot.cancelled), slot.generation);
         if let Some(kind) = input {
             self.cancel(Tag { slot: index, kind, generation });
