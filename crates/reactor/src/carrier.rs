@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ropewalk_protocol::{Address, Outbox, Transport};
+use ropewalk_protocol::{Address, CannotConnect, Outbox, Transport};
 
 use crate::platform::Platform;
 use crate::sys::Sockets;
@@ -27,6 +27,8 @@ pub(crate) struct Carrier {
     spare: RefCell<Vec<Box<Outbox>>>,
     peers: RefCell<Vec<Peer>>,
     sockets: Sockets,
+    /// Why the connection of this key was never made, while its seat is told.
+    cannot_connect: RefCell<Option<(usize, CannotConnect)>>,
     /// What is there instead of a system.
     platform: Option<Rc<dyn Platform>>,
 }
@@ -51,6 +53,7 @@ impl Carrier {
             spare: RefCell::default(),
             peers: RefCell::default(),
             sockets,
+            cannot_connect: RefCell::new(None),
             platform,
         }
     }
@@ -98,6 +101,10 @@ impl Carrier {
         }
     }
 
+    pub(crate) fn set_cannot_connect(&self, error: Option<(usize, CannotConnect)>) {
+        self.cannot_connect.replace(error);
+    }
+
     pub(crate) fn set_peer(&self, key: usize, peer: Address) {
         let mut peers = self.peers.borrow_mut();
         if peers.len() <= key {
@@ -139,6 +146,11 @@ impl Transport for Carrier {
             Some(Peer::Other(address)) => (**address).clone(),
             Some(Peer::Unknown) | None => Address::Unnamed,
         }
+    }
+
+    fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
+        let error = self.cannot_connect.borrow();
+        error.as_ref().filter(|error| error.0 == key).map(|error| error.1.clone())
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

@@ -66,7 +66,7 @@ impl IoUring {
         }
         if !done.is_more_to_come() {
             self.slots[tag.slot as usize].operations -= 1;
-            self.release(tag.slot);
+            self.release_slot(tag.slot);
         }
     }
 
@@ -203,11 +203,23 @@ impl Driver for IoUring {
             let entry = opcode::Close::new(types::Fd(socket.into_raw_fd())).build();
             self.ring.start_silent(entry, Tag::silent().to_u64());
         }
-        self.release(index);
+        self.release_slot(index);
         if let (Role::Listener, Some(kind)) = (role, input) {
             self.finish_closing(Tag { slot: index, kind, generation });
         }
         self.flush_if_exposed();
+    }
+
+    fn release(&mut self, key: usize) -> Option<Socket> {
+        let index = self.by_key.get_mut(key).and_then(Option::take)?;
+        let slot = &mut self.slots[index as usize];
+        slot.closed = true;
+        let (input, generation) = (slot.input.filter(|_| !slot.cancelled), slot.generation);
+        if let Some(kind) = input {
+            self.cancel(Tag { slot: index, kind, generation });
+        }
+        self.release_slot(index);
+        self.sockets.remove(key).map(Socket::from)
     }
 
     fn shed(&mut self, key: usize) -> usize {

@@ -182,7 +182,7 @@ impl IoUring {
     }
 
     /// Frees a closed slot of which no operation is under way.
-    fn release(&mut self, index: u32) {
+    fn release_slot(&mut self, index: u32) {
         let slot = &self.slots[index as usize];
         if slot.closed && slot.operations == 0 {
             let slot = self.slots.remove(index as usize);
