@@ -252,6 +252,10 @@ impl Driver for IoUring {
         self.ring.in_flight() + usize::from(taken)
     }
 
+    fn outputs(&self) -> usize {
+        self.slots.iter().filter(|(_, slot)| !slot.closed && slot.left() > 0).count()
+    }
+
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.end_lending();
         self.turn = self.turn.wrapping_add(1);
