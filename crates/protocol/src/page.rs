@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_deferred::{Canceller, Promise};
+use ropewalk_deferred::{Canceller, Context, Promise};
 
 use crate::seat::Successor;
 use crate::{Conn, Disconnect, Outbox, Transport};
@@ -83,46 +83,82 @@ impl Flags {
 
 type Turn<P> = Box<dyn FnOnce(&mut P, &Conn<P>)>;
 
-struct Call<P: 'static> {
-    due: Duration,
+/// A call to be made.
+pub(crate) struct Call<P: 'static> {
+    due: Moment,
     id: u32,
+    /// What was current when it was asked for. Not in the closure, so that a plain function needs no
+    /// memory of its own.
+    context: Context,
     turn: Turn<P>,
 }
 
-/// Calls to be made. Most connections have one, their time-out, which needs no list.
-struct Calls<P: 'static> {
-    one: Option<Call<P>>,
-    more: Vec<Call<P>>,
+impl<P> Call<P> {
+    pub(crate) fn make(self, this: &mut P, conn: &Conn<P>) {
+        let Self { context, turn, .. } = self;
+        context.run(|| turn(this, conn));
+    }
 }
 
-impl<P: 'static> Calls<P> {
+/// A time on the connection's clock in half the room that a `Duration` takes, in nanoseconds; what
+/// lies beyond their 584 years is at the end of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment(u64);
+
+impl Moment {
+    fn of(time: Duration) -> Self {
+        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn time(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+}
+
+/// What is written down beside output and flags.
+struct Notes<P: 'static> {
+    /// Most connections have one call to be made, their time-out.
+    call: Option<Call<P>>,
+    rare: Option<Box<Rare<P>>>,
+}
+
+impl<P: 'static> Notes<P> {
     fn push(&mut self, call: Call<P>) {
-        if self.one.is_none() {
-            self.one = Some(call);
+        // Not before others that were asked for earlier.
+        if self.call.is_none() && self.others().is_empty() {
+            self.call = Some(call);
         } else {
-            self.more.push(call);
+            self.rare.get_or_insert_default().calls.push(call);
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Call<P>> {
-        self.one.iter().chain(&self.more)
+    fn others(&mut self) -> &mut [Call<P>] {
+        self.rare.as_deref_mut().map_or(&mut [], |rare| &mut rare.calls)
     }
 
     fn find(&mut self, id: u32) -> Option<&mut Call<P>> {
-        self.one.iter_mut().chain(&mut self.more).find(|call| call.id == id)
+        if self.call.as_ref().is_some_and(|call| call.id == id) {
+            return self.call.as_mut();
+        }
+        self.others().iter_mut().find(|call| call.id == id)
     }
 
     fn take(&mut self, id: u32) -> Option<Call<P>> {
-        if self.one.as_ref().is_some_and(|call| call.id == id) {
-            return self.one.take();
+        if self.call.as_ref().is_some_and(|call| call.id == id) {
+            return self.call.take();
         }
-        let index = self.more.iter().position(|call| call.id == id)?;
-        Some(self.more.remove(index))
+        let calls = &mut self.rare.as_deref_mut()?.calls;
+        let index = calls.iter().position(|call| call.id == id)?;
+        Some(calls.remove(index))
     }
 
     /// The call that is due first; the one asked for first among equals.
     fn first(&self) -> Option<&Call<P>> {
-        self.iter().min_by_key(|call| call.due)
+        let others = self.rare.as_deref().map_or(&[][..], |rare| &rare.calls);
+        if others.is_empty() {
+            return self.call.as_ref();
+        }
+        self.call.iter().chain(others).min_by_key(|call| call.due)
     }
 }
 
@@ -137,6 +173,8 @@ pub(crate) struct Rare<P: 'static> {
     /// Why the protocol gave up, if it said so.
     pub(crate) reason: Option<Disconnect>,
     waits: Vec<(u32, Canceller)>,
+    /// Calls to be made beside the one that has its own place.
+    calls: Vec<Call<P>>,
 }
 
 impl<P> Default for Rare<P> {
@@ -148,17 +186,18 @@ impl<P> Default for Rare<P> {
             told: None,
             reason: None,
             waits: Vec::new(),
+            calls: Vec::new(),
         }
     }
 }
 
+/// Kept small: each idle connection has one.
 pub(crate) struct Page<P: 'static> {
     carrier: OnceCell<(Rc<dyn Transport>, usize)>,
     out: Cell<Option<Box<Outbox>>>,
     /// Bytes that the driver has taken and not yet sent.
     with_driver: Cell<u64>,
-    calls: RefCell<Calls<P>>,
-    rare: RefCell<Option<Box<Rare<P>>>>,
+    notes: RefCell<Notes<P>>,
     last_id: Cell<u32>,
     flags: Cell<Flags>,
 }
@@ -169,8 +208,7 @@ impl<P> Page<P> {
             carrier: OnceCell::new(),
             out: Cell::new(None),
             with_driver: Cell::new(0),
-            calls: RefCell::new(Calls { one: None, more: Vec::new() }),
-            rare: RefCell::new(None),
+            notes: RefCell::new(Notes { call: None, rare: None }),
             last_id: Cell::new(0),
             flags: Cell::new(Flags::default()),
         }
@@ -209,17 +247,17 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn with_rare<T>(&self, look: impl FnOnce(&mut Rare<P>) -> T) -> T {
-        look(self.rare.borrow_mut().get_or_insert_default())
+        look(self.notes.borrow_mut().rare.get_or_insert_default())
     }
 
     /// What `look` finds, where there is anything rare at all.
     pub(crate) fn peek_rare<T>(&self, look: impl FnOnce(&mut Rare<P>) -> T) -> Option<T> {
-        self.rare.borrow_mut().as_deref_mut().map(look)
+        self.notes.borrow_mut().rare.as_deref_mut().map(look)
     }
 
     /// Whether bytes lie here that came while they were not welcome.
     pub(crate) fn has_held(&self) -> bool {
-        self.rare.borrow().as_deref().is_some_and(|rare| !rare.held.is_empty())
+        self.notes.borrow().rare.as_deref().is_some_and(|rare| !rare.held.is_empty())
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -335,8 +373,10 @@ impl<P> Page<P> {
         id
     }
 
+    /// Writes down a call that is made in the present context.
     pub(crate) fn push_call(&self, id: u32, due: Duration, turn: Turn<P>) {
-        self.calls.borrow_mut().push(Call { due, id, turn });
+        let call = Call { due: Moment::of(due), id, context: Context::current(), turn };
+        self.notes.borrow_mut().push(call);
         self.wake();
     }
 
@@ -347,16 +387,17 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn cancel_call(&self, id: u32) -> bool {
-        let call = self.calls.borrow_mut().take(id);
+        let call = self.notes.borrow_mut().take(id);
         call.is_some()
     }
 
     pub(crate) fn move_call(&self, id: u32, due: Duration) -> bool {
-        let mut calls = self.calls.borrow_mut();
-        let Some(call) = calls.find(id) else { return false };
+        let due = Moment::of(due);
+        let mut notes = self.notes.borrow_mut();
+        let Some(call) = notes.find(id) else { return false };
         let earlier = due < call.due;
         call.due = due;
-        drop(calls);
+        drop(notes);
         if earlier {
             self.wake();
         }
@@ -364,18 +405,18 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn next_call(&self) -> Option<Duration> {
-        self.calls.borrow().first().map(|call| call.due)
+        self.notes.borrow().first().map(|call| call.due.time())
     }
 
     /// Takes the first call that is due, unless it was asked for after `newest`.
-    pub(crate) fn take_due(&self, newest: u32) -> Option<Turn<P>> {
-        let mut calls = self.calls.borrow_mut();
-        let (due, id) = calls.first().map(|call| (call.due, call.id))?;
+    pub(crate) fn take_due(&self, newest: u32) -> Option<Call<P>> {
+        let mut notes = self.notes.borrow_mut();
+        let (due, id) = notes.first().map(|call| (call.due, call.id))?;
         let is_newer = newest.wrapping_sub(id).cast_signed() < 0;
-        if is_newer || due > self.now() {
+        if is_newer || due > Moment::of(self.now()) {
             return None;
         }
-        calls.take(id).map(|call| call.turn)
+        notes.take(id)
     }
 
     pub(crate) fn last_id(&self) -> u32 {
@@ -393,11 +434,10 @@ impl<P> Page<P> {
     /// Drops all that was to happen: timers, results on their way, output.
     pub(crate) fn end(&self) {
         self.set(Flags::OVER);
-        let mut calls = self.calls.borrow_mut();
-        let dropped = (calls.one.take(), std::mem::take(&mut calls.more));
-        drop(calls);
-        drop(dropped);
-        let rare = self.rare.take();
+        let mut notes = self.notes.borrow_mut();
+        let (call, rare) = (notes.call.take(), notes.rare.take());
+        drop(notes);
+        drop(call);
         for (_, canceller) in rare.iter().flat_map(|rare| &rare.waits) {
             canceller.cancel();
         }
