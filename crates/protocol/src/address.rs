@@ -22,6 +22,8 @@ pub enum Address {
     Unnamed,
     /// A place in memory, by name.
     Memory(String),
+    /// A host by its name and a port of it: where a proxy was asked to connect to.
+    Host(String, u16),
 }
 
 impl Address {
@@ -29,7 +31,7 @@ impl Address {
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
             Self::Ip(address) => Some(*address),
-            Self::Unix(_) | Self::Unnamed | Self::Memory(_) => None,
+            Self::Unix(_) | Self::Unnamed | Self::Memory(_) | Self::Host(..) => None,
         }
     }
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Unnamed => f.write_str("unix"),
             Self::Memory(name) => write!(f, "memory:{name}"),
+            Self::Host(name, port) => write!(f, "{name}:{port}"),
         }
     }
 }

@@ -11,7 +11,10 @@ use ropewalk_deferred::{Deferred, Failure};
 
 use crate::page::{Flags, Page};
 use crate::seat::{Pair, Successor};
-use crate::{Address, Disconnect, FileSlice, Marks, Outbox, Protocol, TlsInfo};
+use crate::{
+    Address, Credentials, Disconnect, FileSlice, Identity, Marks, Outbox, Protocol, ProxyInfo,
+    TlsInfo,
+};
 
 /// A protocol's end of its connection: a handle to use, clone and keep.
 ///
@@ -24,7 +27,7 @@ pub struct Conn<P: 'static> {
 
 /// One call that a connection will make; see [`Conn::call_later`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnCall(u32);
+pub struct ConnCall(pub(crate) u32);
 
 impl<P> Conn<P> {
     /// Sends a copy of `bytes` after everything written before.
@@ -205,6 +208,26 @@ impl<P> Conn<P> {
     /// What was agreed on with the peer; `None` on a transport that does not encrypt.
     pub fn tls(&self) -> Option<TlsInfo> {
         self.page.connected().and_then(|(transport, key)| transport.tls(key))
+    }
+
+    /// The process at the other end, where the system vouches for it: on a Unix socket.
+    pub fn credentials(&self) -> Option<Credentials> {
+        self.page.connected().and_then(|(transport, key)| transport.credentials(key))
+    }
+
+    /// What a trusted proxy in between said of the peer.
+    pub fn proxy(&self) -> Option<Rc<ProxyInfo>> {
+        self.page.connected().and_then(|(transport, key)| transport.proxy(key))
+    }
+
+    /// Who is at the other end: all of the above in one value.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            address: self.peer(),
+            proxy: self.proxy(),
+            credentials: self.credentials(),
+            tls: self.tls(),
+        }
     }
 
     /// Calls `turn` after `delay`, if the connection lives so long; no earlier than the next turn.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::seat::Pair;
 use crate::{
-    Address, Conn, ConnCall, Disconnect, Ending, Event, Outbox, Protocol, Seat, Successor, TlsInfo,
-    Transport,
+    Address, Conn, ConnCall, Credentials, Disconnect, Ending, Event, Outbox, Protocol, ProxyInfo,
+    Seat, Successor, TlsInfo, Transport,
 };
 
 /// How often one event's consequences are carried out before the next event is waited for.
@@ -293,6 +293,11 @@ impl<L: Layer> Above<L> {
         self.carrier.names.borrow_mut().get_or_insert_default().peer = Some(peer);
     }
 
+    /// Has the protocol see what a trusted proxy said of its peer.
+    pub fn set_proxy(&mut self, proxy: Rc<ProxyInfo>) {
+        self.carrier.names.borrow_mut().get_or_insert_default().proxy = Some(proxy);
+    }
+
     /// Has the protocol see what was agreed on by this layer, rather than below.
     pub fn set_tls(&mut self, tls: TlsInfo) {
         self.carrier.names.borrow_mut().get_or_insert_default().tls = Some(tls);
@@ -366,6 +371,7 @@ struct Names {
     local: Option<Address>,
     peer: Option<Address>,
     tls: Option<TlsInfo>,
+    proxy: Option<Rc<ProxyInfo>>,
 }
 
 impl<L: Layer> Carrier<L> {
@@ -411,6 +417,14 @@ impl<L: Layer> Transport for Carrier<L> {
 
     fn tls(&self, _: usize) -> Option<TlsInfo> {
         self.named(|names| names.tls.clone()).or_else(|| self.below.get()?.tls())
+    }
+
+    fn credentials(&self, _: usize) -> Option<Credentials> {
+        self.below.get()?.credentials()
+    }
+
+    fn proxy(&self, _: usize) -> Option<Rc<ProxyInfo>> {
+        self.named(|names| names.proxy.clone()).or_else(|| self.below.get()?.proxy())
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

@@ -4,8 +4,9 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_deferred::{Canceller, Context, Promise};
+use ropewalk_deferred::{Canceller, Promise};
 
+use crate::calls::{Call, Calls};
 use crate::seat::Successor;
 use crate::{Conn, Disconnect, Outbox, Transport};
 
@@ -75,92 +76,26 @@ impl Flags {
     pub(crate) const CLOSE_TIMED: Self = Self(1 << 15);
     /// The protocol wants to hear of the next sending, also when nothing stays behind.
     pub(crate) const SENT_WANTED: Self = Self(1 << 16);
+    /// A port for datagrams has one peer, to which it is connected.
+    pub(crate) const CONNECTED: Self = Self(1 << 17);
+    /// A port's queue that was full has moved, which its protocol does not know.
+    pub(crate) const ROOM_AGAIN: Self = Self(1 << 18);
 
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether any of these is set.
+    pub(crate) const fn has(self, any: Self) -> bool {
+        self.0 & any.0 != 0
+    }
 }
 
 type Turn<P> = Box<dyn FnOnce(&mut P, &Conn<P>)>;
-
-/// A call to be made.
-pub(crate) struct Call<P: 'static> {
-    due: Moment,
-    id: u32,
-    /// What was current when it was asked for. Not in the closure, so that a plain function needs no
-    /// memory of its own.
-    context: Context,
-    turn: Turn<P>,
-}
-
-impl<P> Call<P> {
-    pub(crate) fn make(self, this: &mut P, conn: &Conn<P>) {
-        let Self { context, turn, .. } = self;
-        context.run(|| turn(this, conn));
-    }
-}
-
-/// A time on the connection's clock in half the room that a `Duration` takes, in nanoseconds; what
-/// lies beyond their 584 years is at the end of them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Moment(u64);
-
-impl Moment {
-    fn of(time: Duration) -> Self {
-        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    fn time(self) -> Duration {
-        Duration::from_nanos(self.0)
-    }
-}
-
-/// What is written down beside output and flags.
-struct Notes<P: 'static> {
-    /// Most connections have one call to be made, their time-out.
-    call: Option<Call<P>>,
-    rare: Option<Box<Rare<P>>>,
-}
-
-impl<P: 'static> Notes<P> {
-    fn push(&mut self, call: Call<P>) {
-        // Not before others that were asked for earlier.
-        if self.call.is_none() && self.others().is_empty() {
-            self.call = Some(call);
-        } else {
-            self.rare.get_or_insert_default().calls.push(call);
-        }
-    }
-
-    fn others(&mut self) -> &mut [Call<P>] {
-        self.rare.as_deref_mut().map_or(&mut [], |rare| &mut rare.calls)
-    }
-
-    fn find(&mut self, id: u32) -> Option<&mut Call<P>> {
-        if self.call.as_ref().is_some_and(|call| call.id == id) {
-            return self.call.as_mut();
-        }
-        self.others().iter_mut().find(|call| call.id == id)
-    }
-
-    fn take(&mut self, id: u32) -> Option<Call<P>> {
-        if self.call.as_ref().is_some_and(|call| call.id == id) {
-            return self.call.take();
-        }
-        let calls = &mut self.rare.as_deref_mut()?.calls;
-        let index = calls.iter().position(|call| call.id == id)?;
-        Some(calls.remove(index))
-    }
-
-    /// The call that is due first; the one asked for first among equals.
-    fn first(&self) -> Option<&Call<P>> {
-        let others = self.rare.as_deref().map_or(&[][..], |rare| &rare.calls);
-        if others.is_empty() {
-            return self.call.as_ref();
-        }
-        self.call.iter().chain(others).min_by_key(|call| call.due)
-    }
-}
 
 /// What few connections have at all.
 pub(crate) struct Rare<P: 'static> {
@@ -172,9 +107,9 @@ pub(crate) struct Rare<P: 'static> {
     pub(crate) told: Option<Promise<Conn<P>>>,
     /// Why the protocol gave up, if it said so.
     pub(crate) reason: Option<Disconnect>,
+    /// Bytes that the driver has taken and not yet sent.
+    with_driver: u64,
     waits: Vec<(u32, Canceller)>,
-    /// Calls to be made beside the one that has its own place.
-    calls: Vec<Call<P>>,
 }
 
 impl<P> Default for Rare<P> {
@@ -185,8 +120,8 @@ impl<P> Default for Rare<P> {
             held: Vec::new(),
             told: None,
             reason: None,
+            with_driver: 0,
             waits: Vec::new(),
-            calls: Vec::new(),
         }
     }
 }
@@ -195,11 +130,15 @@ impl<P> Default for Rare<P> {
 pub(crate) struct Page<P: 'static> {
     carrier: OnceCell<(Rc<dyn Transport>, usize)>,
     out: Cell<Option<Box<Outbox>>>,
-    /// Bytes that the driver has taken and not yet sent.
-    with_driver: Cell<u64>,
     notes: RefCell<Notes<P>>,
     last_id: Cell<u32>,
     flags: Cell<Flags>,
+}
+
+/// What is written down beside output and flags.
+struct Notes<P: 'static> {
+    calls: Calls<Turn<P>>,
+    rare: Option<Box<Rare<P>>>,
 }
 
 impl<P> Page<P> {
@@ -207,8 +146,7 @@ impl<P> Page<P> {
         Self {
             carrier: OnceCell::new(),
             out: Cell::new(None),
-            with_driver: Cell::new(0),
-            notes: RefCell::new(Notes { call: None, rare: None }),
+            notes: RefCell::new(Notes { calls: Calls::new(), rare: None }),
             last_id: Cell::new(0),
             flags: Cell::new(Flags::default()),
         }
@@ -229,7 +167,7 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn is(&self, flag: Flags) -> bool {
-        self.flags.get().0 & flag.0 != 0
+        self.flags.get().has(flag)
     }
 
     pub(crate) fn set(&self, flag: Flags) {
@@ -237,7 +175,7 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn clear(&self, flag: Flags) {
-        self.flags.set(Flags(self.flags.get().0 & !flag.0));
+        self.flags.set(self.flags.get().without(flag));
     }
 
     /// A driver begins to handle an event.
@@ -301,7 +239,7 @@ impl<P> Page<P> {
         if let Some(mut meanwhile) = self.out.take() {
             out.append(&mut meanwhile);
         }
-        let waiting = out.len() + self.with_driver.get();
+        let waiting = out.len() + self.with_driver();
         self.out.set(Some(out));
         let marks = self.marks();
         if waiting > marks.high {
@@ -325,7 +263,7 @@ impl<P> Page<P> {
                 out
             }
         };
-        let waiting = out.len() + self.with_driver.get();
+        let waiting = out.len() + self.with_driver();
         self.out.set(Some(out));
         if waiting > self.marks().high {
             self.set(Flags::OVER_HIGH);
@@ -343,21 +281,28 @@ impl<P> Page<P> {
 
     pub(crate) fn waiting(&self) -> u64 {
         let out = self.out.take();
-        let waiting = out.as_ref().map_or(0, |out| out.len()) + self.with_driver.get();
+        let waiting = out.as_ref().map_or(0, |out| out.len()) + self.with_driver();
         self.out.set(out);
         waiting
     }
 
     pub(crate) fn has_output(&self) -> bool {
-        self.waiting() > self.with_driver.get()
+        let out = self.out.take();
+        let has_output = out.as_ref().is_some_and(|out| !out.is_empty());
+        self.out.set(out);
+        has_output
     }
 
     pub(crate) fn with_driver(&self) -> u64 {
-        self.with_driver.get()
+        self.peek_rare(|rare| rare.with_driver).unwrap_or(0)
     }
 
     pub(crate) fn set_with_driver(&self, left: u64) {
-        self.with_driver.set(left);
+        if left > 0 {
+            self.with_rare(|rare| rare.with_driver = left);
+        } else {
+            self.peek_rare(|rare| rare.with_driver = 0);
+        }
         if self.is(Flags::OVER_HIGH) && self.waiting() <= self.marks().low {
             self.clear(Flags::OVER_HIGH);
         }
@@ -375,8 +320,7 @@ impl<P> Page<P> {
 
     /// Writes down a call that is made in the present context.
     pub(crate) fn push_call(&self, id: u32, due: Duration, turn: Turn<P>) {
-        let call = Call { due: Moment::of(due), id, context: Context::current(), turn };
-        self.notes.borrow_mut().push(call);
+        self.notes.borrow_mut().calls.add(id, due, turn);
         self.wake();
     }
 
@@ -387,36 +331,25 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn cancel_call(&self, id: u32) -> bool {
-        let call = self.notes.borrow_mut().take(id);
+        let call = self.notes.borrow_mut().calls.take(id);
         call.is_some()
     }
 
     pub(crate) fn move_call(&self, id: u32, due: Duration) -> bool {
-        let due = Moment::of(due);
-        let mut notes = self.notes.borrow_mut();
-        let Some(call) = notes.find(id) else { return false };
-        let earlier = due < call.due;
-        call.due = due;
-        drop(notes);
-        if earlier {
+        let earlier = self.notes.borrow_mut().calls.reschedule(id, due);
+        if earlier == Some(true) {
             self.wake();
         }
-        true
+        earlier.is_some()
     }
 
     pub(crate) fn next_call(&self) -> Option<Duration> {
-        self.notes.borrow().first().map(|call| call.due.time())
+        self.notes.borrow().calls.next_due()
     }
 
     /// Takes the first call that is due, unless it was asked for after `newest`.
-    pub(crate) fn take_due(&self, newest: u32) -> Option<Call<P>> {
-        let mut notes = self.notes.borrow_mut();
-        let (due, id) = notes.first().map(|call| (call.due, call.id))?;
-        let is_newer = newest.wrapping_sub(id).cast_signed() < 0;
-        if is_newer || due > Moment::of(self.now()) {
-            return None;
-        }
-        notes.take(id)
+    pub(crate) fn take_due(&self, newest: u32) -> Option<Call<Turn<P>>> {
+        self.notes.borrow_mut().calls.take_due(newest, || self.now())
     }
 
     pub(crate) fn last_id(&self) -> u32 {
@@ -434,14 +367,37 @@ impl<P> Page<P> {
     /// Drops all that was to happen: timers, results on their way, output.
     pub(crate) fn end(&self) {
         self.set(Flags::OVER);
-        let mut notes = self.notes.borrow_mut();
-        let (call, rare) = (notes.call.take(), notes.rare.take());
-        drop(notes);
-        drop(call);
+        let Notes { calls, rare } = self.notes.replace(Notes { calls: Calls::new(), rare: None });
+        drop(calls);
         for (_, canceller) in rare.iter().flat_map(|rare| &rare.waits) {
             canceller.cancel();
         }
         drop(self.out.take());
-        self.with_driver.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Page;
+    use crate::seat::Pair;
+    use crate::{Conn, Protocol};
+
+    struct Quiet;
+
+    impl Protocol for Quiet {
+        fn data_received(&mut self, _: &Conn<Self>, _: &[u8]) {}
+    }
+
+    /// Of the 400 bytes that an idle connection may take at all; an allocation of up to 120 takes 128.
+    #[test]
+    fn an_idle_connection_has_a_short_page() {
+        let counts = 2 * size_of::<usize>();
+        let page = size_of::<Page<Quiet>>() + counts;
+        assert!(page <= 120, "{page} bytes");
+        assert_eq!(
+            size_of::<Pair<Quiet>>(),
+            size_of::<Conn<Quiet>>(),
+            "a seat adds but its handle"
+        );
     }
 }

@@ -241,7 +241,7 @@ impl<P: Protocol> Pair<P> {
                 return;
             }
             let Some(call) = self.conn.page.take_due(newest) else { return };
-            call.make(&mut self.protocol, &self.conn);
+            call.make(|turn| turn(&mut self.protocol, &self.conn));
             self.tell_marks();
         }
     }
@@ -342,8 +342,8 @@ fn watch_the_rest<P: 'static>(conn: &Conn<P>) {
     });
 }
 
-/// Calls into a protocol; false if it panicked, which ends its connection and nothing else.
-fn guard(call: impl FnOnce()) -> bool {
+/// Calls into a protocol; false if it panicked, which is logged and concerns nobody else.
+pub(crate) fn guard(call: impl FnOnce()) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(call)) else { return true };
     let failure = Failure::new(Panicked::from_payload(&*payload));
     tracing::error!(target: "ropewalk::protocol", "a protocol {failure}");

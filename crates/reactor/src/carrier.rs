@@ -1,10 +1,14 @@
 //! What connections see of the reactor: the time, a way to be looked at, used outboxes.
 
 use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ropewalk_protocol::{Address, Outbox, Transport};
+use slab::Slab;
 
+use crate::platform::Platform;
 use crate::sys::Sockets;
 
 /// How many used outboxes are kept.
@@ -24,20 +28,25 @@ pub(crate) struct Carrier {
     )]
     spare: RefCell<Vec<Box<Outbox>>>,
     peers: RefCell<Vec<Peer>>,
+    /// Those that are no IPv4 addresses.
+    long_peers: RefCell<Slab<Address>>,
     sockets: Sockets,
+    /// What is there instead of a system.
+    platform: Option<Rc<dyn Platform>>,
 }
 
 /// A peer's address in few bytes.
-#[derive(Default)]
-enum Peer {
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Peer {
     #[default]
     Unknown,
-    V4(std::net::SocketAddrV4),
-    Other(Box<Address>),
+    V4(SocketAddrV4),
+    /// The index of a longer one.
+    Other(u32),
 }
 
 impl Carrier {
-    pub(crate) fn new(sockets: Sockets) -> Self {
+    pub(crate) fn new(sockets: Sockets, platform: Option<Rc<dyn Platform>>) -> Self {
         Self {
             #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
             started: Instant::now(),
@@ -46,13 +55,29 @@ impl Carrier {
             woken: RefCell::default(),
             spare: RefCell::default(),
             peers: RefCell::default(),
+            long_peers: RefCell::default(),
             sockets,
+            platform,
+        }
+    }
+
+    pub(crate) fn platform(&self) -> Option<&Rc<dyn Platform>> {
+        self.platform.as_ref()
+    }
+
+    /// Something was asked for, in a turn or between two.
+    pub(crate) fn touch(&self) {
+        if let Some(platform) = &self.platform {
+            platform.touch();
         }
     }
 
     /// Reads the clock.
     pub(crate) fn refresh(&self) -> Duration {
-        let now = self.started.elapsed();
+        let now = match &self.platform {
+            None => self.started.elapsed(),
+            Some(platform) => platform.now(),
+        };
         self.now.set(now);
         now
     }
@@ -80,19 +105,22 @@ impl Carrier {
     }
 
     pub(crate) fn set_peer(&self, key: usize, peer: Address) {
+        self.forget_peer(key);
         let mut peers = self.peers.borrow_mut();
         if peers.len() <= key {
-            peers.resize_with(key + 1, Peer::default);
+            peers.resize(key + 1, Peer::Unknown);
         }
         peers[key] = match peer {
-            Address::Ip(std::net::SocketAddr::V4(address)) => Peer::V4(address),
-            other => Peer::Other(Box::new(other)),
+            Address::Ip(SocketAddr::V4(address)) => Peer::V4(address),
+            other => Peer::Other(self.long_peers.borrow_mut().insert(other) as u32),
         };
     }
 
     pub(crate) fn forget_peer(&self, key: usize) {
-        if let Some(peer) = self.peers.borrow_mut().get_mut(key) {
-            *peer = Peer::Unknown;
+        if let Some(peer) = self.peers.borrow_mut().get_mut(key)
+            && let Peer::Other(index) = std::mem::take(peer)
+        {
+            self.long_peers.borrow_mut().try_remove(index as usize);
         }
     }
 }
@@ -104,16 +132,23 @@ impl Transport for Carrier {
 
     fn wake(&self, key: usize) {
         self.woken.borrow_mut().push(key);
+        self.touch();
     }
 
     fn local(&self, key: usize) -> Address {
-        self.sockets.local(key).unwrap_or(Address::Unnamed)
+        match &self.platform {
+            None => self.sockets.local(key).unwrap_or(Address::Unnamed),
+            Some(platform) => platform.local(key),
+        }
     }
 
     fn peer(&self, key: usize) -> Address {
         match self.peers.borrow().get(key) {
             Some(Peer::V4(address)) => Address::Ip((*address).into()),
-            Some(Peer::Other(address)) => (**address).clone(),
+            Some(Peer::Other(index)) => {
+                let others = self.long_peers.borrow();
+                others.get(*index as usize).cloned().unwrap_or(Address::Unnamed)
+            }
             Some(Peer::Unknown) | None => Address::Unnamed,
         }
     }

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr};
 
 use crate::Reactor;
-use crate::inner::{Due, Entry, Inner, Request, Stream};
+use crate::inner::{Entry, Inner, Purpose, Request, Stream};
 use crate::listener::stream_socket;
 use crate::sys::{Closing, Driver, Role};
 
@@ -109,9 +109,12 @@ impl Reactor {
     ) {
         let (key, id) = self.begin(options, seat, true);
         let name = (host.to_owned(), port);
-        let found = defer_to_threads(self, move || {
-            name.to_socket_addrs().map(Iterator::collect::<Vec<_>>).map_err(Failure::from)
-        });
+        let found = match self.inner().carrier.platform() {
+            Some(platform) => platform.resolve(host, port),
+            None => defer_to_threads(self, move || {
+                name.to_socket_addrs().map(Iterator::collect::<Vec<_>>).map_err(Failure::from)
+            }),
+        };
         let inner = Rc::downgrade(self.inner());
         found.on_result(move |found| {
             let Some(inner) = inner.upgrade() else { return };
@@ -154,8 +157,9 @@ impl Reactor {
         seat.attach(Rc::clone(&inner.carrier) as Rc<dyn Transport>, key);
         let now = inner.carrier.now();
         let due = now.saturating_add(options.timeout);
-        let timer = inner.wheel.borrow_mut().add(now, due, Due::Stream(key as u32));
+        let timer = inner.wheel.borrow_mut().add(now, due, Purpose::Stream(key).into());
         place.insert(Entry::Stream(Stream::connecting(seat, timer, attempt)));
+        inner.carrier.touch();
         (key, id)
     }
 }
@@ -191,7 +195,13 @@ impl Inner {
             let Some(target) = target else {
                 return self.lose(driver, key, failure.unwrap_or(Disconnect::UnknownHost));
             };
-            let outcome = start(&target, bind).and_then(|(socket, connected)| {
+            let started = match self.carrier.platform() {
+                Some(platform) => {
+                    platform.connect(&target.address(), bind).map(|socket| (socket, false))
+                }
+                None => start(&target, bind).map(|(socket, connected)| (socket.into(), connected)),
+            };
+            let outcome = started.and_then(|(socket, connected)| {
                 let role = if connected { Role::Stream } else { Role::Connecting };
                 driver.open(key, socket, role).map(|()| connected)
             });

@@ -16,10 +16,11 @@ use crate::calls::Calls;
 use crate::carrier::Carrier;
 use crate::connector::Attempt;
 use crate::listener::SocketFile;
+use crate::platform::Platform;
 use crate::pool::Pool;
-use crate::remote::Remote;
+use crate::remote::{Alarm, Remote};
 use crate::signals::Signals;
-use crate::sys::{Closing, Driver, Role, Sockets};
+use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
@@ -56,7 +57,7 @@ pub(crate) struct Inner {
     /// Room for what came due, used again each turn.
     pub(crate) expired: RefCell<Vec<Expired>>,
     /// The driver's descriptor, for loops that host this one.
-    pub(crate) poll_descriptor: OwnedFd,
+    pub(crate) poll_descriptor: Rc<OwnedFd>,
     /// Somebody has asked for it.
     pub(crate) exposed: Cell<bool>,
 }
@@ -73,20 +74,49 @@ pub(crate) enum State {
     Stopped,
 }
 
-/// What a timer on the wheel is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Due {
+/// What a timer on the wheel is for: a [`Purpose`] in half its size, as each connection has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due(u32);
+
+/// What is to be done when a timer comes due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
     /// A connection wants to be looked at.
-    Stream(u32),
+    Stream(usize),
     /// A call is to be made.
-    Call(u32),
+    Call(usize),
     /// A listener may try again.
-    Listener(u32),
+    Listener(usize),
+}
+
+impl Due {
+    const KINDS: u32 = 3;
+
+    pub(crate) fn purpose(self) -> Purpose {
+        let index = (self.0 / Self::KINDS) as usize;
+        match self.0 % Self::KINDS {
+            0 => Purpose::Stream(index),
+            1 => Purpose::Call(index),
+            _ => Purpose::Listener(index),
+        }
+    }
+}
+
+impl From<Purpose> for Due {
+    fn from(purpose: Purpose) -> Self {
+        let (kind, index) = match purpose {
+            Purpose::Stream(key) => (0, key),
+            Purpose::Call(index) => (1, index),
+            Purpose::Listener(key) => (2, key),
+        };
+        debug_assert!(index < (u32::MAX / Self::KINDS) as usize, "more than memory could hold");
+        Self(index as u32 * Self::KINDS + kind)
+    }
 }
 
 /// What protocols ask for while the driver is busy telling of something: done right after.
 pub(crate) enum Request {
-    Listen { key: usize, socket: OwnedFd },
+    Listen { key: usize, socket: Socket },
     StopListening { key: usize, id: u64, done: Promise<()> },
     TryNext { key: usize, id: u64 },
 }
@@ -94,7 +124,8 @@ pub(crate) enum Request {
 /// What a key stands for.
 pub(crate) enum Entry {
     Stream(Stream),
-    Listener(Listener),
+    /// In a box, so that it does not make the others larger.
+    Listener(Box<Listener>),
     /// A descriptor of the reactor's own.
     Watch(Watched),
 }
@@ -145,17 +176,37 @@ impl Inner {
         let remote = waker.try_clone().map_err(system(doing))?;
         let mut entries = Slab::new();
         let waker_key = entries.insert(Entry::Watch(Watched::Waker));
-        driver.open(waker_key, waker, Role::Watch).map_err(system(doing))?;
-        let remote = Arc::new(Remote::new(remote));
-        let carrier = Rc::new(Carrier::new(sockets.clone()));
+        driver.open(waker_key, waker.into(), Role::Watch).map_err(system(doing))?;
+        let descriptor = driver.descriptor().try_clone_to_owned().map_err(system(doing))?;
+        let mut inner =
+            Self::of(driver, sockets, Alarm::Counter(remote), Rc::new(descriptor), None);
+        inner.entries = RefCell::new(entries);
+        Ok(inner)
+    }
+
+    /// A reactor on something that is no system.
+    pub(crate) fn on_platform(driver: Box<dyn Driver>, platform: Rc<dyn Platform>) -> Self {
+        let (alarm, descriptor) = (Alarm::Waker(platform.waker()), platform.descriptor());
+        Self::of(driver, Sockets::default(), alarm, descriptor, Some(platform))
+    }
+
+    fn of(
+        driver: Box<dyn Driver>,
+        sockets: Sockets,
+        alarm: Alarm,
+        poll_descriptor: Rc<OwnedFd>,
+        platform: Option<Rc<dyn Platform>>,
+    ) -> Self {
+        let remote = Arc::new(Remote::new(alarm));
+        let carrier = Rc::new(Carrier::new(sockets.clone(), platform));
         let wheel = Rc::new(RefCell::new(Wheel::new()));
-        Ok(Self {
+        Self {
             calls: Rc::new(Calls::new(Rc::clone(&wheel), Rc::clone(&carrier))),
             carrier,
             sockets,
-            poll_descriptor: driver.descriptor().try_clone_to_owned().map_err(system(doing))?,
+            poll_descriptor,
             driver: RefCell::new(driver),
-            entries: RefCell::new(entries),
+            entries: RefCell::default(),
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
@@ -171,7 +222,7 @@ impl Inner {
             signal: Cell::new(None),
             expired: RefCell::default(),
             exposed: Cell::new(false),
-        })
+        }
     }
 
     /// A number that nothing had before: keys are used again, and what is late must not hit another.
@@ -182,6 +233,7 @@ impl Inner {
 
     pub(crate) fn request(&self, request: Request) {
         self.requests.borrow_mut().push_back(request);
+        self.carrier.touch();
     }
 
     /// Makes the driver's descriptor tell of everything; in the middle of a turn, after the turn.
@@ -323,5 +375,36 @@ pub(crate) fn expose(driver: &mut dyn Driver) {
             target: "ropewalk::reactor",
             "the loop's descriptor does not tell of everything: {error}",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::{Due, Entry};
+    use crate::carrier::Peer;
+    use crate::sys::ReadinessEntry;
+    use crate::wheel::Timer;
+
+    /// What a place in a slab takes.
+    #[expect(dead_code, reason = "it is only measured")]
+    enum Place<T> {
+        Vacant(usize),
+        Occupied(T),
+    }
+
+    /// Of the 400 bytes that an idle connection may take at all; its seat takes the rest.
+    #[test]
+    fn an_idle_connection_takes_little_room_in_the_reactor() {
+        let parts = [
+            ("entry", size_of::<Place<Entry>>()),
+            ("timer", size_of::<Timer<Due>>()),
+            ("peer", size_of::<Peer>()),
+            ("descriptor", size_of::<Option<OwnedFd>>()),
+            ("driver", size_of::<ReadinessEntry>()),
+        ];
+        let sum: usize = parts.iter().map(|part| part.1).sum();
+        assert!(sum <= 92, "{sum} bytes: {parts:?}");
     }
 }

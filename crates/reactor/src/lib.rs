@@ -14,6 +14,7 @@
 //! | run a future | [`Reactor::spawn`] |
 //! | come in from another thread | [`Reactor::handle`] |
 //! | be hosted by another loop | [`Reactor::turn`], [`Reactor::next_deadline`] |
+//! | stand on something else than a system | [`platform`] |
 //!
 //! | driver | is | made of |
 //! |---|---|---|
@@ -44,6 +45,7 @@ mod driver;
 mod error;
 mod inner;
 mod listener;
+pub mod platform;
 mod pool;
 mod reactor;
 mod remote;

@@ -14,8 +14,8 @@ use ropewalk_protocol::{Address, Port, SeatFactory, Transport};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::inner::{Due, Entry, Inner, Listener, Request};
-use crate::sys::{Closing, Driver, Role};
+use crate::inner::{Entry, Inner, Listener, Purpose, Request};
+use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
 use crate::{CannotListen, Reactor};
 
 /// How long a listener without descriptors waits before it turns away who is waiting.
@@ -130,10 +130,14 @@ impl Reactor {
             let bound = socket.local_addr()?.as_socket();
             Ok((socket, bound.unwrap_or(address)))
         };
-        bind()
-            .and_then(|(socket, bound)| {
-                self.start_listening(socket.into(), Address::Ip(bound), None, factory)
-            })
+        let bound = match self.inner().carrier.platform() {
+            Some(platform) => platform.listen(&Address::Ip(address), options.backlog),
+            None => {
+                bind().map(|(socket, bound)| (OwnedFd::from(socket).into(), Address::Ip(bound)))
+            }
+        };
+        bound
+            .and_then(|(socket, bound)| self.start_listening(socket, bound, None, factory))
             .map_err(|error| CannotListen { address: Address::Ip(address), error })
     }
 
@@ -162,16 +166,22 @@ impl Reactor {
             Ok((socket, place))
         };
         let address = Address::Unix(path.to_owned());
-        bind()
+        let bound = match self.inner().carrier.platform() {
+            Some(platform) => {
+                platform.listen(&address, options.backlog).map(|(socket, _)| (socket, None))
+            }
+            None => bind().map(|(socket, place)| (OwnedFd::from(socket).into(), Some(place))),
+        };
+        bound
             .and_then(|(socket, place)| {
-                self.start_listening(socket.into(), address.clone(), Some(place), factory)
+                self.start_listening(socket, address.clone(), place, factory)
             })
             .map_err(|error| CannotListen { address, error })
     }
 
     fn start_listening(
         &self,
-        socket: OwnedFd,
+        socket: AnySocket,
         address: Address,
         place: Option<SocketFile>,
         factory: Box<dyn SeatFactory>,
@@ -180,7 +190,7 @@ impl Reactor {
         let id = inner.next_id();
         let factory = Some(factory);
         let listener = Listener { id, factory, accepting: true, patience: None, place };
-        let key = inner.entries.borrow_mut().insert(Entry::Listener(listener));
+        let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
             if let Err(error) = driver.open(key, socket, Role::Listener) {
                 inner.end_listener(&mut **driver, key, id);
@@ -241,7 +251,7 @@ impl Inner {
         &self,
         driver: &mut dyn Driver,
         key: usize,
-        socket: OwnedFd,
+        socket: AnySocket,
         peer: Address,
     ) {
         let factory = self.with_listener(key, |listener| listener.factory.take()).flatten();
@@ -279,7 +289,7 @@ impl Inner {
             self.starving.borrow_mut().push(key);
             let now = self.carrier.now();
             let due = now + STARVING_PATIENCE;
-            let timer = self.wheel.borrow_mut().add(now, due, Due::Listener(key as u32));
+            let timer = self.wheel.borrow_mut().add(now, due, Purpose::Listener(key).into());
             self.with_listener(key, |listener| listener.patience = Some(timer));
         }
     }

@@ -7,8 +7,8 @@ use ropewalk_protocol::{
     Address, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
 };
 
-use crate::inner::{Due, Entry, Inner, Stream};
-use crate::sys::{Closing, Completion, Driver, Role};
+use crate::inner::{Entry, Inner, Purpose, Stream};
+use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
 const ROUNDS_PER_TURN_MAX: usize = 8;
@@ -59,7 +59,7 @@ impl Inner {
     pub(crate) fn adopt(
         &self,
         driver: &mut dyn Driver,
-        socket: std::os::fd::OwnedFd,
+        socket: Socket,
         peer: Address,
         mut seat: Box<dyn Seat>,
     ) {
@@ -174,7 +174,7 @@ impl Inner {
             let now = self.carrier.now();
             let mut wheel = self.wheel.borrow_mut();
             match stream.timer {
-                None => stream.timer = Some(wheel.add(now, due, Due::Stream(key as u32))),
+                None => stream.timer = Some(wheel.add(now, due, Purpose::Stream(key).into())),
                 Some(timer) if due < wheel.due(timer) => wheel.reset(timer, now, due),
                 // Later is found out when the timer comes due: moving it with every message would
                 // cost more than that.
@@ -254,7 +254,7 @@ pub(crate) enum After {
     Settle(usize, Box<dyn Seat>),
     Lose(usize, Disconnect),
     Connected(usize, io::Result<()>),
-    Accepted(usize, std::os::fd::OwnedFd, Address),
+    Accepted(usize, Socket, Address),
     AcceptFailed(usize, io::Error),
     Readable(usize),
 }

@@ -24,6 +24,7 @@
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`http`] | HTTP/1.1: sites, resources, static files |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
+//! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,7 @@ pub use ropewalk_framing as framing;
 pub use ropewalk_http as http;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_reactor as reactor;
+pub use ropewalk_small as small;
 
 pub use ropewalk_deferred::{Deferred, Failure, Promise};
 pub use ropewalk_protocol::{Conn, Factory, Protocol};

@@ -2,6 +2,7 @@
 //!
 //! [`Clock`] is a clock that a test moves, [`Executor`] polls tasks when a test says so. [`Memory`] seats one protocol in memory and lets the test
 //! play the other side, byte by byte if it wants; [`Wire`] joins two protocols to one another.
+//! [`MemoryDatagrams`] does for datagrams what [`Memory`] does for streams.
 //!
 //! ```
 //! use ropewalk_protocol::{Conn, Protocol};
@@ -22,12 +23,14 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod datagrams;
 mod executor;
 mod memory;
 mod threads;
 mod wire;
 
 pub use clock::Clock;
+pub use datagrams::MemoryDatagrams;
 pub use executor::Executor;
 pub use memory::Memory;
 pub use threads::LaterThreads;

@@ -2,6 +2,7 @@
 //!
 //! The numbers of statements are those of the table in `ropewalk_deferred::twisted`.
 
+mod datagrams;
 mod laws;
 mod programs;
 mod scope;

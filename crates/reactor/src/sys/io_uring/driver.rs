@@ -1,7 +1,7 @@
 //! The driver's verbs.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::time::Duration;
 
 use io_uring::{opcode, types};
@@ -13,7 +13,7 @@ use super::IoUring;
 use super::input::Found;
 use super::slot::{GENERATIONS, Kind, Slot, Tag};
 use crate::sys::readiness::{end_stream, make_reset};
-use crate::sys::{Closing, Completion, Driver, Role};
+use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often a closing connection throws away what its peer still sent.
 const LAST_READS_MAX: usize = 64;
@@ -130,7 +130,8 @@ impl Driver for IoUring {
         }
     }
 
-    fn open(&mut self, key: usize, socket: OwnedFd, role: Role) -> io::Result<()> {
+    fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
+        let socket = socket.into_system()?;
         if self.by_key.len() <= key {
             self.by_key.resize(key + 1, None);
         }

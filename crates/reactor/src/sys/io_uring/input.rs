@@ -176,7 +176,7 @@ impl IoUring {
                 let socket = accepted(number);
                 // The kernel writes no address for an accept with many results.
                 let peer = peer_address(getpeername(&socket).ok().flatten());
-                Some(Completion::Accepted { key, socket, peer })
+                Some(Completion::Accepted { key, socket: socket.into(), peer })
             }
             Err(Errno::CONNABORTED | Errno::CANCELED | Errno::AGAIN | Errno::INTR) => None,
             Err(error @ (Errno::MFILE | Errno::NFILE)) if self.knocks(tag.slot) => {
