@@ -5,7 +5,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ropewalk_protocol::{Address, Outbox, Transport};
+use ropewalk_protocol::{Address, CannotConnect, Outbox, Transport};
 use slab::Slab;
 
 use crate::platform::Platform;
@@ -31,6 +31,8 @@ pub(crate) struct Carrier {
     /// Those that are no IPv4 addresses.
     long_peers: RefCell<Slab<Address>>,
     sockets: Sockets,
+    /// Why the connection of this key was never made, while its seat is told.
+    cannot_connect: RefCell<Option<(usize, CannotConnect)>>,
     /// What is there instead of a system.
     platform: Option<Rc<dyn Platform>>,
 }
@@ -57,6 +59,7 @@ impl Carrier {
             peers: RefCell::default(),
             long_peers: RefCell::default(),
             sockets,
+            cannot_connect: RefCell::new(None),
             platform,
         }
     }
@@ -102,6 +105,10 @@ impl Carrier {
             outbox.clear();
             spare.push(outbox);
         }
+    }
+
+    pub(crate) fn set_cannot_connect(&self, error: Option<(usize, CannotConnect)>) {
+        self.cannot_connect.replace(error);
     }
 
     pub(crate) fn set_peer(&self, key: usize, peer: Address) {
@@ -151,6 +158,11 @@ impl Transport for Carrier {
             }
             Some(Peer::Unknown) | None => Address::Unnamed,
         }
+    }
+
+    fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
+        let error = self.cannot_connect.borrow();
+        error.as_ref().filter(|error| error.0 == key).map(|error| error.1.clone())
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

@@ -8,20 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
-use ropewalk_protocol::{Disconnect, Event, Seat, SeatFactory};
+use ropewalk_protocol::{Disconnect, Event, Resolver, Seat, SeatFactory};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
+use crate::attempt::Attempt;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
-use crate::connector::Attempt;
-use crate::listener::SocketFile;
 use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::remote::{Alarm, Remote};
 use crate::signals::Signals;
 use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
+use crate::unix::SocketFile;
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
 
@@ -45,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) tasks: Tasks,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
+    /// Who looks names up, once anybody has asked.
+    pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
     pub(crate) jobs: RefCell<BTreeMap<u64, Box<dyn FnOnce()>>>,
     pub(crate) state: Cell<State>,
@@ -126,6 +128,10 @@ pub(crate) enum Entry {
     Stream(Stream),
     /// In a box, so that it does not make the others larger.
     Listener(Box<Listener>),
+    /// A socket that races for the connection of another key.
+    Runner {
+        owner: usize,
+    },
     /// A descriptor of the reactor's own.
     Watch(Watched),
 }
@@ -149,7 +155,7 @@ pub(crate) struct Stream {
     pub(crate) write_ended: bool,
     /// Output stays with the driver.
     pub(crate) backlogged: bool,
-    /// The addresses still to be tried; absent once connected.
+    /// How it is being connected; absent once it is.
     pub(crate) attempt: Option<Box<Attempt>>,
 }
 
@@ -212,6 +218,7 @@ impl Inner {
             unfinished: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
+            resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
             jobs: RefCell::default(),
@@ -337,7 +344,7 @@ impl Inner {
 
     fn keys_to_end(&self) -> Vec<usize> {
         let entries = self.entries.borrow();
-        let ends = |entry: &Entry| !matches!(entry, Entry::Watch(_));
+        let ends = |entry: &Entry| matches!(entry, Entry::Stream(_) | Entry::Listener(_));
         entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
     }
 
@@ -345,11 +352,11 @@ impl Inner {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
         }
-        let Some(Entry::Stream(stream)) = self.take_entry(key) else { return };
+        let Some(Entry::Stream(mut stream)) = self.take_entry(key) else { return };
         // A peer that got only a part is not to take it for the whole.
         let how = if stream.backlogged { Closing::Reset } else { Closing::InOrder };
         driver.close(key, how);
-        self.forget(key, &stream);
+        self.forget(driver, key, &mut stream);
         if let Some(mut seat) = stream.seat.filter(|_| tell) {
             seat.handle(Event::Lost(Disconnect::Stopped));
         }
