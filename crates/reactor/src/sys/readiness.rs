@@ -127,8 +127,9 @@ pub(crate) struct Readiness<P> {
     reserve: Reserve,
 }
 
+/// Kept small: each connection has one.
 #[derive(Default)]
-struct Entry {
+pub(crate) struct Entry {
     generation: u32,
     role: Option<Role>,
     /// What is asked of the kernel; nothing while the descriptor is not watched at all.
