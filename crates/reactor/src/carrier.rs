@@ -4,8 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ropewalk_protocol::{Address, Outbox, Transport};
+use ropewalk_protocol::{
+    Address, MulticastChange, MulticastError, MulticastSettings, Outbox, Transport,
+};
 
+use crate::datagrams;
 use crate::platform::Platform;
 use crate::sys::Sockets;
 
@@ -139,6 +142,15 @@ impl Transport for Carrier {
             Some(Peer::Other(address)) => (**address).clone(),
             Some(Peer::Unknown) | None => Address::Unnamed,
         }
+    }
+
+    fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {
+        let changed = self.sockets.with(key, |socket| datagrams::change(socket, change));
+        changed.unwrap_or(Err(MulticastError::Unsupported))
+    }
+
+    fn multicast_settings(&self, key: usize) -> Result<MulticastSettings, MulticastError> {
+        self.sockets.with(key, datagrams::settings).unwrap_or(Err(MulticastError::Unsupported))
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

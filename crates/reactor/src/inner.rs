@@ -8,13 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
-use ropewalk_protocol::{Disconnect, Event, Seat, SeatFactory};
+use ropewalk_protocol::{
+    Address, DatagramEvent, DatagramSeat, Disconnect, Event, Seat, SeatFactory,
+};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
 use crate::calls::Calls;
 use crate::carrier::Carrier;
 use crate::connector::Attempt;
+use crate::datagrams::Datagrams;
 use crate::listener::SocketFile;
 use crate::platform::Platform;
 use crate::pool::Pool;
@@ -40,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) requests: RefCell<VecDeque<Request>>,
     /// Connections that have more to do than one turn allows.
     pub(crate) unfinished: RefCell<Vec<usize>>,
+    /// Ports that were told of something in this turn.
+    pub(crate) unsettled: RefCell<Vec<usize>>,
     /// Listeners that wait for a free descriptor.
     pub(crate) starving: RefCell<Vec<usize>>,
     pub(crate) tasks: Tasks,
@@ -83,6 +88,8 @@ pub(crate) enum Due {
     Call(u32),
     /// A listener may try again.
     Listener(u32),
+    /// A port for datagrams wants to be looked at.
+    Datagrams(u32),
 }
 
 /// What protocols ask for while the driver is busy telling of something: done right after.
@@ -90,12 +97,15 @@ pub(crate) enum Request {
     Listen { key: usize, socket: Socket },
     StopListening { key: usize, id: u64, done: Promise<()> },
     TryNext { key: usize, id: u64 },
+    OpenPort { key: usize, id: u64, socket: Socket, peer: Option<Address> },
+    RefusePort { seat: Box<dyn DatagramSeat>, why: Disconnect },
 }
 
 /// What a key stands for.
 pub(crate) enum Entry {
     Stream(Stream),
     Listener(Listener),
+    Datagrams(Box<Datagrams>),
     /// A descriptor of the reactor's own.
     Watch(Watched),
 }
@@ -180,6 +190,7 @@ impl Inner {
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
+            unsettled: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
@@ -257,6 +268,10 @@ impl Inner {
                     done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),
+                Request::OpenPort { key, id, socket, peer } => {
+                    self.start_port(driver, key, id, socket, peer);
+                }
+                Request::RefusePort { mut seat, why } => seat.handle(DatagramEvent::Stopped(why)),
             }
         }
     }
@@ -273,9 +288,16 @@ impl Inner {
                 break;
             }
             for request in requests {
-                if let Request::StopListening { key, id, done } = request {
-                    self.end_listener(driver, key, id);
-                    done.succeed(());
+                match request {
+                    Request::StopListening { key, id, done } => {
+                        self.end_listener(driver, key, id);
+                        done.succeed(());
+                    }
+                    Request::RefusePort { mut seat, why } => {
+                        seat.handle(DatagramEvent::Stopped(why));
+                    }
+                    Request::Listen { .. } | Request::TryNext { .. } | Request::OpenPort { .. } => {
+                    }
                 }
             }
             for key in keys {
@@ -314,6 +336,10 @@ impl Inner {
     fn end_entry(&self, driver: &mut dyn Driver, key: usize, tell: bool) {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
+        }
+        if let Some(id) = self.with_port(key, |port| port.id) {
+            self.stop_port(driver, key, id, Disconnect::Stopped);
+            return;
         }
         let Some(Entry::Stream(stream)) = self.take_entry(key) else { return };
         // A peer that got only a part is not to take it for the whole.

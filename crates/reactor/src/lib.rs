@@ -9,6 +9,7 @@
 //! | run and stop | [`Reactor::run`], [`Reactor::run_until`], [`Reactor::stop`] |
 //! | listen | [`Reactor::listen_tcp`], [`Reactor::listen_unix`] |
 //! | connect | [`Reactor::connect_tcp`], [`Reactor::connect_name`], [`Reactor::connect_unix`] |
+//! | exchange datagrams | [`Reactor::listen_udp`], [`Reactor::connect_udp`], [`UdpEndpoint`] |
 //! | call later | [`ropewalk_protocol::Clock`], which a reactor is |
 //! | do blocking work | [`Reactor::defer_to_thread`] |
 //! | run a future | [`Reactor::spawn`] |
@@ -26,13 +27,15 @@
 //!
 //! All keep the same promises. With `io_uring` the kernel receives before it is asked to, into 1 MiB of
 //! buffers that all connections share, and a connection may have as much of them in one turn as no other
-//! has taken.
+//! has taken. Ports for datagrams share 64 buffers of their own.
 //!
 //! | bound | default |
 //! |---|---|
 //! | bytes received from one connection in one turn | 64 KiB |
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
+//! | messages received from one port for datagrams in one turn | 32; 64 with `io_uring` |
+//! | system calls spent on one port's datagrams in one turn | 8, of 64 messages each |
 //! | threads in the pool | 16, each going after 10 idle seconds |
 //! | jobs waiting for a thread | 16,384 |
 
@@ -41,6 +44,7 @@
 mod calls;
 mod carrier;
 mod connector;
+mod datagrams;
 mod driver;
 mod error;
 mod inner;
@@ -55,7 +59,11 @@ mod sys;
 mod tasks;
 mod wheel;
 
+#[doc = include_str!("twisted.md")]
+pub mod twisted {}
+
 pub use connector::ConnectOptions;
+pub use datagrams::{UdpEndpoint, UdpOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};

@@ -272,6 +272,7 @@ impl Reactor {
         Census {
             connections: count(|entry| matches!(entry, Entry::Stream(_))),
             listeners: count(|entry| matches!(entry, Entry::Listener(_))),
+            ports: count(|entry| matches!(entry, Entry::Datagrams(_))),
             calls: self.0.calls.len(),
             tasks: self.0.tasks.len(),
             threads: self.0.pool.borrow().threads(),
@@ -308,6 +309,7 @@ impl Reactor {
                 inner.carry_out(driver);
             }
         }
+        inner.settle_ports(driver);
         for key in unfinished {
             inner.tick(driver, key);
         }
@@ -359,6 +361,7 @@ impl Reactor {
             match due {
                 Some(Due::Stream(key)) => inner.timer_due(driver, key as usize),
                 Some(Due::Listener(key)) => inner.starved(driver, key as usize),
+                Some(Due::Datagrams(key)) => inner.port_timer_due(driver, key as usize),
                 Some(Due::Call(index)) => {
                     if let Some(call) = inner.calls.take(index) {
                         guard("a delayed call", call);
@@ -447,6 +450,8 @@ pub struct Census {
     pub connections: usize,
     /// Places where it listens.
     pub listeners: usize,
+    /// Ports for datagrams.
+    pub ports: usize,
     /// Calls to be made later.
     pub calls: usize,
     /// Tasks that have not ended.
