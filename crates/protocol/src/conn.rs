@@ -12,8 +12,8 @@ use ropewalk_deferred::{Context, Deferred, Failure};
 use crate::page::{Flags, Page};
 use crate::seat::{Pair, Successor};
 use crate::{
-    Address, Credentials, Disconnect, FileSlice, Identity, Marks, Outbox, Protocol, ProxyInfo,
-    TlsInfo,
+    Address, CannotConnect, Credentials, Disconnect, FileSlice, Identity, Marks, Outbox, Protocol,
+    ProxyInfo, TlsInfo,
 };
 
 /// A protocol's end of its connection: a handle to use, clone and keep.
@@ -228,6 +228,12 @@ impl<P> Conn<P> {
             credentials: self.credentials(),
             tls: self.tls(),
         }
+    }
+
+    /// Why no connection was made, with each address that was tried; for
+    /// [`connection_lost`](Protocol::connection_lost), and `None` at any other time.
+    pub fn cannot_connect(&self) -> Option<CannotConnect> {
+        self.page.carrier().and_then(|(transport, key)| transport.cannot_connect(key))
     }
 
     /// Calls `turn` after `delay`, if the connection lives so long; no earlier than the next turn.

@@ -256,7 +256,10 @@ impl<P: Protocol> Pair<P> {
         let why = if conn.page.is(Flags::PANICKED) { Disconnect::Panicked } else { why };
         guard(|| protocol.connection_lost(conn, why));
         if let Some(promise) = told {
-            promise.fail(why);
+            match conn.cannot_connect() {
+                Some(error) => promise.fail(error),
+                None => promise.fail(why),
+            }
         }
         // The connection ended before it could be handed over.
         if let Some(mut successor) = successor {

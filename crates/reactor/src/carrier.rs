@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ropewalk_protocol::{
-    Address, MulticastChange, MulticastError, MulticastSettings, Outbox, Transport,
+    Address, CannotConnect, MulticastChange, MulticastError, MulticastSettings, Outbox, Transport,
 };
 
 use crate::datagrams;
@@ -30,6 +30,8 @@ pub(crate) struct Carrier {
     spare: RefCell<Vec<Box<Outbox>>>,
     peers: RefCell<Vec<Peer>>,
     sockets: Sockets,
+    /// Why the connection of this key was never made, while its seat is told.
+    cannot_connect: RefCell<Option<(usize, CannotConnect)>>,
     /// What is there instead of a system.
     platform: Option<Rc<dyn Platform>>,
 }
@@ -54,6 +56,7 @@ impl Carrier {
             spare: RefCell::default(),
             peers: RefCell::default(),
             sockets,
+            cannot_connect: RefCell::new(None),
             platform,
         }
     }
@@ -99,6 +102,10 @@ impl Carrier {
             outbox.clear();
             spare.push(outbox);
         }
+    }
+
+    pub(crate) fn set_cannot_connect(&self, error: Option<(usize, CannotConnect)>) {
+        self.cannot_connect.replace(error);
     }
 
     pub(crate) fn set_peer(&self, key: usize, peer: Address) {
@@ -151,6 +158,11 @@ impl Transport for Carrier {
 
     fn multicast_settings(&self, key: usize) -> Result<MulticastSettings, MulticastError> {
         self.sockets.with(key, datagrams::settings).unwrap_or(Err(MulticastError::Unsupported))
+    }
+
+    fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
+        let error = self.cannot_connect.borrow();
+        error.as_ref().filter(|error| error.0 == key).map(|error| error.1.clone())
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

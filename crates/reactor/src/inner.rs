@@ -9,22 +9,22 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
 use ropewalk_protocol::{
-    Address, DatagramEvent, DatagramSeat, Disconnect, Event, Seat, SeatFactory,
+    Address, DatagramEvent, DatagramSeat, Disconnect, Event, Resolver, Seat, SeatFactory,
 };
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
+use crate::attempt::Attempt;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
-use crate::connector::Attempt;
 use crate::datagrams::Datagrams;
-use crate::listener::SocketFile;
 use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::remote::{Alarm, Remote};
 use crate::signals::Signals;
 use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
+use crate::unix::SocketFile;
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
 
@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) tasks: Tasks,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
+    /// Who looks names up, once anybody has asked.
+    pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
     pub(crate) jobs: RefCell<BTreeMap<u64, Box<dyn FnOnce()>>>,
     pub(crate) state: Cell<State>,
@@ -106,6 +108,10 @@ pub(crate) enum Entry {
     Stream(Stream),
     Listener(Listener),
     Datagrams(Box<Datagrams>),
+    /// A socket that races for the connection of another key.
+    Runner {
+        owner: usize,
+    },
     /// A descriptor of the reactor's own.
     Watch(Watched),
 }
@@ -129,7 +135,7 @@ pub(crate) struct Stream {
     pub(crate) write_ended: bool,
     /// Output stays with the driver.
     pub(crate) backlogged: bool,
-    /// The addresses still to be tried; absent once connected.
+    /// How it is being connected; absent once it is.
     pub(crate) attempt: Option<Box<Attempt>>,
 }
 
@@ -193,6 +199,7 @@ impl Inner {
             unsettled: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
+            resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
             jobs: RefCell::default(),
@@ -329,7 +336,7 @@ impl Inner {
 
     fn keys_to_end(&self) -> Vec<usize> {
         let entries = self.entries.borrow();
-        let ends = |entry: &Entry| !matches!(entry, Entry::Watch(_));
+        let ends = |entry: &Entry| !matches!(entry, Entry::Runner { .. } | Entry::Watch(_));
         entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
     }
 
@@ -341,11 +348,11 @@ impl Inner {
             self.stop_port(driver, key, id, Disconnect::Stopped);
             return;
         }
-        let Some(Entry::Stream(stream)) = self.take_entry(key) else { return };
+        let Some(Entry::Stream(mut stream)) = self.take_entry(key) else { return };
         // A peer that got only a part is not to take it for the whole.
         let how = if stream.backlogged { Closing::Reset } else { Closing::InOrder };
         driver.close(key, how);
-        self.forget(key, &stream);
+        self.forget(driver, key, &mut stream);
         if let Some(mut seat) = stream.seat.filter(|_| tell) {
             seat.handle(Event::Lost(Disconnect::Stopped));
         }

@@ -83,6 +83,10 @@ impl Reactor {
         Self(Rc::new(Inner::on_platform(driver, platform)))
     }
 
+    pub(crate) fn of(inner: Rc<Inner>) -> Self {
+        Self(inner)
+    }
+
     pub(crate) fn inner(&self) -> &Rc<Inner> {
         &self.0
     }
@@ -330,7 +334,7 @@ impl Reactor {
             After::Nothing => (),
             After::Settle(key, seat) => inner.settle(driver, key, seat),
             After::Lose(key, why) => inner.lose(driver, key, why),
-            After::Connected(key, result) => inner.connected(driver, key, &result),
+            After::Connected(key, result) => inner.connected(driver, key, result),
             After::Accepted(key, socket, peer) => inner.accepted(driver, key, socket, peer),
             After::AcceptFailed(key, error) => inner.accept_failed(driver, key, &error),
             After::Readable(key) => self.readable(key),

@@ -202,7 +202,7 @@ impl Inner {
             stream.attempt.is_some()
         });
         match attempting {
-            Some(true) => self.attempt_timed_out(driver, key),
+            Some(true) => self.attempt_due(driver, key),
             Some(false) => self.tick(driver, key),
             None => (),
         }
@@ -219,8 +219,8 @@ impl Inner {
         let entry = self.entries.borrow_mut().try_remove(key);
         let how = if why == Disconnect::Closed { Closing::InOrder } else { Closing::Reset };
         driver.close(key, how);
-        if let Some(Entry::Stream(stream)) = entry {
-            self.forget(key, &stream);
+        if let Some(Entry::Stream(mut stream)) = entry {
+            self.forget(driver, key, &mut stream);
         }
         seat.handle(Event::Lost(why));
         self.feed_the_starving(driver);
@@ -235,7 +235,10 @@ impl Inner {
         }
     }
 
-    pub(crate) fn forget(&self, key: usize, stream: &Stream) {
+    pub(crate) fn forget(&self, driver: &mut dyn Driver, key: usize, stream: &mut Stream) {
+        if let Some(attempt) = stream.attempt.take() {
+            self.end_runners(driver, key, &attempt);
+        }
         if let Some(timer) = stream.timer {
             self.wheel.borrow_mut().remove(timer);
         }

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use ropewalk_protocol::{Address, DatagramEvent, DatagramSeat, Disconnect, Ending, Transport};
 
 use crate::inner::{Due, Entry, Inner, Request};
-use crate::listener::SocketFile;
 use crate::streams::After;
 use crate::sys::{Closing, Driver, Mishap, Role, Socket};
+use crate::unix::SocketFile;
 
 use crate::wheel::TimerKey;
 use crate::{ListeningPort, Reactor};

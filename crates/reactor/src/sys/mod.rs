@@ -285,6 +285,10 @@ pub trait Driver {
     /// Closes the descriptor.
     fn close(&mut self, key: usize, how: Closing);
 
+    /// Gives back a socket that was opened as [`Role::Connecting`] and of which nothing was received
+    /// yet: its key is free, and it goes on under another. `None` if there is none.
+    fn release(&mut self, key: usize) -> Option<Socket>;
+
     /// Accepts and closes what waits at a listener, by the one descriptor kept for that; answers how
     /// many connections that were.
     fn shed(&mut self, key: usize) -> usize;

@@ -517,6 +517,15 @@ impl<P: Poller> Driver for Readiness<P> {
         self.reserve.renew();
     }
 
+    fn release(&mut self, key: usize) -> Option<Socket> {
+        // Not watched any more, it is a descriptor like any other.
+        self.set_interest(key, None).ok()?;
+        let entry = self.entries.get_mut(key)?;
+        entry.role = None;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.sockets.remove(key).map(Socket::from)
+    }
+
     fn shed(&mut self, key: usize) -> usize {
         self.reserve.shed(&self.sockets, key)
     }

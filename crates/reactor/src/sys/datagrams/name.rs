@@ -7,6 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use libc::{sa_family_t, sockaddr_in, sockaddr_in6, sockaddr_storage, sockaddr_un, socklen_t};
 use ropewalk_protocol::Address;
 
+/// How many bytes a Unix socket's name has room for.
+const PATH_SIZE: usize = 108;
+
 /// An address that the kernel reads or writes.
 #[derive(Clone, Copy)]
 pub(in crate::sys) struct Name {
@@ -36,7 +39,8 @@ impl Name {
                 sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
                 sin6_scope_id: address.scope_id(),
             }),
-            Address::Unix(path) => self.put_path(path.as_os_str().as_bytes(), 1)?,
+            Address::Unix(path) => self.put_path(path.as_os_str().as_bytes())?,
+            Address::Abstract(name) => self.put_abstract(name)?,
             _ => return None,
         }
         Some(())
@@ -49,20 +53,25 @@ impl Name {
         self.len = size_of::<T>() as socklen_t;
     }
 
-    /// A Unix socket's name, with so many bytes of zero behind it.
-    fn put_path(&mut self, path: &[u8], zeros: usize) -> Option<()> {
-        let mut address =
-            sockaddr_un { sun_family: libc::AF_UNIX as sa_family_t, sun_path: [0; 108] };
-        let is_name = zeros == 0 || !(path.is_empty() || path.contains(&0));
-        if !is_name || path.len() + zeros > address.sun_path.len() {
-            return None;
-        }
-        for (place, byte) in address.sun_path.iter_mut().zip(path) {
+    fn put_path(&mut self, path: &[u8]) -> Option<()> {
+        let fits = !path.is_empty() && !path.contains(&0) && path.len() < PATH_SIZE;
+        fits.then(|| self.put_unix(0, path, 1))
+    }
+
+    fn put_abstract(&mut self, name: &[u8]) -> Option<()> {
+        (name.len() < PATH_SIZE).then(|| self.put_unix(1, name, 0))
+    }
+
+    /// A Unix socket's name, with so many bytes of zero before and behind it.
+    fn put_unix(&mut self, before: usize, name: &[u8], behind: usize) {
+        let family = libc::AF_UNIX as sa_family_t;
+        let mut address = sockaddr_un { sun_family: family, sun_path: [0; PATH_SIZE] };
+        for (place, byte) in address.sun_path[before..].iter_mut().zip(name) {
             *place = *byte as libc::c_char;
         }
         self.put(address);
-        self.len = (offset_of!(sockaddr_un, sun_path) + path.len() + zeros) as socklen_t;
-        Some(())
+        let len = offset_of!(sockaddr_un, sun_path) + before + name.len() + behind;
+        self.len = len as socklen_t;
     }
 
     /// Whose it is.
@@ -107,9 +116,74 @@ pub(in crate::sys) fn address_of(name: &[u8]) -> Address {
 }
 
 fn unix(path: &[u8]) -> Address {
+    if let [0, name @ ..] = path
+        && !name.is_empty()
+    {
+        return Address::Abstract(name.to_owned());
+    }
     let len = path.iter().position(|&byte| byte == 0).unwrap_or(path.len());
     match &path[..len] {
         [] => Address::Unnamed,
         path => Address::Unix(std::ffi::OsStr::from_bytes(path).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use ropewalk_protocol::Address;
+
+    use super::Name;
+
+    #[track_caller]
+    fn check(address: &Address, expected: Option<&Address>) {
+        let mut name = Name::empty();
+        let set = name.set(address);
+        assert_eq!(set.map(|()| name.address()).as_ref(), expected);
+    }
+
+    #[test]
+    fn names_survive_the_kernels_form() {
+        let ip = |text: &str| Address::Ip(text.parse::<SocketAddr>().unwrap());
+        for text in ["127.0.0.1:80", "0.0.0.0:0", "[::1]:53", "[fe80::1%7]:65535"] {
+            check(&ip(text), Some(&ip(text)));
+        }
+        check(&ip("[::ffff:1.2.3.4]:5"), Some(&ip("1.2.3.4:5")));
+        let path = |len: usize| Address::Unix("p".repeat(len).into());
+        let name = |len: usize| Address::Abstract(vec![0xfe; len]);
+        for len in [1, 106, 107] {
+            check(&path(len), Some(&path(len)));
+            check(&name(len), Some(&name(len)));
+        }
+        check(&Address::Abstract(b"a\0b\0".to_vec()), Some(&Address::Abstract(b"a\0b\0".to_vec())));
+    }
+
+    #[test]
+    fn what_the_kernel_has_no_form_for_is_no_name() {
+        for address in [
+            Address::Unix("p".repeat(108).into()),
+            Address::Unix("".into()),
+            Address::Unix("a\0b".into()),
+            Address::Abstract(vec![1; 108]),
+            Address::Unnamed,
+            Address::Memory("m".to_owned()),
+            Address::Host("h".to_owned(), 1),
+        ] {
+            check(&address, None);
+        }
+    }
+
+    #[test]
+    fn short_and_strange_names_are_nobodys() {
+        let mut name = Name::empty();
+        name.set(&Address::Ip(([1, 2, 3, 4], 5).into())).unwrap();
+        for len in 0..8 {
+            name.len = len;
+            let mut short = name;
+            assert_eq!(short.address(), Address::Unnamed, "{len}");
+            short.len = 8;
+            assert_ne!(short.address(), Address::Unnamed);
+        }
     }
 }
