@@ -23,6 +23,7 @@
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`http`] | HTTP/1.1: sites, resources, static files |
+//! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 
 #![forbid(unsafe_code)]
@@ -34,6 +35,7 @@ pub use ropewalk_framing as framing;
 pub use ropewalk_http as http;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_reactor as reactor;
+pub use ropewalk_websocket as websocket;
 
 pub use ropewalk_deferred::{Deferred, Failure, Promise};
 pub use ropewalk_protocol::{Conn, Factory, Protocol};
