@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_deferred::{Context, Deferred, Failure};
+use ropewalk_deferred::{Deferred, Failure};
 
 use crate::page::{Flags, Page};
 use crate::seat::{Pair, Successor};
 use crate::{
-    Address, Credentials, Disconnect, FileSlice, Identity, Marks, Outbox, Protocol, ProxyInfo,
-    TlsInfo,
+    Address, CannotConnect, Credentials, Disconnect, FileSlice, Identity, Marks, Outbox, Protocol,
+    ProxyInfo, TlsInfo,
 };
 
 /// A protocol's end of its connection: a handle to use, clone and keep.
@@ -236,6 +236,12 @@ impl<P> Conn<P> {
         }
     }
 
+    /// Why no connection was made, with each address that was tried; for
+    /// [`connection_lost`](Protocol::connection_lost), and `None` at any other time.
+    pub fn cannot_connect(&self) -> Option<CannotConnect> {
+        self.page.carrier().and_then(|(transport, key)| transport.cannot_connect(key))
+    }
+
     /// Calls `turn` after `delay`, if the connection lives so long; no earlier than the next turn.
     pub fn call_later(
         &self,
@@ -246,8 +252,6 @@ impl<P> Conn<P> {
             return ConnCall(self.page.new_id());
         }
         let due = self.page.now().saturating_add(delay);
-        let context = Context::current();
-        let turn = move |this: &mut P, conn: &Self| context.run(|| turn(this, conn));
         ConnCall(self.page.call_at(due, Box::new(turn)))
     }
 
@@ -283,10 +287,8 @@ impl<P> Conn<P> {
             let Some(page) = page.upgrade().filter(|page| !page.is(Flags::OVER)) else { return };
             page.forget_wait(id);
             let due = page.now();
-            // It runs in the context of `then`, which is this link's own.
-            let context = Context::current();
-            let turn = move |this: &mut P, conn: &Self| context.run(|| turn(this, conn, result));
-            page.push_call(id, due, Box::new(turn));
+            // The context is that of `then`: this link runs in it.
+            page.push_call(id, due, Box::new(move |this, conn| turn(this, conn, result)));
         });
         if canceller.is_waiting() {
             self.page.add_wait(id, canceller);

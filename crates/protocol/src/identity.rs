@@ -78,10 +78,17 @@ impl fmt::Display for Credentials {
 ///
 /// Where the connection came from is the peer's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ProxyInfo {
     /// The proxy's own address.
     pub proxy: Address,
+    /// What it said.
+    pub fields: ProxyFields,
+}
+
+/// What a proxy may say of a connection besides where it comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProxyFields {
     /// The name of the host that the client asked for.
     pub authority: Option<String>,
     /// The application protocol that was agreed on with the client (ALPN).
@@ -92,13 +99,6 @@ pub struct ProxyInfo {
     pub tls: Option<ProxyTls>,
     /// What else was said: a type and a value each.
     pub other: Vec<(u8, Vec<u8>)>,
-}
-
-impl ProxyInfo {
-    /// A proxy at this address that said nothing else.
-    pub fn new(proxy: Address) -> Self {
-        Self { proxy, authority: None, alpn: None, unique_id: None, tls: None, other: Vec::new() }
-    }
 }
 
 /// How a client's connection to a proxy is encrypted, by the proxy's word.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::seat::Pair;
 use crate::{
-    Address, Conn, ConnCall, Credentials, Disconnect, Ending, Event, Outbox, Protocol, ProxyInfo,
-    Seat, Successor, TlsInfo, Transport,
+    Address, CannotConnect, Conn, ConnCall, Credentials, Disconnect, Ending, Event, Outbox,
+    Protocol, ProxyInfo, Seat, Successor, TlsInfo, Transport,
 };
 
 /// How often one event's consequences are carried out before the next event is waited for.
@@ -425,6 +425,10 @@ impl<L: Layer> Transport for Carrier<L> {
 
     fn proxy(&self, _: usize) -> Option<Rc<ProxyInfo>> {
         self.named(|names| names.proxy.clone()).or_else(|| self.below.get()?.proxy())
+    }
+
+    fn cannot_connect(&self, _: usize) -> Option<CannotConnect> {
+        self.below.get()?.cannot_connect()
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

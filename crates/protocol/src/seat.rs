@@ -240,8 +240,8 @@ impl<P: Protocol> Pair<P> {
             if self.conn.page.is(Flags::ABORTING) || self.conn.page.is(Flags::SWITCHED) {
                 return;
             }
-            let Some(turn) = self.conn.page.take_due(newest) else { return };
-            turn(&mut self.protocol, &self.conn);
+            let Some(call) = self.conn.page.take_due(newest) else { return };
+            call.make(|turn| turn(&mut self.protocol, &self.conn));
             self.tell_marks();
         }
     }
@@ -256,7 +256,10 @@ impl<P: Protocol> Pair<P> {
         let why = if conn.page.is(Flags::PANICKED) { Disconnect::Panicked } else { why };
         guard(|| protocol.connection_lost(conn, why));
         if let Some(promise) = told {
-            promise.fail(why);
+            match conn.cannot_connect() {
+                Some(error) => promise.fail(error),
+                None => promise.fail(why),
+            }
         }
         // The connection ended before it could be handed over.
         if let Some(mut successor) = successor {

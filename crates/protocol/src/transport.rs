@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::{
-    Address, Credentials, MulticastChange, MulticastError, MulticastSettings, Outbox, ProxyInfo,
+    Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
+    Outbox, ProxyInfo,
 };
 
 /// The carrier of one or many connections, each known to it by a key.
@@ -37,6 +38,12 @@ pub trait Transport {
 
     /// What a trusted proxy in between said of the peer.
     fn proxy(&self, key: usize) -> Option<Rc<ProxyInfo>> {
+        let _ = key;
+        None
+    }
+
+    /// Why a connection was never made, while its seat is told so: every address that was tried.
+    fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
         let _ = key;
         None
     }

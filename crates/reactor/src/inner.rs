@@ -8,20 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
-use ropewalk_protocol::{Disconnect, Event, Seat, SeatFactory};
+use ropewalk_protocol::{Disconnect, Event, Resolver, Seat, SeatFactory};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
+use crate::attempt::Attempt;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
-use crate::connector::Attempt;
-use crate::listener::SocketFile;
 use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::remote::{Alarm, Remote};
 use crate::signals::Signals;
 use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
+use crate::unix::SocketFile;
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
 
@@ -45,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) tasks: Tasks,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
+    /// Who looks names up, once anybody has asked.
+    pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
     pub(crate) jobs: RefCell<BTreeMap<u64, Box<dyn FnOnce()>>>,
     pub(crate) state: Cell<State>,
@@ -74,15 +76,44 @@ pub(crate) enum State {
     Stopped,
 }
 
-/// What a timer on the wheel is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Due {
+/// What a timer on the wheel is for: a [`Purpose`] in half its size, as each connection has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due(u32);
+
+/// What is to be done when a timer comes due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
     /// A connection wants to be looked at.
-    Stream(u32),
+    Stream(usize),
     /// A call is to be made.
-    Call(u32),
+    Call(usize),
     /// A listener may try again.
-    Listener(u32),
+    Listener(usize),
+}
+
+impl Due {
+    const KINDS: u32 = 3;
+
+    pub(crate) fn purpose(self) -> Purpose {
+        let index = (self.0 / Self::KINDS) as usize;
+        match self.0 % Self::KINDS {
+            0 => Purpose::Stream(index),
+            1 => Purpose::Call(index),
+            _ => Purpose::Listener(index),
+        }
+    }
+}
+
+impl From<Purpose> for Due {
+    fn from(purpose: Purpose) -> Self {
+        let (kind, index) = match purpose {
+            Purpose::Stream(key) => (0, key),
+            Purpose::Call(index) => (1, index),
+            Purpose::Listener(key) => (2, key),
+        };
+        debug_assert!(index < (u32::MAX / Self::KINDS) as usize, "more than memory could hold");
+        Self(index as u32 * Self::KINDS + kind)
+    }
 }
 
 /// What protocols ask for while the driver is busy telling of something: done right after.
@@ -95,7 +126,12 @@ pub(crate) enum Request {
 /// What a key stands for.
 pub(crate) enum Entry {
     Stream(Stream),
-    Listener(Listener),
+    /// In a box, so that it does not make the others larger.
+    Listener(Box<Listener>),
+    /// A socket that races for the connection of another key.
+    Runner {
+        owner: usize,
+    },
     /// A descriptor of the reactor's own.
     Watch(Watched),
 }
@@ -119,7 +155,7 @@ pub(crate) struct Stream {
     pub(crate) write_ended: bool,
     /// Output stays with the driver.
     pub(crate) backlogged: bool,
-    /// The addresses still to be tried; absent once connected.
+    /// How it is being connected; absent once it is.
     pub(crate) attempt: Option<Box<Attempt>>,
 }
 
@@ -182,6 +218,7 @@ impl Inner {
             unfinished: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
+            resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
             jobs: RefCell::default(),
@@ -307,7 +344,7 @@ impl Inner {
 
     fn keys_to_end(&self) -> Vec<usize> {
         let entries = self.entries.borrow();
-        let ends = |entry: &Entry| !matches!(entry, Entry::Watch(_));
+        let ends = |entry: &Entry| matches!(entry, Entry::Stream(_) | Entry::Listener(_));
         entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
     }
 
@@ -315,11 +352,11 @@ impl Inner {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
         }
-        let Some(Entry::Stream(stream)) = self.take_entry(key) else { return };
+        let Some(Entry::Stream(mut stream)) = self.take_entry(key) else { return };
         // A peer that got only a part is not to take it for the whole.
         let how = if stream.backlogged { Closing::Reset } else { Closing::InOrder };
         driver.close(key, how);
-        self.forget(key, &stream);
+        self.forget(driver, key, &mut stream);
         if let Some(mut seat) = stream.seat.filter(|_| tell) {
             seat.handle(Event::Lost(Disconnect::Stopped));
         }
@@ -345,5 +382,36 @@ pub(crate) fn expose(driver: &mut dyn Driver) {
             target: "ropewalk::reactor",
             "the loop's descriptor does not tell of everything: {error}",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::{Due, Entry};
+    use crate::carrier::Peer;
+    use crate::sys::ReadinessEntry;
+    use crate::wheel::Timer;
+
+    /// What a place in a slab takes.
+    #[expect(dead_code, reason = "it is only measured")]
+    enum Place<T> {
+        Vacant(usize),
+        Occupied(T),
+    }
+
+    /// Of the 400 bytes that an idle connection may take at all; its seat takes the rest.
+    #[test]
+    fn an_idle_connection_takes_little_room_in_the_reactor() {
+        let parts = [
+            ("entry", size_of::<Place<Entry>>()),
+            ("timer", size_of::<Timer<Due>>()),
+            ("peer", size_of::<Peer>()),
+            ("descriptor", size_of::<Option<OwnedFd>>()),
+            ("driver", size_of::<ReadinessEntry>()),
+        ];
+        let sum: usize = parts.iter().map(|part| part.1).sum();
+        assert!(sum <= 92, "{sum} bytes: {parts:?}");
     }
 }

@@ -12,7 +12,7 @@ use ropewalk_protocol::{
     Clock, DelayedCall, EventLoop, Spawn, Threads, Transport, defer_to_threads,
 };
 
-use crate::inner::{Due, Entry, Inner, State, Trigger, Watched, expose};
+use crate::inner::{Due, Entry, Inner, Purpose, State, Trigger, Watched, expose};
 use crate::platform::Platform;
 use crate::signals::Signals;
 use crate::streams::After;
@@ -81,6 +81,10 @@ impl Reactor {
     /// It takes no signals, and [`driver`](Self::driver) names what is below.
     pub fn on_platform(driver: Box<dyn Driver>, platform: Rc<dyn Platform>) -> Self {
         Self(Rc::new(Inner::on_platform(driver, platform)))
+    }
+
+    pub(crate) fn of(inner: Rc<Inner>) -> Self {
+        Self(inner)
     }
 
     pub(crate) fn inner(&self) -> &Rc<Inner> {
@@ -328,7 +332,7 @@ impl Reactor {
             After::Nothing => (),
             After::Settle(key, seat) => inner.settle(driver, key, seat),
             After::Lose(key, why) => inner.lose(driver, key, why),
-            After::Connected(key, result) => inner.connected(driver, key, &result),
+            After::Connected(key, result) => inner.connected(driver, key, result),
             After::Accepted(key, socket, peer) => inner.accepted(driver, key, socket, peer),
             After::AcceptFailed(key, error) => inner.accept_failed(driver, key, &error),
             After::Readable(key) => self.readable(key),
@@ -356,10 +360,10 @@ impl Reactor {
         let inner = &*self.0;
         for timer in expired.drain(..) {
             let due = inner.wheel.borrow_mut().settle(timer);
-            match due {
-                Some(Due::Stream(key)) => inner.timer_due(driver, key as usize),
-                Some(Due::Listener(key)) => inner.starved(driver, key as usize),
-                Some(Due::Call(index)) => {
+            match due.map(Due::purpose) {
+                Some(Purpose::Stream(key)) => inner.timer_due(driver, key),
+                Some(Purpose::Listener(key)) => inner.starved(driver, key),
+                Some(Purpose::Call(index)) => {
                     if let Some(call) = inner.calls.take(index) {
                         guard("a delayed call", call);
                     }

@@ -7,7 +7,7 @@ use ropewalk_protocol::{
     Address, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
 };
 
-use crate::inner::{Due, Entry, Inner, Stream};
+use crate::inner::{Entry, Inner, Purpose, Stream};
 use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
@@ -174,7 +174,7 @@ impl Inner {
             let now = self.carrier.now();
             let mut wheel = self.wheel.borrow_mut();
             match stream.timer {
-                None => stream.timer = Some(wheel.add(now, due, Due::Stream(key as u32))),
+                None => stream.timer = Some(wheel.add(now, due, Purpose::Stream(key).into())),
                 Some(timer) if due < wheel.due(timer) => wheel.reset(timer, now, due),
                 // Later is found out when the timer comes due: moving it with every message would
                 // cost more than that.
@@ -195,7 +195,7 @@ impl Inner {
             stream.attempt.is_some()
         });
         match attempting {
-            Some(true) => self.attempt_timed_out(driver, key),
+            Some(true) => self.attempt_due(driver, key),
             Some(false) => self.tick(driver, key),
             None => (),
         }
@@ -212,8 +212,8 @@ impl Inner {
         let entry = self.entries.borrow_mut().try_remove(key);
         let how = if why == Disconnect::Closed { Closing::InOrder } else { Closing::Reset };
         driver.close(key, how);
-        if let Some(Entry::Stream(stream)) = entry {
-            self.forget(key, &stream);
+        if let Some(Entry::Stream(mut stream)) = entry {
+            self.forget(driver, key, &mut stream);
         }
         seat.handle(Event::Lost(why));
         self.feed_the_starving(driver);
@@ -226,7 +226,10 @@ impl Inner {
         }
     }
 
-    pub(crate) fn forget(&self, key: usize, stream: &Stream) {
+    pub(crate) fn forget(&self, driver: &mut dyn Driver, key: usize, stream: &mut Stream) {
+        if let Some(attempt) = stream.attempt.take() {
+            self.end_runners(driver, key, &attempt);
+        }
         if let Some(timer) = stream.timer {
             self.wheel.borrow_mut().remove(timer);
         }

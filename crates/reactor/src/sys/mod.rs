@@ -28,6 +28,8 @@ use epoll::Epoll;
 use io_uring::IoUring;
 use poll::Poll;
 use portable::Portable;
+#[cfg(test)]
+pub(crate) use readiness::Entry as ReadinessEntry;
 use readiness::{Poller, Readiness};
 use scan::Scanner;
 use select::Select;
@@ -237,6 +239,10 @@ pub trait Driver {
 
     /// Closes the descriptor.
     fn close(&mut self, key: usize, how: Closing);
+
+    /// Gives back a socket that was opened as [`Role::Connecting`] and of which nothing was received
+    /// yet: its key is free, and it goes on under another. `None` if there is none.
+    fn release(&mut self, key: usize) -> Option<Socket>;
 
     /// Accepts and closes what waits at a listener, by the one descriptor kept for that; answers how
     /// many connections that were.

@@ -127,8 +127,9 @@ pub(crate) struct Readiness<P> {
     reserve: Reserve,
 }
 
+/// Kept small: each connection has one.
 #[derive(Default)]
-struct Entry {
+pub(crate) struct Entry {
     generation: u32,
     role: Option<Role>,
     /// What is asked of the kernel; nothing while the descriptor is not watched at all.
@@ -420,6 +421,15 @@ impl<P: Poller> Driver for Readiness<P> {
         }
         drop(socket);
         self.reserve.renew();
+    }
+
+    fn release(&mut self, key: usize) -> Option<Socket> {
+        // Not watched any more, it is a descriptor like any other.
+        self.set_interest(key, None).ok()?;
+        let entry = self.entries.get_mut(key)?;
+        entry.role = None;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.sockets.remove(key).map(Socket::from)
     }
 
     fn shed(&mut self, key: usize) -> usize {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ropewalk_deferred::Cancelled;
 use ropewalk_protocol::{
     Above, Address, Below, Chunk, Conn, Credentials, Disconnect, Event, Identity, Layer, Layered,
-    Outbox, Protocol, ProxyInfo, Seat, TlsInfo, Transport, seat, seat_and_tell,
+    Outbox, Protocol, ProxyFields, ProxyInfo, Seat, TlsInfo, Transport, seat, seat_and_tell,
 };
 use ropewalk_trial::{Clock, Memory};
 
@@ -213,9 +213,9 @@ struct Introduced;
 
 impl Layer for Introduced {
     fn connection_made(&mut self, below: &Below<Self>, above: &mut Above<Self>) {
-        let mut info = ProxyInfo::new(below.peer());
-        info.authority = Some("example.org".to_owned());
-        above.set_proxy(Rc::new(info));
+        let mut fields = ProxyFields::default();
+        fields.authority = Some("example.org".to_owned());
+        above.set_proxy(Rc::new(ProxyInfo { proxy: below.peer(), fields }));
         above.set_peer(Address::Ip(([192, 0, 2, 1], 4000).into()));
         let mut tls = TlsInfo::default();
         tls.protocol.push_str("TLSv1.3");
@@ -254,6 +254,6 @@ fn what_each_layer_knows_of_a_peer_is_one_value() {
     let through = "192.0.2.1:4000 (user 1000, group 100, process 7) over TLSv1.3 through unix";
     assert_eq!(known.to_string(), through);
     let proxy = known.proxy.expect("a proxy stands between");
-    assert_eq!(proxy.authority.as_deref(), Some("example.org"));
+    assert_eq!(proxy.fields.authority.as_deref(), Some("example.org"));
     assert_eq!(identity_on(super::under_glass).credentials, bare.credentials);
 }
