@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ropewalk_protocol::{Address, DatagramEvent, DatagramSeat, Disconnect, Ending, Transport};
 
-use crate::inner::{Due, Entry, Inner, Request};
+use crate::inner::{Entry, Inner, Purpose, Request};
 use crate::streams::After;
 use crate::sys::{Closing, Driver, Mishap, Role, Socket};
 use crate::unix::SocketFile;
@@ -239,7 +239,7 @@ impl Inner {
                 let mut wheel = self.wheel.borrow_mut();
                 match (wishes.next_call, port.timer) {
                     (Some(due), None) => {
-                        port.timer = Some(wheel.add(now, due, Due::Datagrams(key as u32)));
+                        port.timer = Some(wheel.add(now, due, Purpose::Datagrams(key).into()));
                     }
                     // Later is found out when the timer comes due.
                     (Some(due), Some(timer)) if due < wheel.due(timer) => {

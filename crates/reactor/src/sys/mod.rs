@@ -32,6 +32,8 @@ use epoll::Epoll;
 use io_uring::IoUring;
 use poll::Poll;
 use portable::Portable;
+#[cfg(test)]
+pub(crate) use readiness::Entry as ReadinessEntry;
 use readiness::{Poller, Readiness};
 use scan::Scanner;
 use select::Select;
@@ -295,6 +297,11 @@ pub trait Driver {
 
     /// How many operations the kernel has been given and has not completed.
     fn operations(&self) -> usize {
+        0
+    }
+
+    /// How many connections have output that has not gone yet.
+    fn outputs(&self) -> usize {
         0
     }
 

@@ -138,8 +138,9 @@ struct Datagrams {
     key: usize,
 }
 
+/// Kept small: each connection has one.
 #[derive(Default)]
-struct Entry {
+pub(crate) struct Entry {
     generation: u32,
     role: Option<Role>,
     /// What is asked of the kernel; nothing while the descriptor is not watched at all.
@@ -528,6 +529,10 @@ impl<P: Poller> Driver for Readiness<P> {
 
     fn shed(&mut self, key: usize) -> usize {
         self.reserve.shed(&self.sockets, key)
+    }
+
+    fn outputs(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.pending.is_some()).count()
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
