@@ -31,7 +31,7 @@ use portable::Portable;
 use readiness::{Poller, Readiness};
 use scan::Scanner;
 use select::Select;
-pub(crate) use sockets::{Sockets, peer_address};
+pub(crate) use sockets::{Fingerprint, Sockets, peer_address};
 
 /// Opens the driver of that kind, which holds its descriptors in `sockets`.
 pub(crate) fn open(kind: DriverKind, sockets: Sockets) -> Result<Box<dyn Driver>, Refusal> {
@@ -114,6 +114,8 @@ pub enum Role {
     Connecting,
     /// Is only watched for something to read.
     Watch,
+    /// Is only watched for room to write.
+    WatchOutput,
 }
 
 /// How a descriptor is closed.
@@ -177,8 +179,8 @@ pub enum Completion<'a> {
         /// Why.
         error: io::Error,
     },
-    /// A watched descriptor has something to read.
-    Readable {
+    /// A watched descriptor is ready for what it is watched for.
+    Ready {
         /// Of the descriptor.
         key: usize,
     },
@@ -227,6 +229,12 @@ pub trait Driver {
     ///
     /// If the connection is of no more use.
     fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64>;
+
+    /// The descriptor is open elsewhere too: closing it here will not end it, and what was asked of the
+    /// system about it is to be taken back by itself.
+    fn share(&mut self, key: usize) {
+        let _ = key;
+    }
 
     /// Ends the stream out; all output has gone.
     ///
