@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr};
 
 use crate::attempt::{Attempt, Runner, Step};
-use crate::inner::{Due, Entry, Inner, Request, Stream};
+use crate::inner::{Entry, Inner, Purpose, Request, Stream};
 use crate::listener::stream_socket;
 use crate::sys::{Closing, Driver, Role};
 use crate::unix::unix_address;
@@ -159,7 +159,7 @@ impl Reactor {
         let place = entries.vacant_entry();
         let key = place.key();
         seat.attach(Rc::clone(&inner.carrier) as Rc<dyn Transport>, key);
-        let timer = inner.wheel.borrow_mut().add(now, due, Due::Stream(key as u32));
+        let timer = inner.wheel.borrow_mut().add(now, due, Purpose::Stream(key).into());
         place.insert(Entry::Stream(Stream::connecting(
             seat,
             timer,
@@ -337,7 +337,7 @@ impl Inner {
             match stream.timer {
                 Some(timer) if wheel.due(timer) != at => wheel.reset(timer, now, at),
                 Some(_) => (),
-                None => stream.timer = Some(wheel.add(now, at, Due::Stream(key as u32))),
+                None => stream.timer = Some(wheel.add(now, at, Purpose::Stream(key).into())),
             }
         });
     }

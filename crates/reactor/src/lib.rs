@@ -29,8 +29,8 @@
 //! | [`Portable`](DriverKind::Portable) | for other systems | the `polling` crate |
 //!
 //! All keep the same promises. With `io_uring` the kernel receives before it is asked to, into 1 MiB of
-//! buffers that all connections share, and a connection may have as much of them in one turn as no other
-//! has taken.
+//! buffers that all connections share: a connection may have all of them once, and gets its share of a
+//! turn from then on until it is content with less.
 //!
 //! | bound | default |
 //! |---|---|

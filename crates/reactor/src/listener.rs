@@ -13,7 +13,7 @@ use ropewalk_protocol::{Address, Port, SeatFactory, Transport};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::inner::{Due, Entry, Inner, Listener, Request};
+use crate::inner::{Entry, Inner, Listener, Purpose, Request};
 use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
 use crate::unix::{SocketFile, listen_at, listen_at_name};
 use crate::{CannotListen, Reactor, TcpOptions};
@@ -244,7 +244,7 @@ impl Reactor {
         listener: Listener,
     ) -> io::Result<ListeningPort> {
         let (inner, id) = (self.inner(), listener.id);
-        let key = inner.entries.borrow_mut().insert(Entry::Listener(listener));
+        let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
             if let Err(error) = inner.open_listener(&mut **driver, key, socket) {
                 inner.end_listener(&mut **driver, key, id);
@@ -331,7 +331,7 @@ impl Inner {
             self.starving.borrow_mut().push(key);
             let now = self.carrier.now();
             let due = now + STARVING_PATIENCE;
-            let timer = self.wheel.borrow_mut().add(now, due, Due::Listener(key as u32));
+            let timer = self.wheel.borrow_mut().add(now, due, Purpose::Listener(key).into());
             self.with_listener(key, |listener| listener.patience = Some(timer));
         }
     }

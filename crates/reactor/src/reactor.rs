@@ -12,7 +12,7 @@ use ropewalk_protocol::{
     Clock, DelayedCall, EventLoop, Spawn, Threads, Transport, defer_to_threads,
 };
 
-use crate::inner::{Due, Entry, Inner, State, Trigger, Watched, expose};
+use crate::inner::{Due, Entry, Inner, Purpose, State, Trigger, Watched, expose};
 use crate::platform::Platform;
 use crate::signals::Signals;
 use crate::streams::After;
@@ -362,10 +362,10 @@ impl Reactor {
         let inner = &*self.0;
         for timer in expired.drain(..) {
             let due = inner.wheel.borrow_mut().settle(timer);
-            match due {
-                Some(Due::Stream(key)) => inner.timer_due(driver, key as usize),
-                Some(Due::Listener(key)) => inner.starved(driver, key as usize),
-                Some(Due::Call(index)) => {
+            match due.map(Due::purpose) {
+                Some(Purpose::Stream(key)) => inner.timer_due(driver, key),
+                Some(Purpose::Listener(key)) => inner.starved(driver, key),
+                Some(Purpose::Call(index)) => {
                     if let Some(call) = inner.calls.take(index) {
                         guard("a delayed call", call);
                     }

@@ -7,7 +7,7 @@ use ropewalk_protocol::{
     Address, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
 };
 
-use crate::inner::{Due, Entry, Inner, Stream};
+use crate::inner::{Entry, Inner, Purpose, Stream};
 use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
@@ -174,7 +174,7 @@ impl Inner {
             let now = self.carrier.now();
             let mut wheel = self.wheel.borrow_mut();
             match stream.timer {
-                None => stream.timer = Some(wheel.add(now, due, Due::Stream(key as u32))),
+                None => stream.timer = Some(wheel.add(now, due, Purpose::Stream(key).into())),
                 Some(timer) if due < wheel.due(timer) => wheel.reset(timer, now, due),
                 // Later is found out when the timer comes due: moving it with every message would
                 // cost more than that.

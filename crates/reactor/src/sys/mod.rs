@@ -28,6 +28,8 @@ use epoll::Epoll;
 use io_uring::IoUring;
 use poll::Poll;
 use portable::Portable;
+#[cfg(test)]
+pub(crate) use readiness::Entry as ReadinessEntry;
 use readiness::{Poller, Readiness};
 use scan::Scanner;
 use select::Select;

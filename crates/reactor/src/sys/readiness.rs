@@ -127,8 +127,9 @@ pub(crate) struct Readiness<P> {
     reserve: Reserve,
 }
 
+/// Kept small: each connection has one.
 #[derive(Default)]
-struct Entry {
+pub(crate) struct Entry {
     generation: u32,
     role: Option<Role>,
     /// The descriptor is open elsewhere too.
