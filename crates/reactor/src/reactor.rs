@@ -273,6 +273,7 @@ impl Reactor {
     pub fn census(&self) -> Census {
         let entries = self.0.entries.borrow();
         let count = |wanted: fn(&Entry) -> bool| entries.iter().filter(|e| wanted(e.1)).count();
+        let own = count(|entry| matches!(entry, Entry::Watch(_)));
         Census {
             connections: count(|entry| matches!(entry, Entry::Stream(_))),
             listeners: count(|entry| matches!(entry, Entry::Listener(_))),
@@ -280,6 +281,9 @@ impl Reactor {
             calls: self.0.calls.len(),
             tasks: self.0.tasks.len(),
             threads: self.0.pool.borrow().threads(),
+            timers: self.0.wheel.borrow().len(),
+            descriptors: self.0.sockets.count().saturating_sub(own),
+            outputs: self.0.driver.try_borrow().map_or(0, |driver| driver.outputs()),
         }
     }
 
@@ -464,6 +468,12 @@ pub struct Census {
     pub tasks: usize,
     /// Threads in the pool.
     pub threads: usize,
+    /// Times that something waits for: calls, the calls of connections, attempts to connect.
+    pub timers: usize,
+    /// Descriptors of connections and listeners; not those that the loop itself needs.
+    pub descriptors: usize,
+    /// Connections with output that the kernel has not taken yet; none during a turn.
+    pub outputs: usize,
 }
 
 impl Clock for Reactor {

@@ -261,6 +261,11 @@ pub trait Driver {
         0
     }
 
+    /// How many connections have output that has not gone yet.
+    fn outputs(&self) -> usize {
+        0
+    }
+
     /// Waits until an operation is completed or `timeout` has passed.
     ///
     /// # Errors

@@ -454,6 +454,10 @@ impl<P: Poller> Driver for Readiness<P> {
         self.reserve.shed(&self.sockets, key)
     }
 
+    fn outputs(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.pending.is_some()).count()
+    }
+
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.cursor = 0;
         self.output_done = false;

@@ -39,6 +39,11 @@ impl Sockets {
         look(&self.0.borrow())
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.borrow().iter().flatten().count()
+    }
+
     /// The address of this end.
     pub(crate) fn local(&self, key: usize) -> Option<Address> {
         self.with(key, |socket| rustix::net::getsockname(socket).ok())?.map(address)
