@@ -25,6 +25,7 @@ use crate::signals::Signals;
 use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
 use crate::unix::SocketFile;
+use crate::watch::{Foreign, WatchEnd};
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
 
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) unfinished: RefCell<Vec<usize>>,
     /// Ports that were told of something in this turn.
     pub(crate) unsettled: RefCell<Vec<usize>>,
+    /// Watches of what is ready in every turn.
+    pub(crate) always_ready: RefCell<Vec<(usize, u64)>>,
     /// Listeners that wait for a free descriptor.
     pub(crate) starving: RefCell<Vec<usize>>,
     pub(crate) tasks: Tasks,
@@ -132,6 +135,10 @@ pub(crate) enum Request {
     TryNext { key: usize, id: u64 },
     OpenPort { key: usize, id: u64, socket: Socket, peer: Option<Address> },
     RefusePort { seat: Box<dyn DatagramSeat>, why: Disconnect },
+    Adopt { key: usize, id: u64, socket: Socket, peer: Address },
+    Watch { key: usize, id: u64, own: OwnedFd, role: Role },
+    ChangeWatch { key: usize, id: u64 },
+    EndWatch { key: usize, id: u64 },
 }
 
 /// What a key stands for.
@@ -140,6 +147,8 @@ pub(crate) enum Entry {
     /// In a box, so that it does not make the others larger.
     Listener(Box<Listener>),
     Datagrams(Box<Datagrams>),
+    /// A descriptor of somebody else's.
+    Foreign(Box<Foreign>),
     /// A socket that races for the connection of another key.
     Runner {
         owner: usize,
@@ -179,6 +188,8 @@ pub(crate) struct Listener {
     pub(crate) accepting: bool,
     /// Runs while it waits for a free descriptor.
     pub(crate) patience: Option<TimerKey>,
+    /// The socket is open elsewhere too.
+    pub(crate) shared: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
 }
@@ -229,6 +240,7 @@ impl Inner {
             requests: RefCell::default(),
             unfinished: RefCell::default(),
             unsettled: RefCell::default(),
+            always_ready: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
             resolver: RefCell::default(),
@@ -275,6 +287,7 @@ impl Inner {
     pub(crate) fn patience(&self) -> Option<Duration> {
         let busy = !self.unfinished.borrow().is_empty()
             || !self.requests.borrow().is_empty()
+            || !self.always_ready.borrow().is_empty()
             || self.carrier.is_any_woken()
             || self.remote.is_waiting();
         if busy {
@@ -294,7 +307,7 @@ impl Inner {
                     let Some(id) = self.with_listener(key, |listener| listener.id) else {
                         continue;
                     };
-                    if let Err(error) = driver.open(key, socket, Role::Listener) {
+                    if let Err(error) = self.open_listener(driver, key, socket) {
                         tracing::error!(
                             target: "ropewalk::reactor",
                             "a listener was given up, as it cannot be watched: {error}",
@@ -311,6 +324,14 @@ impl Inner {
                     self.start_port(driver, key, id, socket, peer);
                 }
                 Request::RefusePort { mut seat, why } => seat.handle(DatagramEvent::Stopped(why)),
+                Request::Adopt { key, id, socket, peer } => {
+                    self.take_over(driver, key, id, socket, peer);
+                }
+                Request::Watch { key, id, own, role } => {
+                    self.start_watch(driver, key, id, own, role);
+                }
+                Request::ChangeWatch { key, id } => self.change_watch(driver, key, id),
+                Request::EndWatch { key, id } => self.end_watch(driver, key, id),
             }
         }
     }
@@ -335,8 +356,8 @@ impl Inner {
                     Request::RefusePort { mut seat, why } => {
                         seat.handle(DatagramEvent::Stopped(why));
                     }
-                    Request::Listen { .. } | Request::TryNext { .. } | Request::OpenPort { .. } => {
-                    }
+                    // Whoever these are about is ended below.
+                    _ => (),
                 }
             }
             for key in keys {
@@ -379,6 +400,12 @@ impl Inner {
         if let Some(id) = self.with_port(key, |port| port.id) {
             self.stop_port(driver, key, id, Disconnect::Stopped);
             return;
+        }
+        if let Some(id) = self.watch_of(key) {
+            if tell {
+                return self.lose_watch(driver, key, id, WatchEnd::Stopped);
+            }
+            return self.end_watch(driver, key, id);
         }
         let Some(Entry::Stream(mut stream)) = self.take_entry(key) else { return };
         // A peer that got only a part is not to take it for the whole.

@@ -37,7 +37,7 @@ pub(crate) use readiness::Entry as ReadinessEntry;
 use readiness::{Poller, Readiness};
 use scan::Scanner;
 use select::Select;
-pub(crate) use sockets::{Sockets, peer_address};
+pub(crate) use sockets::{Fingerprint, Sockets, peer_address};
 
 /// Opens the driver of that kind, which holds its descriptors in `sockets`.
 pub(crate) fn open(kind: DriverKind, sockets: Sockets) -> Result<Box<dyn Driver>, Refusal> {
@@ -122,6 +122,8 @@ pub enum Role {
     Watch,
     /// Carries datagrams.
     Datagrams,
+    /// Is only watched for room to write.
+    WatchOutput,
 }
 
 /// How a descriptor is closed.
@@ -185,8 +187,8 @@ pub enum Completion<'a> {
         /// Why.
         error: io::Error,
     },
-    /// A watched descriptor has something to read.
-    Readable {
+    /// A watched descriptor is ready for what it is watched for.
+    Ready {
         /// Of the descriptor.
         key: usize,
     },
@@ -275,6 +277,12 @@ pub trait Driver {
     ) -> io::Result<bool> {
         let _ = (key, queue, mishaps);
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The descriptor is open elsewhere too: closing it here will not end it, and what was asked of the
+    /// system about it is to be taken back by itself.
+    fn share(&mut self, key: usize) {
+        let _ = key;
     }
 
     /// Ends the stream out; all output has gone.

@@ -1,5 +1,6 @@
 //! What every driver must do, tried on each that this machine has.
 
+mod adopting;
 mod choice;
 mod conformance;
 mod connecting;
@@ -7,3 +8,4 @@ mod datagrams;
 mod io_uring;
 mod kit;
 mod scarcity;
+mod watching;

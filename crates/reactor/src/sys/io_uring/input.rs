@@ -61,6 +61,7 @@ impl IoUring {
                 let Some(datagrams) = &self.datagrams else { return };
                 (Kind::Datagram, datagrams.entry(socket))
             }
+            Role::WatchOutput => (Kind::Watch, once(PollFlags::OUT)),
         };
         slot.input = Some(kind);
         slot.cancelled = false;
@@ -109,8 +110,15 @@ impl IoUring {
             Kind::Datagram => return self.datagram(tag, done, last),
             Kind::Accept => self.accepted(tag, done),
             Kind::Connect => Some(self.connected(tag, done)),
-            Kind::Watch if done.result.is_ok() => {
-                Some(Completion::Readable { key: slot.key }).filter(|_| slot.reading)
+            Kind::Watch => {
+                let key = slot.key;
+                match done.result {
+                    Ok(_) => Some(Completion::Ready { key }).filter(|_| slot.reading),
+                    Err(error) if is_passing(error) || error == Errno::CANCELED => None,
+                    Err(error) => {
+                        return Some(Found::Other(Completion::Failed { key, error: error.into() }));
+                    }
+                }
             }
             Kind::Alarm if done.result.is_ok() => return self.alarmed(tag, done),
             _ => None,
