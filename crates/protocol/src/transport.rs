@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ropewalk_deferred::Failure;
+
 use crate::{Address, Outbox};
 
 /// The carrier of one or many connections, each known to it by a key.
@@ -22,6 +24,13 @@ pub trait Transport {
 
     /// What was agreed on with the peer, if the connection is encrypted.
     fn tls(&self, key: usize) -> Option<TlsInfo> {
+        let _ = key;
+        None
+    }
+
+    /// What is known of the connection's end beyond its [`Disconnect`](crate::Disconnect), once it
+    /// has come.
+    fn cause(&self, key: usize) -> Option<Failure> {
         let _ = key;
         None
     }

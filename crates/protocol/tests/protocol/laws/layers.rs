@@ -42,7 +42,7 @@ impl Layer for Doubled {
             above.set_local(Address::Memory("here".to_owned()));
             let mut tls = TlsInfo::default();
             tls.protocol.push_str("doubling");
-            above.set_tls(tls);
+            above.set_tls(std::rc::Rc::new(tls));
             above.made();
         }
         for byte in data {
