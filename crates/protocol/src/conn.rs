@@ -12,7 +12,8 @@ use ropewalk_deferred::{Context, Deferred, Failure};
 use crate::page::{Flags, Page};
 use crate::seat::{Pair, Successor, Takes};
 use crate::{
-    Address, Disconnect, FileSlice, Layer, Layered, Marks, NotEncrypted, Outbox, Protocol, TlsInfo,
+    Address, CannotConnect, Credentials, Disconnect, FileSlice, Identity, Layer, Layered, Marks,
+    NotEncrypted, Outbox, Protocol, ProxyInfo, TlsInfo,
 };
 
 /// A protocol's end of its connection: a handle to use, clone and keep.
@@ -26,7 +27,7 @@ pub struct Conn<P: 'static> {
 
 /// One call that a connection will make; see [`Conn::call_later`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnCall(u32);
+pub struct ConnCall(pub(crate) u32);
 
 impl<P> Conn<P> {
     /// Sends a copy of `bytes` after everything written before.
@@ -222,6 +223,32 @@ impl<P> Conn<P> {
     /// [`connection_lost`](Protocol::connection_lost). TLS tells here what it expected.
     pub fn cause(&self) -> Option<Failure> {
         self.page.ask_carrier(|transport, key| transport.cause(key)).flatten()
+    }
+
+    /// The process at the other end, where the system vouches for it: on a Unix socket.
+    pub fn credentials(&self) -> Option<Credentials> {
+        self.page.ask_connected(|transport, key| transport.credentials(key)).flatten()
+    }
+
+    /// What a trusted proxy in between said of the peer.
+    pub fn proxy(&self) -> Option<Rc<ProxyInfo>> {
+        self.page.ask_connected(|transport, key| transport.proxy(key)).flatten()
+    }
+
+    /// Who is at the other end: all of the above in one value.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            address: self.peer(),
+            proxy: self.proxy(),
+            credentials: self.credentials(),
+            tls: self.tls(),
+        }
+    }
+
+    /// Why no connection was made, with each address that was tried; for
+    /// [`connection_lost`](Protocol::connection_lost), and `None` at any other time.
+    pub fn cannot_connect(&self) -> Option<CannotConnect> {
+        self.page.ask_carrier(|transport, key| transport.cannot_connect(key)).flatten()
     }
 
     /// Calls `turn` after `delay`, if the connection lives so long; no earlier than the next turn.

@@ -17,8 +17,10 @@ pub enum Disconnect {
     Reset,
     /// No connection: nobody listens there.
     Refused,
-    /// No connection: no way leads there.
+    /// No connection: no way leads to that host (`EHOSTUNREACH`).
     Unreachable,
+    /// No connection: no way leads to its network, such as IPv6 where there is none (`ENETUNREACH`).
+    NetworkUnreachable,
     /// No connection within the time given, or a connection that the network gave up on.
     TimedOut,
     /// No connection: the name has no address.
@@ -42,7 +44,12 @@ impl Disconnect {
     pub fn is_temporary(self) -> bool {
         matches!(
             self,
-            Self::Reset | Self::Refused | Self::Unreachable | Self::TimedOut | Self::UnknownHost
+            Self::Reset
+                | Self::Refused
+                | Self::Unreachable
+                | Self::NetworkUnreachable
+                | Self::TimedOut
+                | Self::UnknownHost
         )
     }
 }
@@ -55,7 +62,8 @@ impl From<&io::Error> for Disconnect {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe => Self::Reset,
             io::ErrorKind::TimedOut => Self::TimedOut,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
+            io::ErrorKind::HostUnreachable => Self::Unreachable,
+            io::ErrorKind::NetworkUnreachable => Self::NetworkUnreachable,
             kind => Self::Failed(kind),
         }
     }
@@ -69,6 +77,7 @@ impl fmt::Display for Disconnect {
             Self::Reset => "the peer reset the connection",
             Self::Refused => "the connection was refused",
             Self::Unreachable => "the peer cannot be reached",
+            Self::NetworkUnreachable => "the peer's network cannot be reached",
             Self::TimedOut => "the connection timed out",
             Self::UnknownHost => "the host name has no address",
             Self::Panicked => "the protocol panicked",

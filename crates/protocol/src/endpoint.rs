@@ -17,6 +17,12 @@ impl<F: Factory> SeatFactory for F {
     }
 }
 
+impl SeatFactory for Box<dyn SeatFactory> {
+    fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
+        (**self).seat(peer)
+    }
+}
+
 /// A place to listen; [`listen`] is how it is used.
 pub trait ServerEndpoint {
     /// Listens, and seats each connection with what `factory` makes.
@@ -27,6 +33,18 @@ pub trait ServerEndpoint {
 pub trait ClientEndpoint {
     /// Connects; a failure reaches the protocol as its `connection_lost`.
     fn connect_seat(&self, seat: Box<dyn Seat>);
+}
+
+impl<E: ServerEndpoint + ?Sized> ServerEndpoint for Box<E> {
+    fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
+        (**self).listen_seats(factory)
+    }
+}
+
+impl<E: ClientEndpoint + ?Sized> ClientEndpoint for Box<E> {
+    fn connect_seat(&self, seat: Box<dyn Seat>) {
+        (**self).connect_seat(seat);
+    }
 }
 
 /// A place where somebody listens. Dropping it changes nothing.
@@ -49,8 +67,9 @@ pub fn listen(
 
 /// Connects `protocol` to `endpoint`; the deferred gives its handle once the connection is made.
 ///
-/// Where it is not made, the deferred fails with the [`Disconnect`](crate::Disconnect) that the
-/// protocol is told too. Cancelling it gives up the attempt.
+/// Where it is not made, the deferred fails for the [`Disconnect`](crate::Disconnect) that the
+/// protocol is told too; where several addresses were tried, with a
+/// [`CannotConnect`](crate::CannotConnect) that names them all. Cancelling it gives up the attempt.
 #[track_caller]
 pub fn connect<P: Protocol>(
     endpoint: &(impl ClientEndpoint + ?Sized),

@@ -10,8 +10,8 @@ use ropewalk_deferred::Failure;
 
 use crate::seat::Pair;
 use crate::{
-    Address, Conn, ConnCall, Disconnect, Ending, Event, Outbox, Protocol, Seat, Successor, TlsInfo,
-    Transport,
+    Address, CannotConnect, Conn, ConnCall, Credentials, Disconnect, Ending, Event, Outbox,
+    Protocol, ProxyInfo, Seat, Successor, TlsInfo, Transport,
 };
 
 /// How often one event's consequences are carried out before the next event is waited for.
@@ -310,6 +310,11 @@ impl<L: Layer> Above<L> {
         self.carrier.names.borrow_mut().get_or_insert_default().peer = Some(peer);
     }
 
+    /// Has the protocol see what a trusted proxy said of its peer.
+    pub fn set_proxy(&mut self, proxy: Rc<ProxyInfo>) {
+        self.carrier.names.borrow_mut().get_or_insert_default().proxy = Some(proxy);
+    }
+
     /// Has the protocol see what was agreed on by this layer, rather than below.
     pub fn set_tls(&mut self, tls: Rc<TlsInfo>) {
         self.carrier.names.borrow_mut().get_or_insert_default().tls = Some(tls);
@@ -391,6 +396,7 @@ struct Names {
     peer: Option<Address>,
     tls: Option<Rc<TlsInfo>>,
     cause: Option<Box<Cause>>,
+    proxy: Option<Rc<ProxyInfo>>,
 }
 
 /// Makes a failure of what is known of the connection's end.
@@ -445,6 +451,18 @@ impl<L: Layer> Transport for Carrier<L> {
     fn cause(&self, _: usize) -> Option<Failure> {
         let own = self.named(|names| names.cause.as_ref().map(|cause| cause()));
         own.or_else(|| self.below.get()?.cause())
+    }
+
+    fn credentials(&self, _: usize) -> Option<Credentials> {
+        self.below.get()?.credentials()
+    }
+
+    fn proxy(&self, _: usize) -> Option<Rc<ProxyInfo>> {
+        self.named(|names| names.proxy.clone()).or_else(|| self.below.get()?.proxy())
+    }
+
+    fn cannot_connect(&self, _: usize) -> Option<CannotConnect> {
+        self.below.get()?.cannot_connect()
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

@@ -15,11 +15,23 @@
 //! | speak a protocol | [`Protocol`], [`Conn`], [`Factory`] |
 //! | carry one: a socket, a TLS session, a test's wire | [`Seat`], [`Event`], [`Wishes`], [`Outbox`], [`Transport`] |
 //! | stand between the two: TLS, time-outs, throttles | [`Layer`], [`Layered`] |
+//! | speak in datagrams | [`DatagramProtocol`], [`DatagramPort`], [`SendError`], [`MulticastChange`] |
+//! | carry datagrams | [`DatagramSeat`], [`DatagramEvent`], [`DatagramWishes`], [`DatagramQueue`] |
+//! | receive datagrams without knowing where | [`DatagramEndpoint`], [`open_datagrams`], [`connect_datagrams`] |
 //! | tell the time and be called later | [`Clock`], [`DelayedCall`] |
 //! | wait no longer than so, do something every so often, work in slices | [`timeout`], [`sleep`], [`defer_later`], [`LoopingCall`], [`Cooperator`] |
 //! | own tasks, and run a program to its end | [`scope`], [`Scope`], [`Spawn`], [`react`] |
-//! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`] |
+//! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`], [`Network`] |
+//! | know who is at the other end | [`Conn::identity`], [`Identity`], [`Credentials`], [`ProxyInfo`] |
+//! | find addresses, and connect to the best of them | [`Resolver`], [`HostTable`], [`Race`] |
 //! | do blocking work elsewhere | [`Threads`] |
+//!
+//! | bound | default | beyond it |
+//! |---|--:|---|
+//! | output waiting on a connection | [`Marks::max`], 256 MiB | the connection ends |
+//! | datagrams waiting to be sent at a port | [`SEND_QUEUE_MAX`], 1 MiB, each counting 64 bytes more | [`SendError::QueueFull`] |
+//! | datagrams kept of what came as reading was paused | [`DATAGRAMS_HELD_MAX`], 4 MiB, counted so | dropped |
+//! | calls and results brought home in one turn | [`CALLS_PER_TURN_MAX`], 64 | wait for the next |
 
 #![forbid(unsafe_code)]
 
@@ -27,14 +39,19 @@ mod address;
 mod clock;
 mod conn;
 mod cooperator;
+mod datagrams;
 mod disconnect;
 mod endpoint;
+mod identity;
 mod layer;
 mod looping_call;
+mod network;
 mod outbox;
 mod page;
 mod protocol;
+mod race;
 mod react;
+mod resolver;
 mod scope;
 mod seat;
 mod threads;
@@ -46,14 +63,29 @@ pub use address::Address;
 pub use clock::{Clock, DelayedCall, Timers, call_later, sleep};
 pub use conn::{Conn, ConnCall};
 pub use cooperator::{CooperativeTask, Cooperator, SLICE, STEPS_PER_SLICE_MAX, TaskEnding};
+pub use datagrams::{
+    DATAGRAM_OVERHEAD, DATAGRAMS_HELD_MAX, DatagramEndpoint, DatagramEvent, DatagramPort,
+    DatagramProtocol, DatagramQueue, DatagramSeat, DatagramWishes, Interface, Membership,
+    MulticastChange, MulticastError, MulticastSettings, Outgoing, SEND_QUEUE_MAX, SendError,
+    connect_datagrams, open_datagrams, seat_datagrams, seat_datagrams_and_tell,
+};
 pub use disconnect::Disconnect;
 pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};
+pub use identity::{Credentials, Identity, ProxyFields, ProxyInfo, ProxyTls};
 pub use layer::{Above, Below, Layer, Layered};
 pub use looping_call::LoopingCall;
+pub use network::{BadNetwork, Network};
 pub use outbox::{Chunk, FileSlice, Outbox};
 pub use page::{CALLS_PER_TURN_MAX, Marks};
 pub use protocol::{Factory, Protocol};
+pub use race::{
+    ATTEMPT_DELAY, ATTEMPT_DELAY_MAX, ATTEMPT_DELAY_MIN, CannotConnect, FailedAttempt, RACERS_MAX,
+    Race,
+};
 pub use react::{EventLoop, Exit, react};
+pub use resolver::{
+    HOST_ADDRESSES_MAX, HOST_NAMES_MAX, HostTable, ResolveError, Resolver, ResolverChain,
+};
 pub use scope::{Scope, Spawn, Task, scope};
 pub use seat::{Ending, Event, Seat, Successor, Wishes, seat, seat_and_tell};
 pub use threads::{Threads, defer_to_threads};

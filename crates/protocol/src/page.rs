@@ -76,31 +76,49 @@ impl Flags {
     /// The protocol wants to hear of the next sending, also when nothing stays behind.
     pub(crate) const SENT_WANTED: Self = Self(1 << 16);
     /// A layer is about to be put between this connection and its carrier.
-    pub(crate) const LAYERING: Self = Self(1 << 17);
+    pub(crate) const LAYERING: Self = Self(1 << 19);
     /// A layer was put there, and is what carries the connection now.
-    pub(crate) const LAYERED: Self = Self(1 << 18);
+    pub(crate) const LAYERED: Self = Self(1 << 20);
+    /// A port for datagrams has one peer, to which it is connected.
+    pub(crate) const CONNECTED: Self = Self(1 << 17);
+    /// A port's queue that was full has moved, which its protocol does not know.
+    pub(crate) const ROOM_AGAIN: Self = Self(1 << 18);
 
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether any of these is set.
+    pub(crate) const fn has(self, any: Self) -> bool {
+        self.0 & any.0 != 0
     }
 }
 
 type Turn<P> = Box<dyn FnOnce(&mut P, &Conn<P>)>;
 
-struct Call<P: 'static> {
+struct Call<T> {
     due: Duration,
     id: u32,
-    turn: Turn<P>,
+    turn: T,
 }
 
 /// Calls to be made. Most connections have one, their time-out, which needs no list.
-struct Calls<P: 'static> {
-    one: Option<Call<P>>,
-    more: Vec<Call<P>>,
+pub(crate) struct Calls<T> {
+    one: Option<Call<T>>,
+    more: Vec<Call<T>>,
 }
 
-impl<P: 'static> Calls<P> {
-    fn push(&mut self, call: Call<P>) {
+impl<T> Calls<T> {
+    pub(crate) const fn new() -> Self {
+        Self { one: None, more: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, id: u32, due: Duration, turn: T) {
+        let call = Call { due, id, turn };
         if self.one.is_none() {
             self.one = Some(call);
         } else {
@@ -108,24 +126,46 @@ impl<P: 'static> Calls<P> {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Call<P>> {
+    fn iter(&self) -> impl Iterator<Item = &Call<T>> {
         self.one.iter().chain(&self.more)
     }
 
-    fn find(&mut self, id: u32) -> Option<&mut Call<P>> {
+    fn find(&mut self, id: u32) -> Option<&mut Call<T>> {
         self.one.iter_mut().chain(&mut self.more).find(|call| call.id == id)
     }
 
-    fn take(&mut self, id: u32) -> Option<Call<P>> {
+    pub(crate) fn take(&mut self, id: u32) -> Option<T> {
         if self.one.as_ref().is_some_and(|call| call.id == id) {
-            return self.one.take();
+            return self.one.take().map(|call| call.turn);
         }
         let index = self.more.iter().position(|call| call.id == id)?;
-        Some(self.more.remove(index))
+        Some(self.more.remove(index).turn)
+    }
+
+    /// Takes the first call that is due, unless it was asked for after `newest`.
+    pub(crate) fn take_due(&mut self, newest: u32, now: impl FnOnce() -> Duration) -> Option<T> {
+        let (due, id) = self.first().map(|call| (call.due, call.id))?;
+        let is_newer = newest.wrapping_sub(id).cast_signed() < 0;
+        if is_newer || due > now() {
+            return None;
+        }
+        self.take(id)
+    }
+
+    /// Has a call made at another time; whether that is earlier, if there is such a call.
+    pub(crate) fn reschedule(&mut self, id: u32, due: Duration) -> Option<bool> {
+        let call = self.find(id)?;
+        let earlier = due < call.due;
+        call.due = due;
+        Some(earlier)
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.first().map(|call| call.due)
     }
 
     /// The call that is due first; the one asked for first among equals.
-    fn first(&self) -> Option<&Call<P>> {
+    fn first(&self) -> Option<&Call<T>> {
         self.iter().min_by_key(|call| call.due)
     }
 }
@@ -164,7 +204,7 @@ pub(crate) struct Page<P: 'static> {
     out: Cell<Option<Box<Outbox>>>,
     /// Bytes that the driver has taken and not yet sent.
     with_driver: Cell<u64>,
-    calls: RefCell<Calls<P>>,
+    calls: RefCell<Calls<Turn<P>>>,
     rare: RefCell<Option<Box<Rare<P>>>>,
     last_id: Cell<u32>,
     flags: Cell<Flags>,
@@ -176,7 +216,7 @@ impl<P> Page<P> {
             carrier: OnceCell::new(),
             out: Cell::new(None),
             with_driver: Cell::new(0),
-            calls: RefCell::new(Calls { one: None, more: Vec::new() }),
+            calls: RefCell::new(Calls::new()),
             rare: RefCell::new(None),
             last_id: Cell::new(0),
             flags: Cell::new(Flags::default()),
@@ -218,7 +258,7 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn is(&self, flag: Flags) -> bool {
-        self.flags.get().0 & flag.0 != 0
+        self.flags.get().has(flag)
     }
 
     pub(crate) fn set(&self, flag: Flags) {
@@ -226,7 +266,7 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn clear(&self, flag: Flags) {
-        self.flags.set(Flags(self.flags.get().0 & !flag.0));
+        self.flags.set(self.flags.get().without(flag));
     }
 
     /// A driver begins to handle an event.
@@ -366,7 +406,7 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn push_call(&self, id: u32, due: Duration, turn: Turn<P>) {
-        self.calls.borrow_mut().push(Call { due, id, turn });
+        self.calls.borrow_mut().add(id, due, turn);
         self.wake();
     }
 
@@ -382,30 +422,20 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn move_call(&self, id: u32, due: Duration) -> bool {
-        let mut calls = self.calls.borrow_mut();
-        let Some(call) = calls.find(id) else { return false };
-        let earlier = due < call.due;
-        call.due = due;
-        drop(calls);
-        if earlier {
+        let earlier = self.calls.borrow_mut().reschedule(id, due);
+        if earlier == Some(true) {
             self.wake();
         }
-        true
+        earlier.is_some()
     }
 
     pub(crate) fn next_call(&self) -> Option<Duration> {
-        self.calls.borrow().first().map(|call| call.due)
+        self.calls.borrow().next_due()
     }
 
     /// Takes the first call that is due, unless it was asked for after `newest`.
     pub(crate) fn take_due(&self, newest: u32) -> Option<Turn<P>> {
-        let mut calls = self.calls.borrow_mut();
-        let (due, id) = calls.first().map(|call| (call.due, call.id))?;
-        let is_newer = newest.wrapping_sub(id).cast_signed() < 0;
-        if is_newer || due > self.now() {
-            return None;
-        }
-        calls.take(id).map(|call| call.turn)
+        self.calls.borrow_mut().take_due(newest, || self.now())
     }
 
     pub(crate) fn last_id(&self) -> u32 {
@@ -423,10 +453,7 @@ impl<P> Page<P> {
     /// Drops all that was to happen: timers, results on their way, output.
     pub(crate) fn end(&self) {
         self.set(Flags::OVER);
-        let mut calls = self.calls.borrow_mut();
-        let dropped = (calls.one.take(), std::mem::take(&mut calls.more));
-        drop(calls);
-        drop(dropped);
+        drop(self.calls.replace(Calls::new()));
         // A layer is asked once more, for what it knows of the end.
         let layer = self.peek_rare(|rare| rare.layer.take()).flatten();
         let rare = self.rare.take();

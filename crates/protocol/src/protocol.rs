@@ -1,5 +1,8 @@
 //! What a protocol's author writes.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::{Address, Conn, Disconnect};
 
 /// One side of one connection.
@@ -63,7 +66,8 @@ pub trait Protocol: Sized + 'static {
 
 /// Makes the protocol for each connection that a server accepts.
 ///
-/// A closure `FnMut(&Address) -> Option<P>` is one.
+/// A closure `FnMut(&Address) -> Option<P>` is one. In an `Rc<RefCell<…>>`, one factory serves several
+/// listeners, and counts and remembers for all of them.
 pub trait Factory: 'static {
     /// What it makes.
     type Protocol: Protocol;
@@ -77,5 +81,13 @@ impl<P: Protocol, F: FnMut(&Address) -> Option<P> + 'static> Factory for F {
 
     fn build(&mut self, peer: &Address) -> Option<P> {
         self(peer)
+    }
+}
+
+impl<F: Factory> Factory for Rc<RefCell<F>> {
+    type Protocol = F::Protocol;
+
+    fn build(&mut self, peer: &Address) -> Option<F::Protocol> {
+        self.borrow_mut().build(peer)
     }
 }

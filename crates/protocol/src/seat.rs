@@ -300,9 +300,10 @@ impl<P: Protocol> Pair<P> {
         let why = if conn.page.is(Flags::PANICKED) { Disconnect::Panicked } else { why };
         guard(|| protocol.connection_lost(conn, why));
         if let Some(promise) = told {
-            match conn.cause() {
-                Some(cause) => promise.fail(cause),
-                None => promise.fail(why),
+            match (conn.cause(), conn.cannot_connect()) {
+                (Some(cause), _) => promise.fail(cause),
+                (None, Some(error)) => promise.fail(error),
+                (None, None) => promise.fail(why),
             }
         }
         // The connection ended before it could be handed over.
@@ -390,8 +391,8 @@ fn watch_the_rest<P: 'static>(conn: &Conn<P>) {
     });
 }
 
-/// Calls into a protocol; false if it panicked, which ends its connection and nothing else.
-fn guard(call: impl FnOnce()) -> bool {
+/// Calls into a protocol; false if it panicked, which is logged and concerns nobody else.
+pub(crate) fn guard(call: impl FnOnce()) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(call)) else { return true };
     let failure = Failure::new(Panicked::from_payload(&*payload));
     tracing::error!(target: "ropewalk::protocol", "a protocol {failure}");

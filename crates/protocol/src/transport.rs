@@ -1,10 +1,14 @@
 //! What carries a connection, as its [`Conn`](crate::Conn) sees it.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_deferred::Failure;
 
-use crate::{Address, Outbox};
+use crate::{
+    Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
+    Outbox, ProxyInfo,
+};
 
 /// The carrier of one or many connections, each known to it by a key.
 ///
@@ -33,6 +37,44 @@ pub trait Transport {
     fn cause(&self, key: usize) -> Option<Failure> {
         let _ = key;
         None
+    }
+
+    /// The process at the other end, if the system vouches for it: on a Unix socket.
+    fn credentials(&self, key: usize) -> Option<Credentials> {
+        let _ = key;
+        None
+    }
+
+    /// What a trusted proxy in between said of the peer.
+    fn proxy(&self, key: usize) -> Option<Rc<ProxyInfo>> {
+        let _ = key;
+        None
+    }
+
+    /// Why a connection was never made, while its seat is told so: every address that was tried.
+    fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
+        let _ = key;
+        None
+    }
+
+    /// Carries out at once what a port for datagrams asks about groups.
+    ///
+    /// # Errors
+    ///
+    /// If this transport knows no groups, or cannot do it.
+    fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {
+        let _ = (key, change);
+        Err(MulticastError::Unsupported)
+    }
+
+    /// How a port for datagrams sends to groups.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    fn multicast_settings(&self, key: usize) -> Result<MulticastSettings, MulticastError> {
+        let _ = key;
+        Err(MulticastError::Unsupported)
     }
 
     /// An empty outbox, perhaps a used one.

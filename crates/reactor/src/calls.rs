@@ -45,6 +45,7 @@ impl Calls {
         let timer = self.wheel.borrow_mut().add(now, due, Due::Call(index));
         place.insert(Call { generation, timer, call });
         let id = u64::from(generation) << 32 | u64::from(index);
+        self.carrier.touch();
         DelayedCall::new(Rc::clone(self) as Rc<dyn Timers>, id)
     }
 
@@ -88,6 +89,7 @@ impl Timers for Calls {
     fn reset(&self, id: u64, delay: Duration) -> bool {
         let now = self.carrier.now();
         let due = now.saturating_add(delay);
+        self.carrier.touch();
         self.with_timer(id, |timer| self.wheel.borrow_mut().reset(timer, now, due)).is_some()
     }
 

@@ -1,10 +1,12 @@
 //! What connections see of the reactor: the time, a way to be looked at, used outboxes.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ropewalk_protocol::{Address, Outbox, Transport};
+use ropewalk_protocol::{Address, CannotConnect, Outbox, Transport};
 
+use crate::platform::Platform;
 use crate::sys::Sockets;
 
 /// How many used outboxes are kept.
@@ -25,6 +27,10 @@ pub(crate) struct Carrier {
     spare: RefCell<Vec<Box<Outbox>>>,
     peers: RefCell<Vec<Peer>>,
     sockets: Sockets,
+    /// Why the connection of this key was never made, while its seat is told.
+    cannot_connect: RefCell<Option<(usize, CannotConnect)>>,
+    /// What is there instead of a system.
+    platform: Option<Rc<dyn Platform>>,
 }
 
 /// A peer's address in few bytes.
@@ -37,7 +43,7 @@ enum Peer {
 }
 
 impl Carrier {
-    pub(crate) fn new(sockets: Sockets) -> Self {
+    pub(crate) fn new(sockets: Sockets, platform: Option<Rc<dyn Platform>>) -> Self {
         Self {
             #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
             started: Instant::now(),
@@ -47,12 +53,28 @@ impl Carrier {
             spare: RefCell::default(),
             peers: RefCell::default(),
             sockets,
+            cannot_connect: RefCell::new(None),
+            platform,
+        }
+    }
+
+    pub(crate) fn platform(&self) -> Option<&Rc<dyn Platform>> {
+        self.platform.as_ref()
+    }
+
+    /// Something was asked for, in a turn or between two.
+    pub(crate) fn touch(&self) {
+        if let Some(platform) = &self.platform {
+            platform.touch();
         }
     }
 
     /// Reads the clock.
     pub(crate) fn refresh(&self) -> Duration {
-        let now = self.started.elapsed();
+        let now = match &self.platform {
+            None => self.started.elapsed(),
+            Some(platform) => platform.now(),
+        };
         self.now.set(now);
         now
     }
@@ -77,6 +99,10 @@ impl Carrier {
             outbox.clear();
             spare.push(outbox);
         }
+    }
+
+    pub(crate) fn set_cannot_connect(&self, error: Option<(usize, CannotConnect)>) {
+        self.cannot_connect.replace(error);
     }
 
     pub(crate) fn set_peer(&self, key: usize, peer: Address) {
@@ -104,10 +130,14 @@ impl Transport for Carrier {
 
     fn wake(&self, key: usize) {
         self.woken.borrow_mut().push(key);
+        self.touch();
     }
 
     fn local(&self, key: usize) -> Address {
-        self.sockets.local(key).unwrap_or(Address::Unnamed)
+        match &self.platform {
+            None => self.sockets.local(key).unwrap_or(Address::Unnamed),
+            Some(platform) => platform.local(key),
+        }
     }
 
     fn peer(&self, key: usize) -> Address {
@@ -116,6 +146,11 @@ impl Transport for Carrier {
             Some(Peer::Other(address)) => (**address).clone(),
             Some(Peer::Unknown) | None => Address::Unnamed,
         }
+    }
+
+    fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
+        let error = self.cannot_connect.borrow();
+        error.as_ref().filter(|error| error.0 == key).map(|error| error.1.clone())
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

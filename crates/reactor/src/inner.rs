@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
-use ropewalk_protocol::{Disconnect, Event, Seat, SeatFactory};
+use ropewalk_protocol::{Disconnect, Event, Resolver, Seat, SeatFactory};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
+use crate::attempt::Attempt;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
-use crate::connector::Attempt;
-use crate::listener::SocketFile;
+use crate::platform::Platform;
 use crate::pool::Pool;
-use crate::remote::Remote;
+use crate::remote::{Alarm, Remote};
 use crate::signals::Signals;
-use crate::sys::{Closing, Driver, Role, Sockets};
+use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
+use crate::unix::SocketFile;
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
 
@@ -44,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) tasks: Tasks,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
+    /// Who looks names up, once anybody has asked.
+    pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
     pub(crate) jobs: RefCell<BTreeMap<u64, Box<dyn FnOnce()>>>,
     pub(crate) state: Cell<State>,
@@ -56,7 +59,7 @@ pub(crate) struct Inner {
     /// Room for what came due, used again each turn.
     pub(crate) expired: RefCell<Vec<Expired>>,
     /// The driver's descriptor, for loops that host this one.
-    pub(crate) poll_descriptor: OwnedFd,
+    pub(crate) poll_descriptor: Rc<OwnedFd>,
     /// Somebody has asked for it.
     pub(crate) exposed: Cell<bool>,
 }
@@ -86,7 +89,7 @@ pub(crate) enum Due {
 
 /// What protocols ask for while the driver is busy telling of something: done right after.
 pub(crate) enum Request {
-    Listen { key: usize, socket: OwnedFd },
+    Listen { key: usize, socket: Socket },
     StopListening { key: usize, id: u64, done: Promise<()> },
     TryNext { key: usize, id: u64 },
 }
@@ -95,6 +98,10 @@ pub(crate) enum Request {
 pub(crate) enum Entry {
     Stream(Stream),
     Listener(Listener),
+    /// A socket that races for the connection of another key.
+    Runner {
+        owner: usize,
+    },
     /// A descriptor of the reactor's own.
     Watch(Watched),
 }
@@ -118,7 +125,7 @@ pub(crate) struct Stream {
     pub(crate) write_ended: bool,
     /// Output stays with the driver.
     pub(crate) backlogged: bool,
-    /// The addresses still to be tried; absent once connected.
+    /// How it is being connected; absent once it is.
     pub(crate) attempt: Option<Box<Attempt>>,
 }
 
@@ -145,22 +152,43 @@ impl Inner {
         let remote = waker.try_clone().map_err(system(doing))?;
         let mut entries = Slab::new();
         let waker_key = entries.insert(Entry::Watch(Watched::Waker));
-        driver.open(waker_key, waker, Role::Watch).map_err(system(doing))?;
-        let remote = Arc::new(Remote::new(remote));
-        let carrier = Rc::new(Carrier::new(sockets.clone()));
+        driver.open(waker_key, waker.into(), Role::Watch).map_err(system(doing))?;
+        let descriptor = driver.descriptor().try_clone_to_owned().map_err(system(doing))?;
+        let mut inner =
+            Self::of(driver, sockets, Alarm::Counter(remote), Rc::new(descriptor), None);
+        inner.entries = RefCell::new(entries);
+        Ok(inner)
+    }
+
+    /// A reactor on something that is no system.
+    pub(crate) fn on_platform(driver: Box<dyn Driver>, platform: Rc<dyn Platform>) -> Self {
+        let (alarm, descriptor) = (Alarm::Waker(platform.waker()), platform.descriptor());
+        Self::of(driver, Sockets::default(), alarm, descriptor, Some(platform))
+    }
+
+    fn of(
+        driver: Box<dyn Driver>,
+        sockets: Sockets,
+        alarm: Alarm,
+        poll_descriptor: Rc<OwnedFd>,
+        platform: Option<Rc<dyn Platform>>,
+    ) -> Self {
+        let remote = Arc::new(Remote::new(alarm));
+        let carrier = Rc::new(Carrier::new(sockets.clone(), platform));
         let wheel = Rc::new(RefCell::new(Wheel::new()));
-        Ok(Self {
+        Self {
             calls: Rc::new(Calls::new(Rc::clone(&wheel), Rc::clone(&carrier))),
             carrier,
             sockets,
-            poll_descriptor: driver.descriptor().try_clone_to_owned().map_err(system(doing))?,
+            poll_descriptor,
             driver: RefCell::new(driver),
-            entries: RefCell::new(entries),
+            entries: RefCell::default(),
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
+            resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
             jobs: RefCell::default(),
@@ -171,7 +199,7 @@ impl Inner {
             signal: Cell::new(None),
             expired: RefCell::default(),
             exposed: Cell::new(false),
-        })
+        }
     }
 
     /// A number that nothing had before: keys are used again, and what is late must not hit another.
@@ -182,6 +210,7 @@ impl Inner {
 
     pub(crate) fn request(&self, request: Request) {
         self.requests.borrow_mut().push_back(request);
+        self.carrier.touch();
     }
 
     /// Makes the driver's descriptor tell of everything; in the middle of a turn, after the turn.
@@ -285,7 +314,7 @@ impl Inner {
 
     fn keys_to_end(&self) -> Vec<usize> {
         let entries = self.entries.borrow();
-        let ends = |entry: &Entry| !matches!(entry, Entry::Watch(_));
+        let ends = |entry: &Entry| matches!(entry, Entry::Stream(_) | Entry::Listener(_));
         entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
     }
 
@@ -293,11 +322,11 @@ impl Inner {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
         }
-        let Some(Entry::Stream(stream)) = self.take_entry(key) else { return };
+        let Some(Entry::Stream(mut stream)) = self.take_entry(key) else { return };
         // A peer that got only a part is not to take it for the whole.
         let how = if stream.backlogged { Closing::Reset } else { Closing::InOrder };
         driver.close(key, how);
-        self.forget(key, &stream);
+        self.forget(driver, key, &mut stream);
         if let Some(mut seat) = stream.seat.filter(|_| tell) {
             seat.handle(Event::Lost(Disconnect::Stopped));
         }

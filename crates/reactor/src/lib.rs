@@ -7,13 +7,16 @@
 //! |---|---|
 //! | choose what is below | [`Reactor::with_driver`], [`DriverKind`] |
 //! | run and stop | [`Reactor::run`], [`Reactor::run_until`], [`Reactor::stop`] |
-//! | listen | [`Reactor::listen_tcp`], [`Reactor::listen_unix`] |
-//! | connect | [`Reactor::connect_tcp`], [`Reactor::connect_name`], [`Reactor::connect_unix`] |
+//! | listen | [`Reactor::listen_tcp`], [`Reactor::listen_unix`], [`Reactor::listen_abstract`] |
+//! | connect | [`Reactor::connect_tcp`], [`Reactor::connect_name`], [`Reactor::connect_unix`], [`Reactor::connect_abstract`] |
+//! | set what a socket can be set to | [`TcpOptions`], [`ConnectOptions`], [`TcpListenOptions`] |
+//! | look names up | [`Reactor::set_resolver`], [`SystemResolver`], [`HostsFile`] |
 //! | call later | [`ropewalk_protocol::Clock`], which a reactor is |
 //! | do blocking work | [`Reactor::defer_to_thread`] |
 //! | run a future | [`Reactor::spawn`] |
 //! | come in from another thread | [`Reactor::handle`] |
 //! | be hosted by another loop | [`Reactor::turn`], [`Reactor::next_deadline`] |
+//! | stand on something else than a system | [`platform`] |
 //!
 //! | driver | is | made of |
 //! |---|---|---|
@@ -24,19 +27,23 @@
 //! | [`Portable`](DriverKind::Portable) | for other systems | the `polling` crate |
 //!
 //! All keep the same promises. With `io_uring` the kernel receives before it is asked to, into 1 MiB of
-//! buffers that all connections share, and a connection may have as much of them in one turn as no other
-//! has taken.
+//! buffers that all connections share: a connection may have all of them once, and gets its share of a
+//! turn from then on until it is content with less.
 //!
 //! | bound | default |
 //! |---|---|
 //! | bytes received from one connection in one turn | 64 KiB |
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
+//! | addresses tried for one name | 64 |
+//! | names being looked up or waiting for it | 1,024, by 8 threads |
+//! | bytes read of a file of hosts | 4 MiB |
 //! | threads in the pool | 16, each going after 10 idle seconds |
 //! | jobs waiting for a thread | 16,384 |
 
 #![deny(unsafe_code)]
 
+mod attempt;
 mod calls;
 mod carrier;
 mod connector;
@@ -44,13 +51,17 @@ mod driver;
 mod error;
 mod inner;
 mod listener;
+pub mod platform;
 mod pool;
 mod reactor;
 mod remote;
+mod resolver;
 mod signals;
 mod streams;
 mod sys;
 mod tasks;
+mod tcp;
+mod unix;
 mod wheel;
 
 pub use connector::ConnectOptions;
@@ -59,3 +70,5 @@ pub use error::{CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};
 pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;
+pub use resolver::{HostsFile, SystemResolver};
+pub use tcp::{KeepAlive, TcpOptions};

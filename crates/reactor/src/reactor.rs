@@ -13,6 +13,7 @@ use ropewalk_protocol::{
 };
 
 use crate::inner::{Due, Entry, Inner, State, Trigger, Watched, expose};
+use crate::platform::Platform;
 use crate::signals::Signals;
 use crate::streams::After;
 use crate::sys::{Closing, Driver, Role};
@@ -75,6 +76,17 @@ impl Reactor {
         Ok(Self(Rc::new(Inner::new(kind)?)))
     }
 
+    /// A reactor on something that is no system, such as a simulated network.
+    ///
+    /// It takes no signals, and [`driver`](Self::driver) names what is below.
+    pub fn on_platform(driver: Box<dyn Driver>, platform: Rc<dyn Platform>) -> Self {
+        Self(Rc::new(Inner::on_platform(driver, platform)))
+    }
+
+    pub(crate) fn of(inner: Rc<Inner>) -> Self {
+        Self(inner)
+    }
+
     pub(crate) fn inner(&self) -> &Rc<Inner> {
         &self.0
     }
@@ -110,7 +122,7 @@ impl Reactor {
         if self.0.state.get() == State::Running || self.0.driver.try_borrow_mut().is_err() {
             return Err(ReactorError::AlreadyRunning);
         }
-        if signals {
+        if signals && self.0.carrier.platform().is_none() {
             self.watch_signals()?;
         }
         // A stop that was asked for before the loop runs holds.
@@ -320,7 +332,7 @@ impl Reactor {
             After::Nothing => (),
             After::Settle(key, seat) => inner.settle(driver, key, seat),
             After::Lose(key, why) => inner.lose(driver, key, why),
-            After::Connected(key, result) => inner.connected(driver, key, &result),
+            After::Connected(key, result) => inner.connected(driver, key, result),
             After::Accepted(key, socket, peer) => inner.accepted(driver, key, socket, peer),
             After::AcceptFailed(key, error) => inner.accept_failed(driver, key, &error),
             After::Readable(key) => self.readable(key),
@@ -401,7 +413,7 @@ impl Reactor {
             let watched = Entry::Watch(Watched::Signal(signal));
             let key = inner.entries.borrow_mut().insert(watched);
             keys.push(key);
-            driver.open(key, descriptor, Role::Watch)
+            driver.open(key, descriptor.into(), Role::Watch)
         };
         let outcome = descriptors.into_iter().try_for_each(&mut watch);
         drop(driver);
@@ -465,6 +477,11 @@ impl Threads for Reactor {
     ) -> Result<(), Failure> {
         let id = self.0.next_id();
         self.0.jobs.borrow_mut().insert(id, finished);
+        if let Some(platform) = self.0.carrier.platform() {
+            let remote = Arc::clone(&self.0.remote);
+            platform.submit(work, Box::new(move || remote.finished(id)));
+            return Ok(());
+        }
         self.0.pool.borrow_mut().submit(id, work).map_err(|refused| {
             let finished = self.0.jobs.borrow_mut().remove(&id);
             drop(finished);

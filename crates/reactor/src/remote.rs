@@ -4,14 +4,41 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use crate::{Reactor, ReactorGone};
 
 type Call = Box<dyn FnOnce(&Reactor) + Send>;
 
-/// What other threads may touch: queues, and a descriptor that ends the reactor's sleep.
+/// What ends a reactor's sleep.
+pub(crate) enum Alarm {
+    /// A counter that the driver watches.
+    Counter(OwnedFd),
+    /// The platform's own way.
+    Waker(Waker),
+}
+
+impl Alarm {
+    fn ring(&self) {
+        match self {
+            // A full counter wakes as well as one more would.
+            Self::Counter(counter) => {
+                let _ = rustix::io::write(counter, &1_u64.to_ne_bytes());
+            }
+            Self::Waker(waker) => waker.wake_by_ref(),
+        }
+    }
+
+    fn quiet(&self) {
+        if let Self::Counter(counter) = self {
+            let _ = rustix::io::read(counter, &mut [0_u8; 8]);
+        }
+    }
+}
+
+/// What other threads may touch: queues, and what ends the reactor's sleep.
 pub(crate) struct Remote {
-    waker: OwnedFd,
+    waker: Alarm,
     /// The reactor has been woken and has not looked yet.
     woken: AtomicBool,
     queue: Mutex<Queue>,
@@ -34,7 +61,7 @@ impl Queue {
 }
 
 impl Remote {
-    pub(crate) fn new(waker: OwnedFd) -> Self {
+    pub(crate) fn new(waker: Alarm) -> Self {
         Self { waker, woken: AtomicBool::new(false), queue: Mutex::default() }
     }
 
@@ -54,8 +81,7 @@ impl Remote {
     /// Ends the reactor's sleep; one system call for any number of these in a turn.
     fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel) {
-            // A full counter wakes as well as one more would.
-            let _ = rustix::io::write(&self.waker, &1_u64.to_ne_bytes());
+            self.waker.ring();
         }
     }
 
@@ -69,7 +95,7 @@ impl Remote {
 
     /// The reactor was told that the descriptor is readable.
     pub(crate) fn quiet(&self) {
-        let _ = rustix::io::read(&self.waker, &mut [0_u8; 8]);
+        self.waker.quiet();
     }
 
     /// Whether anything waits.

@@ -8,7 +8,7 @@ use ropewalk_protocol::{
 };
 
 use crate::inner::{Due, Entry, Inner, Stream};
-use crate::sys::{Closing, Completion, Driver, Role};
+use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
 const ROUNDS_PER_TURN_MAX: usize = 8;
@@ -59,7 +59,7 @@ impl Inner {
     pub(crate) fn adopt(
         &self,
         driver: &mut dyn Driver,
-        socket: std::os::fd::OwnedFd,
+        socket: Socket,
         peer: Address,
         mut seat: Box<dyn Seat>,
     ) {
@@ -195,7 +195,7 @@ impl Inner {
             stream.attempt.is_some()
         });
         match attempting {
-            Some(true) => self.attempt_timed_out(driver, key),
+            Some(true) => self.attempt_due(driver, key),
             Some(false) => self.tick(driver, key),
             None => (),
         }
@@ -212,8 +212,8 @@ impl Inner {
         let entry = self.entries.borrow_mut().try_remove(key);
         let how = if why == Disconnect::Closed { Closing::InOrder } else { Closing::Reset };
         driver.close(key, how);
-        if let Some(Entry::Stream(stream)) = entry {
-            self.forget(key, &stream);
+        if let Some(Entry::Stream(mut stream)) = entry {
+            self.forget(driver, key, &mut stream);
         }
         seat.handle(Event::Lost(why));
         self.feed_the_starving(driver);
@@ -226,7 +226,10 @@ impl Inner {
         }
     }
 
-    pub(crate) fn forget(&self, key: usize, stream: &Stream) {
+    pub(crate) fn forget(&self, driver: &mut dyn Driver, key: usize, stream: &mut Stream) {
+        if let Some(attempt) = stream.attempt.take() {
+            self.end_runners(driver, key, &attempt);
+        }
         if let Some(timer) = stream.timer {
             self.wheel.borrow_mut().remove(timer);
         }
@@ -254,7 +257,7 @@ pub(crate) enum After {
     Settle(usize, Box<dyn Seat>),
     Lose(usize, Disconnect),
     Connected(usize, io::Result<()>),
-    Accepted(usize, std::os::fd::OwnedFd, Address),
+    Accepted(usize, Socket, Address),
     AcceptFailed(usize, io::Error),
     Readable(usize),
 }

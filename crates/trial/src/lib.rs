@@ -1,7 +1,13 @@
 //! The test kit: protocols without a network, time without waiting.
 //!
-//! [`Clock`] is a clock that a test moves, [`Executor`] polls tasks when a test says so. [`Memory`] seats one protocol in memory and lets the test
-//! play the other side, byte by byte if it wants; [`Wire`] joins two protocols to one another.
+//! | to test | use |
+//! |---|---|
+//! | one protocol, byte by byte | [`Memory`], in which the test plays the other side |
+//! | a protocol of datagrams | [`MemoryDatagrams`] |
+//! | two protocols with one another | [`Wire`] |
+//! | whatever waits | [`Clock`], which a test moves |
+//! | tasks and threads | [`Executor`], [`LaterThreads`], which do as the test says |
+//! | a service among hosts, in all weathers | [`Simulation`]: real reactors on a network that is made up |
 //!
 //! ```
 //! use ropewalk_protocol::{Conn, Protocol};
@@ -22,13 +28,19 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod datagrams;
 mod executor;
 mod memory;
+mod resolver;
+mod sim;
 mod threads;
 mod wire;
 
 pub use clock::Clock;
+pub use datagrams::MemoryDatagrams;
 pub use executor::Executor;
 pub use memory::Memory;
+pub use resolver::FakeResolver;
+pub use sim::{Happening, Link, Machine, Random, Simulation, Standstill};
 pub use threads::LaterThreads;
 pub use wire::{Side, Wire};

@@ -315,7 +315,7 @@ impl fmt::Debug for Memory {
 }
 
 /// Reads a part of a file whole.
-fn read_slice(slice: &FileSlice) -> io::Result<Vec<u8>> {
+pub(crate) fn read_slice(slice: &FileSlice) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; slice.len as usize];
     #[cfg(unix)]
     std::os::unix::fs::FileExt::read_exact_at(&*slice.file, &mut bytes, slice.offset)?;

@@ -2,7 +2,10 @@
 //!
 //! The numbers of statements are those of the table in `ropewalk_deferred::twisted`.
 
+mod addresses;
+mod datagrams;
 mod laws;
 mod programs;
+mod racing;
 mod scope;
 mod time;

@@ -15,6 +15,7 @@ mod scan;
 mod select;
 mod sockets;
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -73,9 +74,38 @@ impl From<io::Error> for Refusal {
     }
 }
 
+/// A socket on its way to a driver.
+#[derive(Debug)]
+pub enum Socket {
+    /// The system's.
+    System(OwnedFd),
+    /// That of another [`Platform`](crate::platform::Platform), whose driver knows its type.
+    Other(Box<dyn Any>),
+}
+
+impl Socket {
+    /// The system's descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Unsupported`] if it is another platform's.
+    pub fn into_system(self) -> io::Result<OwnedFd> {
+        match self {
+            Self::System(descriptor) => Ok(descriptor),
+            Self::Other(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl From<OwnedFd> for Socket {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self::System(descriptor)
+    }
+}
+
 /// What a descriptor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// Accepts connections.
     Listener,
     /// Carries bytes.
@@ -88,7 +118,7 @@ pub(crate) enum Role {
 
 /// How a descriptor is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closing {
+pub enum Closing {
     /// What was sent still arrives.
     InOrder,
     /// The peer is told of a reset, where its kind of socket knows one.
@@ -97,27 +127,66 @@ pub(crate) enum Closing {
 
 /// An operation that has been completed.
 #[derive(Debug)]
-pub(crate) enum Completion<'a> {
+pub enum Completion<'a> {
     /// A listener has a new connection.
-    Accepted { key: usize, socket: OwnedFd, peer: Address },
+    Accepted {
+        /// Of the listener.
+        key: usize,
+        /// To be opened as a stream under another key, or dropped.
+        socket: Socket,
+        /// Who connected.
+        peer: Address,
+    },
     /// A listener could not accept.
-    AcceptFailed { key: usize, error: io::Error },
+    AcceptFailed {
+        /// Of the listener.
+        key: usize,
+        /// Why.
+        error: io::Error,
+    },
     /// A connection is made, or will not be.
-    Connected { key: usize, result: io::Result<()> },
+    Connected {
+        /// Of the connection; it is a stream from now on.
+        key: usize,
+        /// Whether it is made.
+        result: io::Result<()>,
+    },
     /// Bytes came; never none.
-    Received { key: usize, data: &'a [u8] },
+    Received {
+        /// Of the connection.
+        key: usize,
+        /// Lent for the length of one call.
+        data: &'a [u8],
+    },
     /// The peer ended its stream; nothing more is received.
-    Ended { key: usize },
+    Ended {
+        /// Of the connection.
+        key: usize,
+    },
     /// Output that had stayed behind moved on.
-    Sent { key: usize, left: u64 },
+    Sent {
+        /// Of the connection.
+        key: usize,
+        /// How many bytes the driver still keeps.
+        left: u64,
+    },
     /// The connection is of no more use.
-    Failed { key: usize, error: io::Error },
+    Failed {
+        /// Of the connection.
+        key: usize,
+        /// Why.
+        error: io::Error,
+    },
     /// A watched descriptor has something to read.
-    Readable { key: usize },
+    Readable {
+        /// Of the descriptor.
+        key: usize,
+    },
 }
 
-/// One of the kernel's interfaces. Keys are the caller's; a closed one may be used again at once.
-pub(crate) trait Driver {
+/// One of the kernel's interfaces, or what is in its place. Keys are the caller's; a closed one may be
+/// used again at once.
+pub trait Driver {
     /// The name by which it is chosen.
     fn name(&self) -> &'static str;
 
@@ -126,28 +195,52 @@ pub(crate) trait Driver {
 
     /// Makes [`descriptor`](Self::descriptor) tell of all that was asked for until now. Called when
     /// somebody else is to watch it, and then after each turn.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
     fn expose(&mut self) -> io::Result<()>;
 
     /// Carries out what was asked for and may still be put off: for a while, nobody will
     /// [`wait`](Self::wait).
     fn flush(&mut self) {}
 
-    /// Takes a non-blocking descriptor in. Listeners, streams and watches read from the start.
-    fn open(&mut self, key: usize, socket: OwnedFd, role: Role) -> io::Result<()>;
+    /// Takes a non-blocking socket in. Listeners, streams and watches read from the start.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be watched; [`close`](Self::close) is called all the same.
+    fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()>;
 
     /// Goes on or stops accepting, receiving or watching.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
     fn set_reading(&mut self, key: usize, reading: bool) -> io::Result<()>;
 
     /// Sends `out` behind what was given before; answers how many bytes have not gone yet, which
     /// the driver keeps and tells of by [`Completion::Sent`]. An outbox that has become empty is
     /// left for its next use.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is of no more use.
     fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64>;
 
     /// Ends the stream out; all output has gone.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is of no more use.
     fn end_stream(&mut self, key: usize) -> io::Result<()>;
 
     /// Closes the descriptor.
     fn close(&mut self, key: usize, how: Closing);
+
+    /// Gives back a socket that was opened as [`Role::Connecting`] and of which nothing was received
+    /// yet: its key is free, and it goes on under another. `None` if there is none.
+    fn release(&mut self, key: usize) -> Option<Socket>;
 
     /// Accepts and closes what waits at a listener, by the one descriptor kept for that; answers how
     /// many connections that were.
@@ -159,6 +252,10 @@ pub(crate) trait Driver {
     }
 
     /// Waits until an operation is completed or `timeout` has passed.
+    ///
+    /// # Errors
+    ///
+    /// If waiting is not possible, which ends the loop.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
     /// The next of the operations that were completed while waiting.

@@ -17,7 +17,7 @@ use rustix::net::{
 use rustix::time::Timespec;
 
 use super::reserve::{Reserve, accept};
-use super::{Closing, Completion, Driver, Role, Sockets, peer_address};
+use super::{Closing, Completion, Driver, Role, Socket, Sockets, peer_address};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one.
 const READ_SIZE: usize = 64 * 1024;
@@ -241,7 +241,7 @@ impl<P: Poller> Readiness<P> {
         match self.sockets.with(key, accept)? {
             Ok((socket, peer)) => {
                 let peer = peer_address(peer);
-                Some(Completion::Accepted { key, socket, peer })
+                Some(Completion::Accepted { key, socket: socket.into(), peer })
             }
             // Nobody waits, or not any more; or a signal came, and the next turn asks again.
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => None,
@@ -367,7 +367,8 @@ impl<P: Poller> Driver for Readiness<P> {
         self.poller.expose()
     }
 
-    fn open(&mut self, key: usize, socket: OwnedFd, role: Role) -> io::Result<()> {
+    fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
+        let socket = socket.into_system()?;
         if self.entries.len() <= key {
             self.entries.resize_with(key + 1, Entry::default);
         }
@@ -419,6 +420,15 @@ impl<P: Poller> Driver for Readiness<P> {
         }
         drop(socket);
         self.reserve.renew();
+    }
+
+    fn release(&mut self, key: usize) -> Option<Socket> {
+        // Not watched any more, it is a descriptor like any other.
+        self.set_interest(key, None).ok()?;
+        let entry = self.entries.get_mut(key)?;
+        entry.role = None;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.sockets.remove(key).map(Socket::from)
     }
 
     fn shed(&mut self, key: usize) -> usize {

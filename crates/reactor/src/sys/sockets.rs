@@ -53,6 +53,9 @@ fn address(any: SocketAddrAny) -> Address {
         return Address::Ip(ip);
     }
     let unix = SocketAddrUnix::try_from(any).ok();
+    if let Some(name) = unix.as_ref().and_then(SocketAddrUnix::abstract_name) {
+        return Address::Abstract(name.to_owned());
+    }
     let path = unix.as_ref().and_then(SocketAddrUnix::path).filter(|path| !path.is_empty());
     match path {
         Some(path) => Address::Unix(PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes()))),

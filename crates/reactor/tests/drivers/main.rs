@@ -2,6 +2,7 @@
 
 mod choice;
 mod conformance;
+mod connecting;
 mod io_uring;
 mod kit;
 mod scarcity;

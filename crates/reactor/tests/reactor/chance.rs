@@ -8,7 +8,7 @@ use std::time::Duration;
 use ropewalk_protocol::{Conn, Disconnect, Protocol, seat};
 use ropewalk_reactor::{Census, ConnectOptions, Reactor};
 
-use crate::kit::{alone, descriptors, serve_one, settle, turn_until};
+use crate::kit::{alone, descriptors, reactor, serve_one, settle, turn_until};
 
 const PAIRS: usize = 60;
 const DEEDS: u32 = 60;
@@ -214,7 +214,7 @@ pub(crate) fn games() {
 }
 
 fn game(seed: u64) {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let chance = Chance::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let pairs: Vec<_> = (0..PAIRS).map(|_| begin(&reactor, &chance)).collect();
     turn_until(&reactor, || {

@@ -1,11 +1,12 @@
 //! Layers that do change something.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_deferred::Cancelled;
 use ropewalk_protocol::{
-    Above, Address, Below, Chunk, Conn, Disconnect, Event, Layer, Layered, Outbox, Protocol,
-    TlsInfo, seat, seat_and_tell,
+    Above, Address, Below, Chunk, Conn, Credentials, Disconnect, Event, Identity, Layer, Layered,
+    Outbox, Protocol, ProxyFields, ProxyInfo, Seat, TlsInfo, Transport, seat, seat_and_tell,
 };
 use ropewalk_trial::{Clock, Memory};
 
@@ -182,4 +183,77 @@ fn a_layer_that_panics_takes_its_protocol_along() {
 fn a_layer_that_was_never_attached_can_be_dropped_and_lost() {
     let mut layered = Layered::seat(Drip::default(), seat(Echo));
     layered.handle(Event::Lost(Disconnect::Refused));
+}
+
+/// What is known of a peer that came over a Unix socket.
+struct Socket;
+
+impl Transport for Socket {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wake(&self, _: usize) {}
+
+    fn local(&self, _: usize) -> Address {
+        Address::Unix("/run/here".into())
+    }
+
+    fn peer(&self, _: usize) -> Address {
+        Address::Unnamed
+    }
+
+    fn credentials(&self, _: usize) -> Option<Credentials> {
+        Some(Credentials { process: Some(7), user: 1000, group: 100 })
+    }
+}
+
+/// Says what it knows of its peer.
+struct Introduced;
+
+impl Layer for Introduced {
+    fn connection_made(&mut self, below: &Below<Self>, above: &mut Above<Self>) {
+        let mut fields = ProxyFields::default();
+        fields.authority = Some("example.org".to_owned());
+        above.set_proxy(Rc::new(ProxyInfo { proxy: below.peer(), fields }));
+        above.set_peer(Address::Ip(([192, 0, 2, 1], 4000).into()));
+        let mut tls = TlsInfo::default();
+        tls.protocol.push_str("TLSv1.3");
+        above.set_tls(tls);
+        above.made();
+    }
+}
+
+/// Keeps who its peer is.
+struct Asking(Rc<std::cell::RefCell<Option<Identity>>>);
+
+impl Protocol for Asking {
+    fn connection_made(&mut self, conn: &Conn<Self>) {
+        *self.0.borrow_mut() = Some(conn.identity());
+    }
+
+    fn data_received(&mut self, _: &Conn<Self>, _: &[u8]) {}
+}
+
+fn identity_on(carry: impl FnOnce(Box<dyn Seat>) -> Box<dyn Seat>) -> Identity {
+    let known = Rc::default();
+    let mut seat = carry(seat(Asking(Rc::clone(&known))));
+    seat.attach(Rc::new(Socket), 0);
+    seat.handle(Event::Made);
+    seat.handle(Event::Lost(Disconnect::Closed));
+    known.take().expect("the protocol has asked")
+}
+
+#[test]
+fn what_each_layer_knows_of_a_peer_is_one_value() {
+    let bare = identity_on(|seat| seat);
+    assert_eq!(bare.to_string(), "unix (user 1000, group 100, process 7)");
+    assert_eq!((bare.proxy, bare.tls), (None, None));
+
+    let known = identity_on(|seat| super::under_glass(Layered::seat(Introduced, seat)));
+    let through = "192.0.2.1:4000 (user 1000, group 100, process 7) over TLSv1.3 through unix";
+    assert_eq!(known.to_string(), through);
+    let proxy = known.proxy.expect("a proxy stands between");
+    assert_eq!(proxy.fields.authority.as_deref(), Some("example.org"));
+    assert_eq!(identity_on(super::under_glass).credentials, bare.credentials);
 }

@@ -64,6 +64,8 @@ pub(crate) struct IoUring {
     /// Accepted connections that wait for the next turn.
     postponed: Vec<Done>,
     turn: u32,
+    /// How many operations under way are of descriptors that are closed.
+    dying: usize,
     #[expect(clippy::vec_box, reason = "they are used in boxes")]
     spare: Vec<Box<Outbox>>,
     reserve: Reserve,
@@ -93,6 +95,7 @@ impl IoUring {
             resumed: Vec::new(),
             postponed: Vec::new(),
             turn: 0,
+            dying: 0,
             spare: Vec::new(),
             reserve: Reserve::new(),
             exposed: false,
@@ -182,7 +185,7 @@ impl IoUring {
     }
 
     /// Frees a closed slot of which no operation is under way.
-    fn release(&mut self, index: u32) {
+    fn release_slot(&mut self, index: u32) {
         let slot = &self.slots[index as usize];
         if slot.closed && slot.operations == 0 {
             let slot = self.slots.remove(index as usize);

@@ -1,0 +1,12 @@
+//! The small protocols in memory, under a clock that the tests move.
+
+#[path = "small/family.rs"]
+mod family;
+#[path = "small/finger.rs"]
+mod finger;
+#[path = "small/hostile.rs"]
+mod hostile;
+#[path = "small/ident.rs"]
+mod ident;
+#[path = "small/kit.rs"]
+mod kit;

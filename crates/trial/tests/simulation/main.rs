@@ -1,0 +1,5 @@
+//! The simulated network, and what a reactor on it does.
+
+mod kit;
+mod replay;
+mod streams;
