@@ -271,11 +271,11 @@ impl<L: Layer> Above<L> {
         }
     }
 
-    /// Tells the protocol that its connection is made.
+    /// Tells the protocol that its connection is made. One that was at work before the layer came
+    /// is not told again, and has its calls made that are due.
     pub fn made(&mut self) {
-        if !std::mem::replace(&mut self.is_made, true) {
-            self.handle(Event::Made);
-        }
+        let was_made = std::mem::replace(&mut self.is_made, true);
+        self.handle(if was_made { Event::Tick } else { Event::Made });
     }
 
     /// Whether the protocol has been told so.

@@ -148,14 +148,12 @@ impl Tls {
         }
         let State::Talking(session) = &mut self.state else { return bytes.len() };
         let mut out = Vec::new();
-        let mut ears = Ears { above, common: &self.common, established: None };
+        let mut opening = self.opening.take();
+        let mut ears = Ears { above, below, common: &self.common, opening: &mut opening };
         let received = session.receive(bytes, &mut ears, &mut out);
-        let established = ears.established;
+        self.opening = opening;
         if !out.is_empty() {
             below.write(&out);
-        }
-        if let Some(info) = established {
-            self.open(below, &info);
         }
         if let Some(reason) = received.failure {
             self.fail(below, above, reason);
@@ -168,17 +166,6 @@ impl Tls {
             }
         }
         received.consumed
-    }
-
-    /// The handshake is done.
-    fn open(&mut self, below: &Below<Self>, info: &TlsInfo) {
-        let Some(mut opening) = self.opening.take() else { return };
-        if let Some(timer) = opening.timer {
-            below.cancel_call(timer);
-        }
-        if let Some(told) = opening.told.take() {
-            told.succeed(info.clone());
-        }
     }
 
     /// Encrypts what was written, as far as what is below has room for it.
@@ -368,15 +355,22 @@ impl fmt::Debug for Tls {
 /// The protocol above, as the session tells it.
 struct Ears<'a> {
     above: &'a mut Above<Tls>,
+    below: &'a Below<Tls>,
     common: &'a Common,
-    established: Option<Rc<TlsInfo>>,
+    opening: &'a mut Option<Box<Opening>>,
 }
 
 impl Hearer for Ears<'_> {
     fn established(&mut self, info: TlsInfo) {
+        let Some(mut opening) = self.opening.take() else { return };
+        if let Some(timer) = opening.timer {
+            self.below.cancel_call(timer);
+        }
         let info = self.common.shared(info);
         self.above.set_tls(Rc::clone(&info));
-        self.established = Some(info);
+        if let Some(told) = opening.told.take() {
+            told.succeed((*info).clone());
+        }
         self.above.made();
     }
 

@@ -3,5 +3,6 @@
 mod certificates;
 mod common;
 mod handshake;
+mod raw;
 mod records;
 mod upgrade;

@@ -219,7 +219,7 @@ impl Layer for Introduced {
         above.set_peer(Address::Ip(([192, 0, 2, 1], 4000).into()));
         let mut tls = TlsInfo::default();
         tls.protocol.push_str("TLSv1.3");
-        above.set_tls(tls);
+        above.set_tls(std::rc::Rc::new(tls));
         above.made();
     }
 }
