@@ -136,6 +136,8 @@ struct Datagrams {
     sender: Sender,
     /// Whose the batch is that was received last.
     key: usize,
+    /// Ports for which the kernel takes no datagrams together.
+    single: Vec<usize>,
 }
 
 /// Kept small: each connection has one.
@@ -149,8 +151,6 @@ pub(crate) struct Entry {
     interest: Option<Interest>,
     /// Output that has not gone yet.
     pending: Option<Box<Outbox>>,
-    /// The kernel takes no datagrams together for this port.
-    single: bool,
 }
 
 /// What [`Readiness::next`] found, before it lends the buffer out.
@@ -449,10 +449,10 @@ impl<P: Poller> Driver for Readiness<P> {
         }
         self.sockets.insert(key, socket);
         self.entries[key].role = Some(role);
-        self.entries[key].single = false;
         if role == Role::Datagrams && self.datagrams.is_none() {
             let (receiver, sender) = (Receiver::new(), Sender::new());
-            self.datagrams = Some(Box::new(Datagrams { receiver, sender, key }));
+            self.datagrams =
+                Some(Box::new(Datagrams { receiver, sender, key, single: Vec::new() }));
         }
         self.set_interest(key, Some(interest_of(role)))
     }
@@ -488,12 +488,14 @@ impl<P: Poller> Driver for Readiness<P> {
         mishaps: &mut Vec<Mishap>,
     ) -> io::Result<bool> {
         let Some(datagrams) = &mut self.datagrams else { return Err(Errno::BADF.into()) };
-        let entry = &mut self.entries[key];
-        let mut segmenting = !entry.single;
+        let may_segment = !datagrams.single.contains(&key);
+        let mut segmenting = may_segment;
         let sent = self
             .sockets
             .with(key, |socket| datagrams.sender.send(socket, queue, &mut segmenting, mishaps));
-        entry.single = !segmenting;
+        if may_segment && !segmenting {
+            datagrams.single.push(key);
+        }
         let full = sent.unwrap_or(Err(Errno::BADF))?;
         if full {
             self.set_writable(key, true)?;
@@ -516,8 +518,11 @@ impl<P: Poller> Driver for Readiness<P> {
         let watched = entry.interest.take().is_some();
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = None;
-        if let Some(datagrams) = self.datagrams.as_mut().filter(|datagrams| datagrams.key == key) {
-            datagrams.receiver.clear();
+        if let Some(datagrams) = self.datagrams.as_mut().filter(|_| role == Some(Role::Datagrams)) {
+            datagrams.single.retain(|single| *single != key);
+            if datagrams.key == key {
+                datagrams.receiver.clear();
+            }
         }
         let shared = std::mem::take(&mut entry.shared);
         let Some(socket) = self.sockets.remove(key) else { return };
