@@ -154,6 +154,12 @@ impl<P> Conn<P> {
         self.page.waiting()
     }
 
+    /// How many of those bytes the transport has tried to send and could not yet: the peer reads more
+    /// slowly than it is written to.
+    pub fn backlog(&self) -> u64 {
+        self.page.with_driver()
+    }
+
     /// Asks for [`output_sent`](Protocol::output_sent) after the next sending, also when nothing
     /// stays behind.
     pub fn tell_when_sent(&self) {

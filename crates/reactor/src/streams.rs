@@ -26,11 +26,11 @@ impl Inner {
                 self.with_stream(key, |stream| stream.backlogged = left > 0);
                 self.tell(key, Event::Sent { left })
             }
-            Completion::Failed { key, error } => After::Lose(key, Disconnect::from(&error)),
+            Completion::Failed { key, error } => After::Failed(key, error),
             Completion::Connected { key, result } => After::Connected(key, result),
             Completion::Accepted { key, socket, peer } => After::Accepted(key, socket, peer),
             Completion::AcceptFailed { key, error } => After::AcceptFailed(key, error),
-            Completion::Readable { key } => After::Readable(key),
+            Completion::Ready { key } => After::Ready(key),
         }
     }
 
@@ -255,9 +255,9 @@ impl Stream {
 pub(crate) enum After {
     Nothing,
     Settle(usize, Box<dyn Seat>),
-    Lose(usize, Disconnect),
+    Failed(usize, io::Error),
     Connected(usize, io::Result<()>),
     Accepted(usize, Socket, Address),
     AcceptFailed(usize, io::Error),
-    Readable(usize),
+    Ready(usize),
 }

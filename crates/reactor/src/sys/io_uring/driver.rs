@@ -234,6 +234,7 @@ impl Driver for IoUring {
         let index = self.by_key.get_mut(key).and_then(Option::take)?;
         let slot = &mut self.slots[index as usize];
         slot.closed = true;
+        self.dying += slot.operations as usize;
         let (input, generation) = (slot.input.filter(|_| !slot.cancelled), slot.generation);
         if let Some(kind) = input {
             self.cancel(Tag { slot: index, kind, generation });
@@ -249,6 +250,10 @@ impl Driver for IoUring {
     fn operations(&self) -> usize {
         let taken = self.buffers.as_ref().map_or(0, super::Buffers::taken);
         self.ring.in_flight() + usize::from(taken)
+    }
+
+    fn outputs(&self) -> usize {
+        self.slots.iter().filter(|(_, slot)| !slot.closed && slot.left() > 0).count()
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {

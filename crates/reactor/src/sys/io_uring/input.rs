@@ -55,6 +55,7 @@ impl IoUring {
                 (Kind::Accept, accept.build())
             }
             Role::Watch => (Kind::Watch, once(PollFlags::IN)),
+            Role::WatchOutput => (Kind::Watch, once(PollFlags::OUT)),
         };
         slot.input = Some(kind);
         slot.cancelled = false;
@@ -102,8 +103,15 @@ impl IoUring {
             Kind::Receive => return self.received(tag, done, last),
             Kind::Accept => self.accepted(tag, done),
             Kind::Connect => Some(self.connected(tag, done)),
-            Kind::Watch if done.result.is_ok() => {
-                Some(Completion::Readable { key: slot.key }).filter(|_| slot.reading)
+            Kind::Watch => {
+                let key = slot.key;
+                match done.result {
+                    Ok(_) => Some(Completion::Ready { key }).filter(|_| slot.reading),
+                    Err(error) if is_passing(error) || error == Errno::CANCELED => None,
+                    Err(error) => {
+                        return Some(Found::Other(Completion::Failed { key, error: error.into() }));
+                    }
+                }
             }
             Kind::Alarm if done.result.is_ok() => return self.alarmed(tag, done),
             _ => None,
