@@ -18,6 +18,9 @@ pub enum Address {
     Ip(SocketAddr),
     /// A Unix socket's path.
     Unix(PathBuf),
+    /// A Unix socket's name in Linux's abstract namespace, which has no file; without the zero byte
+    /// that the system puts before it.
+    Abstract(Vec<u8>),
     /// A Unix socket without a name: what most Unix clients are.
     Unnamed,
     /// A place in memory, by name.
@@ -31,7 +34,11 @@ impl Address {
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
             Self::Ip(address) => Some(*address),
-            Self::Unix(_) | Self::Unnamed | Self::Memory(_) | Self::Host(..) => None,
+            Self::Unix(_)
+            | Self::Abstract(_)
+            | Self::Unnamed
+            | Self::Memory(_)
+            | Self::Host(..) => None,
         }
     }
 }
@@ -47,6 +54,7 @@ impl fmt::Display for Address {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Abstract(name) => write!(f, "unix:@{}", name.escape_ascii()),
             Self::Unnamed => f.write_str("unix"),
             Self::Memory(name) => write!(f, "memory:{name}"),
             Self::Host(name, port) => write!(f, "{name}:{port}"),

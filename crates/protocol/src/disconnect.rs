@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::TlsFault;
+
 /// Why a connection ended, or was never made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -15,8 +17,10 @@ pub enum Disconnect {
     Reset,
     /// No connection: nobody listens there.
     Refused,
-    /// No connection: no way leads there.
+    /// No connection: no way leads to that host (`EHOSTUNREACH`).
     Unreachable,
+    /// No connection: no way leads to its network, such as IPv6 where there is none (`ENETUNREACH`).
+    NetworkUnreachable,
     /// No connection within the time given, or a connection that the network gave up on.
     TimedOut,
     /// No connection: the name has no address.
@@ -29,6 +33,8 @@ pub enum Disconnect {
     Overflowed,
     /// The reactor stopped.
     Stopped,
+    /// TLS broke off; [`Conn::cause`](crate::Conn::cause) says what was expected.
+    Tls(TlsFault),
     /// Anything else that the system said.
     Failed(io::ErrorKind),
 }
@@ -38,7 +44,12 @@ impl Disconnect {
     pub fn is_temporary(self) -> bool {
         matches!(
             self,
-            Self::Reset | Self::Refused | Self::Unreachable | Self::TimedOut | Self::UnknownHost
+            Self::Reset
+                | Self::Refused
+                | Self::Unreachable
+                | Self::NetworkUnreachable
+                | Self::TimedOut
+                | Self::UnknownHost
         )
     }
 }
@@ -51,7 +62,8 @@ impl From<&io::Error> for Disconnect {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe => Self::Reset,
             io::ErrorKind::TimedOut => Self::TimedOut,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
+            io::ErrorKind::HostUnreachable => Self::Unreachable,
+            io::ErrorKind::NetworkUnreachable => Self::NetworkUnreachable,
             kind => Self::Failed(kind),
         }
     }
@@ -65,12 +77,14 @@ impl fmt::Display for Disconnect {
             Self::Reset => "the peer reset the connection",
             Self::Refused => "the connection was refused",
             Self::Unreachable => "the peer cannot be reached",
+            Self::NetworkUnreachable => "the peer's network cannot be reached",
             Self::TimedOut => "the connection timed out",
             Self::UnknownHost => "the host name has no address",
             Self::Panicked => "the protocol panicked",
             Self::Switched => "another protocol took the connection over",
             Self::Overflowed => "too much output was waiting to be sent",
             Self::Stopped => "the reactor stopped",
+            Self::Tls(fault) => return write!(f, "TLS broke off: {fault}"),
             Self::Failed(kind) => return write!(f, "the connection failed: {kind}"),
         })
     }

@@ -67,8 +67,9 @@ pub fn listen(
 
 /// Connects `protocol` to `endpoint`; the deferred gives its handle once the connection is made.
 ///
-/// Where it is not made, the deferred fails with the [`Disconnect`](crate::Disconnect) that the
-/// protocol is told too. Cancelling it gives up the attempt.
+/// Where it is not made, the deferred fails for the [`Disconnect`](crate::Disconnect) that the
+/// protocol is told too; where several addresses were tried, with a
+/// [`CannotConnect`](crate::CannotConnect) that names them all. Cancelling it gives up the attempt.
 #[track_caller]
 pub fn connect<P: Protocol>(
     endpoint: &(impl ClientEndpoint + ?Sized),

@@ -23,6 +23,7 @@
 //! | own tasks, and run a program to its end | [`scope`], [`Scope`], [`Spawn`], [`react`] |
 //! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`], [`Network`] |
 //! | know who is at the other end | [`Conn::identity`], [`Identity`], [`Credentials`], [`ProxyInfo`] |
+//! | find addresses, and connect to the best of them | [`Resolver`], [`HostTable`], [`Race`] |
 //! | do blocking work elsewhere | [`Threads`] |
 //!
 //! | bound | default | beyond it |
@@ -35,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod calls;
 mod clock;
 mod conn;
 mod cooperator;
@@ -48,11 +50,14 @@ mod network;
 mod outbox;
 mod page;
 mod protocol;
+mod race;
 mod react;
+mod resolver;
 mod scope;
 mod seat;
 mod threads;
 mod timeout;
+mod tls;
 mod transport;
 
 pub use address::Address;
@@ -74,9 +79,17 @@ pub use network::{BadNetwork, Network};
 pub use outbox::{Chunk, FileSlice, Outbox};
 pub use page::{CALLS_PER_TURN_MAX, Marks};
 pub use protocol::{Factory, Protocol};
+pub use race::{
+    ATTEMPT_DELAY, ATTEMPT_DELAY_MAX, ATTEMPT_DELAY_MIN, CannotConnect, FailedAttempt, RACERS_MAX,
+    Race,
+};
 pub use react::{EventLoop, Exit, react};
+pub use resolver::{
+    HOST_ADDRESSES_MAX, HOST_NAMES_MAX, HostTable, ResolveError, Resolver, ResolverChain,
+};
 pub use scope::{Scope, Spawn, Task, scope};
 pub use seat::{Ending, Event, Seat, Successor, Wishes, seat, seat_and_tell};
 pub use threads::{Threads, defer_to_threads};
 pub use timeout::{TimedOut, defer_later, timeout};
+pub use tls::{NotEncrypted, TlsAlert, TlsFault};
 pub use transport::{TlsInfo, Transport};

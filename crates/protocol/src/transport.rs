@@ -3,8 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use ropewalk_deferred::Failure;
+
 use crate::{
-    Address, Credentials, MulticastChange, MulticastError, MulticastSettings, Outbox, ProxyInfo,
+    Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
+    Outbox, ProxyInfo,
 };
 
 /// The carrier of one or many connections, each known to it by a key.
@@ -29,6 +32,13 @@ pub trait Transport {
         None
     }
 
+    /// What is known of the connection's end beyond its [`Disconnect`](crate::Disconnect), once it
+    /// has come.
+    fn cause(&self, key: usize) -> Option<Failure> {
+        let _ = key;
+        None
+    }
+
     /// The process at the other end, if the system vouches for it: on a Unix socket.
     fn credentials(&self, key: usize) -> Option<Credentials> {
         let _ = key;
@@ -37,6 +47,12 @@ pub trait Transport {
 
     /// What a trusted proxy in between said of the peer.
     fn proxy(&self, key: usize) -> Option<Rc<ProxyInfo>> {
+        let _ = key;
+        None
+    }
+
+    /// Why a connection was never made, while its seat is told so: every address that was tried.
+    fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
         let _ = key;
         None
     }

@@ -1,22 +1,26 @@
 //! Connecting.
 
-use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_deferred::Failure;
-use ropewalk_protocol::{Address, Disconnect, Event, Seat, Transport, defer_to_threads};
+use ropewalk_deferred::{Deferred, Failure};
+use ropewalk_protocol::{
+    ATTEMPT_DELAY, Address, CannotConnect, Disconnect, Event, ResolveError, Resolver, Seat,
+    Transport,
+};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr};
 
-use crate::Reactor;
-use crate::inner::{Due, Entry, Inner, Request, Stream};
+use crate::attempt::{Attempt, Runner, Step};
+use crate::inner::{Entry, Inner, Purpose, Request, Stream};
 use crate::listener::stream_socket;
 use crate::sys::{Closing, Driver, Role};
+use crate::unix::unix_address;
+use crate::{Reactor, SystemResolver, TcpOptions};
 
 /// How long connecting may take, unless said otherwise.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -27,11 +31,19 @@ pub struct ConnectOptions {
     timeout: Duration,
     bind: Option<SocketAddr>,
     v6_only: bool,
+    delay: Duration,
+    tcp: TcpOptions,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { timeout: TIMEOUT_DEFAULT, bind: None, v6_only: false }
+        Self {
+            timeout: TIMEOUT_DEFAULT,
+            bind: None,
+            v6_only: false,
+            delay: ATTEMPT_DELAY,
+            tcp: TcpOptions::default(),
+        }
     }
 }
 
@@ -51,6 +63,22 @@ impl ConnectOptions {
         Self { v6_only, ..self }
     }
 
+    /// How long an address of a name has before the next one is tried beside it;
+    /// [`ATTEMPT_DELAY`] unless set, and within the bounds of
+    /// [`Race::with_delay`](ropewalk_protocol::Race::with_delay).
+    pub fn attempt_delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// What else is set on TCP connections.
+    pub fn tcp(self, tcp: TcpOptions) -> Self {
+        Self { tcp, ..self }
+    }
+
+    pub(crate) fn delay(self) -> Duration {
+        self.delay
+    }
+
     /// Whether an address that was found for a name is of use.
     fn admits(self, address: &SocketAddr) -> bool {
         let bound = self.bind.is_none_or(|bind| bind.is_ipv6() == address.is_ipv6());
@@ -58,48 +86,21 @@ impl ConnectOptions {
     }
 }
 
-/// One attempt to connect, over one or several addresses in turn.
-pub(crate) struct Attempt {
-    targets: VecDeque<Target>,
-    /// The one that is being tried.
-    current: Option<Target>,
-    bind: Option<SocketAddr>,
-    /// Tells this attempt from others that used its key.
-    id: u64,
-    /// The names are still being looked up.
-    resolving: bool,
-    /// What the first address said: it is the one that was meant.
-    first_failure: Option<Disconnect>,
-}
-
-#[derive(Clone)]
-enum Target {
-    Ip(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl Target {
-    fn address(&self) -> Address {
-        match self {
-            Self::Ip(address) => Address::Ip(*address),
-            Self::Unix(path) => Address::Unix(path.clone()),
-        }
-    }
-}
-
 impl Reactor {
     /// Connects to an Internet address; a failure reaches the seat as its end.
     pub fn connect_tcp(&self, address: SocketAddr, options: ConnectOptions, seat: Box<dyn Seat>) {
-        let key = self.begin(options, seat, false);
-        self.inner().set_targets(key.0, key.1, Ok([Target::Ip(address)].into()));
+        self.begin(options, seat, |attempt| attempt.set_race(vec![address]));
     }
 
-    /// Connects to a host by name, trying each of its addresses in turn.
+    /// Connects to a host by name: to whichever of its addresses answers first (RFC 8305).
     ///
-    /// Those that the options rule out are passed over, as are those that an address to connect from
-    /// cannot reach: a name that has no other ends in [`Disconnect::UnknownHost`].
+    /// Addresses that the options rule out are passed over, as are those that an address to connect
+    /// from cannot reach: a name that has no other ends in [`Disconnect::UnknownHost`]. Where no
+    /// address can be connected to, the seat is told the reason of the first that failed, and
+    /// [`Conn::cannot_connect`](ropewalk_protocol::Conn::cannot_connect) names them all.
     ///
-    /// The name is looked up in the thread pool, by the system's own resolver.
+    /// The name is looked up by the reactor's [resolver](Self::set_resolver); a host that is an
+    /// address needs no look-up.
     pub fn connect_name(
         &self,
         host: &str,
@@ -107,153 +108,276 @@ impl Reactor {
         options: ConnectOptions,
         seat: Box<dyn Seat>,
     ) {
-        let (key, id) = self.begin(options, seat, true);
-        let name = (host.to_owned(), port);
-        let found = match self.inner().carrier.platform() {
-            Some(platform) => platform.resolve(host, port),
-            None => defer_to_threads(self, move || {
-                name.to_socket_addrs().map(Iterator::collect::<Vec<_>>).map_err(Failure::from)
-            }),
-        };
-        let inner = Rc::downgrade(self.inner());
-        found.on_result(move |found| {
-            let Some(inner) = inner.upgrade() else { return };
-            let mut addresses = found.unwrap_or_default();
-            addresses.retain(|address| options.admits(address));
-            let targets = if addresses.is_empty() {
-                Err(Disconnect::UnknownHost)
-            } else {
-                Ok(addresses.into_iter().map(Target::Ip).collect())
-            };
-            inner.set_targets(key, id, targets);
+        if let Ok(address) = host.parse::<IpAddr>() {
+            let address = SocketAddr::new(address, port);
+            let found = Ok(vec![address]);
+            return self.begin(options, seat, |attempt| found_for(attempt, host, found));
+        }
+        let (key, id) = self.take_in(options, seat);
+        let (weak, name) = (Rc::downgrade(self.inner()), host.to_owned());
+        let canceller = self.resolve(host, port).on_result(move |found| {
+            let Some(inner) = weak.upgrade() else { return };
+            let known = inner.with_attempt(key, id, |attempt| {
+                attempt.is_resolving().then(|| found_for(attempt, &name, found)).is_some()
+            });
+            if known == Some(true) {
+                inner.request(Request::TryNext { key, id });
+            }
         });
+        self.inner().with_attempt(key, id, |attempt| attempt.set_question(canceller));
     }
 
-    /// Connects to a Unix socket.
+    /// Connects to a Unix socket. One whose queue is full is waited for.
     pub fn connect_unix(&self, path: &Path, options: ConnectOptions, seat: Box<dyn Seat>) {
-        let (key, id) = self.begin(options, seat, false);
-        self.inner().set_targets(key, id, Ok([Target::Unix(path.to_owned())].into()));
+        self.begin(options, seat, |attempt| attempt.set_path(Address::Unix(path.to_owned())));
     }
 
-    fn begin(
-        &self,
-        options: ConnectOptions,
-        mut seat: Box<dyn Seat>,
-        resolving: bool,
-    ) -> (usize, u64) {
+    /// Connects to a Unix socket by its name in Linux's abstract namespace, without the zero byte
+    /// before it.
+    pub fn connect_abstract(&self, name: &[u8], options: ConnectOptions, seat: Box<dyn Seat>) {
+        self.begin(options, seat, |attempt| attempt.set_path(Address::Abstract(name.to_owned())));
+    }
+
+    /// Has names looked up by `resolver` from now on, in place of the system's.
+    pub fn set_resolver(&self, resolver: impl Resolver + 'static) {
+        self.inner().resolver.replace(Some(Rc::new(resolver)));
+    }
+
+    /// Takes an attempt in that knows where it is to go.
+    fn begin(&self, options: ConnectOptions, seat: Box<dyn Seat>, plan: impl FnOnce(&mut Attempt)) {
+        let (key, id) = self.take_in(options, seat);
+        self.inner().with_attempt(key, id, plan);
+        self.inner().request(Request::TryNext { key, id });
+    }
+
+    pub(crate) fn take_in(&self, options: ConnectOptions, mut seat: Box<dyn Seat>) -> (usize, u64) {
         let inner = self.inner();
         let id = inner.next_id();
-        let attempt = Attempt {
-            targets: VecDeque::new(),
-            current: None,
-            bind: options.bind,
-            id,
-            resolving,
-            first_failure: None,
-        };
+        let now = inner.carrier.now();
+        let due = now.saturating_add(options.timeout);
         let mut entries = inner.entries.borrow_mut();
         let place = entries.vacant_entry();
         let key = place.key();
         seat.attach(Rc::clone(&inner.carrier) as Rc<dyn Transport>, key);
-        let now = inner.carrier.now();
-        let due = now.saturating_add(options.timeout);
-        let timer = inner.wheel.borrow_mut().add(now, due, Due::Stream(key as u32));
-        place.insert(Entry::Stream(Stream::connecting(seat, timer, attempt)));
+        let timer = inner.wheel.borrow_mut().add(now, due, Purpose::Stream(key).into());
+        place.insert(Entry::Stream(Stream::connecting(
+            seat,
+            timer,
+            Attempt::new(id, options, due),
+        )));
         inner.carrier.touch();
         (key, id)
     }
 }
 
-impl Inner {
-    /// The addresses of an attempt are known.
-    fn set_targets(&self, key: usize, id: u64, targets: Result<VecDeque<Target>, Disconnect>) {
-        let current = self.with_stream(key, |stream| {
-            let Some(attempt) = stream.attempt.as_mut().filter(|attempt| attempt.id == id) else {
-                return false;
-            };
-            attempt.resolving = false;
-            match targets {
-                Ok(targets) => attempt.targets = targets,
-                Err(why) => attempt.first_failure = Some(why),
+impl Resolver for Reactor {
+    /// Asks the resolver that was [set](Reactor::set_resolver), or else the system's.
+    fn resolve(&self, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
+        let inner = self.inner();
+        let resolver = inner.resolver.borrow().clone();
+        match (resolver, inner.carrier.platform()) {
+            (Some(resolver), _) => resolver.resolve(host, port),
+            (None, Some(platform)) => platform.resolve(host, port),
+            (None, None) => {
+                let system: Rc<dyn Resolver> = Rc::new(SystemResolver::new(self));
+                inner.resolver.replace(Some(Rc::clone(&system)));
+                system.resolve(host, port)
             }
-            true
-        });
-        if current == Some(true) {
-            self.request(Request::TryNext { key, id });
         }
     }
+}
 
-    /// Tries the next address of an attempt, or gives it up.
+/// Gives an attempt the addresses that were found, or none.
+fn found_for(attempt: &mut Attempt, host: &str, found: Result<Vec<SocketAddr>, Failure>) {
+    let options = attempt.options;
+    let unknown = || ResolveError::NoAddress { host: host.to_owned() };
+    let error = match found {
+        Ok(mut addresses) => {
+            addresses.retain(|address| options.admits(address));
+            if !addresses.is_empty() {
+                return attempt.set_race(addresses);
+            }
+            unknown()
+        }
+        Err(failure) => failure.check::<ResolveError>().cloned().unwrap_or_else(|| {
+            ResolveError::Failed { host: host.to_owned(), reason: failure.to_string() }
+        }),
+    };
+    attempt.set_nowhere(CannotConnect::unresolved(error));
+}
+
+impl Inner {
+    pub(crate) fn with_attempt<T>(
+        &self,
+        key: usize,
+        id: u64,
+        look: impl FnOnce(&mut Attempt) -> T,
+    ) -> Option<T> {
+        self.with_stream(key, |stream| {
+            let attempt = stream.attempt.as_mut().filter(|attempt| attempt.id == id)?;
+            Some(look(attempt))
+        })
+        .flatten()
+    }
+
+    /// Takes an attempt as far as it goes now.
     pub(crate) fn try_next(&self, driver: &mut dyn Driver, key: usize, id: u64) {
         loop {
-            let next = self.with_stream(key, |stream| {
-                let attempt = stream.attempt.as_mut().filter(|attempt| attempt.id == id)?;
-                attempt.current = attempt.targets.pop_front();
-                Some((attempt.current.clone(), attempt.bind, attempt.first_failure))
-            });
-            let Some(Some((target, bind, failure))) = next else { return };
-            let Some(target) = target else {
-                return self.lose(driver, key, failure.unwrap_or(Disconnect::UnknownHost));
-            };
-            let started = match self.carrier.platform() {
-                Some(platform) => {
-                    platform.connect(&target.address(), bind).map(|socket| (socket, false))
+            let now = self.carrier.now();
+            let step = |attempt: &mut Attempt| (attempt.step(now), attempt.options);
+            match self.with_attempt(key, id, step) {
+                None => return,
+                Some((Step::Start(address), options)) => {
+                    let started = self.start(driver, key, id, &address, options);
+                    match started {
+                        Ok(false) => (),
+                        Ok(true) => return,
+                        Err(error) => {
+                            self.with_attempt(key, id, |a| a.fail(now, &address, &error));
+                        }
+                    }
                 }
-                None => start(&target, bind).map(|(socket, connected)| (socket.into(), connected)),
-            };
-            let outcome = started.and_then(|(socket, connected)| {
-                let role = if connected { Role::Stream } else { Role::Connecting };
-                driver.open(key, socket, role).map(|()| connected)
-            });
-            match outcome {
-                Ok(true) => return self.made(driver, key),
-                Ok(false) => return,
-                Err(error) => self.note_failure(driver, key, &error),
+                Some((Step::Wait(until), _)) => return self.look_again(key, until),
+                Some((Step::GiveUp(error), _)) => return self.give_up(driver, key, error),
             }
         }
     }
 
-    /// An attempt has its connection, or its address was no good.
-    pub(crate) fn connected(&self, driver: &mut dyn Driver, key: usize, result: &io::Result<()>) {
+    /// Starts to connect to an address; true if that has made the connection.
+    fn start(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        id: u64,
+        address: &Address,
+        options: ConnectOptions,
+    ) -> io::Result<bool> {
+        let (socket, is_connected) = match self.carrier.platform() {
+            Some(platform) => (platform.connect(address, options.bind)?, false),
+            None => connect(address, options).map(|(socket, is)| (socket.into(), is))?,
+        };
+        if is_connected {
+            self.won(driver, key, address.clone(), |driver| driver.open(key, socket, Role::Stream));
+            return Ok(true);
+        }
+        // The first has the connection's own key; it rarely has company.
+        let is_first = self.with_attempt(key, id, |a| a.running.iter().all(|r| r.key != key));
+        let runner = if is_first == Some(true) {
+            key
+        } else {
+            self.entries.borrow_mut().insert(Entry::Runner { owner: key })
+        };
+        if let Err(error) = driver.open(runner, socket, Role::Connecting) {
+            self.end_runner(driver, key, runner);
+            return Err(error);
+        }
+        let address = address.clone();
+        self.with_attempt(key, id, |a| a.running.push(Runner { key: runner, address }));
+        Ok(false)
+    }
+
+    /// A socket is connected, or will not be.
+    pub(crate) fn connected(&self, driver: &mut dyn Driver, runner: usize, result: io::Result<()>) {
+        let owner = match self.entries.borrow().get(runner) {
+            Some(Entry::Stream(_)) => runner,
+            Some(Entry::Runner { owner }) => *owner,
+            _ => return,
+        };
+        let take = |stream: &mut Stream| {
+            let attempt = stream.attempt.as_mut()?;
+            Some((attempt.id, attempt.take_runner(runner)?.address))
+        };
+        let Some((id, address)) = self.with_stream(owner, take).flatten() else { return };
         match result {
-            Ok(()) => self.made(driver, key),
+            Ok(()) if runner == owner => self.won(driver, owner, address, |_| Ok(())),
+            Ok(()) => self.won(driver, owner, address, |driver| {
+                self.entries.borrow_mut().try_remove(runner);
+                let socket = driver.release(runner).ok_or(Errno::BADF)?;
+                driver.open(owner, socket, Role::Stream)
+            }),
             Err(error) => {
-                self.note_failure(driver, key, error);
-                let attempt = |stream: &mut Stream| stream.attempt.as_ref().map(|a| a.id);
-                if let Some(id) = self.with_stream(key, attempt).flatten() {
-                    self.try_next(driver, key, id);
-                }
+                self.end_runner(driver, owner, runner);
+                let now = self.carrier.now();
+                self.with_attempt(owner, id, |attempt| attempt.fail(now, &address, &error));
+                self.try_next(driver, owner, id);
             }
         }
     }
 
-    fn made(&self, driver: &mut dyn Driver, key: usize) {
-        let taken = self.with_stream(key, |stream| {
-            stream.reading = true;
-            (stream.attempt.take(), stream.timer.take(), stream.seat.take())
-        });
-        let Some((attempt, timer, Some(mut seat))) = taken else { return };
+    /// An attempt has its connection, which `take` puts under the connection's own key.
+    pub(crate) fn won(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        address: Address,
+        take: impl FnOnce(&mut dyn Driver) -> io::Result<()>,
+    ) {
+        let taken = self.with_stream(key, |stream| (stream.attempt.take(), stream.timer.take()));
+        let Some((Some(attempt), timer)) = taken else { return };
         if let Some(timer) = timer {
             self.wheel.borrow_mut().remove(timer);
         }
-        if let Some(target) = attempt.and_then(|attempt| attempt.current) {
-            self.carrier.set_peer(key, target.address());
+        self.end_runners(driver, key, &attempt);
+        drop(attempt);
+        if let Err(error) = take(driver) {
+            return self.lose(driver, key, Disconnect::from(&error));
         }
+        self.with_stream(key, |stream| stream.reading = true);
+        let Some(mut seat) = self.take_seat(key) else { return };
+        self.carrier.set_peer(key, address);
         seat.handle(Event::Made);
         self.settle(driver, key, seat);
     }
 
-    fn note_failure(&self, driver: &mut dyn Driver, key: usize, error: &io::Error) {
-        driver.close(key, Closing::InOrder);
+    /// Has an attempt looked at again at that time.
+    fn look_again(&self, key: usize, at: Duration) {
+        let now = self.carrier.now();
         self.with_stream(key, |stream| {
-            if let Some(attempt) = &mut stream.attempt {
-                attempt.first_failure.get_or_insert(Disconnect::from(error));
+            let mut wheel = self.wheel.borrow_mut();
+            match stream.timer {
+                Some(timer) if wheel.due(timer) != at => wheel.reset(timer, now, at),
+                Some(_) => (),
+                None => stream.timer = Some(wheel.add(now, at, Purpose::Stream(key).into())),
             }
         });
     }
 
-    pub(crate) fn attempt_timed_out(&self, driver: &mut dyn Driver, key: usize) {
-        self.lose(driver, key, Disconnect::TimedOut);
+    /// An attempt's timer came due.
+    pub(crate) fn attempt_due(&self, driver: &mut dyn Driver, key: usize) {
+        let now = self.carrier.now();
+        let due = self.with_stream(key, |stream| {
+            let attempt = stream.attempt.as_mut()?;
+            let is_late = now >= attempt.deadline;
+            Some((attempt.id, is_late.then(|| attempt.time_out())))
+        });
+        match due.flatten() {
+            Some((_, Some(error))) => self.give_up(driver, key, error),
+            Some((id, None)) => self.try_next(driver, key, id),
+            None => (),
+        }
+    }
+
+    /// Ends an attempt that came to nothing.
+    fn give_up(&self, driver: &mut dyn Driver, key: usize, error: CannotConnect) {
+        tracing::debug!(target: "ropewalk::reactor", "{error}");
+        let why = error.why;
+        self.carrier.set_cannot_connect(Some((key, error)));
+        self.lose(driver, key, why);
+        self.carrier.set_cannot_connect(None);
+    }
+
+    /// Ends the sockets of an attempt.
+    pub(crate) fn end_runners(&self, driver: &mut dyn Driver, owner: usize, attempt: &Attempt) {
+        for runner in &attempt.running {
+            self.end_runner(driver, owner, runner.key);
+        }
+    }
+
+    fn end_runner(&self, driver: &mut dyn Driver, owner: usize, runner: usize) {
+        driver.close(runner, Closing::InOrder);
+        if runner != owner {
+            self.entries.borrow_mut().try_remove(runner);
+        }
     }
 }
 
@@ -272,23 +396,25 @@ impl Stream {
 }
 
 /// Makes a socket and starts to connect it; true if it is connected already.
-fn start(target: &Target, bind: Option<SocketAddr>) -> io::Result<(OwnedFd, bool)> {
-    let (socket, address) = match target {
-        Target::Ip(address) => {
+fn connect(address: &Address, options: ConnectOptions) -> io::Result<(OwnedFd, bool)> {
+    let (socket, address) = match address {
+        Address::Ip(address) => {
             let domain = Domain::for_address(*address);
             let socket = stream_socket(domain, Some(Protocol::TCP))?;
-            socket.set_tcp_nodelay(true)?;
-            if let Some(bind) = bind {
+            options.tcp.apply(&socket)?;
+            if let Some(bind) = options.bind {
+                // Several attempts may go out from one port.
+                socket.set_reuse_address(bind.port() != 0)?;
                 socket.bind(&bind.into())?;
             }
             (socket, SockAddr::from(*address))
         }
-        Target::Unix(path) => (stream_socket(Domain::UNIX, None)?, SockAddr::unix(path)?),
+        other => (stream_socket(Domain::UNIX, None)?, unix_address(other)?),
     };
-    let connected = match socket.connect(&address) {
+    let is_connected = match socket.connect(&address) {
         Ok(()) => true,
         Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => false,
         Err(error) => return Err(error),
     };
-    Ok((socket.into(), connected))
+    Ok((socket.into(), is_connected))
 }

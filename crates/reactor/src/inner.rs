@@ -8,20 +8,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
-use ropewalk_protocol::{Disconnect, Event, Seat, SeatFactory};
+use ropewalk_protocol::{
+    Address, DatagramEvent, DatagramSeat, Disconnect, Event, Resolver, Seat, SeatFactory,
+};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
+use crate::attempt::Attempt;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
-use crate::connector::Attempt;
-use crate::listener::SocketFile;
+use crate::datagrams::Datagrams;
 use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::remote::{Alarm, Remote};
 use crate::signals::Signals;
 use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
+use crate::unix::SocketFile;
+use crate::watch::{Foreign, WatchEnd};
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
 
@@ -40,11 +44,17 @@ pub(crate) struct Inner {
     pub(crate) requests: RefCell<VecDeque<Request>>,
     /// Connections that have more to do than one turn allows.
     pub(crate) unfinished: RefCell<Vec<usize>>,
+    /// Ports that were told of something in this turn.
+    pub(crate) unsettled: RefCell<Vec<usize>>,
+    /// Watches of what is ready in every turn.
+    pub(crate) always_ready: RefCell<Vec<(usize, u64)>>,
     /// Listeners that wait for a free descriptor.
     pub(crate) starving: RefCell<Vec<usize>>,
     pub(crate) tasks: Tasks,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
+    /// Who looks names up, once anybody has asked.
+    pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
     pub(crate) jobs: RefCell<BTreeMap<u64, Box<dyn FnOnce()>>>,
     pub(crate) state: Cell<State>,
@@ -74,15 +84,48 @@ pub(crate) enum State {
     Stopped,
 }
 
-/// What a timer on the wheel is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Due {
+/// What a timer on the wheel is for: a [`Purpose`] in half its size, as each connection has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due(u32);
+
+/// What is to be done when a timer comes due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
     /// A connection wants to be looked at.
-    Stream(u32),
+    Stream(usize),
     /// A call is to be made.
-    Call(u32),
+    Call(usize),
     /// A listener may try again.
-    Listener(u32),
+    Listener(usize),
+    /// A port for datagrams wants to be looked at.
+    Datagrams(usize),
+}
+
+impl Due {
+    const KINDS: u32 = 4;
+
+    pub(crate) fn purpose(self) -> Purpose {
+        let index = (self.0 / Self::KINDS) as usize;
+        match self.0 % Self::KINDS {
+            0 => Purpose::Stream(index),
+            1 => Purpose::Call(index),
+            2 => Purpose::Listener(index),
+            _ => Purpose::Datagrams(index),
+        }
+    }
+}
+
+impl From<Purpose> for Due {
+    fn from(purpose: Purpose) -> Self {
+        let (kind, index) = match purpose {
+            Purpose::Stream(key) => (0, key),
+            Purpose::Call(index) => (1, index),
+            Purpose::Listener(key) => (2, key),
+            Purpose::Datagrams(key) => (3, key),
+        };
+        debug_assert!(index < (u32::MAX / Self::KINDS) as usize, "more than memory could hold");
+        Self(index as u32 * Self::KINDS + kind)
+    }
 }
 
 /// What protocols ask for while the driver is busy telling of something: done right after.
@@ -90,12 +133,26 @@ pub(crate) enum Request {
     Listen { key: usize, socket: Socket },
     StopListening { key: usize, id: u64, done: Promise<()> },
     TryNext { key: usize, id: u64 },
+    OpenPort { key: usize, id: u64, socket: Socket, peer: Option<Address> },
+    RefusePort { seat: Box<dyn DatagramSeat>, why: Disconnect },
+    Adopt { key: usize, id: u64, socket: Socket, peer: Address },
+    Watch { key: usize, id: u64, own: OwnedFd, role: Role },
+    ChangeWatch { key: usize, id: u64 },
+    EndWatch { key: usize, id: u64 },
 }
 
 /// What a key stands for.
 pub(crate) enum Entry {
     Stream(Stream),
-    Listener(Listener),
+    /// In a box, so that it does not make the others larger.
+    Listener(Box<Listener>),
+    Datagrams(Box<Datagrams>),
+    /// A descriptor of somebody else's.
+    Foreign(Box<Foreign>),
+    /// A socket that races for the connection of another key.
+    Runner {
+        owner: usize,
+    },
     /// A descriptor of the reactor's own.
     Watch(Watched),
 }
@@ -119,7 +176,7 @@ pub(crate) struct Stream {
     pub(crate) write_ended: bool,
     /// Output stays with the driver.
     pub(crate) backlogged: bool,
-    /// The addresses still to be tried; absent once connected.
+    /// How it is being connected; absent once it is.
     pub(crate) attempt: Option<Box<Attempt>>,
 }
 
@@ -131,6 +188,8 @@ pub(crate) struct Listener {
     pub(crate) accepting: bool,
     /// Runs while it waits for a free descriptor.
     pub(crate) patience: Option<TimerKey>,
+    /// The socket is open elsewhere too.
+    pub(crate) shared: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
 }
@@ -180,8 +239,11 @@ impl Inner {
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
+            unsettled: RefCell::default(),
+            always_ready: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
+            resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
             jobs: RefCell::default(),
@@ -225,6 +287,7 @@ impl Inner {
     pub(crate) fn patience(&self) -> Option<Duration> {
         let busy = !self.unfinished.borrow().is_empty()
             || !self.requests.borrow().is_empty()
+            || !self.always_ready.borrow().is_empty()
             || self.carrier.is_any_woken()
             || self.remote.is_waiting();
         if busy {
@@ -244,7 +307,7 @@ impl Inner {
                     let Some(id) = self.with_listener(key, |listener| listener.id) else {
                         continue;
                     };
-                    if let Err(error) = driver.open(key, socket, Role::Listener) {
+                    if let Err(error) = self.open_listener(driver, key, socket) {
                         tracing::error!(
                             target: "ropewalk::reactor",
                             "a listener was given up, as it cannot be watched: {error}",
@@ -257,6 +320,18 @@ impl Inner {
                     done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),
+                Request::OpenPort { key, id, socket, peer } => {
+                    self.start_port(driver, key, id, socket, peer);
+                }
+                Request::RefusePort { mut seat, why } => seat.handle(DatagramEvent::Stopped(why)),
+                Request::Adopt { key, id, socket, peer } => {
+                    self.take_over(driver, key, id, socket, peer);
+                }
+                Request::Watch { key, id, own, role } => {
+                    self.start_watch(driver, key, id, own, role);
+                }
+                Request::ChangeWatch { key, id } => self.change_watch(driver, key, id),
+                Request::EndWatch { key, id } => self.end_watch(driver, key, id),
             }
         }
     }
@@ -273,9 +348,16 @@ impl Inner {
                 break;
             }
             for request in requests {
-                if let Request::StopListening { key, id, done } = request {
-                    self.end_listener(driver, key, id);
-                    done.succeed(());
+                match request {
+                    Request::StopListening { key, id, done } => {
+                        self.end_listener(driver, key, id);
+                        done.succeed(());
+                    }
+                    Request::RefusePort { mut seat, why } => {
+                        seat.handle(DatagramEvent::Stopped(why));
+                    }
+                    // Whoever these are about is ended below.
+                    _ => (),
                 }
             }
             for key in keys {
@@ -307,7 +389,7 @@ impl Inner {
 
     fn keys_to_end(&self) -> Vec<usize> {
         let entries = self.entries.borrow();
-        let ends = |entry: &Entry| !matches!(entry, Entry::Watch(_));
+        let ends = |entry: &Entry| !matches!(entry, Entry::Runner { .. } | Entry::Watch(_));
         entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
     }
 
@@ -315,11 +397,21 @@ impl Inner {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
         }
-        let Some(Entry::Stream(stream)) = self.take_entry(key) else { return };
+        if let Some(id) = self.with_port(key, |port| port.id) {
+            self.stop_port(driver, key, id, Disconnect::Stopped);
+            return;
+        }
+        if let Some(id) = self.watch_of(key) {
+            if tell {
+                return self.lose_watch(driver, key, id, WatchEnd::Stopped);
+            }
+            return self.end_watch(driver, key, id);
+        }
+        let Some(Entry::Stream(mut stream)) = self.take_entry(key) else { return };
         // A peer that got only a part is not to take it for the whole.
         let how = if stream.backlogged { Closing::Reset } else { Closing::InOrder };
         driver.close(key, how);
-        self.forget(key, &stream);
+        self.forget(driver, key, &mut stream);
         if let Some(mut seat) = stream.seat.filter(|_| tell) {
             seat.handle(Event::Lost(Disconnect::Stopped));
         }
@@ -345,5 +437,36 @@ pub(crate) fn expose(driver: &mut dyn Driver) {
             target: "ropewalk::reactor",
             "the loop's descriptor does not tell of everything: {error}",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::{Due, Entry};
+    use crate::carrier::Peer;
+    use crate::sys::ReadinessEntry;
+    use crate::wheel::Timer;
+
+    /// What a place in a slab takes.
+    #[expect(dead_code, reason = "it is only measured")]
+    enum Place<T> {
+        Vacant(usize),
+        Occupied(T),
+    }
+
+    /// Of the 400 bytes that an idle connection may take at all; its seat takes the rest.
+    #[test]
+    fn an_idle_connection_takes_little_room_in_the_reactor() {
+        let parts = [
+            ("entry", size_of::<Place<Entry>>()),
+            ("timer", size_of::<Timer<Due>>()),
+            ("peer", size_of::<Peer>()),
+            ("descriptor", size_of::<Option<OwnedFd>>()),
+            ("driver", size_of::<ReadinessEntry>()),
+        ];
+        let sum: usize = parts.iter().map(|part| part.1).sum();
+        assert!(sum <= 92, "{sum} bytes: {parts:?}");
     }
 }

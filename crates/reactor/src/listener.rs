@@ -4,19 +4,19 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::{Address, Port, SeatFactory, Transport};
+use ropewalk_protocol::{Address, Disconnect, Port, SeatFactory, Transport};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::inner::{Due, Entry, Inner, Listener, Request};
+use crate::inner::{Entry, Inner, Listener, Purpose, Request};
 use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
-use crate::{CannotListen, Reactor};
+use crate::unix::{SocketFile, listen_at, listen_at_name};
+use crate::{CannotListen, Reactor, TcpOptions};
 
 /// How long a listener without descriptors waits before it turns away who is waiting.
 const STARVING_PATIENCE: Duration = Duration::from_secs(1);
@@ -26,11 +26,13 @@ const STARVING_PATIENCE: Duration = Duration::from_secs(1);
 pub struct TcpListenOptions {
     backlog: i32,
     v6_only: bool,
+    reuse_port: bool,
+    tcp: TcpOptions,
 }
 
 impl Default for TcpListenOptions {
     fn default() -> Self {
-        Self { backlog: 1024, v6_only: true }
+        Self { backlog: 1024, v6_only: true, reuse_port: false, tcp: TcpOptions::default() }
     }
 }
 
@@ -45,13 +47,24 @@ impl TcpListenOptions {
     pub fn v6_only(self, v6_only: bool) -> Self {
         Self { v6_only, ..self }
     }
+
+    /// Whether others that say so too may listen on the same address, in this process or another of
+    /// the same user (`SO_REUSEPORT`): the system then deals the connections out. Not unless set.
+    pub fn reuse_port(self, reuse_port: bool) -> Self {
+        Self { reuse_port, ..self }
+    }
+
+    /// What is set on the connections that are accepted.
+    pub fn tcp(self, tcp: TcpOptions) -> Self {
+        Self { tcp, ..self }
+    }
 }
 
 /// How to listen on a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnixListenOptions {
-    backlog: i32,
-    mode: u32,
+    pub(crate) backlog: i32,
+    pub(crate) mode: u32,
 }
 
 impl Default for UnixListenOptions {
@@ -72,12 +85,18 @@ impl UnixListenOptions {
     }
 }
 
-/// A place where a reactor listens. Dropping it changes nothing.
+/// A place where a reactor listens, or receives datagrams. Dropping it changes nothing.
 pub struct ListeningPort {
     inner: Weak<Inner>,
     key: usize,
     id: u64,
     address: Address,
+}
+
+impl ListeningPort {
+    pub(crate) fn new(inner: &Rc<Inner>, key: usize, id: u64, address: Address) -> Self {
+        Self { inner: Rc::downgrade(inner), key, id, address }
+    }
 }
 
 impl Port for ListeningPort {
@@ -120,8 +139,9 @@ impl Reactor {
         let bind = || {
             let socket = stream_socket(Domain::for_address(address), Some(Protocol::TCP))?;
             socket.set_reuse_address(true)?;
-            // Accepted sockets inherit this.
-            socket.set_tcp_nodelay(true)?;
+            socket.set_reuse_port(options.reuse_port)?;
+            // Accepted sockets inherit these.
+            options.tcp.apply(&socket)?;
             if address.is_ipv6() {
                 socket.set_only_v6(options.v6_only)?;
             }
@@ -143,7 +163,9 @@ impl Reactor {
 
     /// Listens on a Unix socket at `path`; the path is removed when listening stops.
     ///
-    /// A socket that an earlier process left behind is replaced; one that is in use is not.
+    /// A socket that an earlier process left behind is replaced; one that is in use is not. While
+    /// that is found out, a file beside it, `PATH.lock`, is locked: of two that begin to listen at
+    /// once, one is refused.
     ///
     /// # Errors
     ///
@@ -154,28 +176,42 @@ impl Reactor {
         options: UnixListenOptions,
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotListen> {
-        let bind = || {
-            let address = SockAddr::unix(path)?;
-            remove_stale_socket(path, &address)?;
-            let socket = stream_socket(Domain::UNIX, None)?;
-            socket.bind(&address)?;
-            let permissions = std::fs::Permissions::from_mode(options.mode);
-            let place = SocketFile::new(path)?;
-            std::fs::set_permissions(path, permissions)?;
-            socket.listen(options.backlog)?;
-            Ok((socket, place))
-        };
         let address = Address::Unix(path.to_owned());
         let bound = match self.inner().carrier.platform() {
             Some(platform) => {
                 platform.listen(&address, options.backlog).map(|(socket, _)| (socket, None))
             }
-            None => bind().map(|(socket, place)| (OwnedFd::from(socket).into(), Some(place))),
+            None => listen_at(path, options)
+                .map(|(socket, place)| (OwnedFd::from(socket).into(), Some(place))),
         };
         bound
             .and_then(|(socket, place)| {
                 self.start_listening(socket, address.clone(), place, factory)
             })
+            .map_err(|error| CannotListen { address, error })
+    }
+
+    /// Listens on a Unix socket at a name in Linux's abstract namespace, which has no file and no
+    /// permissions: whoever is in the same network namespace may connect.
+    ///
+    /// # Errors
+    ///
+    /// If the name is taken or too long, or the system refuses.
+    pub fn listen_abstract(
+        &self,
+        name: &[u8],
+        options: UnixListenOptions,
+        factory: Box<dyn SeatFactory>,
+    ) -> Result<ListeningPort, CannotListen> {
+        let address = Address::Abstract(name.to_owned());
+        let bound = match self.inner().carrier.platform() {
+            Some(platform) => platform.listen(&address, options.backlog).map(|bound| bound.0),
+            None => {
+                listen_at_name(name, options.backlog).map(|socket| OwnedFd::from(socket).into())
+            }
+        };
+        bound
+            .and_then(|socket| self.start_listening(socket, address.clone(), None, factory))
             .map_err(|error| CannotListen { address, error })
     }
 
@@ -186,52 +222,67 @@ impl Reactor {
         place: Option<SocketFile>,
         factory: Box<dyn SeatFactory>,
     ) -> io::Result<ListeningPort> {
-        let inner = self.inner();
-        let id = inner.next_id();
+        let id = self.inner().next_id();
         let factory = Some(factory);
-        let listener = Listener { id, factory, accepting: true, patience: None, place };
-        let key = inner.entries.borrow_mut().insert(Entry::Listener(listener));
+        let (accepting, shared) = (true, false);
+        let listener = Listener { id, factory, accepting, patience: None, shared, place };
+        self.start_listener(socket, address, listener)
+    }
+
+    /// Listens with a socket that is open elsewhere too.
+    pub(crate) fn listen_shared(
+        &self,
+        socket: AnySocket,
+        address: Address,
+        factory: Box<dyn SeatFactory>,
+    ) -> io::Result<ListeningPort> {
+        let id = self.inner().next_id();
+        let factory = Some(factory);
+        let (accepting, shared) = (true, true);
+        let listener = Listener { id, factory, accepting, patience: None, shared, place: None };
+        self.start_listener(socket, address, listener)
+    }
+
+    fn start_listener(
+        &self,
+        socket: AnySocket,
+        address: Address,
+        listener: Listener,
+    ) -> io::Result<ListeningPort> {
+        let (inner, id) = (self.inner(), listener.id);
+        let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
-            if let Err(error) = driver.open(key, socket, Role::Listener) {
+            if let Err(error) = inner.open_listener(&mut **driver, key, socket) {
                 inner.end_listener(&mut **driver, key, id);
                 return Err(error);
             }
         } else {
             inner.request(Request::Listen { key, socket });
         }
-        Ok(ListeningPort { inner: Rc::downgrade(inner), key, id, address })
-    }
-}
-
-/// A Unix socket's place among the files, which is left when this is dropped.
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    /// Device and number: somebody else's socket may stand in its place by then.
-    file: (u64, u64),
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: Self::file_at(path)? })
-    }
-
-    fn file_at(path: &Path) -> io::Result<(u64, u64)> {
-        std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if Self::file_at(&self.path).is_ok_and(|file| file == self.file) {
-            // Somebody may be quicker, and nobody is left to be told.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        Ok(ListeningPort::new(inner, key, id, address))
     }
 }
 
 impl Inner {
+    /// Gives a listener's socket to the driver.
+    pub(crate) fn open_listener(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        socket: AnySocket,
+    ) -> io::Result<()> {
+        driver.open(key, socket, Role::Listener)?;
+        if self.with_listener(key, |listener| listener.shared) == Some(true) {
+            driver.share(key);
+        }
+        Ok(())
+    }
+
     /// Ends a listener, if it is still the one that was meant.
     pub(crate) fn end_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
+        if self.stop_port(driver, key, id, Disconnect::Closed) {
+            return;
+        }
         if self.with_listener(key, |listener| listener.id) != Some(id) {
             return;
         }
@@ -289,7 +340,7 @@ impl Inner {
             self.starving.borrow_mut().push(key);
             let now = self.carrier.now();
             let due = now + STARVING_PATIENCE;
-            let timer = self.wheel.borrow_mut().add(now, due, Due::Listener(key as u32));
+            let timer = self.wheel.borrow_mut().add(now, due, Purpose::Listener(key).into());
             self.with_listener(key, |listener| listener.patience = Some(timer));
         }
     }
@@ -348,20 +399,4 @@ impl Inner {
 /// A stream socket that neither blocks nor outlives an `exec`.
 pub(crate) fn stream_socket(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
     Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)
-}
-
-/// Removes a socket at `path` that nobody answers at.
-fn remove_stale_socket(path: &Path, address: &SockAddr) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => (),
-        // Binding will say what is wrong with anything else.
-        _ => return Ok(()),
-    }
-    let probe = stream_socket(Domain::UNIX, None)?;
-    match probe.connect(address) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path)
-        }
-        _ => Ok(()),
-    }
 }

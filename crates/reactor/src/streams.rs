@@ -7,7 +7,7 @@ use ropewalk_protocol::{
     Address, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
 };
 
-use crate::inner::{Due, Entry, Inner, Stream};
+use crate::inner::{Entry, Inner, Purpose, Stream};
 use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
@@ -26,11 +26,16 @@ impl Inner {
                 self.with_stream(key, |stream| stream.backlogged = left > 0);
                 self.tell(key, Event::Sent { left })
             }
-            Completion::Failed { key, error } => After::Lose(key, Disconnect::from(&error)),
+            Completion::Datagram { key, data, segment, from, truncated } => {
+                self.datagrams_came(key, data, segment, &from, truncated)
+            }
+            Completion::Mishap { key, mishap } => self.mishap(key, &mishap),
+            Completion::Writable { key } => self.port_has_room(key),
+            Completion::Failed { key, error } => After::Failed(key, error),
             Completion::Connected { key, result } => After::Connected(key, result),
             Completion::Accepted { key, socket, peer } => After::Accepted(key, socket, peer),
             Completion::AcceptFailed { key, error } => After::AcceptFailed(key, error),
-            Completion::Readable { key } => After::Readable(key),
+            Completion::Ready { key } => After::Ready(key),
         }
     }
 
@@ -81,6 +86,8 @@ impl Inner {
         if let Some(mut seat) = self.take_seat(key) {
             seat.handle(Event::Tick);
             self.settle(driver, key, seat);
+        } else {
+            self.tick_port(driver, key);
         }
     }
 
@@ -174,7 +181,7 @@ impl Inner {
             let now = self.carrier.now();
             let mut wheel = self.wheel.borrow_mut();
             match stream.timer {
-                None => stream.timer = Some(wheel.add(now, due, Due::Stream(key as u32))),
+                None => stream.timer = Some(wheel.add(now, due, Purpose::Stream(key).into())),
                 Some(timer) if due < wheel.due(timer) => wheel.reset(timer, now, due),
                 // Later is found out when the timer comes due: moving it with every message would
                 // cost more than that.
@@ -195,7 +202,7 @@ impl Inner {
             stream.attempt.is_some()
         });
         match attempting {
-            Some(true) => self.attempt_timed_out(driver, key),
+            Some(true) => self.attempt_due(driver, key),
             Some(false) => self.tick(driver, key),
             None => (),
         }
@@ -212,8 +219,8 @@ impl Inner {
         let entry = self.entries.borrow_mut().try_remove(key);
         let how = if why == Disconnect::Closed { Closing::InOrder } else { Closing::Reset };
         driver.close(key, how);
-        if let Some(Entry::Stream(stream)) = entry {
-            self.forget(key, &stream);
+        if let Some(Entry::Stream(mut stream)) = entry {
+            self.forget(driver, key, &mut stream);
         }
         seat.handle(Event::Lost(why));
         self.feed_the_starving(driver);
@@ -223,10 +230,15 @@ impl Inner {
     pub(crate) fn lose(&self, driver: &mut dyn Driver, key: usize, why: Disconnect) {
         if let Some(seat) = self.take_seat(key) {
             self.end(driver, key, seat, why);
+        } else {
+            self.lose_port(driver, key, why);
         }
     }
 
-    pub(crate) fn forget(&self, key: usize, stream: &Stream) {
+    pub(crate) fn forget(&self, driver: &mut dyn Driver, key: usize, stream: &mut Stream) {
+        if let Some(attempt) = stream.attempt.take() {
+            self.end_runners(driver, key, &attempt);
+        }
         if let Some(timer) = stream.timer {
             self.wheel.borrow_mut().remove(timer);
         }
@@ -252,9 +264,9 @@ impl Stream {
 pub(crate) enum After {
     Nothing,
     Settle(usize, Box<dyn Seat>),
-    Lose(usize, Disconnect),
+    Failed(usize, io::Error),
     Connected(usize, io::Result<()>),
     Accepted(usize, Socket, Address),
     AcceptFailed(usize, io::Error),
-    Readable(usize),
+    Ready(usize),
 }

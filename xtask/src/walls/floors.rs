@@ -24,10 +24,10 @@ fn floor(package: &str) -> Option<u8> {
     Some(match room {
         "deferred" => 0,
         "protocol" => 1,
-        "reactor" | "tls" | "framing" | "trial" | "auth" => 2,
+        "reactor" | "tls" | "framing" | "forward" | "trial" | "auth" => 2,
         "endpoint" | "service" | "database" => 4,
         "cli" => 5,
-        "interop" => CHORES,
+        "fuzz" | "interop" => CHORES,
         _ => ROOMS,
     })
 }

@@ -6,5 +6,6 @@ mod addresses;
 mod datagrams;
 mod laws;
 mod programs;
+mod racing;
 mod scope;
 mod time;

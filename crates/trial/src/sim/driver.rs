@@ -171,6 +171,18 @@ impl Driver for HostDriver {
         }
     }
 
+    fn release(&mut self, key: usize) -> Option<Socket> {
+        let mut world = self.world.borrow_mut();
+        let held = world.hosts[self.host].by_key.get_mut(key).and_then(Option::take)?;
+        if let Held::Stream(id) = held
+            && let Some(end) = world.end(id)
+        {
+            end.key = None;
+        }
+        drop(world);
+        Some(Loose::socket(&self.world, self.host, held))
+    }
+
     fn shed(&mut self, key: usize) -> usize {
         let Some(Held::Listener { index, .. }) = self.held(key) else { return 0 };
         let mut world = self.world.borrow_mut();

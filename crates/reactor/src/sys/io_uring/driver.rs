@@ -5,19 +5,21 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::time::Duration;
 
 use io_uring::{opcode, types};
-use ropewalk_protocol::Outbox;
+use ropewalk_protocol::{DatagramQueue, Outbox};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::IoUring;
+use super::datagrams::Datagrams;
 use super::input::Found;
 use super::slot::{GENERATIONS, Kind, Slot, Tag};
+use crate::sys::datagrams::Mishap;
 use crate::sys::readiness::{end_stream, make_reset};
 use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often a closing connection throws away what its peer still sent.
 const LAST_READS_MAX: usize = 64;
-/// How often a closing listener asks whether it is closed.
+/// How often it is asked whether what was closed is let go of.
 const CLOSING_WAITS_MAX: usize = 8;
 
 impl IoUring {
@@ -66,13 +68,15 @@ impl IoUring {
         }
         if !done.is_more_to_come() {
             self.slots[tag.slot as usize].operations -= 1;
-            self.release(tag.slot);
+            self.dying -= 1;
+            self.release_slot(tag.slot);
         }
     }
 
     /// Starts again what ended with the last turn.
     fn arm_all(&mut self) {
-        for tag in std::mem::take(&mut self.to_arm) {
+        // Who came last, perhaps as no buffer was left, is served first.
+        while let Some(tag) = self.to_arm.pop() {
             if self.slot(tag).is_some() {
                 self.arm(tag.slot);
             }
@@ -85,7 +89,18 @@ impl IoUring {
         }
     }
 
-    /// Has the kernel let go of a listener's address.
+    /// Whether the kernel still has operations of something that is closed.
+    fn has_dying(&self) -> bool {
+        let is_last_of_dying = |done: &&super::ring::Done| {
+            let tag = Tag::from_u64(done.tag);
+            let slot = self.slots.get(tag.slot as usize);
+            !done.is_more_to_come()
+                && slot.is_some_and(|slot| slot.closed && slot.generation == tag.generation)
+        };
+        self.dying > self.ring.done.iter().filter(is_last_of_dying).count()
+    }
+
+    /// Has the kernel let go of an address.
     fn finish_closing(&mut self, tag: Tag) {
         for _ in 0..CLOSING_WAITS_MAX {
             let is_last =
@@ -123,10 +138,17 @@ impl Driver for IoUring {
     fn flush(&mut self) {
         self.end_lending();
         self.arm_all();
-        if self.ring.is_anything_queued()
-            && let Err(error) = self.ring.wait(Some(Duration::ZERO))
-        {
-            tracing::error!(target: "ropewalk::reactor", "operations are put off: {error}");
+        let mut is_wanted = self.ring.is_anything_queued() || self.has_dying();
+        for _ in 0..CLOSING_WAITS_MAX {
+            if !is_wanted {
+                return;
+            }
+            if let Err(error) = self.ring.wait(Some(Duration::ZERO)) {
+                tracing::error!(target: "ropewalk::reactor", "operations are put off: {error}");
+                return;
+            }
+            // A descriptor lives as long as the operations on it, cancelled or not.
+            is_wanted = self.has_dying();
         }
     }
 
@@ -134,6 +156,11 @@ impl Driver for IoUring {
         let socket = socket.into_system()?;
         if self.by_key.len() <= key {
             self.by_key.resize(key + 1, None);
+        }
+        if role == Role::Datagrams && self.datagrams.is_none() {
+            // SAFETY: it is dropped with this driver only, whose `Drop` sees to it that no operation is
+            // under way then, or else leaks it.
+            self.datagrams = Some(Box::new(unsafe { Datagrams::new(&self.ring) }?));
         }
         self.last_generation = (self.last_generation + 1) % GENERATIONS;
         let slot = Slot::new(key, self.last_generation, role, socket.as_raw_fd());
@@ -179,6 +206,18 @@ impl Driver for IoUring {
         Ok(self.slots[index as usize].left())
     }
 
+    fn send_datagrams(
+        &mut self,
+        key: usize,
+        queue: &mut DatagramQueue,
+        mishaps: &mut Vec<Mishap>,
+    ) -> io::Result<bool> {
+        let index = self.slot_of(key).ok_or(Errno::BADF)?;
+        let full = self.send_now(index, queue, mishaps)?;
+        self.flush_if_exposed();
+        Ok(full)
+    }
+
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
     }
@@ -189,6 +228,7 @@ impl Driver for IoUring {
         let (role, generation, input) = (slot.role, slot.generation, slot.input);
         slot.closed = true;
         slot.pending = None;
+        self.dying += slot.operations as usize;
         let cancelled = [slot.input.filter(|_| !slot.cancelled), slot.sending];
         for kind in cancelled.into_iter().flatten() {
             self.cancel(Tag { slot: index, kind, generation });
@@ -203,11 +243,24 @@ impl Driver for IoUring {
             let entry = opcode::Close::new(types::Fd(socket.into_raw_fd())).build();
             self.ring.start_silent(entry, Tag::silent().to_u64());
         }
-        self.release(index);
-        if let (Role::Listener, Some(kind)) = (role, input) {
+        self.release_slot(index);
+        if let (Role::Listener | Role::Datagrams, Some(kind)) = (role, input) {
             self.finish_closing(Tag { slot: index, kind, generation });
         }
         self.flush_if_exposed();
+    }
+
+    fn release(&mut self, key: usize) -> Option<Socket> {
+        let index = self.by_key.get_mut(key).and_then(Option::take)?;
+        let slot = &mut self.slots[index as usize];
+        slot.closed = true;
+        self.dying += slot.operations as usize;
+        let (input, generation) = (slot.input.filter(|_| !slot.cancelled), slot.generation);
+        if let Some(kind) = input {
+            self.cancel(Tag { slot: index, kind, generation });
+        }
+        self.release_slot(index);
+        self.sockets.remove(key).map(Socket::from)
     }
 
     fn shed(&mut self, key: usize) -> usize {
@@ -215,8 +268,13 @@ impl Driver for IoUring {
     }
 
     fn operations(&self) -> usize {
-        let taken = self.buffers.as_ref().map_or(0, super::Buffers::taken);
+        let taken = self.buffers.as_ref().map_or(0, super::Buffers::taken)
+            + self.datagrams.as_ref().map_or(0, |datagrams| datagrams.buffers.taken());
         self.ring.in_flight() + usize::from(taken)
+    }
+
+    fn outputs(&self) -> usize {
+        self.slots.iter().filter(|(_, slot)| !slot.closed && slot.left() > 0).count()
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -240,6 +298,7 @@ impl Driver for IoUring {
                 let data = self.buffers.as_ref()?.bytes(piece);
                 Some(Completion::Received { key, data })
             }
+            Found::Datagram(key, piece) => Some(self.datagrams.as_mut()?.lend(key, piece)),
             Found::Late(key) => Some(Completion::Received { key, data: &self.lent_late }),
             Found::Other(completion) => Some(completion),
         }
