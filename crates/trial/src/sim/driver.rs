@@ -179,6 +179,8 @@ impl Driver for HostDriver {
         {
             end.key = None;
         }
+        // It is counted as loose from now on.
+        world.hosts[self.host].descriptors -= 1;
         drop(world);
         Some(Loose::socket(&self.world, self.host, held))
     }

@@ -140,6 +140,10 @@ impl Driver for Faulty {
         }
     }
 
+    fn release(&mut self, key: usize) -> Option<Socket> {
+        self.below.release(key)
+    }
+
     fn shed(&mut self, key: usize) -> usize {
         self.below.shed(key)
     }
