@@ -88,8 +88,8 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    /// How many timers there are.
+    pub(crate) fn len(&self) -> usize {
         self.count
     }
 

@@ -24,6 +24,7 @@
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`http`] | HTTP/1.1: sites, resources, static files |
+//! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
 //! | [`proxy`] | the PROXY protocol: who is behind the proxy in front |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 //! | [`memcached`] | a client of memcached, pipelined and bounded |
@@ -42,6 +43,7 @@ pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;
 pub use ropewalk_reactor as reactor;
 pub use ropewalk_small as small;
+pub use ropewalk_websocket as websocket;
 
 pub use ropewalk_deferred::{Deferred, Failure, Promise};
 pub use ropewalk_protocol::{Conn, Factory, Protocol};

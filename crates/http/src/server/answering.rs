@@ -10,9 +10,10 @@ use ropewalk_protocol::{Conn, Protocol};
 use super::access::Access;
 use super::body::{BodyPiece, Kind};
 use super::connection::{Choked, Phase, RATE_INTERVAL, Server};
-use super::exchange::Outflow;
+use super::exchange::{Exchange, Outflow};
 use super::incoming::{BodyError, Request};
 use super::reply::{Reply, Response, plain};
+use super::upgrade::Takeover;
 use super::watch::Watch;
 use crate::codec::{Asked, BadRequest, BodySize, BodyWriter, Framing, ResponseHead, SentAs};
 
@@ -52,7 +53,7 @@ impl Server {
         let asked = if self.site.is_draining() { asked.and_close() } else { asked };
         let bytes = match &response.body().kind {
             Kind::Bytes(bytes) => Some(bytes),
-            Kind::Empty | Kind::Stream { .. } => None,
+            Kind::Empty | Kind::Stream { .. } | Kind::Switch(_) => None,
         };
         // Head and body in one go; a long body is not copied.
         let short = bytes.filter(|bytes| bytes.len() <= TOGETHER_MAX);
@@ -106,7 +107,7 @@ impl Server {
         if exchange.is_answered() {
             return;
         }
-        let response = finished(response);
+        let response = finished(response, exchange);
         exchange.welcome_body(conn);
         let stays = exchange.may_stay_open() && !self.site.is_draining();
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
@@ -126,6 +127,7 @@ impl Server {
                 None
             }
             Kind::Stream { pieces, .. } => Some(pieces),
+            Kind::Switch(takeover) => return self.hand_over(conn, takeover),
         };
         exchange.begin_watch(conn);
         match pieces.filter(|_| framing.body != SentAs::Nothing) {
@@ -141,6 +143,16 @@ impl Server {
                 self.answered(conn);
             }
         }
+    }
+
+    /// The head of the last answer is out: another protocol has the connection from here on.
+    fn hand_over(&mut self, conn: &Conn<Self>, takeover: Takeover) {
+        let phase = std::mem::replace(&mut self.phase, Phase::HandedOver);
+        let Phase::Busy(mut exchange) = phase else { return };
+        if let Some(access) = exchange.finish_access(conn.now()) {
+            self.site.log(&access);
+        }
+        takeover.run(conn, &exchange.kept);
     }
 
     /// Sends pieces of the body until the client has enough or the next one is not there.
@@ -244,7 +256,7 @@ impl Server {
     ) {
         let access = access.or_else(|| match &mut self.phase {
             Phase::Busy(exchange) => exchange.finish_access(conn.now()).map(Box::new),
-            Phase::Idle | Phase::Choked(_) | Phase::Lingering(_) => None,
+            Phase::Idle | Phase::Choked(_) | Phase::Lingering(_) | Phase::HandedOver => None,
         });
         let access =
             access.or_else(|| self.site.is_logging().then(|| Box::new(Access::to_nothing(conn))));
@@ -255,13 +267,19 @@ impl Server {
 
 /// Whether everything of a response is in memory.
 pub(super) fn is_whole(response: &Response) -> bool {
-    !matches!(response.body().kind, Kind::Stream { .. }) && !response.status().is_informational()
+    matches!(response.body().kind, Kind::Empty | Kind::Bytes(_))
+        && !response.status().is_informational()
 }
 
 /// An answer that another one has to follow is none: the client would wait for it.
-fn finished(response: Response) -> Response {
-    if response.status().is_informational() {
-        let status = response.status();
+fn finished(response: Response, exchange: &Exchange) -> Response {
+    let status = response.status();
+    let switches = matches!(response.body().kind, Kind::Switch(_));
+    if switches && !exchange.may_switch_with(status) {
+        tracing::error!(target: "ropewalk::http", "a resource switched protocols with {status}");
+        return plain(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    if status.is_informational() && !switches {
         tracing::error!(target: "ropewalk::http", "a resource answered with {status} alone");
         return plain(StatusCode::INTERNAL_SERVER_ERROR);
     }

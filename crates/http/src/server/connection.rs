@@ -44,6 +44,8 @@ pub(super) enum Phase {
     Choked(Box<Choked>),
     /// All has been said; the client is heard out for a while, so that it hears it too.
     Lingering(Box<Lingering>),
+    /// Another protocol speaks with the client.
+    HandedOver,
 }
 
 pub(super) struct Choked {
@@ -114,6 +116,7 @@ impl Server {
                 }
             }
             Phase::Busy(_) => self.look_after(conn),
+            Phase::HandedOver => (),
         }
     }
 
@@ -177,6 +180,7 @@ impl Protocol for Server {
                 self.receive(conn, &mut data);
                 self.read(conn, data);
             }
+            Phase::HandedOver => conn.hand_back(data),
         }
     }
 
@@ -189,6 +193,7 @@ impl Protocol for Server {
             }
             Phase::Busy(exchange) if !matches!(exchange.outflow, Outflow::Done) => conn.abort(),
             Phase::Idle | Phase::Busy(_) | Phase::Choked(_) | Phase::Lingering(_) => conn.close(),
+            Phase::HandedOver => (),
         }
     }
 
@@ -199,7 +204,7 @@ impl Protocol for Server {
                 let kept = std::mem::take(&mut choked.kept);
                 self.await_request(conn, kept);
             }
-            Phase::Idle | Phase::Lingering(_) => (),
+            Phase::Idle | Phase::Lingering(_) | Phase::HandedOver => (),
         }
     }
 
@@ -222,6 +227,7 @@ impl fmt::Debug for Server {
             Phase::Busy(_) => "busy",
             Phase::Choked(_) => "choked",
             Phase::Lingering(_) => "lingering",
+            Phase::HandedOver => "handed over",
         };
         f.debug_struct("Server").field("phase", &phase).finish_non_exhaustive()
     }

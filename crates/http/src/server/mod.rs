@@ -13,6 +13,7 @@ mod resource;
 mod router;
 mod sender;
 mod site;
+mod upgrade;
 mod watch;
 
 pub use access::Access;

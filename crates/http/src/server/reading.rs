@@ -39,6 +39,7 @@ impl Server {
                 return;
             }
             Phase::Lingering(_) => return,
+            Phase::HandedOver => return conn.hand_back(data),
         };
         if !data.is_empty() {
             kept.extend_from_slice(data);
