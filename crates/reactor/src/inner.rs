@@ -15,6 +15,7 @@ use slab::Slab;
 use crate::attempt::Attempt;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
+use crate::linger::Lingering;
 use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::remote::{Alarm, Remote};
@@ -43,6 +44,9 @@ pub(crate) struct Inner {
     pub(crate) unfinished: RefCell<Vec<usize>>,
     /// Watches of what is ready in every turn.
     pub(crate) always_ready: RefCell<Vec<(usize, u64)>>,
+    /// How long closed connections wait for their peers, and those that do, the oldest first.
+    pub(crate) linger: Cell<Duration>,
+    pub(crate) lingering: RefCell<BTreeMap<u64, usize>>,
     /// Listeners that wait for a free descriptor.
     pub(crate) starving: RefCell<Vec<usize>>,
     pub(crate) tasks: Tasks,
@@ -137,6 +141,8 @@ pub(crate) enum Entry {
     Listener(Box<Listener>),
     /// A descriptor of somebody else's.
     Foreign(Box<Foreign>),
+    /// A closed connection that waits for its peer.
+    Lingering(Box<Lingering>),
     /// A socket that races for the connection of another key.
     Runner {
         owner: usize,
@@ -227,6 +233,8 @@ impl Inner {
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
+            linger: Cell::new(Self::LINGER_DEFAULT),
+            lingering: RefCell::default(),
             always_ready: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
@@ -365,15 +373,16 @@ impl Inner {
 
     fn keys_to_end(&self) -> Vec<usize> {
         let entries = self.entries.borrow();
-        let ends = |entry: &Entry| {
-            matches!(entry, Entry::Stream(_) | Entry::Listener(_) | Entry::Foreign(_))
-        };
+        let ends = |entry: &Entry| !matches!(entry, Entry::Watch(_) | Entry::Runner { .. });
         entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
     }
 
     fn end_entry(&self, driver: &mut dyn Driver, key: usize, tell: bool) {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
+        }
+        if self.is_lingering(key) {
+            return self.end_lingering(driver, key);
         }
         if let Some(id) = self.watch_of(key) {
             if tell {

@@ -37,6 +37,7 @@
 //! | bytes received from one connection in one turn | 64 KiB |
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
+//! | closed connections that wait for their peers | 1,024, for 2 seconds without progress each |
 //! | addresses tried for one name | 64 |
 //! | names being looked up or waiting for it | 1,024, by 8 threads |
 //! | bytes read of a file of hosts | 4 MiB |
@@ -53,6 +54,7 @@ mod connector;
 mod driver;
 mod error;
 mod inner;
+mod linger;
 mod listener;
 pub mod platform;
 mod pool;

@@ -6,5 +6,6 @@ mod conformance;
 mod connecting;
 mod io_uring;
 mod kit;
+mod lingering;
 mod scarcity;
 mod watching;
