@@ -77,7 +77,7 @@ impl<P> Conn<P> {
 
     /// Closes now and forgets what is unsent; the peer sees a reset where its transport knows one.
     pub fn abort(&self) {
-        if !self.page.is(Flags::ABORTING.or(Flags::SWITCHED)) {
+        if !self.page.is(Flags::ABORTING) {
             self.page.set(Flags::ABORTING);
             self.page.wake();
         }
@@ -86,7 +86,7 @@ impl<P> Conn<P> {
     /// [Aborts](Self::abort), and has [`connection_lost`](Protocol::connection_lost) told this
     /// reason: the first that was given counts.
     pub fn abort_with(&self, why: Disconnect) {
-        if !self.page.is(Flags::ABORTING.or(Flags::SWITCHED)) {
+        if !self.page.is(Flags::ABORTING) {
             self.page.with_rare(|rare| rare.reason = Some(why));
             self.abort();
         }
@@ -361,8 +361,10 @@ impl<P: Protocol> Conn<P> {
     /// right after this call's protocol returns.
     ///
     /// From here on the connection is the new protocol's: verbs of this handle and its clones do
-    /// nothing, [`hand_back`](Self::hand_back) excepted. Once something has asked for the end of the
-    /// connection it is not handed over; `next` is dropped then, and its handle does nothing.
+    /// nothing, but for two before the protocol has returned. [`hand_back`](Self::hand_back) adds to
+    /// what the new one gets, and [`abort`](Self::abort) ends the connection before it has changed
+    /// hands, of which the new one is told alone. Once something has asked for the end, nothing is
+    /// handed over; `next` is dropped then, and its handle does nothing.
     pub fn switch_protocol<Q: Protocol>(&self, next: Q, rest: &[u8]) -> Conn<Q> {
         let conn = Conn::new();
         if self.page.is_ending() || self.page.is(Flags::SWITCHED.or(Flags::LAYERING)) {
