@@ -13,6 +13,7 @@
 //! | set what a socket can be set to | [`TcpOptions`], [`ConnectOptions`], [`TcpListenOptions`] |
 //! | watch a descriptor of one's own | [`Reactor::add_reader`], [`Reactor::add_writer`] |
 //! | look names up | [`Reactor::set_resolver`], [`SystemResolver`], [`HostsFile`] |
+//! | exchange datagrams | [`Reactor::listen_udp`], [`Reactor::connect_udp`], [`UdpEndpoint`] |
 //! | call later | [`ropewalk_protocol::Clock`], which a reactor is |
 //! | do blocking work | [`Reactor::defer_to_thread`] |
 //! | run a future | [`Reactor::spawn`] |
@@ -30,7 +31,8 @@
 //!
 //! All keep the same promises. With `io_uring` the kernel receives before it is asked to, into 1 MiB of
 //! buffers that all connections share: a connection may have all of them once, and gets its share of a
-//! turn from then on until it is content with less.
+//! turn from then on until it is content with less. Ports for datagrams share 64 buffers of
+//! their own.
 //!
 //! | bound | default |
 //! |---|---|
@@ -38,6 +40,8 @@
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
 //! | closed connections that wait for their peers | 1,024, for 2 seconds without progress each |
+//! | messages received from one port for datagrams in one turn | 32; 64 with `io_uring` |
+//! | system calls spent on one port's datagrams in one turn | 8, of 64 messages each |
 //! | addresses tried for one name | 64 |
 //! | names being looked up or waiting for it | 1,024, by 8 threads |
 //! | bytes read of a file of hosts | 4 MiB |
@@ -51,6 +55,7 @@ mod attempt;
 mod calls;
 mod carrier;
 mod connector;
+mod datagrams;
 mod driver;
 mod error;
 mod inner;
@@ -70,8 +75,12 @@ mod unix;
 mod watch;
 mod wheel;
 
+#[doc = include_str!("twisted.md")]
+pub mod twisted {}
+
 pub use adopt::CannotAdopt;
 pub use connector::ConnectOptions;
+pub use datagrams::{UdpEndpoint, UdpOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};

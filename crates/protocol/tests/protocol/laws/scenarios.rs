@@ -362,7 +362,8 @@ fn protocols_are_switched_in_place() {
 
 #[test]
 fn verbs_of_a_handle_whose_protocol_was_switched_do_nothing() {
-    let verbs: [(bool, fn(&Conn<Witness>)); 6] = [
+    type Verb = fn(&Conn<Witness>);
+    let verbs: [(bool, Verb); 6] = [
         (false, Conn::abort),
         (false, |conn| conn.abort_with(Disconnect::Refused)),
         (true, Conn::close),
