@@ -302,7 +302,7 @@ fn ten_thousand_rotations_break_no_handshake() {
     let source = identities.add(&generations[0]).unwrap();
     let server = TlsServer::new(&identities);
     let client = TlsClient::new(&authority.trust()).unwrap();
-    let done = Cell::new(0);
+    let done = Cell::new(0_usize);
     let mut rotations = 0;
     // A rotation between any two steps of a handshake, of which one in eight is a whole one.
     while rotations < ROTATIONS {
