@@ -10,7 +10,7 @@ use ropewalk_endpoint::{
     TlsIdentity, TlsServer, UnixClient, UnixServer, client_from_string, quote, server_from_string,
 };
 use ropewalk_protocol::{Address, Conn, Disconnect, Port, Protocol, connect, listen};
-use ropewalk_reactor::Reactor;
+use ropewalk_reactor::{DriverKind, Reactor};
 use ropewalk_tls::{BadCertificate, IdentityError, Reason, TlsError};
 
 #[track_caller]
@@ -190,6 +190,12 @@ proptest! {
     }
 }
 
+/// A reactor on the driver that `ROPEWALK_REACTOR` names, or on the default.
+fn reactor() -> Reactor {
+    let kind = DriverKind::from_environment().unwrap().unwrap_or_default();
+    Reactor::with_driver(kind).unwrap()
+}
+
 struct Echo;
 
 impl Protocol for Echo {
@@ -272,7 +278,7 @@ fn call(reactor: &Reactor, string: &str) -> Result<Vec<u8>, Failure> {
 
 #[test]
 fn tls_is_spoken_over_tcp_and_over_unix_sockets() {
-    let (reactor, folder) = (Reactor::new().unwrap(), Folder::new("spoken"));
+    let (reactor, folder) = (reactor(), Folder::new("spoken"));
     let (cert, key) = (folder.path("cert.pem"), folder.path("key.pem"));
     let who = format!("cert={cert}:key={key}");
     let port = serve(&reactor, &format!("tls:0:interface=127.0.0.1:{who}")).unwrap();
@@ -296,7 +302,7 @@ fn tls_is_spoken_over_tcp_and_over_unix_sockets() {
 
 #[test]
 fn a_server_is_verified_whatever_is_left_out() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let port = serve(&reactor, "tls:0:self-signed:interface=127.0.0.1").unwrap();
     let number = port.address().ip().unwrap().port();
     let folder = Folder::new("verified");
@@ -314,7 +320,7 @@ fn a_server_is_verified_whatever_is_left_out() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let failure = serve(&reactor, "tls:0:cert=/no/such.pem").map(drop).unwrap_err();
     assert!(failure.to_string().contains("tls:0:cert=/no/such.pem"), "{failure}");
     assert!(matches!(failure.check(), Some(IdentityError::File(..))));
