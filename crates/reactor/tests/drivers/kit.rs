@@ -70,10 +70,11 @@ pub(crate) fn alone(kind: DriverKind, path: &str, test: fn(DriverKind)) {
 /// The number of the interface in a network of a test's own.
 pub(crate) const APART: u32 = 77;
 
-/// Makes such a network, then runs a program in it.
+/// Makes such a network, waits until there is a way to its groups, then runs a program in it.
 const NETWORK: &str = "ip link set lo up && ip link add tie0 index 77 type veth peer name tie1 && \
     ip link set tie0 addrgenmode none && ip addr add fe80::1/64 dev tie0 nodad && \
-    ip link set tie0 up && ip link set tie1 up && exec \"$@\"";
+    ip link set tie1 up && ip link set tie0 up && \
+    until ip -6 route get ff02::1 oif tie0 >/dev/null 2>&1; do :; done && exec \"$@\"";
 
 /// The same in a process with a network of its own, where the system lets us have one.
 pub(crate) fn apart(kind: DriverKind, path: &str, test: fn(DriverKind)) {
