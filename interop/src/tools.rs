@@ -47,6 +47,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "sshd", package: "openssh-server" },
     Tool { name: "twist", package: "pip:twisted" },
     Tool { name: "varnishtest", package: "varnish" },
+    Tool { name: "websockets", package: "pip:websockets" },
     Tool { name: "wget", package: "wget" },
     Tool { name: "wrk", package: "wrk" },
 ];
