@@ -8,13 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
-use ropewalk_protocol::{Disconnect, Event, Resolver, Seat, SeatFactory};
+use ropewalk_protocol::{
+    Address, DatagramEvent, DatagramSeat, Disconnect, Event, Resolver, Seat, SeatFactory,
+};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
 use crate::attempt::Attempt;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
+use crate::datagrams::Datagrams;
 use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::remote::{Alarm, Remote};
@@ -22,6 +25,7 @@ use crate::signals::Signals;
 use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
 use crate::unix::SocketFile;
+use crate::watch::{Foreign, WatchEnd};
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
 
@@ -40,6 +44,10 @@ pub(crate) struct Inner {
     pub(crate) requests: RefCell<VecDeque<Request>>,
     /// Connections that have more to do than one turn allows.
     pub(crate) unfinished: RefCell<Vec<usize>>,
+    /// Ports that were told of something in this turn.
+    pub(crate) unsettled: RefCell<Vec<usize>>,
+    /// Watches of what is ready in every turn.
+    pub(crate) always_ready: RefCell<Vec<(usize, u64)>>,
     /// Listeners that wait for a free descriptor.
     pub(crate) starving: RefCell<Vec<usize>>,
     pub(crate) tasks: Tasks,
@@ -89,17 +97,20 @@ pub(crate) enum Purpose {
     Call(usize),
     /// A listener may try again.
     Listener(usize),
+    /// A port for datagrams wants to be looked at.
+    Datagrams(usize),
 }
 
 impl Due {
-    const KINDS: u32 = 3;
+    const KINDS: u32 = 4;
 
     pub(crate) fn purpose(self) -> Purpose {
         let index = (self.0 / Self::KINDS) as usize;
         match self.0 % Self::KINDS {
             0 => Purpose::Stream(index),
             1 => Purpose::Call(index),
-            _ => Purpose::Listener(index),
+            2 => Purpose::Listener(index),
+            _ => Purpose::Datagrams(index),
         }
     }
 }
@@ -110,6 +121,7 @@ impl From<Purpose> for Due {
             Purpose::Stream(key) => (0, key),
             Purpose::Call(index) => (1, index),
             Purpose::Listener(key) => (2, key),
+            Purpose::Datagrams(key) => (3, key),
         };
         debug_assert!(index < (u32::MAX / Self::KINDS) as usize, "more than memory could hold");
         Self(index as u32 * Self::KINDS + kind)
@@ -121,6 +133,12 @@ pub(crate) enum Request {
     Listen { key: usize, socket: Socket },
     StopListening { key: usize, id: u64, done: Promise<()> },
     TryNext { key: usize, id: u64 },
+    OpenPort { key: usize, id: u64, socket: Socket, peer: Option<Address> },
+    RefusePort { seat: Box<dyn DatagramSeat>, why: Disconnect },
+    Adopt { key: usize, id: u64, socket: Socket, peer: Address },
+    Watch { key: usize, id: u64, own: OwnedFd, role: Role },
+    ChangeWatch { key: usize, id: u64 },
+    EndWatch { key: usize, id: u64 },
 }
 
 /// What a key stands for.
@@ -128,6 +146,9 @@ pub(crate) enum Entry {
     Stream(Stream),
     /// In a box, so that it does not make the others larger.
     Listener(Box<Listener>),
+    Datagrams(Box<Datagrams>),
+    /// A descriptor of somebody else's.
+    Foreign(Box<Foreign>),
     /// A socket that races for the connection of another key.
     Runner {
         owner: usize,
@@ -167,6 +188,8 @@ pub(crate) struct Listener {
     pub(crate) accepting: bool,
     /// Runs while it waits for a free descriptor.
     pub(crate) patience: Option<TimerKey>,
+    /// The socket is open elsewhere too.
+    pub(crate) shared: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
 }
@@ -216,6 +239,8 @@ impl Inner {
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
+            unsettled: RefCell::default(),
+            always_ready: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
             resolver: RefCell::default(),
@@ -262,6 +287,7 @@ impl Inner {
     pub(crate) fn patience(&self) -> Option<Duration> {
         let busy = !self.unfinished.borrow().is_empty()
             || !self.requests.borrow().is_empty()
+            || !self.always_ready.borrow().is_empty()
             || self.carrier.is_any_woken()
             || self.remote.is_waiting();
         if busy {
@@ -281,7 +307,7 @@ impl Inner {
                     let Some(id) = self.with_listener(key, |listener| listener.id) else {
                         continue;
                     };
-                    if let Err(error) = driver.open(key, socket, Role::Listener) {
+                    if let Err(error) = self.open_listener(driver, key, socket) {
                         tracing::error!(
                             target: "ropewalk::reactor",
                             "a listener was given up, as it cannot be watched: {error}",
@@ -294,6 +320,18 @@ impl Inner {
                     done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),
+                Request::OpenPort { key, id, socket, peer } => {
+                    self.start_port(driver, key, id, socket, peer);
+                }
+                Request::RefusePort { mut seat, why } => seat.handle(DatagramEvent::Stopped(why)),
+                Request::Adopt { key, id, socket, peer } => {
+                    self.take_over(driver, key, id, socket, peer);
+                }
+                Request::Watch { key, id, own, role } => {
+                    self.start_watch(driver, key, id, own, role);
+                }
+                Request::ChangeWatch { key, id } => self.change_watch(driver, key, id),
+                Request::EndWatch { key, id } => self.end_watch(driver, key, id),
             }
         }
     }
@@ -310,9 +348,16 @@ impl Inner {
                 break;
             }
             for request in requests {
-                if let Request::StopListening { key, id, done } = request {
-                    self.end_listener(driver, key, id);
-                    done.succeed(());
+                match request {
+                    Request::StopListening { key, id, done } => {
+                        self.end_listener(driver, key, id);
+                        done.succeed(());
+                    }
+                    Request::RefusePort { mut seat, why } => {
+                        seat.handle(DatagramEvent::Stopped(why));
+                    }
+                    // Whoever these are about is ended below.
+                    _ => (),
                 }
             }
             for key in keys {
@@ -344,13 +389,23 @@ impl Inner {
 
     fn keys_to_end(&self) -> Vec<usize> {
         let entries = self.entries.borrow();
-        let ends = |entry: &Entry| matches!(entry, Entry::Stream(_) | Entry::Listener(_));
+        let ends = |entry: &Entry| !matches!(entry, Entry::Runner { .. } | Entry::Watch(_));
         entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
     }
 
     fn end_entry(&self, driver: &mut dyn Driver, key: usize, tell: bool) {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
+        }
+        if let Some(id) = self.with_port(key, |port| port.id) {
+            self.stop_port(driver, key, id, Disconnect::Stopped);
+            return;
+        }
+        if let Some(id) = self.watch_of(key) {
+            if tell {
+                return self.lose_watch(driver, key, id, WatchEnd::Stopped);
+            }
+            return self.end_watch(driver, key, id);
         }
         let Some(Entry::Stream(mut stream)) = self.take_entry(key) else { return };
         // A peer that got only a part is not to take it for the whole.

@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::{Address, Port, SeatFactory, Transport};
+use ropewalk_protocol::{Address, Disconnect, Port, SeatFactory, Transport};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -85,12 +85,18 @@ impl UnixListenOptions {
     }
 }
 
-/// A place where a reactor listens. Dropping it changes nothing.
+/// A place where a reactor listens, or receives datagrams. Dropping it changes nothing.
 pub struct ListeningPort {
     inner: Weak<Inner>,
     key: usize,
     id: u64,
     address: Address,
+}
+
+impl ListeningPort {
+    pub(crate) fn new(inner: &Rc<Inner>, key: usize, id: u64, address: Address) -> Self {
+        Self { inner: Rc::downgrade(inner), key, id, address }
+    }
 }
 
 impl Port for ListeningPort {
@@ -216,26 +222,67 @@ impl Reactor {
         place: Option<SocketFile>,
         factory: Box<dyn SeatFactory>,
     ) -> io::Result<ListeningPort> {
-        let inner = self.inner();
-        let id = inner.next_id();
+        let id = self.inner().next_id();
         let factory = Some(factory);
-        let listener = Listener { id, factory, accepting: true, patience: None, place };
+        let (accepting, shared) = (true, false);
+        let listener = Listener { id, factory, accepting, patience: None, shared, place };
+        self.start_listener(socket, address, listener)
+    }
+
+    /// Listens with a socket that is open elsewhere too.
+    pub(crate) fn listen_shared(
+        &self,
+        socket: AnySocket,
+        address: Address,
+        factory: Box<dyn SeatFactory>,
+    ) -> io::Result<ListeningPort> {
+        let id = self.inner().next_id();
+        let factory = Some(factory);
+        let (accepting, shared) = (true, true);
+        let listener = Listener { id, factory, accepting, patience: None, shared, place: None };
+        self.start_listener(socket, address, listener)
+    }
+
+    fn start_listener(
+        &self,
+        socket: AnySocket,
+        address: Address,
+        listener: Listener,
+    ) -> io::Result<ListeningPort> {
+        let (inner, id) = (self.inner(), listener.id);
         let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
-            if let Err(error) = driver.open(key, socket, Role::Listener) {
+            if let Err(error) = inner.open_listener(&mut **driver, key, socket) {
                 inner.end_listener(&mut **driver, key, id);
                 return Err(error);
             }
         } else {
             inner.request(Request::Listen { key, socket });
         }
-        Ok(ListeningPort { inner: Rc::downgrade(inner), key, id, address })
+        Ok(ListeningPort::new(inner, key, id, address))
     }
 }
 
 impl Inner {
+    /// Gives a listener's socket to the driver.
+    pub(crate) fn open_listener(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        socket: AnySocket,
+    ) -> io::Result<()> {
+        driver.open(key, socket, Role::Listener)?;
+        if self.with_listener(key, |listener| listener.shared) == Some(true) {
+            driver.share(key);
+        }
+        Ok(())
+    }
+
     /// Ends a listener, if it is still the one that was meant.
     pub(crate) fn end_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
+        if self.stop_port(driver, key, id, Disconnect::Closed) {
+            return;
+        }
         if self.with_listener(key, |listener| listener.id) != Some(id) {
             return;
         }

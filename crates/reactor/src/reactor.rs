@@ -277,6 +277,8 @@ impl Reactor {
         Census {
             connections: count(|entry| matches!(entry, Entry::Stream(_))),
             listeners: count(|entry| matches!(entry, Entry::Listener(_))),
+            ports: count(|entry| matches!(entry, Entry::Datagrams(_))),
+            watches: count(|entry| matches!(entry, Entry::Foreign(_))),
             calls: self.0.calls.len(),
             tasks: self.0.tasks.len(),
             threads: self.0.pool.borrow().threads(),
@@ -316,9 +318,11 @@ impl Reactor {
                 inner.carry_out(driver);
             }
         }
+        inner.settle_ports(driver);
         for key in unfinished {
             inner.tick(driver, key);
         }
+        inner.tell_always_ready(driver);
         self.take_remote();
         self.make_due_calls(driver, &mut expired);
         inner.expired.replace(expired);
@@ -335,11 +339,11 @@ impl Reactor {
         match after {
             After::Nothing => (),
             After::Settle(key, seat) => inner.settle(driver, key, seat),
-            After::Lose(key, why) => inner.lose(driver, key, why),
+            After::Failed(key, error) => inner.watch_failed(driver, key, error),
             After::Connected(key, result) => inner.connected(driver, key, result),
             After::Accepted(key, socket, peer) => inner.accepted(driver, key, socket, peer),
             After::AcceptFailed(key, error) => inner.accept_failed(driver, key, &error),
-            After::Readable(key) => self.readable(key),
+            After::Ready(key) => self.ready(driver, key),
         }
     }
 
@@ -367,6 +371,7 @@ impl Reactor {
             match due.map(Due::purpose) {
                 Some(Purpose::Stream(key)) => inner.timer_due(driver, key),
                 Some(Purpose::Listener(key)) => inner.starved(driver, key),
+                Some(Purpose::Datagrams(key)) => inner.port_timer_due(driver, key),
                 Some(Purpose::Call(index)) => {
                     if let Some(call) = inner.calls.take(index) {
                         guard("a delayed call", call);
@@ -391,7 +396,10 @@ impl Reactor {
         }
     }
 
-    fn readable(&self, key: usize) {
+    fn ready(&self, driver: &mut dyn Driver, key: usize) {
+        if let Some(id) = self.0.watch_of(key) {
+            return self.0.tell_watch(driver, key, id);
+        }
         let watched = match self.0.entries.borrow().get(key) {
             Some(Entry::Watch(watched)) => *watched,
             _ => return,
@@ -455,6 +463,10 @@ pub struct Census {
     pub connections: usize,
     /// Places where it listens.
     pub listeners: usize,
+    /// Ports for datagrams.
+    pub ports: usize,
+    /// Descriptors of others that are watched.
+    pub watches: usize,
     /// Calls to be made later.
     pub calls: usize,
     /// Tasks that have not ended.
@@ -538,12 +550,14 @@ impl fmt::Debug for Reactor {
     }
 }
 
-/// Makes a call that may panic without taking the loop along.
-fn guard(what: &'static str, call: impl FnOnce()) {
-    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
-        let panicked = ropewalk_deferred::Panicked::from_payload(&*payload);
+/// Makes a call that may panic without taking the loop along; false if it did.
+pub(crate) fn guard(what: &'static str, call: impl FnOnce()) -> bool {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+    if let Err(payload) = &outcome {
+        let panicked = ropewalk_deferred::Panicked::from_payload(&**payload);
         tracing::error!(target: "ropewalk::reactor", "{what} {panicked}");
     }
+    outcome.is_ok()
 }
 
 /// Calls what is to happen before a stop; one that panics is not waited for.

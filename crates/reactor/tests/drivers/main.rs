@@ -1,8 +1,11 @@
 //! What every driver must do, tried on each that this machine has.
 
+mod adopting;
 mod choice;
 mod conformance;
 mod connecting;
+mod datagrams;
 mod io_uring;
 mod kit;
 mod scarcity;
+mod watching;
