@@ -14,6 +14,8 @@ use ropewalk_websocket::{
     WebSocketProtocol, WebSocketResource,
 };
 
+mod support;
+
 struct Echo;
 
 impl WebSocketProtocol for Echo {
@@ -43,7 +45,7 @@ fn wait_for(reactor: &Reactor, mut program: Program, prefix: &'static str) -> (P
 #[test]
 fn a_python_client_finds_our_echo_good() {
     for compression in [Compression::default(), Compression::default().with_context()] {
-        let reactor = Reactor::new().expect("a reactor");
+        let reactor = support::reactor();
         let options = Options::new().protocols(["v1"]).compression(compression);
         let echo = WebSocketResource::new(|_: &Request| Echo).options(options);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -95,7 +97,7 @@ impl WebSocketProtocol for Asker {
 
 #[test]
 fn a_python_server_finds_our_client_good() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = support::reactor();
     let (_server, number) = wait_for(&reactor, script(&["server"]), "port ");
     let port: u16 = number.parse().expect("a number");
     let kept = Compression::default().with_context();
