@@ -6,13 +6,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ropewalk_protocol::{
-    Address, CannotConnect, MulticastChange, MulticastError, MulticastSettings, Outbox, Transport,
+    Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
+    Outbox, Transport,
 };
 use slab::Slab;
 
 use crate::datagrams;
 use crate::platform::Platform;
-use crate::sys::Sockets;
+use crate::sys::{Sockets, credentials};
 
 /// How many used outboxes are kept.
 const SPARE_MAX: usize = 64;
@@ -173,6 +174,10 @@ impl Transport for Carrier {
             }
             Some(Peer::Unknown) | None => Address::Unnamed,
         }
+    }
+
+    fn credentials(&self, key: usize) -> Option<Credentials> {
+        self.sockets.with(key, credentials).flatten()
     }
 
     fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {

@@ -14,6 +14,7 @@
 //! | watch a descriptor of one's own | [`Reactor::add_reader`], [`Reactor::add_writer`] |
 //! | look names up | [`Reactor::set_resolver`], [`SystemResolver`], [`HostsFile`] |
 //! | exchange datagrams | [`Reactor::listen_udp`], [`Reactor::connect_udp`], [`UdpEndpoint`] |
+//! | exchange them on this machine | [`Reactor::listen_unix_datagrams`], [`Reactor::connect_unix_datagrams`], [`UnixDatagramEndpoint`] |
 //! | call later | [`ropewalk_protocol::Clock`], which a reactor is |
 //! | do blocking work | [`Reactor::defer_to_thread`] |
 //! | run a future | [`Reactor::spawn`] |
@@ -80,7 +81,7 @@ pub mod twisted {}
 
 pub use adopt::CannotAdopt;
 pub use connector::ConnectOptions;
-pub use datagrams::{UdpEndpoint, UdpOptions};
+pub use datagrams::{UdpEndpoint, UdpOptions, UnixDatagramEndpoint, UnixDatagramOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};

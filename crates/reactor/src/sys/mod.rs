@@ -4,6 +4,8 @@
 //! received, a connection accepted, output gone. Whether it learnt of them by waiting for readiness
 //! and making the system call itself, or the kernel did the work, nobody above can tell.
 
+#[allow(unsafe_code, reason = "the system's answer is a plain structure")]
+mod credentials;
 #[allow(unsafe_code, reason = "messages are described to the kernel by pointers")]
 mod datagrams;
 mod epoll;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use ropewalk_protocol::{Address, DatagramQueue, Outbox};
 
 use crate::DriverKind;
+pub(crate) use credentials::credentials;
 pub use datagrams::Mishap;
 pub(crate) use datagrams::{SourceMembership, coalesce, source_membership};
 use epoll::Epoll;
@@ -146,6 +149,7 @@ pub struct Unsettled {
 
 /// An operation that has been completed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Completion<'a> {
     /// A listener has a new connection.
     Accepted {

@@ -16,7 +16,7 @@ use rustix::net::{
 };
 use rustix::time::Timespec;
 
-use super::datagrams::{Message, Mishap, Receiver, Sender};
+use super::datagrams::{Message, Mishap, Receiver, Sender, may_segment};
 use super::reserve::{Reserve, accept};
 use super::{
     Closing, Completion, Driver, Role, Socket, Sockets, Unsettled, peer_address, unsettled,
@@ -140,6 +140,13 @@ struct Datagrams {
     key: usize,
     /// Ports for which the kernel takes no datagrams together.
     single: Vec<usize>,
+}
+
+impl Datagrams {
+    fn new() -> Self {
+        let (receiver, sender) = (Receiver::new(), Sender::new());
+        Self { receiver, sender, key: usize::MAX, single: Vec::new() }
+    }
 }
 
 /// Kept small: each connection has one.
@@ -451,10 +458,11 @@ impl<P: Poller> Driver for Readiness<P> {
         }
         self.sockets.insert(key, socket);
         self.entries[key].role = Some(role);
-        if role == Role::Datagrams && self.datagrams.is_none() {
-            let (receiver, sender) = (Receiver::new(), Sender::new());
-            self.datagrams =
-                Some(Box::new(Datagrams { receiver, sender, key, single: Vec::new() }));
+        if role == Role::Datagrams {
+            let datagrams = self.datagrams.get_or_insert_with(|| Box::new(Datagrams::new()));
+            if self.sockets.with(key, may_segment) != Some(true) {
+                datagrams.single.push(key);
+            }
         }
         self.set_interest(key, Some(interest_of(role)))
     }

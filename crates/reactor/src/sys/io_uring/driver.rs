@@ -13,7 +13,7 @@ use super::IoUring;
 use super::datagrams::Datagrams;
 use super::input::Found;
 use super::slot::{GENERATIONS, Kind, Slot, Tag};
-use crate::sys::datagrams::Mishap;
+use crate::sys::datagrams::{Mishap, may_segment};
 use crate::sys::readiness::{end_stream, make_reset};
 use crate::sys::{Closing, Completion, Driver, Role, Socket, Unsettled, unsettled};
 
@@ -163,7 +163,8 @@ impl Driver for IoUring {
             self.datagrams = Some(Box::new(unsafe { Datagrams::new(&self.ring) }?));
         }
         self.last_generation = (self.last_generation + 1) % GENERATIONS;
-        let slot = Slot::new(key, self.last_generation, role, socket.as_raw_fd());
+        let mut slot = Slot::new(key, self.last_generation, role, socket.as_raw_fd());
+        slot.single = role == Role::Datagrams && !may_segment(socket.as_fd());
         self.sockets.insert(key, socket);
         let index = self.slots.insert(slot) as u32;
         self.by_key[key] = Some(index);
