@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use ropewalk_deferred::{Deferred, Failure, Promise, Steps, deferred, deferred_through, steps};
+use ropewalk_deferred::{
+    Deferred, Failure, Promise, Step, Steps, deferred, deferred_through, steps,
+};
 
 pub fn shape(name: &str) -> Option<fn(u64)> {
     Some(match name {
@@ -35,14 +37,14 @@ fn step(n: u64) -> u64 {
     black_box(n + 1)
 }
 
-fn ten() -> Steps<u64, u64, impl FnOnce(Result<u64, Failure>) -> Result<u64, Failure>> {
+fn ten() -> Steps<u64, u64, impl Step<u64, u64>> {
     let five = steps().map(step).map(step).map(step).map(step).map(step);
     five.map(step).map(step).map(step).map(step).map(step)
 }
 
 fn through<F>(count: u64, steps: impl Fn() -> Steps<u64, u64, F>)
 where
-    F: FnOnce(Result<u64, Failure>) -> Result<u64, Failure> + 'static,
+    F: Step<u64, u64> + 'static,
 {
     for n in 0..count {
         let (promise, waiting) = black_box(deferred_through(steps()));

@@ -88,4 +88,4 @@ pub use promise::{Promise, deferred};
 pub use queue::{DeferredQueue, QueueOverflow};
 pub use semaphore::{Crowded, DeferredLock, DeferredSemaphore, Permit, WAITERS_MAX};
 pub use shared::Shared;
-pub use steps::{Steps, deferred_through, steps};
+pub use steps::{Step, Steps, deferred_through, steps};

@@ -33,8 +33,13 @@ pub struct Steps<T, U, F> {
     types: PhantomData<fn(T) -> U>,
 }
 
+/// A closure from one result to the next: what [`Steps`] are made of.
+pub trait Step<T, U>: FnOnce(Result<T, Failure>) -> Result<U, Failure> {}
+
+impl<T, U, F: FnOnce(Result<T, Failure>) -> Result<U, Failure>> Step<T, U> for F {}
+
 /// No steps yet, on the way from a `T`.
-pub fn steps<T>() -> Steps<T, T, impl FnOnce(Result<T, Failure>) -> Result<T, Failure>> {
+pub fn steps<T>() -> Steps<T, T, impl Step<T, T>> {
     Steps::of(|result| result)
 }
 
@@ -56,25 +61,19 @@ pub fn deferred_through<T, U, F>(steps: Steps<T, U, F>) -> (Promise<T>, Deferred
 where
     T: 'static,
     U: 'static,
-    F: FnOnce(Result<T, Failure>) -> Result<U, Failure> + 'static,
+    F: Step<T, U> + 'static,
 {
     let root = Rc::new(Root::new(Through::new(steps.run), Location::caller()));
     (Promise::new(Rc::clone(&root) as Rc<dyn Giver<T>>), Deferred::waiting(root))
 }
 
-impl<T, U, F> Steps<T, U, F>
-where
-    F: FnOnce(Result<T, Failure>) -> Result<U, Failure>,
-{
+impl<T, U, F: Step<T, U>> Steps<T, U, F> {
     fn of(run: F) -> Self {
         Self { run, types: PhantomData }
     }
 
     /// And then `f` makes another value of the value.
-    pub fn map<V>(
-        self,
-        f: impl FnOnce(U) -> V,
-    ) -> Steps<T, V, impl FnOnce(Result<T, Failure>) -> Result<V, Failure>> {
+    pub fn map<V>(self, f: impl FnOnce(U) -> V) -> Steps<T, V, impl Step<T, V>> {
         Steps::of(|result| (self.run)(result).map(f))
     }
 
@@ -82,7 +81,7 @@ where
     pub fn and_then<V, E: Into<Failure>>(
         self,
         f: impl FnOnce(U) -> Result<V, E>,
-    ) -> Steps<T, V, impl FnOnce(Result<T, Failure>) -> Result<V, Failure>> {
+    ) -> Steps<T, V, impl Step<T, V>> {
         Steps::of(|result| (self.run)(result).and_then(|value| f(value).map_err(Into::into)))
     }
 
@@ -90,7 +89,7 @@ where
     pub fn or_else<E: Into<Failure>>(
         self,
         f: impl FnOnce(Failure) -> Result<U, E>,
-    ) -> Steps<T, U, impl FnOnce(Result<T, Failure>) -> Result<U, Failure>> {
+    ) -> Steps<T, U, impl Step<T, U>> {
         Steps::of(|result| (self.run)(result).or_else(|failure| f(failure).map_err(Into::into)))
     }
 }
@@ -98,10 +97,7 @@ where
 impl<T> Deferred<T> {
     /// Takes `steps` with the result, all of them as one link.
     #[track_caller]
-    pub fn through<U, F>(self, steps: Steps<T, U, F>) -> Deferred<U>
-    where
-        F: FnOnce(Result<T, Failure>) -> Result<U, Failure> + 'static,
-    {
+    pub fn through<U>(self, steps: Steps<T, U, impl Step<T, U> + 'static>) -> Deferred<U> {
         self.link(move |result| Inner::Ready((steps.run)(result)))
     }
 }
