@@ -103,6 +103,7 @@ impl Reactor {
                 Entry::Stream(_) => format!("a connection from {} to {}", local(), peer()),
                 Entry::Listener(_) => format!("a listener at {}", local()),
                 Entry::Datagrams(_) => format!("a port at {}", local()),
+                Entry::Lingering(_) => "a closed connection that waits for its peer".to_owned(),
                 Entry::Foreign(_) => "a watched descriptor".to_owned(),
                 Entry::Runner { .. } | Entry::Watch(_) => continue,
             };
