@@ -9,6 +9,7 @@ use ropewalk_protocol::{
 
 use crate::inner::{Entry, Inner, Purpose, Stream};
 use crate::sys::{Closing, Completion, Driver, Role, Socket};
+use crate::under_way::Kind;
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
 const ROUNDS_PER_TURN_MAX: usize = 8;
@@ -71,6 +72,7 @@ impl Inner {
         mut seat: Box<dyn Seat>,
     ) {
         let key = self.entries.borrow_mut().insert(Entry::Stream(Stream::connected()));
+        self.origins.forget(Kind::Entry, key);
         seat.attach(Rc::clone(&self.carrier) as Rc<dyn Transport>, key);
         if let Err(error) = driver.open(key, socket, Role::Stream) {
             self.entries.borrow_mut().remove(key);
