@@ -15,6 +15,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "deferred", tools: &["twist"] },
     Suite { name: "faults", tools: &["ip", "nft", "python3", "strace"] },
     Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
+    Suite { name: "websocket", tools: &["websockets"] },
 ];
 
 /// The suites that need no reactor, and so do not run once on each driver.
