@@ -13,6 +13,6 @@ mod temp;
 mod tools;
 
 pub use peer::{PATIENCE, Peer, free_port, wait_for_port};
-pub use suites::{SUITES, Suite};
+pub use suites::{REACTORLESS, SUITES, Suite};
 pub use temp::TempDir;
 pub use tools::{Source, TOOLS, Tool, python_folder, tool};

@@ -16,11 +16,14 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
 ];
 
+/// The suites that need no reactor, and so do not run once on each driver.
+pub const REACTORLESS: &[&str] = &["deferred"];
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::SUITES;
+    use super::{REACTORLESS, SUITES};
     use crate::TOOLS;
 
     #[test]
@@ -37,6 +40,7 @@ mod tests {
         let mut listed: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
         listed.sort_unstable();
         assert_eq!(found, listed);
+        assert!(REACTORLESS.iter().all(|name| listed.contains(name)));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! AMP against Twisted, both ways round.
 
+mod support;
+
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,6 +17,8 @@ use ropewalk_deferred::{Deferred, Failure, Promise, deferred};
 use ropewalk_interop::{PATIENCE, Peer as Program, tool};
 use ropewalk_protocol::{Clock as _, Conn, Disconnect, Port, Protocol, seat_and_tell, sleep};
 use ropewalk_reactor::{ConnectOptions, Reactor, TcpListenOptions};
+
+use support::reactor;
 
 command! {
     Sum { a: i64, b: i64 } -> Total { total: i64 };
@@ -314,12 +318,12 @@ fn run(reactor: &Reactor, address: SocketAddr, expected: &'static str) {
 fn our_client_calls_twisted() {
     let mut server = twisted(&["serve"]);
     let address = server.listening().expect("it listens");
-    run(&Reactor::new().expect("a reactor"), address, "twisted here\nHELLO\n");
+    run(&reactor(), address, "twisted here\nHELLO\n");
 }
 
 #[test]
 fn our_client_calls_our_server() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = reactor();
     let address = listen(&reactor);
     run(&reactor, address, "ropewalk here\nHELLO\n");
 }
@@ -336,7 +340,7 @@ fn call_from_twisted(address: SocketAddr) -> String {
 fn twisted_calls_our_server() {
     let (tell, told) = std::sync::mpsc::channel();
     let server = std::thread::Builder::new().spawn(move || {
-        let reactor = Reactor::new().expect("a reactor");
+        let reactor = reactor();
         let address = listen(&reactor);
         tell.send((address, reactor.handle())).expect("somebody waits");
         reactor.run_without_signals().expect("it runs");

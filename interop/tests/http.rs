@@ -15,3 +15,4 @@ mod scripts;
 mod server;
 #[path = "http/strangers.rs"]
 mod strangers;
+mod support;

@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod finger;
 mod log;
 mod reactors;
+mod serving;
+mod simple;
 mod web;
 
 use std::process::ExitCode;
@@ -28,6 +31,8 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Web(web::Web),
+    Finger(finger::Finger),
+    Simple(simple::Simple),
     /// List the drivers of the event loop, and which of them work here
     Reactors,
 }
@@ -36,6 +41,8 @@ fn main() -> ExitCode {
     // Clap answers wrong usage itself: what is wrong, the usage, and exit status 2.
     let outcome = match Arguments::parse().command {
         Command::Web(web) => web.run(),
+        Command::Finger(finger) => finger.run(),
+        Command::Simple(simple) => simple.run(),
         Command::Reactors => reactors::run(),
     };
     match outcome {

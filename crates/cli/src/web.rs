@@ -1,20 +1,19 @@
 //! `ropewalk web`: a directory over HTTP.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ropewalk::Failure;
-use ropewalk::endpoint::{EndpointError, ServerDescription};
 use ropewalk::http::files::{Folder, Links};
 use ropewalk::http::{Directory, Site};
-use ropewalk::protocol::{Address, call_later, listen};
-use ropewalk::reactor::{CannotListen, DriverKind, Exit, Reactor};
+use ropewalk::protocol::{Address, call_later};
+use ropewalk::reactor::Exit;
 
 use crate::log::AccessLog;
+use crate::serving;
 
 /// Where to listen unless told otherwise: reachable from this machine only.
 const LISTEN_DEFAULT: &str = "tcp:8080:interface=127.0.0.1";
@@ -97,13 +96,9 @@ enum LinksArg {
 impl Web {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
         crate::log::start();
-        let places: Vec<ServerDescription> = self
-            .listen
-            .iter()
-            .map(|endpoint| endpoint.parse().map_err(|error: EndpointError| error.to_string()))
-            .collect::<Result<_, _>>()?;
+        let places = serving::places(&self.listen)?;
         let folder = self.folder()?;
-        let reactor = self.reactor()?;
+        let reactor = serving::reactor(self.reactor.as_deref())?;
         let mut site = Site::new(Directory::new(folder, reactor.clone()));
         site = match self.log {
             LogFormat::Common => site.on_access(AccessLog::combined().into_sink()),
@@ -112,13 +107,7 @@ impl Web {
         };
         let mut ports = Vec::new();
         for place in &places {
-            let listening = listen(&*place.on(&reactor), site.clone());
-            let port = reactor.run_until(listening).map_err(|failure| {
-                advise(&failure).map_or_else(
-                    || tell(&failure),
-                    |advice| format!("{}; {advice}", tell(&failure)),
-                )
-            })?;
+            let port = serving::listen_at(&reactor, place, Box::new(site.clone()))?;
             announce(&port.address()).map_err(|error| format!("cannot print: {error}"))?;
             ports.push(port);
         }
@@ -137,36 +126,14 @@ impl Web {
             });
             site.drain()
         });
-        match reactor.run().map_err(|error| tell(&error.into()))? {
+        match reactor.run().map_err(|error| serving::tell(&error.into()))? {
             Exit::Stopped | Exit::Signal(_) => Ok(ExitCode::SUCCESS),
         }
     }
 
-    fn reactor(&self) -> Result<Reactor, String> {
-        let named = match &self.reactor {
-            Some(name) => name.parse().map(Some),
-            None => DriverKind::from_environment(),
-        };
-        let driver = named.map_err(|error| error.to_string())?.unwrap_or_default();
-        Reactor::with_driver(driver).map_err(|error| tell(&error.into()))
-    }
-
     fn folder(&self) -> Result<Folder, String> {
+        serving::check_folder(&self.path, "--path")?;
         let shown = self.path.display();
-        match std::fs::metadata(&self.path) {
-            Ok(found) if found.is_dir() => (),
-            Ok(_) => {
-                return Err(format!(
-                    "{shown} is not a directory; give the one that holds it with --path"
-                ));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(format!(
-                    "there is no directory {shown}; make it, or name another with --path"
-                ));
-            }
-            Err(error) => return Err(format!("cannot read the directory {shown}: {error}")),
-        }
         let folder = Folder::new(&self.path)
             .map_err(|error| format!("cannot read the directory {shown}: {error}"))?;
         let title = std::fs::canonicalize(&self.path)
@@ -184,52 +151,13 @@ impl Web {
 
 /// Prints where it listens, as a URL that a terminal makes clickable.
 fn announce(address: &Address) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match address {
-        Address::Ip(address) => {
-            let host = match address.ip() {
-                // Everywhere is nowhere to click at: the name for here is.
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => "127.0.0.1".to_owned(),
-                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => "[::1]".to_owned(),
-                IpAddr::V4(ip) => ip.to_string(),
-                IpAddr::V6(ip) => format!("[{ip}]"),
-            };
-            writeln!(out, "http://{host}:{}/", address.port())?;
-        }
-        other => writeln!(out, "{other}")?,
-    }
-    out.flush()
-}
-
-/// A failure and its causes in one line.
-fn tell(failure: &Failure) -> String {
-    let words: Vec<String> = failure.chain().map(ToString::to_string).collect();
-    words.join(": ")
-}
-
-/// The next step, where one is known.
-fn advise(failure: &Failure) -> Option<String> {
-    let refused = failure.check::<CannotListen>()?;
-    let port = refused.address.ip().map(|address| address.port());
-    Some(match (refused.error.kind(), port) {
-        (io::ErrorKind::AddrInUse, Some(port)) => {
-            let other = if port == 8080 { 8081 } else { 8080 };
-            format!(
-                "something else listens there: stop it, or choose another port, as in \
-                 --listen tcp:{other}:interface=127.0.0.1"
-            )
-        }
-        (io::ErrorKind::AddrInUse, None) => {
-            "something else listens there: stop it, or choose another path".to_owned()
-        }
-        (io::ErrorKind::PermissionDenied, Some(1..=1023)) => {
-            "ports below 1024 want privilege: choose one above, as in --listen tcp:8080".to_owned()
-        }
-        (io::ErrorKind::AddrNotAvailable, _) => {
-            "this machine has no such address: leave interface= out to listen on all it has"
-                .to_owned()
-        }
-        // The reactor knows the rest; only what the program's own options can do is said here.
-        _ => refused.advice()?.to_owned(),
-    })
+    let Address::Ip(address) = address else { return serving::print_line(address) };
+    let host = match address.ip() {
+        // Everywhere is nowhere to click at: the name for here is.
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => "127.0.0.1".to_owned(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => "[::1]".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    serving::print_line(&format_args!("http://{host}:{}/", address.port()))
 }

@@ -1,5 +1,8 @@
 //! The program as a person uses it.
 
+#[path = "program/small.rs"]
+mod small;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -45,19 +48,26 @@ struct Served {
 
 impl Served {
     fn web(folder: &Folder, listen: &[&str], more: &[&str]) -> Self {
-        let mut command = program();
-        command.arg("web").arg("--path").arg(folder.path()).args(more);
+        let mut arguments = vec!["web", "--path", folder.path().to_str().unwrap()];
+        arguments.extend(more);
         for endpoint in listen {
-            command.args(["--listen", endpoint]);
+            arguments.extend(["--listen", endpoint]);
         }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start(&arguments, listen.len())
+    }
+
+    /// Starts the program, which says of so many places that it serves there.
+    fn start(arguments: &[&str], places: usize) -> Self {
+        let mut command = program();
+        let mut child =
+            command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let places = listen.iter().map(|_| lines.next().unwrap().unwrap()).collect();
+        let places = (0..places).map(|_| lines.next().unwrap().unwrap()).collect();
         Self { child, places }
     }
 
     fn connect(&self) -> TcpStream {
-        let host = self.places[0].strip_prefix("http://").unwrap().trim_end_matches('/');
+        let host = self.places[0].trim_start_matches("http://").trim_end_matches('/');
         let stream = TcpStream::connect(host).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream

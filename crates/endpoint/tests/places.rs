@@ -8,7 +8,13 @@ use std::path::{Path, PathBuf};
 use ropewalk_deferred::{Deferred, Failure, Promise, deferred};
 use ropewalk_endpoint::{Fault, client_from_string, quote, server_from_string};
 use ropewalk_protocol::{Address, Conn, Disconnect, Port, Protocol, connect, listen};
-use ropewalk_reactor::{CannotListen, Reactor};
+use ropewalk_reactor::{CannotListen, DriverKind, Reactor};
+
+/// A reactor on the driver that `ROPEWALK_REACTOR` names, or on the default.
+fn reactor() -> Reactor {
+    let kind = DriverKind::from_environment().unwrap().unwrap_or_default();
+    Reactor::with_driver(kind).unwrap()
+}
 
 struct Echo;
 
@@ -108,7 +114,7 @@ fn has_ipv6() -> bool {
 
 #[test]
 fn tcp_listens_on_the_interface_and_the_port_that_the_system_chose() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let port = serve(&reactor, "tcp:0:interface=127.0.0.2:backlog=5").unwrap();
     let number = port_of(&*port);
     assert_eq!(port.address(), SocketAddr::from(([127, 0, 0, 2], number)).into());
@@ -118,7 +124,7 @@ fn tcp_listens_on_the_interface_and_the_port_that_the_system_chose() {
 
 #[test]
 fn tcp_listens_on_each_interface_unless_told_otherwise() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let port = serve(&reactor, "tcp:0").unwrap();
     assert_eq!(port.address().ip().unwrap().ip(), Ipv4Addr::UNSPECIFIED);
     call(&reactor, &format!("tcp:127.0.0.1:{}", port_of(&*port)));
@@ -127,7 +133,7 @@ fn tcp_listens_on_each_interface_unless_told_otherwise() {
 
 #[test]
 fn tcp_connects_by_name_and_from_an_address() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let port = serve(&reactor, "tcp:0:interface=127.0.0.1").unwrap();
     let number = port_of(&*port);
     // A name to us, and one for which the system's resolver asks nobody.
@@ -140,7 +146,7 @@ fn tcp_connects_by_name_and_from_an_address() {
 
 #[test]
 fn addresses_of_the_wrong_family_are_passed_over() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let port = serve(&reactor, "tcp:0:interface=127.0.0.1").unwrap();
     let number = port_of(&*port);
     let unknown = Disconnect::UnknownHost;
@@ -154,7 +160,7 @@ fn tcp6_takes_ipv4_only_when_it_is_dual() {
     if !has_ipv6() {
         return;
     }
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let port = serve(&reactor, "tcp6:0").unwrap();
     let number = port_of(&*port);
     call(&reactor, &format!("tcp6:[::1]:{number}"));
@@ -173,7 +179,7 @@ fn tcp6_takes_ipv4_only_when_it_is_dual() {
 #[test]
 fn unix_sockets_have_their_permissions_and_go_when_listening_stops() {
     let folder = Folder::new("permissions");
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let permissions = |path: &str| Path::new(path).metadata().unwrap().permissions().mode() & 0o777;
 
     let (private, shared) = (folder.path("private"), folder.path("sha:red"));
@@ -207,7 +213,7 @@ fn taken(reactor: &Reactor, string: &str, address: &str) -> std::io::ErrorKind {
 #[test]
 fn a_place_that_is_taken_is_named_with_what_the_system_said() {
     let folder = Folder::new("taken");
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let port = serve(&reactor, "tcp:0:interface=127.0.0.1").unwrap();
     let number = port_of(&*port);
     let string = format!("tcp:{number}:interface=127.0.0.1");
@@ -229,7 +235,7 @@ fn a_place_that_is_taken_is_named_with_what_the_system_said() {
 
 #[test]
 fn strings_that_are_no_endpoints_are_quoted() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let error = server_from_string(&reactor, "tpc:80").err().expect("no such kind");
     assert!(matches!(error.fault(), Fault::UnknownKind { nearest: Some("tcp"), .. }));
     assert!(error.to_string().starts_with("endpoint \"tpc:80\": "), "{error}");
@@ -240,7 +246,7 @@ fn strings_that_are_no_endpoints_are_quoted() {
 
 #[test]
 fn an_attempt_takes_no_longer_than_the_endpoint_says() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     // A socket that is full: one waits to be accepted, and nobody accepts.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_deferred::{Context, Deferred, Failure};
+use ropewalk_deferred::{Deferred, Failure};
 
 use crate::page::{Flags, Page};
 use crate::seat::{Pair, Successor};
@@ -154,6 +154,12 @@ impl<P> Conn<P> {
         self.page.waiting()
     }
 
+    /// How many of those bytes the transport has tried to send and could not yet: the peer reads more
+    /// slowly than it is written to.
+    pub fn backlog(&self) -> u64 {
+        self.page.with_driver()
+    }
+
     /// Asks for [`output_sent`](Protocol::output_sent) after the next sending, also when nothing
     /// stays behind.
     pub fn tell_when_sent(&self) {
@@ -246,8 +252,6 @@ impl<P> Conn<P> {
             return ConnCall(self.page.new_id());
         }
         let due = self.page.now().saturating_add(delay);
-        let context = Context::current();
-        let turn = move |this: &mut P, conn: &Self| context.run(|| turn(this, conn));
         ConnCall(self.page.call_at(due, Box::new(turn)))
     }
 
@@ -283,10 +287,8 @@ impl<P> Conn<P> {
             let Some(page) = page.upgrade().filter(|page| !page.is(Flags::OVER)) else { return };
             page.forget_wait(id);
             let due = page.now();
-            // It runs in the context of `then`, which is this link's own.
-            let context = Context::current();
-            let turn = move |this: &mut P, conn: &Self| context.run(|| turn(this, conn, result));
-            page.push_call(id, due, Box::new(turn));
+            // The context is that of `then`: this link runs in it.
+            page.push_call(id, due, Box::new(move |this, conn| turn(this, conn, result)));
         });
         if canceller.is_waiting() {
             self.page.add_wait(id, canceller);

@@ -36,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod calls;
 mod clock;
 mod conn;
 mod cooperator;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Canceller, Promise};
 
+use crate::calls::{Call, Calls};
 use crate::seat::Successor;
 use crate::{Conn, Disconnect, Outbox, Transport};
 
@@ -96,76 +97,6 @@ impl Flags {
 
 type Turn<P> = Box<dyn FnOnce(&mut P, &Conn<P>)>;
 
-struct Call<T> {
-    due: Duration,
-    id: u32,
-    turn: T,
-}
-
-/// Calls to be made. Most connections have one, their time-out, which needs no list.
-pub(crate) struct Calls<T> {
-    one: Option<Call<T>>,
-    more: Vec<Call<T>>,
-}
-
-impl<T> Calls<T> {
-    pub(crate) const fn new() -> Self {
-        Self { one: None, more: Vec::new() }
-    }
-
-    pub(crate) fn add(&mut self, id: u32, due: Duration, turn: T) {
-        let call = Call { due, id, turn };
-        if self.one.is_none() {
-            self.one = Some(call);
-        } else {
-            self.more.push(call);
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Call<T>> {
-        self.one.iter().chain(&self.more)
-    }
-
-    fn find(&mut self, id: u32) -> Option<&mut Call<T>> {
-        self.one.iter_mut().chain(&mut self.more).find(|call| call.id == id)
-    }
-
-    pub(crate) fn take(&mut self, id: u32) -> Option<T> {
-        if self.one.as_ref().is_some_and(|call| call.id == id) {
-            return self.one.take().map(|call| call.turn);
-        }
-        let index = self.more.iter().position(|call| call.id == id)?;
-        Some(self.more.remove(index).turn)
-    }
-
-    /// Takes the first call that is due, unless it was asked for after `newest`.
-    pub(crate) fn take_due(&mut self, newest: u32, now: impl FnOnce() -> Duration) -> Option<T> {
-        let (due, id) = self.first().map(|call| (call.due, call.id))?;
-        let is_newer = newest.wrapping_sub(id).cast_signed() < 0;
-        if is_newer || due > now() {
-            return None;
-        }
-        self.take(id)
-    }
-
-    /// Has a call made at another time; whether that is earlier, if there is such a call.
-    pub(crate) fn reschedule(&mut self, id: u32, due: Duration) -> Option<bool> {
-        let call = self.find(id)?;
-        let earlier = due < call.due;
-        call.due = due;
-        Some(earlier)
-    }
-
-    pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.first().map(|call| call.due)
-    }
-
-    /// The call that is due first; the one asked for first among equals.
-    fn first(&self) -> Option<&Call<T>> {
-        self.iter().min_by_key(|call| call.due)
-    }
-}
-
 /// What few connections have at all.
 pub(crate) struct Rare<P: 'static> {
     pub(crate) marks: Marks,
@@ -176,6 +107,8 @@ pub(crate) struct Rare<P: 'static> {
     pub(crate) told: Option<Promise<Conn<P>>>,
     /// Why the protocol gave up, if it said so.
     pub(crate) reason: Option<Disconnect>,
+    /// Bytes that the driver has taken and not yet sent.
+    with_driver: u64,
     waits: Vec<(u32, Canceller)>,
 }
 
@@ -187,20 +120,25 @@ impl<P> Default for Rare<P> {
             held: Vec::new(),
             told: None,
             reason: None,
+            with_driver: 0,
             waits: Vec::new(),
         }
     }
 }
 
+/// Kept small: each idle connection has one.
 pub(crate) struct Page<P: 'static> {
     carrier: OnceCell<(Rc<dyn Transport>, usize)>,
     out: Cell<Option<Box<Outbox>>>,
-    /// Bytes that the driver has taken and not yet sent.
-    with_driver: Cell<u64>,
-    calls: RefCell<Calls<Turn<P>>>,
-    rare: RefCell<Option<Box<Rare<P>>>>,
+    notes: RefCell<Notes<P>>,
     last_id: Cell<u32>,
     flags: Cell<Flags>,
+}
+
+/// What is written down beside output and flags.
+struct Notes<P: 'static> {
+    calls: Calls<Turn<P>>,
+    rare: Option<Box<Rare<P>>>,
 }
 
 impl<P> Page<P> {
@@ -208,9 +146,7 @@ impl<P> Page<P> {
         Self {
             carrier: OnceCell::new(),
             out: Cell::new(None),
-            with_driver: Cell::new(0),
-            calls: RefCell::new(Calls::new()),
-            rare: RefCell::new(None),
+            notes: RefCell::new(Notes { calls: Calls::new(), rare: None }),
             last_id: Cell::new(0),
             flags: Cell::new(Flags::default()),
         }
@@ -249,17 +185,17 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn with_rare<T>(&self, look: impl FnOnce(&mut Rare<P>) -> T) -> T {
-        look(self.rare.borrow_mut().get_or_insert_default())
+        look(self.notes.borrow_mut().rare.get_or_insert_default())
     }
 
     /// What `look` finds, where there is anything rare at all.
     pub(crate) fn peek_rare<T>(&self, look: impl FnOnce(&mut Rare<P>) -> T) -> Option<T> {
-        self.rare.borrow_mut().as_deref_mut().map(look)
+        self.notes.borrow_mut().rare.as_deref_mut().map(look)
     }
 
     /// Whether bytes lie here that came while they were not welcome.
     pub(crate) fn has_held(&self) -> bool {
-        self.rare.borrow().as_deref().is_some_and(|rare| !rare.held.is_empty())
+        self.notes.borrow().rare.as_deref().is_some_and(|rare| !rare.held.is_empty())
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -303,7 +239,7 @@ impl<P> Page<P> {
         if let Some(mut meanwhile) = self.out.take() {
             out.append(&mut meanwhile);
         }
-        let waiting = out.len() + self.with_driver.get();
+        let waiting = out.len() + self.with_driver();
         self.out.set(Some(out));
         let marks = self.marks();
         if waiting > marks.high {
@@ -327,7 +263,7 @@ impl<P> Page<P> {
                 out
             }
         };
-        let waiting = out.len() + self.with_driver.get();
+        let waiting = out.len() + self.with_driver();
         self.out.set(Some(out));
         if waiting > self.marks().high {
             self.set(Flags::OVER_HIGH);
@@ -345,21 +281,28 @@ impl<P> Page<P> {
 
     pub(crate) fn waiting(&self) -> u64 {
         let out = self.out.take();
-        let waiting = out.as_ref().map_or(0, |out| out.len()) + self.with_driver.get();
+        let waiting = out.as_ref().map_or(0, |out| out.len()) + self.with_driver();
         self.out.set(out);
         waiting
     }
 
     pub(crate) fn has_output(&self) -> bool {
-        self.waiting() > self.with_driver.get()
+        let out = self.out.take();
+        let has_output = out.as_ref().is_some_and(|out| !out.is_empty());
+        self.out.set(out);
+        has_output
     }
 
     pub(crate) fn with_driver(&self) -> u64 {
-        self.with_driver.get()
+        self.peek_rare(|rare| rare.with_driver).unwrap_or(0)
     }
 
     pub(crate) fn set_with_driver(&self, left: u64) {
-        self.with_driver.set(left);
+        if left > 0 {
+            self.with_rare(|rare| rare.with_driver = left);
+        } else {
+            self.peek_rare(|rare| rare.with_driver = 0);
+        }
         if self.is(Flags::OVER_HIGH) && self.waiting() <= self.marks().low {
             self.clear(Flags::OVER_HIGH);
         }
@@ -375,8 +318,9 @@ impl<P> Page<P> {
         id
     }
 
+    /// Writes down a call that is made in the present context.
     pub(crate) fn push_call(&self, id: u32, due: Duration, turn: Turn<P>) {
-        self.calls.borrow_mut().add(id, due, turn);
+        self.notes.borrow_mut().calls.add(id, due, turn);
         self.wake();
     }
 
@@ -387,12 +331,12 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn cancel_call(&self, id: u32) -> bool {
-        let call = self.calls.borrow_mut().take(id);
+        let call = self.notes.borrow_mut().calls.take(id);
         call.is_some()
     }
 
     pub(crate) fn move_call(&self, id: u32, due: Duration) -> bool {
-        let earlier = self.calls.borrow_mut().reschedule(id, due);
+        let earlier = self.notes.borrow_mut().calls.reschedule(id, due);
         if earlier == Some(true) {
             self.wake();
         }
@@ -400,12 +344,12 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn next_call(&self) -> Option<Duration> {
-        self.calls.borrow().next_due()
+        self.notes.borrow().calls.next_due()
     }
 
     /// Takes the first call that is due, unless it was asked for after `newest`.
-    pub(crate) fn take_due(&self, newest: u32) -> Option<Turn<P>> {
-        self.calls.borrow_mut().take_due(newest, || self.now())
+    pub(crate) fn take_due(&self, newest: u32) -> Option<Call<Turn<P>>> {
+        self.notes.borrow_mut().calls.take_due(newest, || self.now())
     }
 
     pub(crate) fn last_id(&self) -> u32 {
@@ -423,12 +367,37 @@ impl<P> Page<P> {
     /// Drops all that was to happen: timers, results on their way, output.
     pub(crate) fn end(&self) {
         self.set(Flags::OVER);
-        drop(self.calls.replace(Calls::new()));
-        let rare = self.rare.take();
+        let Notes { calls, rare } = self.notes.replace(Notes { calls: Calls::new(), rare: None });
+        drop(calls);
         for (_, canceller) in rare.iter().flat_map(|rare| &rare.waits) {
             canceller.cancel();
         }
         drop(self.out.take());
-        self.with_driver.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Page;
+    use crate::seat::Pair;
+    use crate::{Conn, Protocol};
+
+    struct Quiet;
+
+    impl Protocol for Quiet {
+        fn data_received(&mut self, _: &Conn<Self>, _: &[u8]) {}
+    }
+
+    /// Of the 400 bytes that an idle connection may take at all; an allocation of up to 120 takes 128.
+    #[test]
+    fn an_idle_connection_has_a_short_page() {
+        let counts = 2 * size_of::<usize>();
+        let page = size_of::<Page<Quiet>>() + counts;
+        assert!(page <= 120, "{page} bytes");
+        assert_eq!(
+            size_of::<Pair<Quiet>>(),
+            size_of::<Conn<Quiet>>(),
+            "a seat adds but its handle"
+        );
     }
 }

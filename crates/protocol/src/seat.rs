@@ -240,8 +240,8 @@ impl<P: Protocol> Pair<P> {
             if self.conn.page.is(Flags::ABORTING) || self.conn.page.is(Flags::SWITCHED) {
                 return;
             }
-            let Some(turn) = self.conn.page.take_due(newest) else { return };
-            turn(&mut self.protocol, &self.conn);
+            let Some(call) = self.conn.page.take_due(newest) else { return };
+            call.make(|turn| turn(&mut self.protocol, &self.conn));
             self.tell_marks();
         }
     }

@@ -8,7 +8,7 @@ use ropewalk_protocol::{DelayedCall, Timers, Transport};
 use slab::Slab;
 
 use crate::carrier::Carrier;
-use crate::inner::Due;
+use crate::inner::{Due, Purpose};
 use crate::wheel::{TimerKey, Wheel};
 
 pub(crate) struct Calls {
@@ -42,7 +42,7 @@ impl Calls {
         let mut calls = self.calls.borrow_mut();
         let place = calls.vacant_entry();
         let index = place.key() as u32;
-        let timer = self.wheel.borrow_mut().add(now, due, Due::Call(index));
+        let timer = self.wheel.borrow_mut().add(now, due, Purpose::Call(index as usize).into());
         place.insert(Call { generation, timer, call });
         let id = u64::from(generation) << 32 | u64::from(index);
         self.carrier.touch();
@@ -50,8 +50,8 @@ impl Calls {
     }
 
     /// Takes the call whose timer came due.
-    pub(crate) fn take(&self, index: u32) -> Option<Box<dyn FnOnce()>> {
-        self.calls.borrow_mut().try_remove(index as usize).map(|call| call.call)
+    pub(crate) fn take(&self, index: usize) -> Option<Box<dyn FnOnce()>> {
+        self.calls.borrow_mut().try_remove(index).map(|call| call.call)
     }
 
     /// Forgets every call.

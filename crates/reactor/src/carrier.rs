@@ -1,10 +1,12 @@
 //! What connections see of the reactor: the time, a way to be looked at, used outboxes.
 
 use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ropewalk_protocol::{Address, CannotConnect, Outbox, Transport};
+use slab::Slab;
 
 use crate::platform::Platform;
 use crate::sys::Sockets;
@@ -26,6 +28,8 @@ pub(crate) struct Carrier {
     )]
     spare: RefCell<Vec<Box<Outbox>>>,
     peers: RefCell<Vec<Peer>>,
+    /// Those that are no IPv4 addresses.
+    long_peers: RefCell<Slab<Address>>,
     sockets: Sockets,
     /// Why the connection of this key was never made, while its seat is told.
     cannot_connect: RefCell<Option<(usize, CannotConnect)>>,
@@ -34,12 +38,13 @@ pub(crate) struct Carrier {
 }
 
 /// A peer's address in few bytes.
-#[derive(Default)]
-enum Peer {
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Peer {
     #[default]
     Unknown,
-    V4(std::net::SocketAddrV4),
-    Other(Box<Address>),
+    V4(SocketAddrV4),
+    /// The index of a longer one.
+    Other(u32),
 }
 
 impl Carrier {
@@ -52,6 +57,7 @@ impl Carrier {
             woken: RefCell::default(),
             spare: RefCell::default(),
             peers: RefCell::default(),
+            long_peers: RefCell::default(),
             sockets,
             cannot_connect: RefCell::new(None),
             platform,
@@ -106,19 +112,22 @@ impl Carrier {
     }
 
     pub(crate) fn set_peer(&self, key: usize, peer: Address) {
+        self.forget_peer(key);
         let mut peers = self.peers.borrow_mut();
         if peers.len() <= key {
-            peers.resize_with(key + 1, Peer::default);
+            peers.resize(key + 1, Peer::Unknown);
         }
         peers[key] = match peer {
-            Address::Ip(std::net::SocketAddr::V4(address)) => Peer::V4(address),
-            other => Peer::Other(Box::new(other)),
+            Address::Ip(SocketAddr::V4(address)) => Peer::V4(address),
+            other => Peer::Other(self.long_peers.borrow_mut().insert(other) as u32),
         };
     }
 
     pub(crate) fn forget_peer(&self, key: usize) {
-        if let Some(peer) = self.peers.borrow_mut().get_mut(key) {
-            *peer = Peer::Unknown;
+        if let Some(peer) = self.peers.borrow_mut().get_mut(key)
+            && let Peer::Other(index) = std::mem::take(peer)
+        {
+            self.long_peers.borrow_mut().try_remove(index as usize);
         }
     }
 }
@@ -143,7 +152,10 @@ impl Transport for Carrier {
     fn peer(&self, key: usize) -> Address {
         match self.peers.borrow().get(key) {
             Some(Peer::V4(address)) => Address::Ip((*address).into()),
-            Some(Peer::Other(address)) => (**address).clone(),
+            Some(Peer::Other(index)) => {
+                let others = self.long_peers.borrow();
+                others.get(*index as usize).cloned().unwrap_or(Address::Unnamed)
+            }
             Some(Peer::Unknown) | None => Address::Unnamed,
         }
     }

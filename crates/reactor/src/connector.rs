@@ -16,9 +16,9 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr};
 
 use crate::attempt::{Attempt, Runner, Step};
-use crate::inner::{Due, Entry, Inner, Request, Stream};
+use crate::inner::{Entry, Inner, Purpose, Request, Stream};
 use crate::listener::stream_socket;
-use crate::sys::{Closing, Driver, Role, Socket};
+use crate::sys::{Closing, Driver, Role};
 use crate::unix::unix_address;
 use crate::{Reactor, SystemResolver, TcpOptions};
 
@@ -150,7 +150,7 @@ impl Reactor {
         self.inner().request(Request::TryNext { key, id });
     }
 
-    fn take_in(&self, options: ConnectOptions, mut seat: Box<dyn Seat>) -> (usize, u64) {
+    pub(crate) fn take_in(&self, options: ConnectOptions, mut seat: Box<dyn Seat>) -> (usize, u64) {
         let inner = self.inner();
         let id = inner.next_id();
         let now = inner.carrier.now();
@@ -159,7 +159,7 @@ impl Reactor {
         let place = entries.vacant_entry();
         let key = place.key();
         seat.attach(Rc::clone(&inner.carrier) as Rc<dyn Transport>, key);
-        let timer = inner.wheel.borrow_mut().add(now, due, Due::Stream(key as u32));
+        let timer = inner.wheel.borrow_mut().add(now, due, Purpose::Stream(key).into());
         place.insert(Entry::Stream(Stream::connecting(
             seat,
             timer,
@@ -207,7 +207,7 @@ fn found_for(attempt: &mut Attempt, host: &str, found: Result<Vec<SocketAddr>, F
 }
 
 impl Inner {
-    fn with_attempt<T>(
+    pub(crate) fn with_attempt<T>(
         &self,
         key: usize,
         id: u64,
@@ -257,7 +257,7 @@ impl Inner {
             None => connect(address, options).map(|(socket, is)| (socket.into(), is))?,
         };
         if is_connected {
-            self.won(driver, key, address.clone(), |_| Some(socket));
+            self.won(driver, key, address.clone(), |driver| driver.open(key, socket, Role::Stream));
             return Ok(true);
         }
         // The first has the connection's own key; it rarely has company.
@@ -289,10 +289,11 @@ impl Inner {
         };
         let Some((id, address)) = self.with_stream(owner, take).flatten() else { return };
         match result {
-            Ok(()) if runner == owner => self.won(driver, owner, address, |_| None),
+            Ok(()) if runner == owner => self.won(driver, owner, address, |_| Ok(())),
             Ok(()) => self.won(driver, owner, address, |driver| {
                 self.entries.borrow_mut().try_remove(runner);
-                driver.release(runner)
+                let socket = driver.release(runner).ok_or(Errno::BADF)?;
+                driver.open(owner, socket, Role::Stream)
             }),
             Err(error) => {
                 self.end_runner(driver, owner, runner);
@@ -303,14 +304,13 @@ impl Inner {
         }
     }
 
-    /// An attempt has its connection: in the socket that `take` gives, or else under the
-    /// connection's own key.
-    fn won(
+    /// An attempt has its connection, which `take` puts under the connection's own key.
+    pub(crate) fn won(
         &self,
         driver: &mut dyn Driver,
         key: usize,
         address: Address,
-        take: impl FnOnce(&mut dyn Driver) -> Option<Socket>,
+        take: impl FnOnce(&mut dyn Driver) -> io::Result<()>,
     ) {
         let taken = self.with_stream(key, |stream| (stream.attempt.take(), stream.timer.take()));
         let Some((Some(attempt), timer)) = taken else { return };
@@ -319,9 +319,7 @@ impl Inner {
         }
         self.end_runners(driver, key, &attempt);
         drop(attempt);
-        if let Some(socket) = take(driver)
-            && let Err(error) = driver.open(key, socket, Role::Stream)
-        {
+        if let Err(error) = take(driver) {
             return self.lose(driver, key, Disconnect::from(&error));
         }
         self.with_stream(key, |stream| stream.reading = true);
@@ -339,7 +337,7 @@ impl Inner {
             match stream.timer {
                 Some(timer) if wheel.due(timer) != at => wheel.reset(timer, now, at),
                 Some(_) => (),
-                None => stream.timer = Some(wheel.add(now, at, Due::Stream(key as u32))),
+                None => stream.timer = Some(wheel.add(now, at, Purpose::Stream(key).into())),
             }
         });
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
-use ropewalk_protocol::{Disconnect, Event, Resolver, Seat, SeatFactory};
+use ropewalk_protocol::{Address, Disconnect, Event, Resolver, Seat, SeatFactory};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
@@ -22,6 +22,7 @@ use crate::signals::Signals;
 use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
 use crate::unix::SocketFile;
+use crate::watch::{Foreign, WatchEnd};
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
 
@@ -40,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) requests: RefCell<VecDeque<Request>>,
     /// Connections that have more to do than one turn allows.
     pub(crate) unfinished: RefCell<Vec<usize>>,
+    /// Watches of what is ready in every turn.
+    pub(crate) always_ready: RefCell<Vec<(usize, u64)>>,
     /// Listeners that wait for a free descriptor.
     pub(crate) starving: RefCell<Vec<usize>>,
     pub(crate) tasks: Tasks,
@@ -76,15 +79,44 @@ pub(crate) enum State {
     Stopped,
 }
 
-/// What a timer on the wheel is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Due {
+/// What a timer on the wheel is for: a [`Purpose`] in half its size, as each connection has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due(u32);
+
+/// What is to be done when a timer comes due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
     /// A connection wants to be looked at.
-    Stream(u32),
+    Stream(usize),
     /// A call is to be made.
-    Call(u32),
+    Call(usize),
     /// A listener may try again.
-    Listener(u32),
+    Listener(usize),
+}
+
+impl Due {
+    const KINDS: u32 = 3;
+
+    pub(crate) fn purpose(self) -> Purpose {
+        let index = (self.0 / Self::KINDS) as usize;
+        match self.0 % Self::KINDS {
+            0 => Purpose::Stream(index),
+            1 => Purpose::Call(index),
+            _ => Purpose::Listener(index),
+        }
+    }
+}
+
+impl From<Purpose> for Due {
+    fn from(purpose: Purpose) -> Self {
+        let (kind, index) = match purpose {
+            Purpose::Stream(key) => (0, key),
+            Purpose::Call(index) => (1, index),
+            Purpose::Listener(key) => (2, key),
+        };
+        debug_assert!(index < (u32::MAX / Self::KINDS) as usize, "more than memory could hold");
+        Self(index as u32 * Self::KINDS + kind)
+    }
 }
 
 /// What protocols ask for while the driver is busy telling of something: done right after.
@@ -92,12 +124,19 @@ pub(crate) enum Request {
     Listen { key: usize, socket: Socket },
     StopListening { key: usize, id: u64, done: Promise<()> },
     TryNext { key: usize, id: u64 },
+    Adopt { key: usize, id: u64, socket: Socket, peer: Address },
+    Watch { key: usize, id: u64, own: OwnedFd, role: Role },
+    ChangeWatch { key: usize, id: u64 },
+    EndWatch { key: usize, id: u64 },
 }
 
 /// What a key stands for.
 pub(crate) enum Entry {
     Stream(Stream),
-    Listener(Listener),
+    /// In a box, so that it does not make the others larger.
+    Listener(Box<Listener>),
+    /// A descriptor of somebody else's.
+    Foreign(Box<Foreign>),
     /// A socket that races for the connection of another key.
     Runner {
         owner: usize,
@@ -137,6 +176,8 @@ pub(crate) struct Listener {
     pub(crate) accepting: bool,
     /// Runs while it waits for a free descriptor.
     pub(crate) patience: Option<TimerKey>,
+    /// The socket is open elsewhere too.
+    pub(crate) shared: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
 }
@@ -186,6 +227,7 @@ impl Inner {
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
+            always_ready: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
             resolver: RefCell::default(),
@@ -232,6 +274,7 @@ impl Inner {
     pub(crate) fn patience(&self) -> Option<Duration> {
         let busy = !self.unfinished.borrow().is_empty()
             || !self.requests.borrow().is_empty()
+            || !self.always_ready.borrow().is_empty()
             || self.carrier.is_any_woken()
             || self.remote.is_waiting();
         if busy {
@@ -251,7 +294,7 @@ impl Inner {
                     let Some(id) = self.with_listener(key, |listener| listener.id) else {
                         continue;
                     };
-                    if let Err(error) = driver.open(key, socket, Role::Listener) {
+                    if let Err(error) = self.open_listener(driver, key, socket) {
                         tracing::error!(
                             target: "ropewalk::reactor",
                             "a listener was given up, as it cannot be watched: {error}",
@@ -264,6 +307,14 @@ impl Inner {
                     done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),
+                Request::Adopt { key, id, socket, peer } => {
+                    self.take_over(driver, key, id, socket, peer);
+                }
+                Request::Watch { key, id, own, role } => {
+                    self.start_watch(driver, key, id, own, role);
+                }
+                Request::ChangeWatch { key, id } => self.change_watch(driver, key, id),
+                Request::EndWatch { key, id } => self.end_watch(driver, key, id),
             }
         }
     }
@@ -314,13 +365,21 @@ impl Inner {
 
     fn keys_to_end(&self) -> Vec<usize> {
         let entries = self.entries.borrow();
-        let ends = |entry: &Entry| matches!(entry, Entry::Stream(_) | Entry::Listener(_));
+        let ends = |entry: &Entry| {
+            matches!(entry, Entry::Stream(_) | Entry::Listener(_) | Entry::Foreign(_))
+        };
         entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
     }
 
     fn end_entry(&self, driver: &mut dyn Driver, key: usize, tell: bool) {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
+        }
+        if let Some(id) = self.watch_of(key) {
+            if tell {
+                return self.lose_watch(driver, key, id, WatchEnd::Stopped);
+            }
+            return self.end_watch(driver, key, id);
         }
         let Some(Entry::Stream(mut stream)) = self.take_entry(key) else { return };
         // A peer that got only a part is not to take it for the whole.
@@ -352,5 +411,36 @@ pub(crate) fn expose(driver: &mut dyn Driver) {
             target: "ropewalk::reactor",
             "the loop's descriptor does not tell of everything: {error}",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::{Due, Entry};
+    use crate::carrier::Peer;
+    use crate::sys::ReadinessEntry;
+    use crate::wheel::Timer;
+
+    /// What a place in a slab takes.
+    #[expect(dead_code, reason = "it is only measured")]
+    enum Place<T> {
+        Vacant(usize),
+        Occupied(T),
+    }
+
+    /// Of the 400 bytes that an idle connection may take at all; its seat takes the rest.
+    #[test]
+    fn an_idle_connection_takes_little_room_in_the_reactor() {
+        let parts = [
+            ("entry", size_of::<Place<Entry>>()),
+            ("timer", size_of::<Timer<Due>>()),
+            ("peer", size_of::<Peer>()),
+            ("descriptor", size_of::<Option<OwnedFd>>()),
+            ("driver", size_of::<ReadinessEntry>()),
+        ];
+        let sum: usize = parts.iter().map(|part| part.1).sum();
+        assert!(sum <= 92, "{sum} bytes: {parts:?}");
     }
 }

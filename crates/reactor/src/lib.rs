@@ -9,7 +9,9 @@
 //! | run and stop | [`Reactor::run`], [`Reactor::run_until`], [`Reactor::stop`] |
 //! | listen | [`Reactor::listen_tcp`], [`Reactor::listen_unix`], [`Reactor::listen_abstract`] |
 //! | connect | [`Reactor::connect_tcp`], [`Reactor::connect_name`], [`Reactor::connect_unix`], [`Reactor::connect_abstract`] |
+//! | go on with sockets that others made | [`Reactor::adopt_listener`], [`Reactor::adopt_stream`] |
 //! | set what a socket can be set to | [`TcpOptions`], [`ConnectOptions`], [`TcpListenOptions`] |
+//! | watch a descriptor of one's own | [`Reactor::add_reader`], [`Reactor::add_writer`] |
 //! | look names up | [`Reactor::set_resolver`], [`SystemResolver`], [`HostsFile`] |
 //! | call later | [`ropewalk_protocol::Clock`], which a reactor is |
 //! | do blocking work | [`Reactor::defer_to_thread`] |
@@ -27,8 +29,8 @@
 //! | [`Portable`](DriverKind::Portable) | for other systems | the `polling` crate |
 //!
 //! All keep the same promises. With `io_uring` the kernel receives before it is asked to, into 1 MiB of
-//! buffers that all connections share, and a connection may have as much of them in one turn as no other
-//! has taken.
+//! buffers that all connections share: a connection may have all of them once, and gets its share of a
+//! turn from then on until it is content with less.
 //!
 //! | bound | default |
 //! |---|---|
@@ -43,6 +45,7 @@
 
 #![deny(unsafe_code)]
 
+mod adopt;
 mod attempt;
 mod calls;
 mod carrier;
@@ -62,8 +65,10 @@ mod sys;
 mod tasks;
 mod tcp;
 mod unix;
+mod watch;
 mod wheel;
 
+pub use adopt::CannotAdopt;
 pub use connector::ConnectOptions;
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CannotListen, PoolRefused, ReactorError, ReactorGone};
@@ -72,3 +77,4 @@ pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;
 pub use resolver::{HostsFile, SystemResolver};
 pub use tcp::{KeepAlive, TcpOptions};
+pub use watch::{CannotWatch, Watch, WatchEnd};

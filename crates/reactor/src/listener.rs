@@ -13,7 +13,7 @@ use ropewalk_protocol::{Address, Port, SeatFactory, Transport};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::inner::{Due, Entry, Inner, Listener, Request};
+use crate::inner::{Entry, Inner, Listener, Purpose, Request};
 use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
 use crate::unix::{SocketFile, listen_at, listen_at_name};
 use crate::{CannotListen, Reactor, TcpOptions};
@@ -216,13 +216,37 @@ impl Reactor {
         place: Option<SocketFile>,
         factory: Box<dyn SeatFactory>,
     ) -> io::Result<ListeningPort> {
-        let inner = self.inner();
-        let id = inner.next_id();
+        let id = self.inner().next_id();
         let factory = Some(factory);
-        let listener = Listener { id, factory, accepting: true, patience: None, place };
-        let key = inner.entries.borrow_mut().insert(Entry::Listener(listener));
+        let (accepting, shared) = (true, false);
+        let listener = Listener { id, factory, accepting, patience: None, shared, place };
+        self.start_listener(socket, address, listener)
+    }
+
+    /// Listens with a socket that is open elsewhere too.
+    pub(crate) fn listen_shared(
+        &self,
+        socket: AnySocket,
+        address: Address,
+        factory: Box<dyn SeatFactory>,
+    ) -> io::Result<ListeningPort> {
+        let id = self.inner().next_id();
+        let factory = Some(factory);
+        let (accepting, shared) = (true, true);
+        let listener = Listener { id, factory, accepting, patience: None, shared, place: None };
+        self.start_listener(socket, address, listener)
+    }
+
+    fn start_listener(
+        &self,
+        socket: AnySocket,
+        address: Address,
+        listener: Listener,
+    ) -> io::Result<ListeningPort> {
+        let (inner, id) = (self.inner(), listener.id);
+        let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
-            if let Err(error) = driver.open(key, socket, Role::Listener) {
+            if let Err(error) = inner.open_listener(&mut **driver, key, socket) {
                 inner.end_listener(&mut **driver, key, id);
                 return Err(error);
             }
@@ -234,6 +258,20 @@ impl Reactor {
 }
 
 impl Inner {
+    /// Gives a listener's socket to the driver.
+    pub(crate) fn open_listener(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        socket: AnySocket,
+    ) -> io::Result<()> {
+        driver.open(key, socket, Role::Listener)?;
+        if self.with_listener(key, |listener| listener.shared) == Some(true) {
+            driver.share(key);
+        }
+        Ok(())
+    }
+
     /// Ends a listener, if it is still the one that was meant.
     pub(crate) fn end_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
         if self.with_listener(key, |listener| listener.id) != Some(id) {
@@ -293,7 +331,7 @@ impl Inner {
             self.starving.borrow_mut().push(key);
             let now = self.carrier.now();
             let due = now + STARVING_PATIENCE;
-            let timer = self.wheel.borrow_mut().add(now, due, Due::Listener(key as u32));
+            let timer = self.wheel.borrow_mut().add(now, due, Purpose::Listener(key).into());
             self.with_listener(key, |listener| listener.patience = Some(timer));
         }
     }

@@ -12,7 +12,7 @@ use ropewalk_protocol::{
     Clock, DelayedCall, EventLoop, Spawn, Threads, Transport, defer_to_threads,
 };
 
-use crate::inner::{Due, Entry, Inner, State, Trigger, Watched, expose};
+use crate::inner::{Due, Entry, Inner, Purpose, State, Trigger, Watched, expose};
 use crate::platform::Platform;
 use crate::signals::Signals;
 use crate::streams::After;
@@ -273,12 +273,17 @@ impl Reactor {
     pub fn census(&self) -> Census {
         let entries = self.0.entries.borrow();
         let count = |wanted: fn(&Entry) -> bool| entries.iter().filter(|e| wanted(e.1)).count();
+        let own = count(|entry| matches!(entry, Entry::Watch(_)));
         Census {
             connections: count(|entry| matches!(entry, Entry::Stream(_))),
             listeners: count(|entry| matches!(entry, Entry::Listener(_))),
+            watches: count(|entry| matches!(entry, Entry::Foreign(_))),
             calls: self.0.calls.len(),
             tasks: self.0.tasks.len(),
             threads: self.0.pool.borrow().threads(),
+            timers: self.0.wheel.borrow().len(),
+            descriptors: self.0.sockets.count().saturating_sub(own),
+            outputs: self.0.driver.try_borrow().map_or(0, |driver| driver.outputs()),
         }
     }
 
@@ -315,6 +320,7 @@ impl Reactor {
         for key in unfinished {
             inner.tick(driver, key);
         }
+        inner.tell_always_ready(driver);
         self.take_remote();
         self.make_due_calls(driver, &mut expired);
         inner.expired.replace(expired);
@@ -331,11 +337,11 @@ impl Reactor {
         match after {
             After::Nothing => (),
             After::Settle(key, seat) => inner.settle(driver, key, seat),
-            After::Lose(key, why) => inner.lose(driver, key, why),
+            After::Failed(key, error) => inner.watch_failed(driver, key, error),
             After::Connected(key, result) => inner.connected(driver, key, result),
             After::Accepted(key, socket, peer) => inner.accepted(driver, key, socket, peer),
             After::AcceptFailed(key, error) => inner.accept_failed(driver, key, &error),
-            After::Readable(key) => self.readable(key),
+            After::Ready(key) => self.ready(driver, key),
         }
     }
 
@@ -360,10 +366,10 @@ impl Reactor {
         let inner = &*self.0;
         for timer in expired.drain(..) {
             let due = inner.wheel.borrow_mut().settle(timer);
-            match due {
-                Some(Due::Stream(key)) => inner.timer_due(driver, key as usize),
-                Some(Due::Listener(key)) => inner.starved(driver, key as usize),
-                Some(Due::Call(index)) => {
+            match due.map(Due::purpose) {
+                Some(Purpose::Stream(key)) => inner.timer_due(driver, key),
+                Some(Purpose::Listener(key)) => inner.starved(driver, key),
+                Some(Purpose::Call(index)) => {
                     if let Some(call) = inner.calls.take(index) {
                         guard("a delayed call", call);
                     }
@@ -387,7 +393,10 @@ impl Reactor {
         }
     }
 
-    fn readable(&self, key: usize) {
+    fn ready(&self, driver: &mut dyn Driver, key: usize) {
+        if let Some(id) = self.0.watch_of(key) {
+            return self.0.tell_watch(driver, key, id);
+        }
         let watched = match self.0.entries.borrow().get(key) {
             Some(Entry::Watch(watched)) => *watched,
             _ => return,
@@ -451,12 +460,20 @@ pub struct Census {
     pub connections: usize,
     /// Places where it listens.
     pub listeners: usize,
+    /// Descriptors of others that are watched.
+    pub watches: usize,
     /// Calls to be made later.
     pub calls: usize,
     /// Tasks that have not ended.
     pub tasks: usize,
     /// Threads in the pool.
     pub threads: usize,
+    /// Times that something waits for: calls, the calls of connections, attempts to connect.
+    pub timers: usize,
+    /// Descriptors of connections and listeners; not those that the loop itself needs.
+    pub descriptors: usize,
+    /// Connections with output that the kernel has not taken yet; none during a turn.
+    pub outputs: usize,
 }
 
 impl Clock for Reactor {
@@ -528,12 +545,14 @@ impl fmt::Debug for Reactor {
     }
 }
 
-/// Makes a call that may panic without taking the loop along.
-fn guard(what: &'static str, call: impl FnOnce()) {
-    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
-        let panicked = ropewalk_deferred::Panicked::from_payload(&*payload);
+/// Makes a call that may panic without taking the loop along; false if it did.
+pub(crate) fn guard(what: &'static str, call: impl FnOnce()) -> bool {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+    if let Err(payload) = &outcome {
+        let panicked = ropewalk_deferred::Panicked::from_payload(&**payload);
         tracing::error!(target: "ropewalk::reactor", "{what} {panicked}");
     }
+    outcome.is_ok()
 }
 
 /// Calls what is to happen before a stop; one that panics is not waited for.

@@ -7,7 +7,7 @@ use ropewalk_protocol::{
     Address, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
 };
 
-use crate::inner::{Due, Entry, Inner, Stream};
+use crate::inner::{Entry, Inner, Purpose, Stream};
 use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
@@ -26,11 +26,11 @@ impl Inner {
                 self.with_stream(key, |stream| stream.backlogged = left > 0);
                 self.tell(key, Event::Sent { left })
             }
-            Completion::Failed { key, error } => After::Lose(key, Disconnect::from(&error)),
+            Completion::Failed { key, error } => After::Failed(key, error),
             Completion::Connected { key, result } => After::Connected(key, result),
             Completion::Accepted { key, socket, peer } => After::Accepted(key, socket, peer),
             Completion::AcceptFailed { key, error } => After::AcceptFailed(key, error),
-            Completion::Readable { key } => After::Readable(key),
+            Completion::Ready { key } => After::Ready(key),
         }
     }
 
@@ -174,7 +174,7 @@ impl Inner {
             let now = self.carrier.now();
             let mut wheel = self.wheel.borrow_mut();
             match stream.timer {
-                None => stream.timer = Some(wheel.add(now, due, Due::Stream(key as u32))),
+                None => stream.timer = Some(wheel.add(now, due, Purpose::Stream(key).into())),
                 Some(timer) if due < wheel.due(timer) => wheel.reset(timer, now, due),
                 // Later is found out when the timer comes due: moving it with every message would
                 // cost more than that.
@@ -255,9 +255,9 @@ impl Stream {
 pub(crate) enum After {
     Nothing,
     Settle(usize, Box<dyn Seat>),
-    Lose(usize, Disconnect),
+    Failed(usize, io::Error),
     Connected(usize, io::Result<()>),
     Accepted(usize, Socket, Address),
     AcceptFailed(usize, io::Error),
-    Readable(usize),
+    Ready(usize),
 }

@@ -5,6 +5,7 @@
 //! digit (in base 64) in which its tick differs from the wheel's; when the wheel's hand reaches its
 //! slot, it falls to a lower level, and from the lowest it is due.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 const LEVELS: usize = 6;
@@ -22,21 +23,33 @@ const EXPIRED: u16 = SOON + 1;
 /// In place of a slot: no timer.
 const UNUSED: u16 = SOON + 2;
 
-/// A timer on the wheel.
+/// A timer on the wheel: one more than its index, so that to have none takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TimerKey(u32);
+pub(crate) struct TimerKey(NonZeroU32);
+
+impl TimerKey {
+    fn of(index: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(index))
+    }
+
+    fn index(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 /// A timer that came due; [`Wheel::settle`] tells whether it still is when its turn comes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expired {
-    due: Duration,
+    due: u64,
     order: u64,
     index: u32,
 }
 
+/// Kept small: each connection has one.
 #[derive(Debug)]
-struct Timer<T> {
-    due: Duration,
+pub(crate) struct Timer<T> {
+    /// In nanoseconds; what lies beyond their 584 years is at the end of them.
+    due: u64,
     /// Among equals the earlier comes first.
     order: u64,
     what: T,
@@ -75,8 +88,8 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    /// How many timers there are.
+    pub(crate) fn len(&self) -> usize {
         self.count
     }
 
@@ -85,6 +98,7 @@ impl<T: Copy> Wheel<T> {
     pub(crate) fn add(&mut self, now: Duration, due: Duration, what: T) -> TimerKey {
         self.order += 1;
         let order = self.order;
+        let due = nanoseconds(due);
         let timer = Timer { due, order, what, slot: UNUSED, next: NONE, previous: NONE };
         let index = if self.unused == NONE {
             self.timers.push(timer);
@@ -97,30 +111,31 @@ impl<T: Copy> Wheel<T> {
         };
         self.link(now, index);
         self.count += 1;
-        TimerKey(index)
+        TimerKey::of(index)
     }
 
     /// Takes a timer off the wheel, also one that came due and is not settled; `key` is not to be
     /// used again.
     pub(crate) fn remove(&mut self, key: TimerKey) {
-        self.unlink(key.0);
-        self.release(key.0);
+        self.unlink(key.index());
+        self.release(key.index());
     }
 
     /// Moves a timer to another time, behind all that are due then; one that came due and is not
     /// settled waits again.
     pub(crate) fn reset(&mut self, key: TimerKey, now: Duration, due: Duration) {
-        self.unlink(key.0);
+        let index = key.index();
+        self.unlink(index);
         self.order += 1;
-        let timer = &mut self.timers[key.0 as usize];
-        timer.due = due;
+        let timer = &mut self.timers[index as usize];
+        timer.due = nanoseconds(due);
         timer.order = self.order;
-        self.link(now, key.0);
+        self.link(now, index);
     }
 
     /// When a timer comes due.
     pub(crate) fn due(&self, key: TimerKey) -> Duration {
-        self.timers[key.0 as usize].due
+        Duration::from_nanos(self.timers[key.index() as usize].due)
     }
 
     /// When [`advance`](Self::advance) should be called next: no later than the first timer is due.
@@ -200,7 +215,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     fn link(&mut self, now: Duration, index: u32) {
-        if self.timers[index as usize].due <= now {
+        if self.timers[index as usize].due <= nanoseconds(now) {
             self.append(index, SOON as usize);
         } else {
             self.link_ahead(index);
@@ -267,9 +282,13 @@ fn digit_of(tick: u64, level: usize) -> u32 {
     (tick >> (SLOT_BITS * level as u32)) as u32 % SLOTS as u32
 }
 
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The first tick at which a moment has passed.
-fn ticks(due: Duration) -> u64 {
-    due.as_nanos().div_ceil(1_000_000).min(u64::MAX.into()) as u64
+fn ticks(due: u64) -> u64 {
+    due.div_ceil(1_000_000)
 }
 
 #[cfg(test)]
@@ -406,10 +425,13 @@ mod tests {
                     2 => {
                         let far = 1 << random(20);
                         now += random(far);
-                        let mut due: Vec<_> =
-                            model.iter().filter(|timer| ticks(timer.0) <= now).copied().collect();
+                        let mut due: Vec<_> = model
+                            .iter()
+                            .filter(|timer| ticks(nanoseconds(timer.0)) <= now)
+                            .copied()
+                            .collect();
                         due.sort_unstable_by_key(|timer| (timer.0, timer.1));
-                        model.retain(|timer| ticks(timer.0) > now);
+                        model.retain(|timer| ticks(nanoseconds(timer.0)) > now);
                         let expected: Vec<u32> = due.iter().map(|timer| timer.2).collect();
                         assert_eq!(advance(&mut wheel, now), expected);
                     }
@@ -419,7 +441,7 @@ mod tests {
                     }
                 }
                 assert_eq!(wheel.len(), model.len());
-                let first = model.iter().map(|timer| ticks(timer.0)).min();
+                let first = model.iter().map(|timer| ticks(nanoseconds(timer.0))).min();
                 let next = wheel.next_due().map(|due| due.as_millis() as u64);
                 assert!(next.is_none() == first.is_none() && next <= first, "{next:?} {first:?}");
             }

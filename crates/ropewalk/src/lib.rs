@@ -24,8 +24,10 @@
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`http`] | HTTP/1.1: sites, resources, static files |
+//! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
 //! | [`proxy`] | the PROXY protocol: who is behind the proxy in front |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
+//! | [`memcached`] | a client of memcached, pipelined and bounded |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
 
 #![forbid(unsafe_code)]
@@ -36,10 +38,12 @@ pub use ropewalk_endpoint as endpoint;
 pub use ropewalk_forward as forward;
 pub use ropewalk_framing as framing;
 pub use ropewalk_http as http;
+pub use ropewalk_memcached as memcached;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;
 pub use ropewalk_reactor as reactor;
 pub use ropewalk_small as small;
+pub use ropewalk_websocket as websocket;
 
 pub use ropewalk_deferred::{Deferred, Failure, Promise};
 pub use ropewalk_protocol::{Conn, Factory, Protocol};

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use ropewalk_http::Request;
 use ropewalk_interop::Peer;
-use ropewalk_reactor::Reactor;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::server::{Server, listen, site};
 use crate::strangers::{connect, get};
+use crate::support::reactor;
 
 /// Set for the child that a test starts of its own program.
 const SERVE: &str = "ROPEWALK_INTEROP_SERVE";
@@ -38,7 +38,7 @@ fn two_thousand_silent_connections_cost_no_work() {
 
 /// What the child does.
 fn serve() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = reactor();
     let address = listen(&reactor, site(|_: Request| "nothing"));
     // The harness may have begun a line.
     println!("\nlistening {address}");

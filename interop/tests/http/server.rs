@@ -12,6 +12,8 @@ use ropewalk_protocol::{Address, Port, call_later};
 use ropewalk_reactor::{Reactor, ReactorHandle, TcpListenOptions};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::support::reactor;
+
 /// A large file, larger than the windows in which it is sent.
 pub(crate) const LARGE: usize = 5 * 1024 * 1024 + 321;
 
@@ -38,7 +40,7 @@ impl Server {
         let root = folder.path().to_owned();
         let (sender, ready) = channel();
         let serve = move || {
-            let reactor = Reactor::new().expect("a reactor");
+            let reactor = reactor();
             let files = Folder::new(&root).expect("an absolute path");
             let site = site(Directory::new(files, reactor.clone())).patience(patience);
             let address = listen(&reactor, site);

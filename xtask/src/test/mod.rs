@@ -2,6 +2,7 @@
 
 mod count;
 pub(crate) mod programs;
+mod reactors;
 mod report;
 mod steps;
 mod terminal;
@@ -26,6 +27,9 @@ pub(crate) struct Options {
     /// Only these steps.
     #[arg(long, value_name = "STEP", value_enum, num_args = 1.., value_delimiter = ',')]
     only: Vec<Step>,
+    /// Only on this driver; on each that the machine has unless given.
+    #[arg(long, value_name = "NAME")]
+    reactor: Option<String>,
     /// Show the steps and the suites with the programs that they need, and do nothing.
     #[arg(long)]
     list: bool,
@@ -46,7 +50,7 @@ pub(crate) fn run(options: &Options) -> bool {
     for step in chosen {
         terminal.headline(step.name());
         let start = Instant::now();
-        let result = step.run(terminal, &mut report.left_out);
+        let result = step.run(terminal, options.reactor.as_deref(), &mut report.left_out);
         report.add(step.name(), start.elapsed(), result);
     }
     report.print(terminal);

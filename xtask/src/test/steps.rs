@@ -3,11 +3,12 @@
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
-use ropewalk_interop::{SUITES, Source, Suite, Tool};
+use ropewalk_interop::{REACTORLESS, SUITES, Source, Suite, Tool};
 
 use crate::cargo::cargo;
 use crate::test::count::{Count, run, run_tests};
 use crate::test::programs::Programs;
+use crate::test::reactors;
 use crate::test::terminal::Terminal;
 use crate::{Outcome, walls};
 
@@ -23,13 +24,13 @@ pub(crate) enum Step {
     Clippy,
     /// Dependencies point down; files and functions are short.
     Walls,
-    /// The tests of all rooms.
+    /// The tests of all rooms; those that need a reactor on each driver that the machine has.
     Unit,
     /// The examples in the documentation.
     Doctest,
     /// The documentation builds without a warning.
     Docs,
-    /// The suites against outside programs.
+    /// The suites against outside programs, on each driver as well.
     Interop,
 }
 
@@ -58,27 +59,71 @@ impl Step {
         }
     }
 
-    /// Runs it; what it could not try is added to `left_out`.
-    pub(crate) fn run(self, terminal: Terminal, left_out: &mut Vec<String>) -> Outcome<Count> {
-        let mut command = cargo();
+    /// Runs it, on just the driver that is named if one is; what it could not try is added to
+    /// `left_out`.
+    pub(crate) fn run(
+        self,
+        terminal: Terminal,
+        reactor: Option<&str>,
+        left_out: &mut Vec<String>,
+    ) -> Outcome<Count> {
         let colours = terminal.cargo_colours();
-        command.env("CARGO_TERM_COLOR", colours);
+        let command = || {
+            let mut command = cargo();
+            command.env("CARGO_TERM_COLOR", colours);
+            command
+        };
         match self {
-            Self::Fmt => run(command.args(["fmt", "--all", "--check", "--", "--color", colours])),
+            Self::Fmt => run(command().args(["fmt", "--all", "--check", "--", "--color", colours])),
             Self::Clippy => {
                 let what = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-                run(command.args(what))
+                run(command().args(what))
             }
             Self::Walls => walls::run().map(Count::of_step),
-            Self::Unit => run_tests(unit_tests(&mut command, has_nextest())),
-            Self::Doctest => run_tests(command.args(["test", "--workspace", "--doc"])),
+            Self::Unit => on_each(reactor, |reactor, is_first| {
+                let only = if is_first { None } else { Some(reactors::users()?) };
+                let mut command = command();
+                unit_tests(&mut command, has_nextest(), only.as_deref());
+                run_tests(command.env(reactors::VARIABLE, reactor))
+            }),
+            Self::Doctest => run_tests(command().args(["test", "--workspace", "--doc"])),
             Self::Docs => {
+                let mut command = command();
                 command.env("RUSTDOCFLAGS", "-D warnings");
                 run(command.args(["doc", "--no-deps", "--workspace"]))
             }
-            Self::Interop => interop(&mut command, left_out),
+            Self::Interop => {
+                let programs = Programs::ensure(&tools_of(SUITES));
+                let ready = ready(&programs, left_out);
+                on_each(reactor, |reactor, is_first| {
+                    let mut command = command();
+                    if !interop(&mut command, &ready, is_first) {
+                        return Ok(Count::default());
+                    }
+                    programs.tell(&mut command);
+                    run_tests(command.env(reactors::VARIABLE, reactor))
+                })
+            }
         }
     }
+}
+
+/// Runs tests on the driver that is named, or else on each that there is; the first time, with those
+/// that need none.
+fn on_each(
+    reactor: Option<&str>,
+    mut run: impl FnMut(&str, bool) -> Outcome<Count>,
+) -> Outcome<Count> {
+    let reactors = match reactor {
+        Some(name) => vec![name.to_owned()],
+        None => reactors::available()?,
+    };
+    let mut count = Count::default();
+    for (index, reactor) in reactors.iter().enumerate() {
+        println!("on {reactor}:");
+        count = count.and(run(reactor, index == 0)?);
+    }
+    Ok(count)
 }
 
 fn has_nextest() -> bool {
@@ -88,18 +133,33 @@ fn has_nextest() -> bool {
     version.status().is_ok_and(|status| status.success())
 }
 
-fn unit_tests(command: &mut Command, has_nextest: bool) -> &mut Command {
+/// The tests of all packages, or only of some.
+fn unit_tests(command: &mut Command, has_nextest: bool, only: Option<&[String]>) {
+    let only = only.map(|names| names.iter().filter(|name| *name != INTEROP));
+    // The whole workspace is selected all the same, so that nothing is built anew.
     let rest = ["--workspace", "--all-targets", "--exclude", INTEROP];
-    if has_nextest {
-        command.args(["nextest", "run", "--no-fail-fast", "--no-tests", "pass"]).args(rest)
-    } else {
-        command.args(["test", "--no-fail-fast"]).args(rest)
+    match (has_nextest, only) {
+        (true, only) => {
+            command.args(["nextest", "run", "--no-fail-fast", "--no-tests", "pass"]).args(rest);
+            if let Some(names) = only {
+                let sets: Vec<_> = names.map(|name| format!("package(={name})")).collect();
+                command.args(["-E", &sets.join(" + ")]);
+            }
+        }
+        (false, None) => {
+            command.args(["test", "--no-fail-fast"]).args(rest);
+        }
+        (false, Some(names)) => {
+            command.args(["test", "--no-fail-fast", "--all-targets"]);
+            names.for_each(|name| {
+                command.args(["-p", name]);
+            });
+        }
     }
 }
 
-/// Tests the helpers of the suites, and all suites whose programs are there.
-fn interop(command: &mut Command, left_out: &mut Vec<String>) -> Outcome<Count> {
-    let programs = Programs::ensure(&tools_of(SUITES));
+/// The suites whose programs are there; of the others it is said what they lack.
+fn ready(programs: &Programs, left_out: &mut Vec<String>) -> Vec<&'static Suite> {
     let (ready, lacking): (Vec<_>, Vec<_>) =
         SUITES.iter().partition(|suite| programs.missing_of(suite.tools).is_empty());
     for suite in lacking {
@@ -111,12 +171,22 @@ fn interop(command: &mut Command, left_out: &mut Vec<String>) -> Outcome<Count> 
         let wants: Vec<_> = wants.collect();
         left_out.push(format!("suite {}: missing {}", suite.name, wants.join(", ")));
     }
-    command.args(["test", "--no-fail-fast", "-p", INTEROP, "--lib"]);
-    for suite in ready {
+    ready
+}
+
+/// Tests these suites; the first time also those without a reactor, and the helpers of all. Whether
+/// there is anything to test.
+fn interop(command: &mut Command, suites: &[&Suite], is_first: bool) -> bool {
+    let suites: Vec<_> =
+        suites.iter().filter(|suite| is_first || !REACTORLESS.contains(&suite.name)).collect();
+    command.args(["test", "--no-fail-fast", "-p", INTEROP]);
+    if is_first {
+        command.arg("--lib");
+    }
+    for suite in &suites {
         command.args(["--test", suite.name]);
     }
-    programs.tell(command);
-    run_tests(command)
+    is_first || !suites.is_empty()
 }
 
 /// The programs that these suites need, each once.
@@ -163,11 +233,17 @@ mod tests {
 
     #[test]
     fn unit_tests_need_no_outside_program() {
-        for has_nextest in [false, true] {
+        let words = |has_nextest, only: Option<&[String]>| {
             let mut command = cargo();
-            let words: Vec<_> = unit_tests(&mut command, has_nextest).get_args().collect();
-            assert!(words.windows(2).any(|pair| pair == ["--exclude", "ropewalk-interop"]));
-        }
+            unit_tests(&mut command, has_nextest, only);
+            let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let some = ["ropewalk-reactor".to_owned(), "ropewalk-interop".to_owned()];
+        assert!(words(false, None).contains("--exclude ropewalk-interop"));
+        assert!(words(true, None).ends_with("--exclude ropewalk-interop"));
+        assert!(words(true, Some(&some)).ends_with("-E package(=ropewalk-reactor)"));
+        assert!(words(false, Some(&some)).ends_with("-p ropewalk-reactor"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The length of files and functions, and the one place of unsafe code.
+//! The length of files and functions, the one place of unsafe code, and tests that run on any driver.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,10 @@ const UNSAFE_PACKAGE: &str = "ropewalk-reactor";
 const UNSAFE_FOLDER: &str = "crates/reactor/src/sys/";
 /// What counts allocations in a bench: an allocator cannot be written without it.
 const UNSAFE_BENCH: &str = "bench/deferred/src/count.rs";
+/// What takes the default driver, whatever the tests are to run on.
+const DEFAULT_REACTOR: &str = "Reactor::new()";
+/// The test that is about the default.
+const DEFAULT_TEST: &str = "crates/reactor/tests/drivers/choice.rs";
 /// The folders that hold our code.
 const FOLDERS: [&str; 5] = ["bench", "crates", "fuzz", "interop", "xtask"];
 
@@ -87,6 +91,12 @@ impl Check {
         if !path.starts_with(UNSAFE_FOLDER) && path != UNSAFE_BENCH {
             let lines = lines_with(&code, "unsafe").into_iter();
             self.faults.extend(lines.map(|line| format!("{path}:{line}: unsafe code")));
+        }
+        if path.contains("/tests/") && path != DEFAULT_TEST {
+            let lines = code.lines().zip(1..).filter(|(line, _)| line.contains(DEFAULT_REACTOR));
+            self.faults.extend(lines.map(|(_, line)| {
+                format!("{path}:{line}: a test leaves its driver to DriverKind::from_environment")
+            }));
         }
     }
 
@@ -168,6 +178,16 @@ mod tests {
             &[],
             &["crates/reactor/src/lib.rs:2: unsafe code"],
         );
+    }
+
+    #[test]
+    fn tests_run_on_any_driver() {
+        let text = "fn f() {\n    let reactor = Reactor::new();\n}\n";
+        check("crates/reactor/src/lib.rs", text, &[], &[]);
+        check("crates/reactor/tests/drivers/choice.rs", text, &[], &[]);
+        let expected = "crates/x/tests/x.rs:2: a test leaves its driver to \
+                        DriverKind::from_environment";
+        check("crates/x/tests/x.rs", text, &[], &[expected]);
     }
 
     #[test]

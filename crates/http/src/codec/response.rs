@@ -69,6 +69,15 @@ impl Asked {
         Self { is_old: false, kind: Kind::Other, keep_alive: false }
     }
 
+    /// Whether the client speaks HTTP/1.0.
+    pub(crate) const fn is_old(self) -> bool {
+        self.is_old
+    }
+
+    pub(crate) const fn is_connect(self) -> bool {
+        matches!(self.kind, Kind::Connect)
+    }
+
     /// The same, but the connection closes after the answer.
     #[must_use]
     pub const fn and_close(self) -> Self {

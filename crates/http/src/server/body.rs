@@ -7,6 +7,8 @@ use http::header::HeaderValue;
 use ropewalk_deferred::Deferred;
 use ropewalk_protocol::FileSlice;
 
+use super::upgrade::Takeover;
+
 /// A response's body.
 #[derive(Debug, Default)]
 pub struct Body {
@@ -24,6 +26,8 @@ pub(super) enum Kind {
         /// How many bytes it will be, where that is known.
         length: Option<u64>,
     },
+    /// Another protocol speaks from here on.
+    Switch(Takeover),
 }
 
 /// One piece of a body that goes out piece by piece.
@@ -104,7 +108,7 @@ impl Body {
     /// How many bytes it is, where that is known.
     pub fn length(&self) -> Option<u64> {
         match &self.kind {
-            Kind::Empty => Some(0),
+            Kind::Empty | Kind::Switch(_) => Some(0),
             Kind::Bytes(bytes) => Some(bytes.len() as u64),
             Kind::Stream { length, .. } => *length,
         }

@@ -16,6 +16,7 @@ use super::exchange::{Exchange, Outflow};
 use super::incoming::{BodyError, Incoming, Inflow, Request};
 use super::reply::{Reply, Response, plain};
 use super::site::Shared;
+use super::upgrade::Takeover;
 use super::watch::Watch;
 use crate::codec::{
     Asked, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, Framing, HeadDecoder, Manner,
@@ -54,6 +55,8 @@ enum Phase {
     Choked(Box<Choked>),
     /// All has been said; the client is heard out for a while, so that it hears it too.
     Lingering(Box<Lingering>),
+    /// Another protocol speaks with the client.
+    HandedOver,
 }
 
 struct Choked {
@@ -121,6 +124,7 @@ impl Server {
                 return;
             }
             Phase::Lingering(_) => return,
+            Phase::HandedOver => return conn.hand_back(data),
         };
         if !data.is_empty() {
             kept.extend_from_slice(data);
@@ -219,7 +223,7 @@ impl Server {
         let asked = if self.site.is_draining() { asked.and_close() } else { asked };
         let bytes = match &response.body().kind {
             Kind::Bytes(bytes) => Some(bytes),
-            Kind::Empty | Kind::Stream { .. } => None,
+            Kind::Empty | Kind::Stream { .. } | Kind::Switch(_) => None,
         };
         // Head and body in one go; a long body is not copied.
         let short = bytes.filter(|bytes| bytes.len() <= TOGETHER_MAX);
@@ -275,7 +279,7 @@ impl Server {
         if exchange.is_answered() {
             return;
         }
-        let response = finished(response);
+        let response = finished(response, exchange);
         exchange.welcome_body(conn);
         let stays = exchange.may_stay_open() && !self.site.is_draining();
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
@@ -295,6 +299,7 @@ impl Server {
                 None
             }
             Kind::Stream { pieces, .. } => Some(pieces),
+            Kind::Switch(takeover) => return self.hand_over(conn, takeover),
         };
         exchange.begin_watch(conn);
         match pieces.filter(|_| framing.body != SentAs::Nothing) {
@@ -310,6 +315,16 @@ impl Server {
                 self.answered(conn);
             }
         }
+    }
+
+    /// The head of the last answer is out: another protocol has the connection from here on.
+    fn hand_over(&mut self, conn: &Conn<Self>, takeover: Takeover) {
+        let phase = std::mem::replace(&mut self.phase, Phase::HandedOver);
+        let Phase::Busy(mut exchange) = phase else { return };
+        if let Some(access) = exchange.finish_access(conn.now()) {
+            self.site.log(&access);
+        }
+        takeover.run(conn, &exchange.kept);
     }
 
     /// Sends pieces of the body until the client has enough or the next one is not there.
@@ -430,7 +445,7 @@ impl Server {
     fn refuse_with(&mut self, conn: &Conn<Self>, response: &Response, access: Option<Box<Access>>) {
         let access = access.or_else(|| match &mut self.phase {
             Phase::Busy(exchange) => exchange.finish_access(conn.now()).map(Box::new),
-            Phase::Idle | Phase::Choked(_) | Phase::Lingering(_) => None,
+            Phase::Idle | Phase::Choked(_) | Phase::Lingering(_) | Phase::HandedOver => None,
         });
         let access =
             access.or_else(|| self.site.is_logging().then(|| Box::new(Access::to_nothing(conn))));
@@ -476,6 +491,7 @@ impl Server {
                 }
             }
             Phase::Busy(_) => self.look_after(conn),
+            Phase::HandedOver => (),
         }
     }
 
@@ -539,6 +555,7 @@ impl Protocol for Server {
                 self.receive(conn, &mut data);
                 self.read(conn, data);
             }
+            Phase::HandedOver => conn.hand_back(data),
         }
     }
 
@@ -551,6 +568,7 @@ impl Protocol for Server {
             }
             Phase::Busy(exchange) if !matches!(exchange.outflow, Outflow::Done) => conn.abort(),
             Phase::Idle | Phase::Busy(_) | Phase::Choked(_) | Phase::Lingering(_) => conn.close(),
+            Phase::HandedOver => (),
         }
     }
 
@@ -561,7 +579,7 @@ impl Protocol for Server {
                 let kept = std::mem::take(&mut choked.kept);
                 self.await_request(conn, kept);
             }
-            Phase::Idle | Phase::Lingering(_) => (),
+            Phase::Idle | Phase::Lingering(_) | Phase::HandedOver => (),
         }
     }
 
@@ -584,6 +602,7 @@ impl fmt::Debug for Server {
             Phase::Busy(_) => "busy",
             Phase::Choked(_) => "choked",
             Phase::Lingering(_) => "lingering",
+            Phase::HandedOver => "handed over",
         };
         f.debug_struct("Server").field("phase", &phase).finish_non_exhaustive()
     }
@@ -591,13 +610,19 @@ impl fmt::Debug for Server {
 
 /// Whether everything of a response is in memory.
 fn is_whole(response: &Response) -> bool {
-    !matches!(response.body().kind, Kind::Stream { .. }) && !response.status().is_informational()
+    matches!(response.body().kind, Kind::Empty | Kind::Bytes(_))
+        && !response.status().is_informational()
 }
 
 /// An answer that another one has to follow is none: the client would wait for it.
-fn finished(response: Response) -> Response {
-    if response.status().is_informational() {
-        let status = response.status();
+fn finished(response: Response, exchange: &Exchange) -> Response {
+    let status = response.status();
+    let switches = matches!(response.body().kind, Kind::Switch(_));
+    if switches && !exchange.may_switch_with(status) {
+        tracing::error!(target: "ropewalk::http", "a resource switched protocols with {status}");
+        return plain(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    if status.is_informational() && !switches {
         tracing::error!(target: "ropewalk::http", "a resource answered with {status} alone");
         return plain(StatusCode::INTERNAL_SERVER_ERROR);
     }

@@ -126,6 +126,18 @@ impl Exchange {
         self.is_body_over() && matches!(self.outflow, Outflow::Done)
     }
 
+    /// Whether this status may hand the connection to another protocol: a CONNECT's success does, and
+    /// 101 for all else, but not while a body is still to come.
+    pub(super) fn may_switch_with(&self, status: StatusCode) -> bool {
+        let fits = if self.asked.is_connect() {
+            status.is_success()
+        } else {
+            // RFC 9110 7.8: an HTTP/1.0 client that asked for it is not heard.
+            status == StatusCode::SWITCHING_PROTOCOLS && !self.asked.is_old()
+        };
+        fits && self.is_body_over()
+    }
+
     /// A resource that answers and keeps the body means to read it. The client hears so before the
     /// answer: behind its beginning there is no place for it.
     pub(super) fn welcome_body(&mut self, conn: &Conn<Server>) {

@@ -11,6 +11,7 @@ mod resource;
 mod router;
 mod sender;
 mod site;
+mod upgrade;
 mod watch;
 
 pub use access::Access;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ropewalk_http::{Body, BodyStream, IntoReply, Reply, Request};
+use ropewalk_http::{Body, BodyStream, IntoReply, Reply, Request, Server};
 use ropewalk_protocol::Disconnect;
 
 use crate::client::{Client, Held, get, head, post};
@@ -90,4 +90,13 @@ fn nothing_outlives_its_connection() {
             }
         }
     }
+}
+
+/// Of the 400 bytes that an idle connection may take at all, of which its page of notes, the reactor's
+/// tables and its place in the site take 240.
+#[test]
+fn an_idle_server_is_small() {
+    let handle = size_of::<usize>();
+    let seat = size_of::<Server>() + handle;
+    assert!(seat <= 56, "{seat} bytes");
 }

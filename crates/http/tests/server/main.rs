@@ -17,3 +17,4 @@ mod properties;
 mod replies;
 mod routes;
 mod streams;
+mod upgrade;

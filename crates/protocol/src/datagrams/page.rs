@@ -8,7 +8,8 @@ use std::time::Duration;
 use ropewalk_deferred::{Canceller, Promise};
 
 use super::{DATAGRAM_OVERHEAD, DatagramPort, DatagramQueue, SendError};
-use crate::page::{Calls, Flags};
+use crate::calls::{Call, Calls};
+use crate::page::Flags;
 use crate::{Address, Transport};
 
 /// How much may wait to be sent at one port unless it is told otherwise: bytes, and
@@ -212,6 +213,7 @@ impl<P> Page<P> {
         self.told.take()
     }
 
+    /// Writes down a call that is made in the present context.
     pub(super) fn add_call(&self, id: u32, due: Duration, turn: Turn<P>) {
         self.calls.borrow_mut().add(id, due, turn);
         self.wake();
@@ -235,7 +237,7 @@ impl<P> Page<P> {
     }
 
     /// Takes the first call that is due, unless it was asked for after `newest`.
-    pub(super) fn take_due(&self, newest: u32) -> Option<Turn<P>> {
+    pub(super) fn take_due(&self, newest: u32) -> Option<Call<Turn<P>>> {
         self.calls.borrow_mut().take_due(newest, || self.now())
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_deferred::{Context, Deferred, Failure};
+use ropewalk_deferred::{Deferred, Failure};
 
 use super::page::Page;
 use super::{
@@ -159,8 +159,6 @@ impl<P> DatagramPort<P> {
         let id = self.page.new_id();
         if !self.page.is(Flags::OVER) {
             let due = self.page.now().saturating_add(delay);
-            let context = Context::current();
-            let turn = move |this: &mut P, port: &Self| context.run(|| turn(this, port));
             self.page.add_call(id, due, Box::new(turn));
         }
         ConnCall(id)
@@ -194,10 +192,8 @@ impl<P> DatagramPort<P> {
             let Some(page) = page.upgrade().filter(|page| !page.is(Flags::OVER)) else { return };
             page.forget_wait(id);
             let due = page.now();
-            // It runs in the context of `then`, which is this link's own.
-            let context = Context::current();
-            let turn = move |this: &mut P, port: &Self| context.run(|| turn(this, port, result));
-            page.add_call(id, due, Box::new(turn));
+            // The context is that of `then`: this link runs in it.
+            page.add_call(id, due, Box::new(move |this, port| turn(this, port, result)));
         });
         if canceller.is_waiting() {
             self.page.add_wait(id, canceller);

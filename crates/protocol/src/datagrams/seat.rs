@@ -170,8 +170,8 @@ impl<P: DatagramProtocol> Pair<P> {
             if self.port.page.is(Flags::ABORTING) {
                 return;
             }
-            let Some(turn) = self.port.page.take_due(newest) else { return };
-            turn(&mut self.protocol, &self.port);
+            let Some(call) = self.port.page.take_due(newest) else { return };
+            call.make(|turn| turn(&mut self.protocol, &self.port));
         }
     }
 

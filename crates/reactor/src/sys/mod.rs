@@ -28,10 +28,12 @@ use epoll::Epoll;
 use io_uring::IoUring;
 use poll::Poll;
 use portable::Portable;
+#[cfg(test)]
+pub(crate) use readiness::Entry as ReadinessEntry;
 use readiness::{Poller, Readiness};
 use scan::Scanner;
 use select::Select;
-pub(crate) use sockets::{Sockets, peer_address};
+pub(crate) use sockets::{Fingerprint, Sockets, peer_address};
 
 /// Opens the driver of that kind, which holds its descriptors in `sockets`.
 pub(crate) fn open(kind: DriverKind, sockets: Sockets) -> Result<Box<dyn Driver>, Refusal> {
@@ -114,6 +116,8 @@ pub enum Role {
     Connecting,
     /// Is only watched for something to read.
     Watch,
+    /// Is only watched for room to write.
+    WatchOutput,
 }
 
 /// How a descriptor is closed.
@@ -177,8 +181,8 @@ pub enum Completion<'a> {
         /// Why.
         error: io::Error,
     },
-    /// A watched descriptor has something to read.
-    Readable {
+    /// A watched descriptor is ready for what it is watched for.
+    Ready {
         /// Of the descriptor.
         key: usize,
     },
@@ -228,6 +232,12 @@ pub trait Driver {
     /// If the connection is of no more use.
     fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64>;
 
+    /// The descriptor is open elsewhere too: closing it here will not end it, and what was asked of the
+    /// system about it is to be taken back by itself.
+    fn share(&mut self, key: usize) {
+        let _ = key;
+    }
+
     /// Ends the stream out; all output has gone.
     ///
     /// # Errors
@@ -248,6 +258,11 @@ pub trait Driver {
 
     /// How many operations the kernel has been given and has not completed.
     fn operations(&self) -> usize {
+        0
+    }
+
+    /// How many connections have output that has not gone yet.
+    fn outputs(&self) -> usize {
         0
     }
 

@@ -11,6 +11,7 @@ pub(crate) struct Poll;
 
 impl Scan for Poll {
     const NAME: &'static str = "poll";
+    const TELLS_FAILURES: bool = true;
 
     fn scan(
         &mut self,

@@ -127,10 +127,13 @@ pub(crate) struct Readiness<P> {
     reserve: Reserve,
 }
 
+/// Kept small: each connection has one.
 #[derive(Default)]
-struct Entry {
+pub(crate) struct Entry {
     generation: u32,
     role: Option<Role>,
+    /// The descriptor is open elsewhere too.
+    shared: bool,
     /// What is asked of the kernel; nothing while the descriptor is not watched at all.
     interest: Option<Interest>,
     /// Output that has not gone yet.
@@ -214,7 +217,7 @@ impl<P: Poller> Readiness<P> {
                     None
                 }
                 Some(Role::Connecting) => Some(Found::Other(self.finish_connect(key))),
-                Some(Role::Watch) => Some(Found::Other(Completion::Readable { key })),
+                Some(Role::Watch | Role::WatchOutput) => self.watched(key),
                 Some(Role::Stream) => {
                     if !self.output_done && ready.writable {
                         self.output_done = true;
@@ -230,6 +233,11 @@ impl<P: Poller> Readiness<P> {
                 return found;
             }
         }
+    }
+
+    /// A watched descriptor is ready, if it still is to be watched.
+    fn watched(&self, key: usize) -> Option<Found> {
+        self.entries[key].interest.map(|_| Found::Other(Completion::Ready { key }))
     }
 
     fn accept(&mut self, key: usize) -> Option<Completion<'static>> {
@@ -374,11 +382,14 @@ impl<P: Poller> Driver for Readiness<P> {
         }
         self.sockets.insert(key, socket);
         self.entries[key].role = Some(role);
-        let connecting = role == Role::Connecting;
-        self.set_interest(key, Some(Interest { readable: !connecting, writable: connecting }))
+        self.set_interest(key, Some(interest_of(role)))
     }
 
     fn set_reading(&mut self, key: usize, reading: bool) -> io::Result<()> {
+        if let Some(role @ (Role::Watch | Role::WatchOutput)) = self.entries[key].role {
+            // Not even of a hang-up, which would be told without end.
+            return self.set_interest(key, reading.then(|| interest_of(role)));
+        }
         let interest = self.entries[key].interest.unwrap_or_default();
         self.set_interest(key, Some(Interest { readable: reading, ..interest }))
     }
@@ -398,6 +409,10 @@ impl<P: Poller> Driver for Readiness<P> {
         Ok(left)
     }
 
+    fn share(&mut self, key: usize) {
+        self.entries[key].shared = true;
+    }
+
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
     }
@@ -409,8 +424,12 @@ impl<P: Poller> Driver for Readiness<P> {
         let watched = entry.interest.take().is_some();
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = None;
+        let shared = std::mem::take(&mut entry.shared);
         let Some(socket) = self.sockets.remove(key) else { return };
-        if watched {
+        if watched && shared {
+            // What cannot be told is no longer wanted either.
+            let _ = self.poller.delete(socket.as_fd(), token);
+        } else if watched {
             self.poller.forget(socket.as_fd(), token);
         }
         match how {
@@ -435,6 +454,10 @@ impl<P: Poller> Driver for Readiness<P> {
         self.reserve.shed(&self.sockets, key)
     }
 
+    fn outputs(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.pending.is_some()).count()
+    }
+
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.cursor = 0;
         self.output_done = false;
@@ -454,6 +477,12 @@ impl<P: Poller> Driver for Readiness<P> {
             Found::Other(completion) => Some(completion),
         }
     }
+}
+
+/// What is asked of the kernel for a descriptor at first.
+fn interest_of(role: Role) -> Interest {
+    let writable = matches!(role, Role::Connecting | Role::WatchOutput);
+    Interest { readable: !writable, writable }
 }
 
 /// A time to wait, in the whole milliseconds in which the wheel counts: never wakes early.

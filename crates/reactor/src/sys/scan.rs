@@ -16,6 +16,9 @@ pub(crate) trait Scan {
     /// The name by which it is chosen.
     const NAME: &'static str;
 
+    /// Whether it tells of hang-ups and failures also where nothing is asked.
+    const TELLS_FAILURES: bool;
+
     /// Waits until one of `watched` is ready; adds to `events` which they are.
     fn scan(
         &mut self,
@@ -59,6 +62,35 @@ fn mirrored(token: Token, interest: Interest) -> (EventData, EventFlags) {
     (EventData::new_u64(token.to_u64()), flags)
 }
 
+impl<S: Scan> Scanner<S> {
+    /// Has the mirror tell of what a scan will, and of no more: `epoll` tells of hang-ups always, and
+    /// whoever watches it would be woken for nothing.
+    fn mirror(
+        &self,
+        socket: BorrowedFd<'_>,
+        token: Token,
+        interest: Option<Interest>,
+    ) -> Result<(), Errno> {
+        if !self.mirrored {
+            return Ok(());
+        }
+        let is_told = |interest: &Interest| S::TELLS_FAILURES || *interest != Interest::default();
+        let former = self.table.get(token.key as usize).copied().flatten();
+        let former = former.map(|(_, interest)| interest).filter(is_told);
+        match (former, interest.filter(is_told)) {
+            (None, None) => Ok(()),
+            (Some(_), None) => epoll::delete(&self.mirror, socket),
+            (former, Some(interest)) => {
+                let (data, flags) = mirrored(token, interest);
+                match former {
+                    None => epoll::add(&self.mirror, socket, data, flags),
+                    Some(_) => epoll::modify(&self.mirror, socket, data, flags),
+                }
+            }
+        }
+    }
+}
+
 impl<S: Scan> Poller for Scanner<S> {
     fn name(&self) -> &'static str {
         S::NAME
@@ -72,12 +104,14 @@ impl<S: Scan> Poller for Scanner<S> {
         if std::mem::replace(&mut self.mirrored, true) {
             return Ok(());
         }
-        for &(token, interest) in self.table.iter().flatten() {
-            let (data, flags) = mirrored(token, interest);
-            let add = |socket: BorrowedFd<'_>| epoll::add(&self.mirror, socket, data, flags);
-            self.sockets.with(token.key as usize, add).unwrap_or(Ok(()))?;
-        }
-        Ok(())
+        let table = std::mem::take(&mut self.table);
+        let mirror = |&(token, interest): &(Token, Interest)| {
+            let add = |socket: BorrowedFd<'_>| self.mirror(socket, token, Some(interest));
+            self.sockets.with(token.key as usize, add).unwrap_or(Ok(()))
+        };
+        let mirrored = table.iter().flatten().try_for_each(mirror);
+        self.table = table;
+        Ok(mirrored?)
     }
 
     fn add(
@@ -86,10 +120,7 @@ impl<S: Scan> Poller for Scanner<S> {
         token: Token,
         interest: Interest,
     ) -> Result<(), Errno> {
-        if self.mirrored {
-            let (data, flags) = mirrored(token, interest);
-            epoll::add(&self.mirror, socket, data, flags)?;
-        }
+        self.mirror(socket, token, Some(interest))?;
         let key = token.key as usize;
         if self.table.len() <= key {
             self.table.resize(key + 1, None);
@@ -104,17 +135,15 @@ impl<S: Scan> Poller for Scanner<S> {
         token: Token,
         interest: Interest,
     ) -> Result<(), Errno> {
-        if self.mirrored {
-            let (data, flags) = mirrored(token, interest);
-            epoll::modify(&self.mirror, socket, data, flags)?;
-        }
+        self.mirror(socket, token, Some(interest))?;
         self.table[token.key as usize] = Some((token, interest));
         Ok(())
     }
 
     fn delete(&mut self, socket: BorrowedFd<'_>, token: Token) -> Result<(), Errno> {
+        let mirrored = self.mirror(socket, token, None);
         self.table[token.key as usize] = None;
-        if self.mirrored { epoll::delete(&self.mirror, socket) } else { Ok(()) }
+        mirrored
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Errno> {

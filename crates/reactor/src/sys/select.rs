@@ -23,6 +23,7 @@ pub(crate) struct Select {
 
 impl Scan for Select {
     const NAME: &'static str = "select";
+    const TELLS_FAILURES: bool = false;
 
     fn scan(
         &mut self,

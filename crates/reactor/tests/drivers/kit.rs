@@ -46,11 +46,9 @@ pub(crate) use on_each_driver;
 /// Set in the process of a test that runs alone.
 const ALONE: &str = "ROPEWALK_TEST_ALONE";
 
-/// Runs a test on a driver, if the machine has it and `ROPEWALK_TEST_REACTOR` names no other.
+/// Runs a test on a driver, if the machine has it and `ROPEWALK_REACTOR` names no other.
 pub(crate) fn on(kind: DriverKind, _path: &str, test: fn(DriverKind)) {
-    if let Some(only) = std::env::var_os("ROPEWALK_TEST_REACTOR")
-        && only.to_str().map(str::parse) != Some(Ok(kind))
-    {
+    if DriverKind::from_environment().unwrap().is_some_and(|only| only != kind) {
         return eprintln!("passed over: another driver's turn");
     }
     match kind.availability() {

@@ -1,8 +1,10 @@
 //! What every driver must do, tried on each that this machine has.
 
+mod adopting;
 mod choice;
 mod conformance;
 mod connecting;
 mod io_uring;
 mod kit;
 mod scarcity;
+mod watching;

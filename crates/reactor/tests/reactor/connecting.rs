@@ -11,7 +11,7 @@ use ropewalk_reactor::{ConnectOptions, Reactor};
 use socket2::{Domain, Socket, Type};
 
 use crate::kit::{
-    Count, Echo, Note, anywhere, connect, listener, serve, settle, turn_until, witness,
+    Count, Echo, Note, anywhere, connect, listener, reactor, serve, settle, turn_until, witness,
 };
 
 /// A port where nobody listens: it is taken while the socket lives.
@@ -31,7 +31,7 @@ fn busy_port() -> (Socket, std::net::TcpStream, SocketAddr) {
 
 #[test]
 fn nobody_listens() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_socket, address) = deaf_port();
     let (client, notes) = listener();
     connect(&reactor, address, client);
@@ -44,7 +44,7 @@ fn nobody_listens() {
 
 #[test]
 fn nobody_answers_in_time() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_socket, _first, address) = busy_port();
     let (client, notes) = listener();
     let options = ConnectOptions::default().timeout(Duration::from_millis(20));
@@ -55,7 +55,7 @@ fn nobody_answers_in_time() {
 
 #[test]
 fn names_without_addresses_are_unknown() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (client, notes) = listener();
     reactor.connect_name("no.such.host.invalid", 80, ConnectOptions::default(), seat(client));
     turn_until(&reactor, || notes.lost().is_some());
@@ -64,7 +64,7 @@ fn names_without_addresses_are_unknown() {
 
 #[test]
 fn what_cannot_even_begin_is_told_like_the_rest() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (client, notes) = listener();
     let path = PathBuf::from("/no/such/folder/socket");
     reactor.connect_unix(&path, ConnectOptions::default(), seat(client));
@@ -80,7 +80,7 @@ fn what_cannot_even_begin_is_told_like_the_rest() {
 
 #[test]
 fn attempts_can_be_cancelled_at_each_stage() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_socket, _first, address) = busy_port();
     for turns in 0..3 {
         for by_name in [false, true] {
@@ -105,7 +105,7 @@ fn attempts_can_be_cancelled_at_each_stage() {
 
 #[test]
 fn a_deferred_tells_of_the_connection_or_of_its_failure() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_port, echo) = serve(&reactor, || Echo);
     let (client, notes) = listener();
     let (seat, made) = seat_and_tell(client);
@@ -150,7 +150,7 @@ impl Protocol for Stubborn {
 
 #[test]
 fn one_that_connects_again_and_again_leaves_the_others_their_turn() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let attempts = Count::default();
     Stubborn::begin(&reactor, &attempts);
     let (_port, echo) = serve(&reactor, || Echo);

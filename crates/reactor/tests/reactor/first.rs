@@ -8,6 +8,8 @@ use std::time::Duration;
 use ropewalk_protocol::{Address, Conn, Port, Protocol, call_later};
 use ropewalk_reactor::{Exit, Reactor, TcpListenOptions};
 
+use crate::kit::reactor;
+
 struct Echo;
 
 impl Protocol for Echo {
@@ -29,7 +31,7 @@ fn echo_server(reactor: &Reactor) -> SocketAddr {
 
 #[test]
 fn bytes_come_back_from_an_echo() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let address = echo_server(&reactor);
     let handle = reactor.handle();
     let client = thread::Builder::new().spawn(move || {
@@ -54,7 +56,7 @@ fn bytes_come_back_from_an_echo() {
 
 #[test]
 fn calls_results_and_tasks_come_in_one_run() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (sleeper, worker) = (reactor.clone(), reactor.clone());
     let task = reactor.spawn(async move {
         ropewalk_protocol::sleep(&sleeper, Duration::from_millis(3)).await?;

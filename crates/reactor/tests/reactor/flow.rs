@@ -11,8 +11,8 @@ use ropewalk_protocol::{Conn, Disconnect, Marks};
 use ropewalk_reactor::Reactor;
 
 use crate::kit::{
-    Count, Echo, Note, Notes, PATIENCE, Witness, connect, fill, is_quiet, listener, pattern, serve,
-    settle, turn_until, with_plain_peer, witness,
+    Count, Echo, Note, Notes, PATIENCE, Witness, connect, fill, is_quiet, listener, pattern,
+    reactor, serve, settle, turn_until, with_plain_peer, witness,
 };
 
 type Kept = Rc<RefCell<Option<Conn<Witness>>>>;
@@ -37,7 +37,7 @@ fn held(
 
 #[test]
 fn a_peer_feels_that_reading_is_paused() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (conn, notes, stream) = held(&reactor, |conn, note| {
         if let Note::Data(_) = note {
             conn.pause_reading();
@@ -66,7 +66,7 @@ fn a_peer_feels_that_reading_is_paused() {
 
 #[test]
 fn the_end_of_a_paused_stream_waits_behind_its_bytes() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (conn, notes, mut stream) = held(&reactor, |conn, note| match note {
         Note::Made => conn.pause_reading(),
         Note::Eof => conn.close(),
@@ -85,7 +85,7 @@ fn the_end_of_a_paused_stream_waits_behind_its_bytes() {
 
 #[test]
 fn the_end_of_both_streams_is_quiet_while_reading_is_paused() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (conn, notes, mut stream) = held(&reactor, |conn, note| {
         if *note == Note::Made {
             conn.pause_reading();
@@ -107,7 +107,11 @@ fn the_end_of_both_streams_is_quiet_while_reading_is_paused() {
 
 #[test]
 fn a_reset_is_noticed_while_reading_is_paused() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
+    if reactor.driver() == "select" {
+        // It is told of nothing that it does not ask for, and says so of itself.
+        return;
+    }
     let (_conn, notes, stream) = held(&reactor, |conn, note| {
         if *note == Note::Made {
             conn.pause_reading();
@@ -123,7 +127,7 @@ fn a_reset_is_noticed_while_reading_is_paused() {
 
 #[test]
 fn a_producer_hears_of_the_marks() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (conn, notes, mut stream) = held(&reactor, |conn, note| {
         if *note == Note::Made {
             conn.set_marks(Marks::default().between(10_000, 100_000));
@@ -164,7 +168,7 @@ fn a_producer_hears_of_the_marks() {
 #[test]
 fn a_producer_that_lives_by_the_marks_gets_through() {
     const PIECES: usize = 200;
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let pieces = Count::default();
     let produced = pieces.clone();
     let (_conn, notes, mut stream) = held(&reactor, move |conn, note| {
@@ -189,7 +193,7 @@ fn a_producer_that_lives_by_the_marks_gets_through() {
 
 #[test]
 fn a_stop_does_not_pass_a_part_off_as_the_whole() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (conn, notes, mut stream) = held(&reactor, |_, _| ());
     let (_idle, _, mut other) = held(&reactor, |_, _| ());
     conn.write(&vec![b'x'; 8_000_000]);
@@ -204,7 +208,7 @@ fn a_stop_does_not_pass_a_part_off_as_the_whole() {
 
 #[test]
 fn output_beyond_its_bound_ends_the_connection() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (conn, notes, mut stream) = held(&reactor, |conn, note| {
         if *note == Note::Made {
             conn.set_marks(Marks::default().at_most(200_000));
@@ -227,7 +231,7 @@ fn files_are_sent_between_bytes_and_must_be_as_long_as_promised() {
     let mut file = std::fs::File::open(folder.path("file")).unwrap();
     file.seek(std::io::SeekFrom::Start(7)).unwrap();
     let file = Arc::new(file);
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
 
     let (conn, notes, mut stream) = held(&reactor, |_, _| ());
     conn.write(b"before ");
@@ -252,22 +256,26 @@ fn files_are_sent_between_bytes_and_must_be_as_long_as_promised() {
     assert!(stream.read_to_end(&mut Vec::new()).is_err(), "half a file ends in a reset");
 }
 
-/// Law 7, counted in turns: each flooded connection gets one receive a turn, and a ping among them
+/// Law 7, counted in turns: each flooded connection gets its share of a turn, and a ping among them
 /// gets through as fast as without them.
 #[test]
 fn a_flood_does_not_hold_up_a_ping() {
     const FLOODS: usize = 8;
     const PINGS: usize = 50;
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let turn = Rc::new(Cell::new(0_usize));
+    // What the kernel has received by itself is told in one turn, all of it.
+    let share = if reactor.driver() == "io_uring" { 1 << 20 } else { 64 * 1024 };
     let floods: Vec<TcpStream> = (0..FLOODS)
         .map(|_| {
-            let (now, mut last) = (Rc::clone(&turn), usize::MAX);
+            let (now, mut last, mut received) = (Rc::clone(&turn), usize::MAX, 0);
             let (client, notes) = witness(move |_, note| {
                 if let Note::Data(data) = note {
-                    assert!(data.len() <= 64 * 1024, "{} bytes in one call", data.len());
-                    assert_ne!(now.get(), last, "two receives in one turn");
-                    last = now.get();
+                    if std::mem::replace(&mut last, now.get()) != now.get() {
+                        received = 0;
+                    }
+                    received += data.len();
+                    assert!(received <= share, "{received} bytes in one turn");
                 }
             });
             with_plain_peer(&reactor, client, &notes)
@@ -301,7 +309,7 @@ fn connections_that_keep_themselves_busy_leave_the_others_their_turn() {
     fn again(conn: &Conn<Witness>) {
         conn.call_later(Duration::ZERO, |_, conn| again(conn));
     }
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (conn, _, _stream) = held(&reactor, |_, _| ());
     again(&conn);
     // Two that wake one another for ever.
@@ -342,7 +350,7 @@ fn wake_other(conn: &Conn<Witness>, all: &Rc<RefCell<Vec<Conn<Witness>>>>, other
 #[test]
 fn two_thousand_silent_clients_cost_no_turn() {
     const CLIENTS: usize = 2000;
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_port, address) = serve(&reactor, || Echo);
     let all: Vec<Notes> = (0..CLIENTS)
         .map(|_| {

@@ -10,12 +10,30 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_protocol::{Address, Clock, Conn, Disconnect, Port, Protocol, seat};
-use ropewalk_reactor::{ConnectOptions, ListeningPort, Reactor, TcpListenOptions};
+use ropewalk_reactor::{
+    ConnectOptions, DriverKind, ListeningPort, Reactor, ReactorError, TcpListenOptions,
+};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
 /// When a test gives up: far above what anything here takes, and no part of any result.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A reactor on the driver that `ROPEWALK_REACTOR` names, or on the default.
+pub(crate) fn reactor() -> Reactor {
+    let reactor = open_reactor().unwrap();
+    assert_eq!(reactor.driver(), driver().name(), "another driver took its place");
+    reactor
+}
+
+/// The same where it may not succeed.
+pub(crate) fn open_reactor() -> Result<Reactor, ReactorError> {
+    Reactor::with_driver(driver())
+}
+
+fn driver() -> DriverKind {
+    DriverKind::from_environment().unwrap().unwrap_or_default()
+}
 
 /// What a protocol is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

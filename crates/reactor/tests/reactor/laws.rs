@@ -6,16 +6,15 @@ use std::net::Shutdown;
 use std::rc::Rc;
 
 use ropewalk_protocol::{Conn, Disconnect, Protocol};
-use ropewalk_reactor::Reactor;
 
 use crate::kit::{
-    Count, Note, Notes, connect, is_quiet, listener, pattern, serve, serve_one, settle, turn_until,
-    with_plain_peer, witness,
+    Count, Note, Notes, connect, is_quiet, listener, pattern, reactor, serve, serve_one, settle,
+    turn_until, with_plain_peer, witness,
 };
 
 #[test]
 fn connections_begin_and_end_once_and_keep_their_order() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (server, heard) = witness(|conn, note| {
         if *note == Note::Eof {
             conn.write(b"goodbye");
@@ -47,7 +46,7 @@ fn connections_begin_and_end_once_and_keep_their_order() {
 /// What one callback writes leaves with one `send`, after the callback.
 #[test]
 fn writes_are_sent_together_once_the_protocol_has_returned() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let seen = Rc::new(RefCell::new(Vec::new()));
     let peer: Rc<RefCell<Option<std::net::TcpStream>>> = Rc::default();
     let (looker, saw) = (Rc::clone(&peer), Rc::clone(&seen));
@@ -76,7 +75,7 @@ fn writes_are_sent_together_once_the_protocol_has_returned() {
 #[test]
 fn close_delivers_all_that_was_written_before_it_to_a_slow_reader() {
     const LEN: usize = 10 * 1024 * 1024;
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (client, notes) = witness(|conn, note| {
         if *note == Note::Made {
             conn.write(&pattern(LEN));
@@ -107,7 +106,7 @@ fn close_delivers_all_that_was_written_before_it_to_a_slow_reader() {
 
 #[test]
 fn abort_resets_and_delivers_nothing_more() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (client, notes) = witness(|conn, note| {
         if let Note::Data(_) = note {
             conn.write(&pattern(1024 * 1024));
@@ -126,7 +125,7 @@ fn abort_resets_and_delivers_nothing_more() {
 
 #[test]
 fn the_peers_reset_is_told_as_such() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (client, notes) = listener();
     let stream = with_plain_peer(&reactor, client, &notes);
     socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
@@ -176,7 +175,7 @@ impl Protocol for Bomb {
 
 #[test]
 fn a_panicking_protocol_ends_its_own_connection_and_no_other() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_port, echo) = serve(&reactor, || crate::kit::Echo);
     let (survivor, heard) = witness(|conn, note| {
         if *note == Note::Made {
@@ -206,7 +205,7 @@ fn a_panicking_protocol_ends_its_own_connection_and_no_other() {
 
 #[test]
 fn a_factory_that_panics_or_declines_turns_its_connection_away() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let count = Count::default();
     let asked = count.clone();
     let factory = Box::new(move |_: &ropewalk_protocol::Address| match asked.add() {
@@ -238,7 +237,7 @@ fn a_factory_that_panics_or_declines_turns_its_connection_away() {
 
 #[test]
 fn each_direction_ends_on_its_own() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (client, notes) = witness(|conn, note| {
         if *note == Note::Made {
             conn.write(b"question");
@@ -246,6 +245,7 @@ fn each_direction_ends_on_its_own() {
         }
     });
     let mut stream = with_plain_peer(&reactor, client, &notes);
+    settle(&reactor);
     let mut question = Vec::new();
     stream.read_to_end(&mut question).unwrap();
     assert_eq!(question, b"question");
@@ -281,7 +281,7 @@ fn each_direction_ends_on_its_own() {
 
 #[test]
 fn a_successor_gets_what_was_left_and_the_old_protocol_is_let_go() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (second, later) = witness(|conn, note| match note {
         Note::Made => conn.write(b"second."),
         Note::Eof => conn.close(),
@@ -310,7 +310,7 @@ fn a_successor_gets_what_was_left_and_the_old_protocol_is_let_go() {
 
 #[test]
 fn a_successor_that_never_took_over_is_told_of_the_end() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (second, later) = listener();
     let mut second = Some(second);
     let (first, before) = witness(move |conn, note| {
@@ -330,7 +330,7 @@ fn a_successor_that_never_took_over_is_told_of_the_end() {
 /// handle that outlived its connection for that of another.
 #[test]
 fn what_a_connection_held_is_free_when_it_ends() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_port, echo) = serve(&reactor, || crate::kit::Echo);
     let kept: Rc<RefCell<Vec<Conn<_>>>> = Rc::default();
     let keep = Rc::clone(&kept);

@@ -9,7 +9,7 @@ use ropewalk_protocol::Address;
 use ropewalk_reactor::{CannotListen, ListeningPort, Reactor, UnixListenOptions};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::kit::{Echo, Folder};
+use crate::kit::{Echo, Folder, reactor};
 
 fn listen(reactor: &Reactor, path: &Path) -> Result<ListeningPort, CannotListen> {
     let factory = Box::new(|_: &Address| Some(Echo));
@@ -22,7 +22,7 @@ fn lock_of(path: &Path) -> PathBuf {
 
 #[test]
 fn who_finds_the_lock_taken_leaves_the_socket_alone() {
-    let (reactor, folder) = (Reactor::new().unwrap(), Folder::new("locked"));
+    let (reactor, folder) = (reactor(), Folder::new("locked"));
     let path = folder.path("socket");
     drop(UnixListener::bind(&path).unwrap());
     let lock = File::create(lock_of(&path)).unwrap();
@@ -39,7 +39,7 @@ fn who_finds_the_lock_taken_leaves_the_socket_alone() {
 /// Twisted's lock is a link to its process's number (statement 32).
 #[test]
 fn locks_of_twisted_count_while_their_process_lives() {
-    let (reactor, folder) = (Reactor::new().unwrap(), Folder::new("twisted"));
+    let (reactor, folder) = (reactor(), Folder::new("twisted"));
     let path = folder.path("socket");
     let own = std::process::id().to_string();
     std::os::unix::fs::symlink(own, lock_of(&path)).unwrap();
@@ -67,7 +67,7 @@ fn of_many_that_begin_at_once_one_listens() {
         let start = std::sync::Barrier::new(8);
         let listening = std::thread::scope(|scope| {
             let begin = || {
-                let reactor = Reactor::new().unwrap();
+                let reactor = reactor();
                 start.wait();
                 let port = listen(&reactor, &path);
                 // Nobody stops before all have tried.

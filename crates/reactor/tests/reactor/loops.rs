@@ -6,18 +6,20 @@ use std::thread;
 use std::time::Duration;
 
 use ropewalk_protocol::{Clock, call_later};
-use ropewalk_reactor::{Exit, Reactor};
+use ropewalk_reactor::Exit;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
-use crate::kit::{Count, Echo, Note, PATIENCE, connect, pattern, serve, turn_until, witness};
+use crate::kit::{
+    Count, Echo, Note, PATIENCE, connect, pattern, reactor, serve, turn_until, witness,
+};
 
 #[test]
 fn reactors_in_their_own_threads_talk_to_each_other() {
     const CLIENTS: usize = 4;
     let (tell, told) = mpsc::channel();
     let server = thread::Builder::new().spawn(move || {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         let (_port, address) = serve(&reactor, || Echo);
         tell.send((address, reactor.handle())).unwrap();
         reactor.run_without_signals().unwrap()
@@ -26,7 +28,7 @@ fn reactors_in_their_own_threads_talk_to_each_other() {
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let client = move || {
-                let reactor = Reactor::new().unwrap();
+                let reactor = reactor();
                 let (client, notes) = witness(|conn, note| match note {
                     Note::Made => {
                         conn.write(&pattern(300_000));
@@ -49,7 +51,7 @@ fn reactors_in_their_own_threads_talk_to_each_other() {
 
 #[test]
 fn two_reactors_on_one_thread_take_turns() {
-    let (one, two) = (Reactor::new().unwrap(), Reactor::new().unwrap());
+    let (one, two) = (reactor(), reactor());
     let (_port, address) = serve(&one, || Echo);
     let (client, notes) = witness(|conn, note| match note {
         Note::Made => {
@@ -77,7 +79,7 @@ fn two_reactors_on_one_thread_take_turns() {
 /// What a toolkit's loop can do: watch one descriptor, keep one timer, call one function.
 #[test]
 fn a_foreign_loop_needs_a_descriptor_and_a_deadline() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_port, address) = serve(&reactor, || Echo);
     let (client, notes) = witness(|conn, note| match note {
         Note::Made => conn.write(b"over there"),

@@ -6,7 +6,7 @@ use ropewalk_deferred::{Deferred, Rest, gather};
 use ropewalk_protocol::{ResolveError, Resolver, ResolverChain};
 use ropewalk_reactor::{ConnectOptions, HostsFile, Reactor, SystemResolver};
 
-use crate::kit::{Echo, Folder, Note, serve, turn_until, witness};
+use crate::kit::{Echo, Folder, Note, reactor, serve, turn_until, witness};
 
 fn error(answer: Deferred<Vec<SocketAddr>>, reactor: &Reactor) -> ResolveError {
     let failure = reactor.run_until(answer).expect_err("there is no answer");
@@ -15,7 +15,7 @@ fn error(answer: Deferred<Vec<SocketAddr>>, reactor: &Reactor) -> ResolveError {
 
 #[test]
 fn the_same_question_is_asked_once() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let system = SystemResolver::new(&reactor);
     let answers: Vec<_> = (1..=20).map(|port| system.resolve("127.1", port)).collect();
     let other = system.clone().resolve("127.2", 80);
@@ -31,7 +31,7 @@ fn the_same_question_is_asked_once() {
 
 #[test]
 fn who_does_not_wait_for_all_answers_gets_those_that_he_wants() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let system = SystemResolver::new(&reactor);
     let unwanted: Vec<_> = (0..100).map(|n| system.resolve(&format!("127.7.{n}"), 80)).collect();
     let (first, second) = (system.resolve("127.1", 80), system.resolve("127.1", 81));
@@ -45,7 +45,7 @@ fn who_does_not_wait_for_all_answers_gets_those_that_he_wants() {
 #[test]
 fn so_many_questions_wait_and_no_more() {
     const QUESTIONS_MAX: usize = 1024;
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let system = SystemResolver::new(&reactor);
     let ask = |n: usize| system.resolve(&format!("127.{}.{}", n / 256, n % 256), 80);
     let answers: Vec<_> = (0..QUESTIONS_MAX).map(ask).collect();
@@ -60,7 +60,7 @@ fn so_many_questions_wait_and_no_more() {
 
 #[test]
 fn a_reactor_that_is_gone_answers_nobody() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let system = SystemResolver::new(&reactor);
     drop(reactor);
     let failure = system.resolve("127.1", 80).now_or_never().unwrap().unwrap_err();
@@ -70,7 +70,7 @@ fn a_reactor_that_is_gone_answers_nobody() {
 
 #[test]
 fn files_of_hosts_are_read_again_when_they_change() {
-    let (reactor, folder) = (Reactor::new().unwrap(), Folder::new("hosts"));
+    let (reactor, folder) = (reactor(), Folder::new("hosts"));
     let path = folder.path("hosts");
     let hosts = HostsFile::new(&path);
     let unknown = ResolveError::NoAddress { host: "one".to_owned() };
@@ -89,7 +89,7 @@ fn files_of_hosts_are_read_again_when_they_change() {
 
 #[test]
 fn one_connects_to_names_of_a_file_and_of_the_system() {
-    let (reactor, folder) = (Reactor::new().unwrap(), Folder::new("chain"));
+    let (reactor, folder) = (reactor(), Folder::new("chain"));
     let path = folder.path("hosts");
     std::fs::write(&path, "127.0.0.1 ours.example\n").unwrap();
     let system = SystemResolver::new(&reactor);

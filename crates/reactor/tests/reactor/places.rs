@@ -5,18 +5,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use ropewalk_protocol::Address;
-use ropewalk_reactor::{CannotListen, Reactor, TcpListenOptions, UnixListenOptions};
+use ropewalk_reactor::{CannotListen, TcpListenOptions, UnixListenOptions};
 
-use crate::kit::{Echo, Folder, scene, serve};
+use crate::kit::{Echo, Folder, reactor, scene, serve};
 
 fn listen(address: SocketAddr) -> CannotListen {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let factory = Box::new(|_: &Address| Some(Echo));
     reactor.listen_tcp(address, TcpListenOptions::default(), factory).unwrap_err()
 }
 
 fn listen_unix(path: &Path) -> CannotListen {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let factory = Box::new(|_: &Address| Some(Echo));
     reactor.listen_unix(path, UnixListenOptions::default(), factory).unwrap_err()
 }
@@ -31,7 +31,7 @@ fn check(error: &CannotListen, place: &str, advice: Option<&str>) {
 
 #[test]
 fn operators_read_the_place_the_reason_and_what_may_help() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_port, taken) = serve(&reactor, || Echo);
     check(&listen(taken), &taken.to_string(), Some("somebody listens there already"));
     // Reserved for examples, so no machine has it.

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use ropewalk_deferred::Failure;
 use ropewalk_protocol::{Exit, react, scope, sleep};
-use ropewalk_reactor::Reactor;
+use ropewalk_reactor::{Census, Reactor};
+
+use crate::kit::reactor;
 
 #[test]
 fn programs_end_with_their_main_function() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let wait = |reactor: &Reactor| sleep(reactor, Duration::from_millis(1));
     assert_eq!(react(&reactor, wait), Exit::SUCCESS);
     let fail = |reactor: &Reactor| {
@@ -21,12 +23,12 @@ fn programs_end_with_their_main_function() {
         waits
     };
     assert_eq!(react(&reactor, stopped), Exit::SUCCESS);
-    assert_eq!(reactor.census(), Reactor::new().unwrap().census(), "nothing is left");
+    assert_eq!(reactor.census(), Census::default(), "nothing is left");
 }
 
 #[test]
 fn scopes_own_tasks_on_a_reactor() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let sleeper = reactor.clone();
     let sum = scope(reactor.clone(), move |scope| async move {
         let slow = scope.spawn(async move {

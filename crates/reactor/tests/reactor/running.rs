@@ -9,8 +9,8 @@ use ropewalk_protocol::{Disconnect, Port, call_later, sleep};
 use ropewalk_reactor::{Census, Exit, Reactor, ReactorError, TcpListenOptions};
 
 use crate::kit::{
-    Count, Echo, Note, PATIENCE, alone, anywhere, connect, descriptors, listener, serve, settle,
-    threads, turn_until, witness,
+    Count, Echo, Note, PATIENCE, alone, anywhere, connect, descriptors, listener, reactor, serve,
+    settle, threads, turn_until, witness,
 };
 
 /// Stops the reactor with its next turn.
@@ -21,7 +21,7 @@ fn stop_soon(reactor: &Reactor) {
 
 #[test]
 fn a_reactor_runs_stops_and_runs_again() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     for _ in 0..3 {
         let (port, address) = serve(&reactor, || Echo);
         let (client, notes) = listener();
@@ -57,7 +57,7 @@ fn a_reactor_runs_stops_and_runs_again() {
 
 #[test]
 fn a_stop_before_the_run_holds() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     reactor.stop();
     assert_eq!(reactor.run().unwrap(), Exit::Stopped);
     stop_soon(&reactor);
@@ -66,7 +66,7 @@ fn a_stop_before_the_run_holds() {
 
 #[test]
 fn a_run_inside_a_run_is_refused_and_does_no_harm() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let refusals = Count::default();
     let (inner, counted) = (reactor.clone(), refusals.clone());
     let nested = move || {
@@ -104,7 +104,7 @@ fn a_run_inside_a_run_is_refused_and_does_no_harm() {
 
 #[test]
 fn a_stop_waits_for_what_is_to_happen_before_it() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let log: Rc<RefCell<Vec<&str>>> = Rc::default();
     let (sleeper, written) = (reactor.clone(), Rc::clone(&log));
     reactor.before_stop(move || {
@@ -133,7 +133,7 @@ fn a_stop_waits_for_what_is_to_happen_before_it() {
 
 #[test]
 fn a_stop_can_be_told_not_to_wait() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_promise, never) = deferred::<()>();
     reactor.before_stop(|| never);
     stop_soon(&reactor);
@@ -145,7 +145,7 @@ fn a_stop_can_be_told_not_to_wait() {
 /// Where a connection's end is what stops the loop, the loop does not sleep over it.
 #[test]
 fn a_stop_out_of_a_failed_attempt_is_noticed() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let stopper = reactor.clone();
     let (client, notes) = witness(move |_, note| {
         if let Note::Lost(_) = note {
@@ -161,7 +161,7 @@ fn a_stop_out_of_a_failed_attempt_is_noticed() {
 
 #[test]
 fn connections_are_told_when_their_reactor_is_dropped() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_port, address) = serve(&reactor, || Echo);
     let (client, notes) = listener();
     connect(&reactor, address, client);
@@ -176,7 +176,7 @@ fn connections_are_told_when_their_reactor_is_dropped() {
 
 #[test]
 fn a_place_is_free_when_listening_has_stopped() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (port, address) = serve(&reactor, || Echo);
     let options = TcpListenOptions::default();
     let factory = || Box::new(|_: &ropewalk_protocol::Address| Some(Echo));
@@ -234,7 +234,7 @@ pub(crate) fn ten_thousand_reactors() {
 }
 
 fn one_life(is_full: bool) {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     if is_full {
         let (_port, address) = serve(&reactor, || Echo);
         let (client, notes) = listener();

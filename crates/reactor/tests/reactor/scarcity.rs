@@ -10,7 +10,8 @@ use ropewalk_reactor::Reactor;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::kit::{
-    Count, Echo, Note, PATIENCE, alone, connect, is_quiet, listener, serve, settle, turn_until,
+    Count, Echo, Note, PATIENCE, alone, connect, is_quiet, listener, open_reactor, reactor, serve,
+    settle, turn_until,
 };
 
 /// How long clients wait before they are turned away.
@@ -73,7 +74,7 @@ fn answers(client: &mut TcpStream, reactor: &Reactor) {
 
 /// A scene: it needs a process of its own.
 pub(crate) fn all_descriptors_are_taken() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let served = Count::default();
     let counted = served.clone();
     let (_port, address) = serve(&reactor, move || {
@@ -139,10 +140,10 @@ fn is_reset_or_closed(mut stream: &TcpStream) -> bool {
 
 /// A scene: it needs a process of its own.
 pub(crate) fn nothing_to_connect_with() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_port, address) = serve(&reactor, || Echo);
     let hoard = Hoard::all();
-    assert!(Reactor::new().is_err());
+    assert!(open_reactor().is_err());
     let (client, notes) = listener();
     connect(&reactor, address, client);
     turn_until(&reactor, || notes.lost().is_some());

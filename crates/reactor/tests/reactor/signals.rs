@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use ropewalk_deferred::deferred;
 use ropewalk_protocol::call_later;
-use ropewalk_reactor::{Exit, Reactor};
+use ropewalk_reactor::Exit;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::kit::{SCENE, SCENE_ARGUMENTS, child};
+use crate::kit::{SCENE, SCENE_ARGUMENTS, child, reactor};
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
@@ -55,7 +55,7 @@ fn a_signal_stops_the_run_in_order() {
 
 /// A scene: it needs a process of its own.
 pub(crate) fn waits_for_a_signal() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     reactor.before_stop(|| {
         say("before the stop");
         ropewalk_deferred::Deferred::succeed(())
@@ -76,7 +76,7 @@ fn a_second_signal_does_not_wait() {
 
 /// A scene: it needs a process of its own.
 pub(crate) fn never_gets_done() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (_promise, never) = deferred::<()>();
     reactor.before_stop(|| {
         say("before the stop");
@@ -103,7 +103,7 @@ fn signals_are_given_back() {
 /// A scene: it needs a process of its own.
 pub(crate) fn ran_before() {
     for _ in 0..2 {
-        let reactor = Reactor::new().unwrap();
+        let reactor = reactor();
         reactor.stop();
         reactor.run().unwrap();
     }
@@ -114,7 +114,7 @@ pub(crate) fn ran_before() {
 
 /// A scene: it needs a process of its own.
 pub(crate) fn runs_without_signals() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     call_later(&reactor, Duration::ZERO, || say("ready"));
     reactor.run_without_signals().unwrap();
 }
@@ -133,7 +133,7 @@ pub(crate) fn two_run() {
     let runs = [(); 2].map(|()| {
         let ready = ready.clone();
         let run = std::thread::Builder::new().spawn(move || {
-            let reactor = Reactor::new().unwrap();
+            let reactor = reactor();
             call_later(&reactor, Duration::ZERO, move || ready.send(()).unwrap());
             reactor.run().unwrap()
         });
@@ -163,7 +163,7 @@ fn what_was_ignored_from_the_start_stays_so() {
 
 /// A scene: it needs a process of its own.
 pub(crate) fn looks_whether_it_ignores() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let stopper = reactor.clone();
     call_later(&reactor, Duration::ZERO, move || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -13,13 +13,13 @@ use ropewalk_deferred::{Abandoned, Cancelled, Failure, Panicked, deferred};
 use ropewalk_protocol::{call_later, sleep};
 use ropewalk_reactor::{PoolRefused, Reactor, ReactorGone};
 
-use crate::kit::{Count, PATIENCE, is_quiet, settle, threads, turn_until};
+use crate::kit::{Count, PATIENCE, is_quiet, reactor, settle, threads, turn_until};
 
 #[test]
 fn calls_from_threads_keep_each_threads_order() {
     const THREADS: usize = 8;
     const CALLS: usize = 500;
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let made = Arc::new(Mutex::new(Vec::new()));
     let others: Vec<_> = (0..THREADS)
         .map(|id| {
@@ -48,7 +48,7 @@ fn calls_from_threads_keep_each_threads_order() {
 /// Any number of calls between two turns wakes the loop once.
 #[test]
 fn many_calls_are_one_wake() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let handle = reactor.handle();
     let made = Arc::new(AtomicUsize::new(0));
     for round in 1..=3 {
@@ -65,7 +65,7 @@ fn many_calls_are_one_wake() {
 
 #[test]
 fn a_call_made_by_such_a_call_has_its_turn_later_and_a_panic_harms_nobody() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let handle = reactor.handle();
     let (again, made) = (handle.clone(), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&made);
@@ -84,7 +84,7 @@ fn a_call_made_by_such_a_call_has_its_turn_later_and_a_panic_harms_nobody() {
 
 #[test]
 fn a_handle_outlives_its_reactor_and_says_so() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let handle = reactor.handle();
     let token = Arc::new(());
     let held = Arc::clone(&token);
@@ -97,7 +97,7 @@ fn a_handle_outlives_its_reactor_and_says_so() {
 
 #[test]
 fn blocking_work_brings_its_results_home() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let here = thread::current().id();
     let work = reactor.defer_to_thread(move || {
         assert_ne!(thread::current().id(), here);
@@ -119,7 +119,7 @@ fn blocking_work_brings_its_results_home() {
 fn the_pool_takes_no_more_than_its_bound() {
     const THREADS_MAX: usize = 16;
     const JOBS_MAX: usize = 16 * 1024;
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (begun, all_begun) = mpsc::channel();
     let gate = Arc::new(Barrier::new(THREADS_MAX + 1));
     let finished = Count::default();
@@ -155,7 +155,7 @@ fn the_pool_takes_no_more_than_its_bound() {
 
 #[test]
 fn results_that_come_after_the_stop_are_dropped_and_hit_nobody() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (go, wait) = mpsc::channel::<()>();
     let (end, ended) = mpsc::channel();
     let late = reactor.defer_to_thread(move || {
@@ -183,7 +183,7 @@ fn results_that_come_after_the_stop_are_dropped_and_hit_nobody() {
 
 #[test]
 fn a_reactor_that_is_dropped_waits_for_its_threads() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (begun, wait) = mpsc::channel();
     let done = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&done);
@@ -210,7 +210,7 @@ fn a_task_is_dropped_when_its_deferred_is_cancelled() {
             self.0.add();
         }
     }
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let dropped = Count::default();
     for turns in 0..3 {
         let token = Token(dropped.clone());
@@ -231,7 +231,7 @@ fn a_task_is_dropped_when_its_deferred_is_cancelled() {
 
 #[test]
 fn a_task_is_woken_from_another_thread() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (lend, lent) = mpsc::channel::<Waker>();
     let ready = Arc::new(AtomicUsize::new(0));
     let awaited = Arc::clone(&ready);
@@ -260,7 +260,7 @@ fn a_task_is_woken_from_another_thread() {
 
 #[test]
 fn a_panicking_task_is_a_failure_and_its_neighbours_go_on() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let bad = reactor.spawn(async {
         let number: Result<u8, Failure> = Ok("this panic is part of the test".parse().unwrap());
         number
@@ -276,7 +276,7 @@ fn a_panicking_task_is_a_failure_and_its_neighbours_go_on() {
 /// A task that is always ready leaves the loop its turn.
 #[test]
 fn a_busy_task_lets_others_have_their_turn() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let polls = Count::default();
     let counted = polls.clone();
     let busy = reactor.spawn(poll_fn(move |cx| {
@@ -310,7 +310,7 @@ fn tasks_that_spawn_on_their_way_out_end_as_well() {
         drop(heir);
         Ok(())
     }
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let count = Count::default();
     let heir = Heir(reactor.clone(), count.clone());
     reactor.spawn(never(heir)).detach();

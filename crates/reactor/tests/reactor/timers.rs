@@ -7,7 +7,7 @@ use std::time::Duration;
 use ropewalk_protocol::{Clock, DelayedCall, call_later, sleep};
 use ropewalk_reactor::Reactor;
 
-use crate::kit::{Count, PATIENCE, is_quiet, settle, turn_until};
+use crate::kit::{Count, PATIENCE, is_quiet, reactor, settle, turn_until};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -29,7 +29,7 @@ fn at_one_moment<T: 'static>(reactor: &Reactor, work: impl FnOnce(&Reactor) -> T
 
 #[test]
 fn calls_come_in_the_order_of_their_times_and_never_early() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let log = Log::default();
     let begun = reactor.now();
     let asked = Rc::clone(&log);
@@ -45,7 +45,7 @@ fn calls_come_in_the_order_of_their_times_and_never_early() {
 
 #[test]
 fn equals_keep_their_order() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let log = Log::default();
     let asked = Rc::clone(&log);
     at_one_moment(&reactor, move |reactor| {
@@ -64,7 +64,7 @@ fn a_call_asked_for_by_a_call_waits_for_the_next_turn_and_no_longer() {
             again(&next, &counted);
         });
     }
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let count = Count::default();
     again(&reactor, &count);
     for turn in 0..100 {
@@ -78,7 +78,7 @@ fn a_call_asked_for_by_a_call_waits_for_the_next_turn_and_no_longer() {
 
 #[test]
 fn calls_are_cancelled_and_moved() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let log = Log::default();
     let asked = Rc::clone(&log);
     let moved = at_one_moment(&reactor, move |reactor| {
@@ -106,7 +106,7 @@ fn calls_are_cancelled_and_moved() {
 /// Handles tell their call from the later ones that use its place.
 #[test]
 fn a_handle_does_not_reach_a_call_that_took_its_place() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let log = Log::default();
     let old = note(&reactor, Duration::ZERO, &log, 1);
     settle(&reactor);
@@ -117,7 +117,7 @@ fn a_handle_does_not_reach_a_call_that_took_its_place() {
 
 #[test]
 fn calls_that_are_due_together_can_cancel_and_move_one_another() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let log = Log::default();
     let others: Rc<RefCell<Vec<DelayedCall>>> = Rc::default();
     let (asked, victims) = (Rc::clone(&log), Rc::clone(&others));
@@ -142,7 +142,7 @@ fn calls_that_are_due_together_can_cancel_and_move_one_another() {
 
 #[test]
 fn a_panicking_call_harms_nobody() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let log = Log::default();
     note(&reactor, Duration::ZERO, &log, 1);
     call_later(&reactor, Duration::ZERO, || panic!("this panic is part of the test"));
@@ -154,7 +154,7 @@ fn a_panicking_call_harms_nobody() {
 #[test]
 fn a_hundred_thousand_calls_are_made_each_once_and_in_order() {
     const CALLS: u32 = 100_000;
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let log: Rc<RefCell<Vec<(Duration, u32)>>> = Rc::default();
     let mut expected = Vec::new();
     let asked = Rc::clone(&log);
@@ -177,7 +177,7 @@ fn a_hundred_thousand_calls_are_made_each_once_and_in_order() {
 
 #[test]
 fn a_cancelled_sleep_leaves_no_timer() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let waiting = sleep(&reactor, PATIENCE);
     assert_eq!(reactor.census().calls, 1);
     waiting.cancel();

@@ -8,7 +8,7 @@ use std::path::Path;
 use ropewalk_protocol::{Address, Port, seat};
 use ropewalk_reactor::{CannotListen, ConnectOptions, ListeningPort, Reactor, UnixListenOptions};
 
-use crate::kit::{Echo, Folder, Note, turn_until, witness};
+use crate::kit::{Echo, Folder, Note, reactor, turn_until, witness};
 
 fn listen(reactor: &Reactor, path: &Path) -> Result<ListeningPort, CannotListen> {
     let factory = Box::new(|_: &Address| Some(Echo));
@@ -30,7 +30,7 @@ fn check_echo(reactor: &Reactor, path: &Path) {
 
 #[test]
 fn sockets_have_their_permissions_and_both_ends_their_names() {
-    let (reactor, folder) = (Reactor::new().unwrap(), Folder::new("modes"));
+    let (reactor, folder) = (reactor(), Folder::new("modes"));
     for mode in [0o600, 0o660, 0o777, 0o200] {
         let path = folder.path(&format!("{mode:o}"));
         let options = UnixListenOptions::default().mode(mode).backlog(3);
@@ -54,7 +54,7 @@ fn sockets_have_their_permissions_and_both_ends_their_names() {
 
 #[test]
 fn a_socket_that_was_left_behind_is_replaced() {
-    let (reactor, folder) = (Reactor::new().unwrap(), Folder::new("stale"));
+    let (reactor, folder) = (reactor(), Folder::new("stale"));
     let path = folder.path("socket");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "the standard library leaves it behind");
@@ -64,7 +64,7 @@ fn a_socket_that_was_left_behind_is_replaced() {
 
 #[test]
 fn a_socket_that_is_in_use_is_not_taken() {
-    let (reactor, folder) = (Reactor::new().unwrap(), Folder::new("live"));
+    let (reactor, folder) = (reactor(), Folder::new("live"));
     let stream = folder.path("stream");
     let other = UnixListener::bind(&stream).unwrap();
     assert_eq!(listen(&reactor, &stream).unwrap_err().error.kind(), ErrorKind::AddrInUse);
@@ -88,7 +88,7 @@ fn a_socket_that_is_in_use_is_not_taken() {
 
 #[test]
 fn nothing_but_a_socket_is_ever_removed() {
-    let (reactor, folder) = (Reactor::new().unwrap(), Folder::new("others"));
+    let (reactor, folder) = (reactor(), Folder::new("others"));
     let (file, inner) = (folder.path("file"), folder.path("folder"));
     std::fs::write(&file, "precious").unwrap();
     std::fs::create_dir(&inner).unwrap();
@@ -109,7 +109,7 @@ fn nothing_but_a_socket_is_ever_removed() {
 fn the_file_goes_with_the_listener() {
     let folder = Folder::new("removed");
     let paths = ["stopped", "ended", "dropped"].map(|name| folder.path(name));
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let ports: Vec<_> = paths[..2].iter().map(|path| listen(&reactor, path).unwrap()).collect();
     reactor.run_until(ports[0].stop_listening()).unwrap();
     assert!(!paths[0].exists() && paths[1].exists());
@@ -123,7 +123,7 @@ fn the_file_goes_with_the_listener() {
 
 #[test]
 fn a_file_that_another_has_put_there_since_is_left() {
-    let (reactor, folder) = (Reactor::new().unwrap(), Folder::new("since"));
+    let (reactor, folder) = (reactor(), Folder::new("since"));
     let path = folder.path("socket");
     let port = listen(&reactor, &path).unwrap();
     // As a new version of the same program does that takes over.

@@ -84,6 +84,11 @@ impl Buffers {
         MEMORY / usize::from(self.count)
     }
 
+    /// Whether one buffer holds many messages, and is large for that.
+    pub(super) fn are_shared(&self) -> bool {
+        self.count == COUNT_SHARED
+    }
+
     /// How many buffers the kernel has not got.
     pub(super) fn taken(&self) -> u16 {
         self.taken

@@ -17,7 +17,7 @@ use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
 /// How often a closing connection throws away what its peer still sent.
 const LAST_READS_MAX: usize = 64;
-/// How often a closing listener asks whether it is closed.
+/// How often it is asked whether what was closed is let go of.
 const CLOSING_WAITS_MAX: usize = 8;
 
 impl IoUring {
@@ -66,6 +66,7 @@ impl IoUring {
         }
         if !done.is_more_to_come() {
             self.slots[tag.slot as usize].operations -= 1;
+            self.dying -= 1;
             self.release_slot(tag.slot);
         }
     }
@@ -83,6 +84,17 @@ impl IoUring {
         if self.exposed {
             self.ring.hand_over();
         }
+    }
+
+    /// Whether the kernel still has operations of something that is closed.
+    fn has_dying(&self) -> bool {
+        let is_last_of_dying = |done: &&super::ring::Done| {
+            let tag = Tag::from_u64(done.tag);
+            let slot = self.slots.get(tag.slot as usize);
+            !done.is_more_to_come()
+                && slot.is_some_and(|slot| slot.closed && slot.generation == tag.generation)
+        };
+        self.dying > self.ring.done.iter().filter(is_last_of_dying).count()
     }
 
     /// Has the kernel let go of a listener's address.
@@ -123,10 +135,17 @@ impl Driver for IoUring {
     fn flush(&mut self) {
         self.end_lending();
         self.arm_all();
-        if self.ring.is_anything_queued()
-            && let Err(error) = self.ring.wait(Some(Duration::ZERO))
-        {
-            tracing::error!(target: "ropewalk::reactor", "operations are put off: {error}");
+        let mut is_wanted = self.ring.is_anything_queued() || self.has_dying();
+        for _ in 0..CLOSING_WAITS_MAX {
+            if !is_wanted {
+                return;
+            }
+            if let Err(error) = self.ring.wait(Some(Duration::ZERO)) {
+                tracing::error!(target: "ropewalk::reactor", "operations are put off: {error}");
+                return;
+            }
+            // A descriptor lives as long as the operations on it, cancelled or not.
+            is_wanted = self.has_dying();
         }
     }
 
@@ -189,6 +208,7 @@ impl Driver for IoUring {
         let (role, generation, input) = (slot.role, slot.generation, slot.input);
         slot.closed = true;
         slot.pending = None;
+        self.dying += slot.operations as usize;
         let cancelled = [slot.input.filter(|_| !slot.cancelled), slot.sending];
         for kind in cancelled.into_iter().flatten() {
             self.cancel(Tag { slot: index, kind, generation });
@@ -214,6 +234,7 @@ impl Driver for IoUring {
         let index = self.by_key.get_mut(key).and_then(Option::take)?;
         let slot = &mut self.slots[index as usize];
         slot.closed = true;
+        self.dying += slot.operations as usize;
         let (input, generation) = (slot.input.filter(|_| !slot.cancelled), slot.generation);
         if let Some(kind) = input {
             self.cancel(Tag { slot: index, kind, generation });
@@ -229,6 +250,10 @@ impl Driver for IoUring {
     fn operations(&self) -> usize {
         let taken = self.buffers.as_ref().map_or(0, super::Buffers::taken);
         self.ring.in_flight() + usize::from(taken)
+    }
+
+    fn outputs(&self) -> usize {
+        self.slots.iter().filter(|(_, slot)| !slot.closed && slot.left() > 0).count()
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {

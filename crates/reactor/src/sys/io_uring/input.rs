@@ -1,5 +1,6 @@
 //! What comes in: connections, bytes, failures.
 
+use io_uring::squeue::Flags;
 use io_uring::{opcode, types};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -11,6 +12,11 @@ use super::slot::{Kind, Late, Tag, accepted};
 use super::{IoUring, is_passing};
 use crate::sys::readiness::ACCEPTS_PER_TURN_MAX;
 use crate::sys::{Completion, Role, peer_address};
+
+/// How many bytes a connection may have in one turn, and go on as it likes.
+const SHARE: usize = 64 * 1024;
+/// How many bytes a greedy connection's receive must bring for it to stay one.
+const CALM: usize = 16 * 1024;
 
 /// What was found, before anything is lent out.
 pub(super) enum Found {
@@ -32,6 +38,11 @@ impl IoUring {
         let once = |flags: PollFlags| opcode::PollAdd::new(socket, u32::from(flags.bits())).build();
         let (kind, entry) = match slot.role {
             Role::Connecting => (Kind::Connect, once(PollFlags::OUT)),
+            Role::Stream if slot.reading && !slot.ended && slot.greedy => {
+                let receive = opcode::Recv::new(socket, std::ptr::null_mut(), SHARE as u32);
+                let receive = receive.buf_group(GROUP).build();
+                (Kind::Receive, receive.flags(Flags::BUFFER_SELECT))
+            }
             Role::Stream if slot.reading && !slot.ended => {
                 (Kind::Receive, opcode::RecvMulti::new(socket, GROUP).build())
             }
@@ -44,6 +55,7 @@ impl IoUring {
                 (Kind::Accept, accept.build())
             }
             Role::Watch => (Kind::Watch, once(PollFlags::IN)),
+            Role::WatchOutput => (Kind::Watch, once(PollFlags::OUT)),
         };
         slot.input = Some(kind);
         slot.cancelled = false;
@@ -60,6 +72,7 @@ impl IoUring {
         let right = match kind {
             Kind::Alarm => !slot.reading || slot.ended,
             Kind::Connect => true,
+            Kind::Receive if slot.greedy => false,
             _ => slot.reading,
         };
         // A cancelled one starts anew when its end is told.
@@ -90,8 +103,15 @@ impl IoUring {
             Kind::Receive => return self.received(tag, done, last),
             Kind::Accept => self.accepted(tag, done),
             Kind::Connect => Some(self.connected(tag, done)),
-            Kind::Watch if done.result.is_ok() => {
-                Some(Completion::Readable { key: slot.key }).filter(|_| slot.reading)
+            Kind::Watch => {
+                let key = slot.key;
+                match done.result {
+                    Ok(_) => Some(Completion::Ready { key }).filter(|_| slot.reading),
+                    Err(error) if is_passing(error) || error == Errno::CANCELED => None,
+                    Err(error) => {
+                        return Some(Found::Other(Completion::Failed { key, error: error.into() }));
+                    }
+                }
             }
             Kind::Alarm if done.result.is_ok() => return self.alarmed(tag, done),
             _ => None,
@@ -120,12 +140,13 @@ impl IoUring {
                 if last {
                     self.to_arm.push(tag);
                 }
-                let slot = self.slots.get_mut(tag.slot as usize)?;
                 let piece = self.buffers.as_mut()?.take(
                     done.buffer()?,
                     count as usize,
                     done.is_buffer_full(),
                 )?;
+                self.keep_to_its_share(tag, done, count as usize);
+                let slot = self.slots.get_mut(tag.slot as usize)?;
                 if slot.reading && slot.late.is_none() {
                     return Some(Found::Received(key, piece));
                 }
@@ -141,6 +162,24 @@ impl IoUring {
                 None
             }
             Err(error) => Some(Found::Other(Completion::Failed { key, error: error.into() })),
+        }
+    }
+
+    /// Has a connection receive as much as it likes for as long as that is no more than its share of
+    /// a turn. The kernel would give all buffers to the first that has bytes for them.
+    fn keep_to_its_share(&mut self, tag: Tag, done: Done, count: usize) {
+        let is_shared = self.buffers.as_ref().is_some_and(super::Buffers::are_shared);
+        let (turn, slot) = (self.turn, &mut self.slots[tag.slot as usize]);
+        if slot.received.0 != turn {
+            slot.received = (turn, 0);
+        }
+        slot.received.1 += count;
+        if slot.greedy {
+            // A receive from before says nothing, and neither does a buffer that is full.
+            slot.greedy = done.is_more_to_come() || done.is_buffer_full() || count >= CALM;
+        } else if is_shared && slot.received.1 > SHARE {
+            slot.greedy = true;
+            self.change_input(tag.slot);
         }
     }
 

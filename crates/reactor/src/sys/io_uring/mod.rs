@@ -64,6 +64,8 @@ pub(crate) struct IoUring {
     /// Accepted connections that wait for the next turn.
     postponed: Vec<Done>,
     turn: u32,
+    /// How many operations under way are of descriptors that are closed.
+    dying: usize,
     #[expect(clippy::vec_box, reason = "they are used in boxes")]
     spare: Vec<Box<Outbox>>,
     reserve: Reserve,
@@ -93,6 +95,7 @@ impl IoUring {
             resumed: Vec::new(),
             postponed: Vec::new(),
             turn: 0,
+            dying: 0,
             spare: Vec::new(),
             reserve: Reserve::new(),
             exposed: false,

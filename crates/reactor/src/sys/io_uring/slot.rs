@@ -35,6 +35,10 @@ pub(super) struct Slot {
     pub(super) closed: bool,
     /// The turn in which something was last accepted, and how many there were.
     pub(super) accepts: (u32, usize),
+    /// The turn in which something was last received, and how many bytes.
+    pub(super) received: (u32, usize),
+    /// It took more than its share, and has one receive a turn until it is content with less.
+    pub(super) greedy: bool,
 }
 
 /// Bytes, and perhaps the stream's end after them.
@@ -62,6 +66,8 @@ impl Slot {
             operations: 0,
             closed: false,
             accepts: (0, 0),
+            received: (0, 0),
+            greedy: false,
         }
     }
 

@@ -1,0 +1,111 @@
+//! What the verbs that serve have in common.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use ropewalk::Failure;
+use ropewalk::endpoint::{EndpointError, ServerDescription};
+use ropewalk::protocol::{Port, SeatFactory};
+use ropewalk::reactor::{CannotListen, DriverKind, Exit, Reactor};
+
+/// The places that these strings name.
+pub(crate) fn places(listen: &[String]) -> Result<Vec<ServerDescription>, String> {
+    let place = |string: &String| string.parse().map_err(|error: EndpointError| error.to_string());
+    listen.iter().map(place).collect()
+}
+
+/// A reactor on the driver that is named, by the command line or the environment.
+pub(crate) fn reactor(named: Option<&str>) -> Result<Reactor, String> {
+    let named = match named {
+        Some(name) => name.parse().map(Some),
+        None => DriverKind::from_environment(),
+    };
+    let driver = named.map_err(|error| error.to_string())?.unwrap_or_default();
+    Reactor::with_driver(driver).map_err(|error| tell(&error.into()))
+}
+
+/// Listens at a place with what `factory` makes.
+pub(crate) fn listen_at(
+    reactor: &Reactor,
+    place: &ServerDescription,
+    factory: Box<dyn SeatFactory>,
+) -> Result<Box<dyn Port>, String> {
+    reactor.run_until(place.on(reactor).listen_seats(factory)).map_err(|failure| {
+        let complaint = tell(&failure);
+        advise(&failure)
+            .map_or_else(|| complaint.clone(), |advice| format!("{complaint}; {advice}"))
+    })
+}
+
+/// Serves at each of these places with a factory of its own, says where, and returns when it is told
+/// to stop.
+pub(crate) fn serve(
+    reactor: &Reactor,
+    places: &[ServerDescription],
+    mut factory: impl FnMut() -> Box<dyn SeatFactory>,
+) -> Result<ExitCode, String> {
+    for place in places {
+        let port = listen_at(reactor, place, factory())?;
+        print_line(&port.address()).map_err(|error| format!("cannot print: {error}"))?;
+    }
+    match reactor.run().map_err(|error| tell(&error.into()))? {
+        Exit::Stopped | Exit::Signal(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Says what is wrong with a directory that cannot be served; `option` names it.
+pub(crate) fn check_folder(path: &Path, option: &str) -> Result<(), String> {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => {
+            Err(format!("{shown} is not a directory; give the one that holds it with {option}"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("there is no directory {shown}; make it, or name another with {option}"))
+        }
+        Err(error) => Err(format!("cannot read the directory {shown}: {error}")),
+    }
+}
+
+/// Prints a line and has it seen at once.
+pub(crate) fn print_line(line: &impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// A failure and its causes in one line.
+pub(crate) fn tell(failure: &Failure) -> String {
+    let words: Vec<String> = failure.chain().map(ToString::to_string).collect();
+    words.join(": ")
+}
+
+/// The next step, where one is known.
+fn advise(failure: &Failure) -> Option<String> {
+    let refused = failure.check::<CannotListen>()?;
+    let port = refused.address.ip().map(|address| address.port());
+    Some(match (refused.error.kind(), port) {
+        (io::ErrorKind::AddrInUse, Some(port)) => {
+            let other = if port == 8080 { 8081 } else { 8080 };
+            format!(
+                "something else listens there: stop it, or choose another port, as in \
+                 --listen tcp:{other}:interface=127.0.0.1"
+            )
+        }
+        (io::ErrorKind::AddrInUse, None) => {
+            "something else listens there: stop it, or choose another path".to_owned()
+        }
+        (io::ErrorKind::PermissionDenied, Some(1..=1023)) => {
+            "ports below 1024 want privilege: choose one above, as in --listen tcp:8080".to_owned()
+        }
+        (io::ErrorKind::AddrNotAvailable, _) => {
+            "this machine has no such address: leave interface= out to listen on all it has"
+                .to_owned()
+        }
+        // The reactor knows the rest; only what the program's own options can do is said here.
+        _ => refused.advice()?.to_owned(),
+    })
+}

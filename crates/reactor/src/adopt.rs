@@ -1,0 +1,174 @@
+//! Sockets that somebody else has made.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ropewalk_protocol::{Address, CannotConnect, Disconnect, Seat, SeatFactory};
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
+use rustix::net::{AddressFamily, SocketType, getpeername, getsockname, sockopt};
+
+use crate::inner::{Inner, Request};
+use crate::sys::{Driver, Role, Socket, peer_address};
+use crate::{ConnectOptions, ListeningPort, Reactor};
+
+/// A descriptor is not what it was said to be.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CannotAdopt {
+    /// It is no socket.
+    NotSocket,
+    /// It is a socket, but carries no stream.
+    NotStream,
+    /// It is neither of the Internet nor of Unix.
+    UnknownFamily,
+    /// It was said to listen, and does not.
+    NotListening,
+    /// It was said to be connected, and listens.
+    Listening,
+    /// It was said to be connected, and is not, or not any more.
+    NotConnected,
+    /// The system refuses to tell, or to have it not block.
+    System(io::Error),
+}
+
+impl CannotAdopt {
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::NotConnected => io::ErrorKind::NotConnected,
+            Self::System(error) => error.kind(),
+            _ => io::ErrorKind::InvalidInput,
+        }
+    }
+}
+
+impl fmt::Display for CannotAdopt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotSocket => "the descriptor is no socket",
+            Self::NotStream => "the socket carries no stream",
+            Self::UnknownFamily => "the socket is neither of the Internet nor of Unix",
+            Self::NotListening => "the socket does not listen",
+            Self::Listening => "the socket listens, and is not connected",
+            Self::NotConnected => "the socket is not connected",
+            Self::System(_) => "the socket cannot be taken over",
+        })
+    }
+}
+
+impl Error for CannotAdopt {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::System(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Errno> for CannotAdopt {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::NOTSOCK => Self::NotSocket,
+            Errno::NOTCONN => Self::NotConnected,
+            error => Self::System(error.into()),
+        }
+    }
+}
+
+impl Reactor {
+    /// Listens with a socket that somebody else has made listen: the process that started this one, or
+    /// the one whose place it takes.
+    ///
+    /// It is made not to block, which holds for everybody who has it, and not to be inherited. A Unix
+    /// socket's file is left where it is when listening stops.
+    ///
+    /// # Errors
+    ///
+    /// If it is no stream socket that listens; the descriptor is closed then.
+    pub fn adopt_listener(
+        &self,
+        descriptor: OwnedFd,
+        factory: Box<dyn SeatFactory>,
+    ) -> Result<ListeningPort, CannotAdopt> {
+        if !check(descriptor.as_fd())? {
+            return Err(CannotAdopt::NotListening);
+        }
+        let address = peer_address(Some(getsockname(&descriptor)?));
+        self.listen_shared(descriptor.into(), address, factory).map_err(CannotAdopt::System)
+    }
+
+    /// Carries a connection whose socket somebody else has connected or accepted.
+    ///
+    /// The seat is told that the connection is made in a turn to come. The socket is made not to block,
+    /// which holds for everybody who has it, and not to be inherited; if it is open elsewhere too, it is
+    /// the last to close it who ends the connection.
+    ///
+    /// # Errors
+    ///
+    /// If it is no stream socket that is connected; the descriptor is closed then, and the seat hears of
+    /// its end with [`Disconnect::Failed`].
+    pub fn adopt_stream(
+        &self,
+        descriptor: OwnedFd,
+        seat: Box<dyn Seat>,
+    ) -> Result<(), CannotAdopt> {
+        let (key, id) = self.take_in(ConnectOptions::default(), seat);
+        match check_connected(descriptor.as_fd()) {
+            Ok(peer) => {
+                let socket = descriptor.into();
+                self.inner().request(Request::Adopt { key, id, socket, peer });
+                Ok(())
+            }
+            Err(error) => {
+                let why = Disconnect::Failed(error.kind());
+                let nowhere = CannotConnect::new(why, Vec::new());
+                self.inner().with_attempt(key, id, |attempt| attempt.set_nowhere(nowhere));
+                self.inner().request(Request::TryNext { key, id });
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Takes over a connection that was found to be one.
+    pub(crate) fn take_over(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        id: u64,
+        socket: Socket,
+        peer: Address,
+    ) {
+        if self.with_attempt(key, id, |_| ()).is_some() {
+            self.won(driver, key, peer, |driver| {
+                driver.open(key, socket, Role::Stream)?;
+                driver.share(key);
+                Ok(())
+            });
+        }
+    }
+}
+
+/// Where the other end of a connected socket is.
+fn check_connected(socket: BorrowedFd<'_>) -> Result<Address, CannotAdopt> {
+    if check(socket)? {
+        return Err(CannotAdopt::Listening);
+    }
+    Ok(peer_address(getpeername(socket)?))
+}
+
+/// Makes sure that it is a stream socket which can be carried; answers whether it listens.
+fn check(socket: BorrowedFd<'_>) -> Result<bool, CannotAdopt> {
+    if sockopt::socket_type(socket)? != SocketType::STREAM {
+        return Err(CannotAdopt::NotStream);
+    }
+    match sockopt::socket_domain(socket)? {
+        AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX => (),
+        _ => return Err(CannotAdopt::UnknownFamily),
+    }
+    ioctl_fionbio(socket, true)?;
+    fcntl_setfd(socket, FdFlags::CLOEXEC)?;
+    Ok(sockopt::socket_acceptconn(socket)?)
+}

@@ -1,0 +1,359 @@
+//! The client's side of the opening.
+
+use std::fmt::{self, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    CONNECTION, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::{HeaderMap, StatusCode, Uri};
+use ropewalk_deferred::{Deferred, Promise, deferred};
+use ropewalk_protocol::{ClientEndpoint, Conn, Disconnect, Protocol, seat};
+
+use super::{Agreed, VERSION, accept_key, extension, has_member, members};
+use crate::session::Session;
+use crate::{NoRandom, Options, Role, WebSocket, WebSocketProtocol};
+
+/// The longest answer to the opening request, in bytes, and the most fields in it.
+const HEAD_MAX: usize = 16 * 1024;
+const FIELDS_MAX: usize = 100;
+
+/// What a client asks for.
+///
+/// ```
+/// use ropewalk_websocket::Request;
+///
+/// let request = Request::new("ws://example.com/chat?room=1")?.header("cookie", "a=b")?;
+/// assert!(!request.is_secure());
+/// assert_eq!((request.host(), request.port()), ("example.com", 80));
+/// # Ok::<(), ropewalk_websocket::BadRequest>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Request {
+    uri: Uri,
+    is_secure: bool,
+    headers: HeaderMap,
+}
+
+/// Why nothing can be asked for so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BadRequest {
+    /// It is no URI of the kind `ws://host[:port]/path` or `wss://…` (RFC 6455 3).
+    Uri,
+    /// A URI of a WebSocket has no fragment.
+    Fragment,
+    /// It is no field, or one that the handshake sets itself.
+    Header,
+}
+
+impl fmt::Display for BadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uri => "a WebSocket's URI is written ws://host[:port]/path or wss://…",
+            Self::Fragment => "a WebSocket's URI has no fragment (#…)",
+            Self::Header => "this is no header field that may be set here",
+        })
+    }
+}
+
+impl std::error::Error for BadRequest {}
+
+impl Request {
+    /// Asks for what is at a URI.
+    ///
+    /// # Errors
+    ///
+    /// If it is none of a WebSocket.
+    pub fn new(uri: &str) -> Result<Self, BadRequest> {
+        if uri.contains('#') {
+            return Err(BadRequest::Fragment);
+        }
+        let uri: Uri = uri.parse().map_err(|_| BadRequest::Uri)?;
+        let is_secure = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            _ => return Err(BadRequest::Uri),
+        };
+        let has_host = uri.authority().is_some_and(|authority| {
+            !authority.host().is_empty() && !authority.as_str().contains('@')
+        });
+        let headers = HeaderMap::new();
+        if has_host { Ok(Self { uri, is_secure, headers }) } else { Err(BadRequest::Uri) }
+    }
+
+    /// Sends this field too: a cookie, an origin, an authorization.
+    ///
+    /// # Errors
+    ///
+    /// If it is no field, or one of the handshake's own.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, BadRequest> {
+        let name: HeaderName = name.parse().map_err(|_| BadRequest::Header)?;
+        let value: HeaderValue = value.parse().map_err(|_| BadRequest::Header)?;
+        let is_ours = [HOST, CONNECTION, UPGRADE].contains(&name)
+            || name.as_str().starts_with("sec-websocket-")
+            || ["content-length", "transfer-encoding"].contains(&name.as_str());
+        if is_ours {
+            return Err(BadRequest::Header);
+        }
+        self.headers.append(name, value);
+        Ok(self)
+    }
+
+    /// Whether the connection has to be encrypted.
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    /// The host to connect to.
+    pub fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default()
+    }
+
+    /// The port to connect to.
+    pub fn port(&self) -> u16 {
+        self.uri.port_u16().unwrap_or(if self.is_secure { 443 } else { 80 })
+    }
+
+    fn encode(&self, key: &str, options: &Options) -> Vec<u8> {
+        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let host = self.uri.authority().map_or("", |authority| authority.as_str());
+        let mut text = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: {VERSION}\r\nSec-WebSocket-Key: {key}\r\n",
+        );
+        if !options.protocols.is_empty() {
+            let offered = options.protocols.join(", ");
+            let _ = write!(text, "Sec-WebSocket-Protocol: {offered}\r\n");
+        }
+        if let Some(compression) = &options.compression {
+            let offered = extension::offer(compression);
+            let _ = write!(text, "Sec-WebSocket-Extensions: {offered}\r\n");
+        }
+        let mut bytes = text.into_bytes();
+        for (name, value) in &self.headers {
+            bytes.extend_from_slice(name.as_str().as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes
+    }
+}
+
+/// Why a server opened no WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotOpened {
+    /// It answered with another status.
+    Status(StatusCode),
+    /// What it answered is no head of an HTTP/1.1 response.
+    NotHttp,
+    /// Its answer is longer than 16 KiB or has more than 100 fields.
+    TooLong,
+    /// It does not say that it upgrades to WebSocket.
+    NoUpgrade,
+    /// It has not read the key.
+    Key,
+    /// It chose a subprotocol that was not offered.
+    Protocol,
+    /// It chose an extension that was not offered.
+    Extension,
+    /// It has not answered in time.
+    TimedOut,
+    /// There is no connection, or it ended.
+    Lost(Disconnect),
+    /// There are no random bytes for a key.
+    NoRandom(NoRandom),
+}
+
+impl fmt::Display for NotOpened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Status(status) => return write!(f, "the server answered {status}"),
+            Self::NotHttp => "the server's answer is not HTTP/1.1",
+            Self::TooLong => "the server's answer is too long",
+            Self::NoUpgrade => "the server does not upgrade to WebSocket",
+            Self::Key => "the server has not read the key",
+            Self::Protocol => "the server chose a subprotocol that was not offered",
+            Self::Extension => "the server chose an extension that was not offered",
+            Self::TimedOut => "the server has not answered in time",
+            Self::Lost(_) => "the connection ended before the WebSocket was opened",
+            Self::NoRandom(_) => "there is nothing to make a key of",
+        })
+    }
+}
+
+impl std::error::Error for NotOpened {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Lost(why) => Some(why),
+            Self::NoRandom(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Opens a WebSocket to what is asked for at `endpoint`; the deferred gives its handle, or fails with
+/// [`NotOpened`]. Cancelling it gives up.
+///
+/// The endpoint has to lead to the request's host, and be encrypted where the request
+/// [wants it so](Request::is_secure).
+#[track_caller]
+pub fn connect<P: WebSocketProtocol>(
+    endpoint: &(impl ClientEndpoint + ?Sized),
+    request: &Request,
+    options: &Options,
+    protocol: P,
+) -> Deferred<WebSocket<P>> {
+    let (opening, opened) = Opening::new(request, options, protocol);
+    endpoint.connect_seat(seat(opening));
+    opened
+}
+
+/// The protocol of a client until its WebSocket is open, for those who carry connections themselves.
+pub struct Opening<P: WebSocketProtocol> {
+    request: Request,
+    options: Options,
+    key: String,
+    head: Vec<u8>,
+    next: Option<(P, Promise<WebSocket<P>>)>,
+}
+
+impl<P: WebSocketProtocol> Opening<P> {
+    /// Asks for what `request` says as soon as there is a connection; the deferred is that of
+    /// [`connect`].
+    #[track_caller]
+    pub fn new(
+        request: &Request,
+        options: &Options,
+        protocol: P,
+    ) -> (Self, Deferred<WebSocket<P>>) {
+        let (promise, opened) = deferred();
+        let opening = Self {
+            request: request.clone(),
+            options: options.clone(),
+            key: String::new(),
+            head: Vec::new(),
+            next: Some((protocol, promise)),
+        };
+        (opening, opened)
+    }
+
+    fn fail(&mut self, conn: &Conn<Self>, why: NotOpened) {
+        if let Some((_, promise)) = self.next.take() {
+            promise.fail(why);
+        }
+        conn.abort();
+    }
+
+    /// What the server has agreed to, and how long its head is; `None` if that is not whole.
+    fn read(&self) -> Result<Option<(Agreed, usize)>, NotOpened> {
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut response = httparse::Response::new(&mut fields);
+        let length = match response.parse(&self.head) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if self.head.len() >= HEAD_MAX => {
+                return Err(NotOpened::TooLong);
+            }
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(httparse::Error::TooManyHeaders) => return Err(NotOpened::TooLong),
+            Err(_) => return Err(NotOpened::NotHttp),
+        };
+        let code = response.code.and_then(|code| StatusCode::from_u16(code).ok());
+        match code.ok_or(NotOpened::NotHttp)? {
+            StatusCode::SWITCHING_PROTOCOLS if response.version == Some(1) => (),
+            StatusCode::SWITCHING_PROTOCOLS => return Err(NotOpened::NotHttp),
+            status => return Err(NotOpened::Status(status)),
+        }
+        let mut headers = HeaderMap::with_capacity(response.headers.len());
+        for field in response.headers.iter() {
+            let name: HeaderName = field.name.parse().map_err(|_| NotOpened::NotHttp)?;
+            let value = HeaderValue::from_bytes(field.value).map_err(|_| NotOpened::NotHttp)?;
+            headers.append(name, value);
+        }
+        self.agree(&headers).map(|agreed| Some((agreed, length)))
+    }
+
+    fn agree(&self, headers: &HeaderMap) -> Result<Agreed, NotOpened> {
+        let upgrades = has_member(headers, &UPGRADE, "websocket")
+            && has_member(headers, &CONNECTION, "upgrade");
+        if !upgrades {
+            return Err(NotOpened::NoUpgrade);
+        }
+        let mut proofs = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
+        let is_read = proofs.next().is_some_and(|proof| {
+            proof.as_bytes().trim_ascii() == accept_key(self.key.as_bytes()).as_bytes()
+        });
+        if !is_read || proofs.next().is_some() {
+            return Err(NotOpened::Key);
+        }
+        let mut chosen = members(headers, &SEC_WEBSOCKET_PROTOCOL);
+        let protocol = chosen.next();
+        let is_ours = protocol
+            .is_none_or(|protocol| self.options.protocols.iter().any(|ours| ours == protocol));
+        if !is_ours || chosen.next().is_some() {
+            return Err(NotOpened::Protocol);
+        }
+        let deflate = extension::agreed(headers, self.options.compression.as_ref())
+            .map_err(|()| NotOpened::Extension)?;
+        let has_no_other = deflate.is_some() || !headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
+        if !has_no_other {
+            return Err(NotOpened::Extension);
+        }
+        Ok(Agreed { protocol: protocol.map(str::to_owned), deflate })
+    }
+}
+
+impl<P: WebSocketProtocol> Protocol for Opening<P> {
+    fn connection_made(&mut self, conn: &Conn<Self>) {
+        let given_up = self.next.as_ref().is_none_or(|(_, promise)| promise.is_cancelled());
+        if given_up {
+            return conn.abort();
+        }
+        let mut nonce = [0; 16];
+        if getrandom::fill(&mut nonce).is_err() {
+            return self.fail(conn, NotOpened::NoRandom(NoRandom::new()));
+        }
+        self.key = STANDARD.encode(nonce);
+        conn.write(&self.request.encode(&self.key, &self.options));
+        conn.call_later(self.options.patience.opening, |this, conn| {
+            this.fail(conn, NotOpened::TimedOut);
+        });
+        if let Some((_, promise)) = &self.next {
+            let conn = conn.clone();
+            promise.on_cancel(move || conn.abort());
+        }
+    }
+
+    fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+        let before = self.head.len();
+        let added = data.len().min(HEAD_MAX - before);
+        self.head.extend_from_slice(&data[..added]);
+        match self.read() {
+            Ok(None) => (),
+            Ok(Some((agreed, length))) => {
+                let Some((protocol, promise)) = self.next.take() else { return };
+                let session = Session::new(Role::Client, protocol, &self.options, agreed);
+                conn.switch_protocol(session.telling(promise), &data[length - before..]);
+            }
+            Err(why) => self.fail(conn, why),
+        }
+    }
+
+    fn connection_lost(&mut self, _: &Conn<Self>, why: Disconnect) {
+        if let Some((_, promise)) = self.next.take() {
+            promise.fail(NotOpened::Lost(why));
+        }
+    }
+}
+
+impl<P: WebSocketProtocol> fmt::Debug for Opening<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").field("request", &self.request).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,48 @@
+//! WebSocket ([RFC 6455]), with compression ([RFC 7692]), for both ends.
+//!
+//! A [`WebSocketProtocol`] is told whole messages and answers on its [`WebSocket`]. A server opens them
+//! at a [`WebSocketResource`] of a site, a client with [`connect`]. Below that, a [`Decoder`] and an
+//! [`Encoder`] know nothing of connections.
+//!
+//! | what | here |
+//! |---|---|
+//! | RFC 6455 4 opening | [`WebSocketResource`], [`accept`], [`Refusal`]; [`connect`], [`Request`], [`NotOpened`] |
+//! | RFC 6455 5 frames | [`FrameHead`], [`Decoder`], [`Encoder`], [`BadFrame`] |
+//! | RFC 6455 7 closing | [`CloseCode`], [`WebSocket::close`], [`Closed`] |
+//! | RFC 6455 10.2 origins | [`Origins`] |
+//! | RFC 7692 compression | [`Compression`] |
+//! | the same to many | [`Prepared`], [`Group`], [`Slow`] |
+//!
+//! | bound | default | beyond it |
+//! |---|--:|---|
+//! | [`Limits::message_max`], a message once it is expanded | 16 MiB | closed with 1009 |
+//! | [`Limits::frames_max`], frames of one message | 16,384 | closed with 1008 |
+//! | [`CONTROL_MAX`], a ping, a pong, a close | 125 B | closed with 1002 |
+//! | the answer to a client's opening request | 16 KiB, 100 fields | [`NotOpened::TooLong`] |
+//! | [`Patience::opening`], that answer | 10 s | [`NotOpened::TimedOut`] |
+//! | [`Patience::ping`], silence before a ping; [`Patience::pong`], after it | 30 s; 20 s | aborted |
+//! | [`Patience::close`], the peer's close after this end's | 5 s | aborted |
+//! | pongs to a peer that is [slow](WebSocket::is_slow) | none | the ping goes unanswered |
+//!
+//! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
+//! [RFC 7692]: https://www.rfc-editor.org/rfc/rfc7692
+
+#![forbid(unsafe_code)]
+
+mod codec;
+mod group;
+mod handshake;
+mod options;
+mod resource;
+mod session;
+
+pub use codec::{
+    BadFrame, CONTROL_MAX, CloseCode, Decoder, Encoder, FrameHead, Limits, Message, NoRandom,
+    OpCode, Received, Role,
+};
+pub use group::{Group, Prepared, Sent, Slow};
+pub use handshake::client::{BadRequest, NotOpened, Opening, Request, connect};
+pub use handshake::{Refusal, accept};
+pub use options::{Compression, Options, Origins, Patience};
+pub use resource::WebSocketResource;
+pub use session::{Closed, Session, WebSocket, WebSocketProtocol};
