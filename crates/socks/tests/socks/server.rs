@@ -59,9 +59,7 @@ fn names_are_looked_up_here() {
         let world = World::new();
         let mut client = world.client();
         client.push(&request);
-        assert!(
-            client.take_sent().ends_with(b"\xc6\x29\0\x04") || world.0.made.borrow().len() == 1
-        );
+        assert_eq!(world.0.made.borrow().len(), 1);
         assert_eq!(*world.0.asked.borrow(), ["example.org:80"]);
         assert_eq!(world.dialled(), [ip(FAR), ip("[2606:2800:21f::1]:80")]);
     }
