@@ -10,10 +10,10 @@ use bytes::Bytes;
 use ropewalk_deferred::{Deferred, Failure};
 
 use crate::page::{Flags, Page};
-use crate::seat::{Pair, Successor};
+use crate::seat::{Pair, Successor, Takes};
 use crate::{
-    Address, CannotConnect, Credentials, Disconnect, FileSlice, Identity, Marks, Outbox, Protocol,
-    ProxyInfo, TlsInfo,
+    Address, CannotConnect, Credentials, Disconnect, FileSlice, Identity, Layer, Layered, Marks,
+    NotEncrypted, Outbox, Protocol, ProxyInfo, TlsInfo,
 };
 
 /// A protocol's end of its connection: a handle to use, clone and keep.
@@ -203,27 +203,42 @@ impl<P> Conn<P> {
 
     /// This end's address; [`Address::Unnamed`] while there is no connection.
     pub fn local(&self) -> Address {
-        self.page.connected().map_or(Address::Unnamed, |(transport, key)| transport.local(key))
+        self.page.ask_connected(|transport, key| transport.local(key)).unwrap_or(Address::Unnamed)
     }
 
     /// The other end's address; [`Address::Unnamed`] while there is no connection.
     pub fn peer(&self) -> Address {
-        self.page.connected().map_or(Address::Unnamed, |(transport, key)| transport.peer(key))
+        self.page.ask_connected(|transport, key| transport.peer(key)).unwrap_or(Address::Unnamed)
     }
 
     /// What was agreed on with the peer; `None` on a transport that does not encrypt.
     pub fn tls(&self) -> Option<TlsInfo> {
-        self.page.connected().and_then(|(transport, key)| transport.tls(key))
+        self.page.ask_connected(|transport, key| transport.tls(key)).flatten()
+    }
+
+    /// What was agreed on with the peer, for code that is not to go on in the clear.
+    ///
+    /// # Errors
+    ///
+    /// [`NotEncrypted`] on a transport that does not encrypt.
+    pub fn require_tls(&self) -> Result<TlsInfo, NotEncrypted> {
+        self.tls().ok_or(NotEncrypted)
+    }
+
+    /// What the transport knows of the connection's end beyond its [`Disconnect`]: for
+    /// [`connection_lost`](Protocol::connection_lost). TLS tells here what it expected.
+    pub fn cause(&self) -> Option<Failure> {
+        self.page.ask_carrier(|transport, key| transport.cause(key)).flatten()
     }
 
     /// The process at the other end, where the system vouches for it: on a Unix socket.
     pub fn credentials(&self) -> Option<Credentials> {
-        self.page.connected().and_then(|(transport, key)| transport.credentials(key))
+        self.page.ask_connected(|transport, key| transport.credentials(key)).flatten()
     }
 
     /// What a trusted proxy in between said of the peer.
     pub fn proxy(&self) -> Option<Rc<ProxyInfo>> {
-        self.page.connected().and_then(|(transport, key)| transport.proxy(key))
+        self.page.ask_connected(|transport, key| transport.proxy(key)).flatten()
     }
 
     /// Who is at the other end: all of the above in one value.
@@ -239,7 +254,7 @@ impl<P> Conn<P> {
     /// Why no connection was made, with each address that was tried; for
     /// [`connection_lost`](Protocol::connection_lost), and `None` at any other time.
     pub fn cannot_connect(&self) -> Option<CannotConnect> {
-        self.page.carrier().and_then(|(transport, key)| transport.cannot_connect(key))
+        self.page.ask_carrier(|transport, key| transport.cannot_connect(key)).flatten()
     }
 
     /// Calls `turn` after `delay`, if the connection lives so long; no earlier than the next turn.
@@ -295,6 +310,42 @@ impl<P> Conn<P> {
         }
     }
 
+    /// Puts `layer` between this protocol and its transport: for STARTTLS, compression and the like.
+    ///
+    /// What was written before goes out as it is, what is written after goes through the layer.
+    /// `rest` is what came behind the bytes that made the protocol ask for this; the layer gets it
+    /// first, and everything that the peer sends from now on. Handle, calls and results of the
+    /// protocol stay what they were, and it is not told of a connection made.
+    ///
+    /// False, and nothing is done, if the connection is not made yet, is ending on either side, or
+    /// is being handed over already.
+    pub fn insert_layer<L: Layer>(&self, layer: L, rest: &[u8]) -> bool {
+        const NO: Flags = Flags::SWITCHED.or(Flags::LAYERING).or(Flags::WRITE_CLOSED);
+        let page = &self.page;
+        if page.is_ending() || page.is(NO) || !page.is(Flags::MADE) {
+            return false;
+        }
+        let below = Conn::new();
+        below.page.set_out(page.take_out());
+        below.page.set_with_driver(page.with_driver());
+        page.set_with_driver(0);
+        let mut rest = rest.to_vec();
+        page.peek_rare(|rare| rest.append(&mut rare.held));
+        let eof = page.is(Flags::EOF);
+        page.clear(Flags::EOF_HELD);
+        let takes = Takes::Under(Box::new(move |seat| Layered::insert(layer, seat, below)));
+        page.with_rare(|rare| rare.successor = Some(Successor { takes, rest, eof }));
+        page.set(Flags::LAYERING);
+        page.wake();
+        true
+    }
+
+    /// Whether bytes that came are held back here, because reading is paused or they were
+    /// [handed back](Self::hand_back).
+    pub fn is_holding(&self) -> bool {
+        self.page.has_held()
+    }
+
     pub(crate) fn new() -> Self {
         Self { page: Rc::new(Page::new()) }
     }
@@ -310,7 +361,7 @@ impl<P: Protocol> Conn<P> {
     /// right after this call's protocol returns.
     pub fn switch_protocol<Q: Protocol>(&self, next: Q, rest: &[u8]) -> Conn<Q> {
         let conn = Conn::new();
-        if self.page.is_ending() || self.page.is(Flags::SWITCHED) {
+        if self.page.is_ending() || self.page.is(Flags::SWITCHED.or(Flags::LAYERING)) {
             return conn;
         }
         conn.page.set_out(self.page.take_out());
@@ -322,7 +373,9 @@ impl<P: Protocol> Conn<P> {
         let eof = self.page.is(Flags::EOF);
         self.page.peek_rare(|rare| rest.append(&mut rare.held));
         let seat = Box::new(Pair::new(next, conn.clone()));
-        self.page.with_rare(|rare| rare.successor = Some(Successor { seat, rest, eof }));
+        self.page.with_rare(|rare| {
+            rare.successor = Some(Successor { takes: Takes::Over(seat), rest, eof });
+        });
         self.page.set(Flags::SWITCHED);
         self.page.wake();
         conn

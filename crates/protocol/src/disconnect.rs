@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::TlsFault;
+
 /// Why a connection ended, or was never made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -31,6 +33,8 @@ pub enum Disconnect {
     Overflowed,
     /// The reactor stopped.
     Stopped,
+    /// TLS broke off; [`Conn::cause`](crate::Conn::cause) says what was expected.
+    Tls(TlsFault),
     /// Anything else that the system said.
     Failed(io::ErrorKind),
 }
@@ -80,6 +84,7 @@ impl fmt::Display for Disconnect {
             Self::Switched => "another protocol took the connection over",
             Self::Overflowed => "too much output was waiting to be sent",
             Self::Stopped => "the reactor stopped",
+            Self::Tls(fault) => return write!(f, "TLS broke off: {fault}"),
             Self::Failed(kind) => return write!(f, "the connection failed: {kind}"),
         })
     }

@@ -1,9 +1,12 @@
 //! Transports on top of transports.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
+
+use ropewalk_deferred::Failure;
 
 use crate::seat::Pair;
 use crate::{
@@ -74,6 +77,12 @@ pub trait Layer: Sized + 'static {
         true
     }
 
+    /// Whether this layer wants bytes from below even while the protocol above pauses: to agree with
+    /// the peer on something first.
+    fn must_read(&self) -> bool {
+        false
+    }
+
     /// Output was sent; the protocol above hears of it next.
     fn output_sent(&mut self, below: &Below<Self>, above: &mut Above<Self>) {
         let _ = (below, above);
@@ -111,6 +120,14 @@ impl<L: Layer> Layered<L> {
     /// Puts `layer` under `seat` and seats the two: for endpoints, who connect seats.
     pub fn seat(layer: L, seat: Box<dyn Seat>) -> Box<dyn Seat> {
         Self::new(layer, seat).into_seat()
+    }
+
+    /// Puts `layer` under the seat of a connection that is up, on `below`.
+    pub(crate) fn insert(layer: L, seat: Box<dyn Seat>, below: Below<L>) -> Box<dyn Seat> {
+        let mut layered = Self::new(layer, seat);
+        layered.above.is_made = true;
+        layered.above.stand_on(&below);
+        Box::new(Pair::new(layered, below))
     }
 
     /// The seat of the two.
@@ -172,7 +189,7 @@ impl<L: Layer> Layered<L> {
                     layer.close(below);
                 }
             }
-            if wishes.reading && layer.is_reading() {
+            if (wishes.reading || layer.must_read()) && layer.is_reading() {
                 below.resume_reading();
             } else if !above.is_closed {
                 below.pause_reading();
@@ -254,11 +271,11 @@ impl<L: Layer> Above<L> {
         }
     }
 
-    /// Tells the protocol that its connection is made.
+    /// Tells the protocol that its connection is made. One that was at work before the layer came
+    /// is not told again, and has its calls made that are due.
     pub fn made(&mut self) {
-        if !std::mem::replace(&mut self.is_made, true) {
-            self.handle(Event::Made);
-        }
+        let was_made = std::mem::replace(&mut self.is_made, true);
+        self.handle(if was_made { Event::Tick } else { Event::Made });
     }
 
     /// Whether the protocol has been told so.
@@ -299,8 +316,15 @@ impl<L: Layer> Above<L> {
     }
 
     /// Has the protocol see what was agreed on by this layer, rather than below.
-    pub fn set_tls(&mut self, tls: TlsInfo) {
+    pub fn set_tls(&mut self, tls: Rc<TlsInfo>) {
         self.carrier.names.borrow_mut().get_or_insert_default().tls = Some(tls);
+    }
+
+    /// Lets the protocol ask for `cause` once it has lost the connection; the first one counts.
+    pub fn set_cause(&mut self, cause: impl Error + Clone + Send + Sync + 'static) {
+        let mut names = self.carrier.names.borrow_mut();
+        let told = || Box::new(move || Failure::new(cause.clone())) as Box<Cause>;
+        names.get_or_insert_default().cause.get_or_insert_with(told);
     }
 
     /// Calls `turn` after `delay`, if the connection lives so long: the layer's own timer.
@@ -370,9 +394,13 @@ struct Carrier<L: Layer> {
 struct Names {
     local: Option<Address>,
     peer: Option<Address>,
-    tls: Option<TlsInfo>,
+    tls: Option<Rc<TlsInfo>>,
+    cause: Option<Box<Cause>>,
     proxy: Option<Rc<ProxyInfo>>,
 }
+
+/// Makes a failure of what is known of the connection's end.
+type Cause = dyn Fn() -> Failure;
 
 impl<L: Layer> Carrier<L> {
     /// Sees to it that the seat is told that time passed, at `due` or before.
@@ -416,7 +444,13 @@ impl<L: Layer> Transport for Carrier<L> {
     }
 
     fn tls(&self, _: usize) -> Option<TlsInfo> {
-        self.named(|names| names.tls.clone()).or_else(|| self.below.get()?.tls())
+        let named = self.named(|names| names.tls.clone());
+        named.map(|tls| (*tls).clone()).or_else(|| self.below.get()?.tls())
+    }
+
+    fn cause(&self, _: usize) -> Option<Failure> {
+        let own = self.named(|names| names.cause.as_ref().map(|cause| cause()));
+        own.or_else(|| self.below.get()?.cause())
     }
 
     fn credentials(&self, _: usize) -> Option<Credentials> {
@@ -432,7 +466,8 @@ impl<L: Layer> Transport for Carrier<L> {
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {
-        let carrier = self.below.get().and_then(|below| below.page.carrier());
-        carrier.map_or_else(Box::default, |(transport, _)| transport.lend_outbox())
+        let below = self.below.get();
+        let lent = below.and_then(|below| below.page.ask_carrier(|below, _| below.lend_outbox()));
+        lent.unwrap_or_default()
     }
 }

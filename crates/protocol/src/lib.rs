@@ -57,6 +57,7 @@ mod scope;
 mod seat;
 mod threads;
 mod timeout;
+mod tls;
 mod transport;
 
 pub use address::Address;
@@ -90,4 +91,5 @@ pub use scope::{Scope, Spawn, Task, scope};
 pub use seat::{Ending, Event, Seat, Successor, Wishes, seat, seat_and_tell};
 pub use threads::{Threads, defer_to_threads};
 pub use timeout::{TimedOut, defer_later, timeout};
+pub use tls::{NotEncrypted, TlsAlert, TlsFault};
 pub use transport::{TlsInfo, Transport};

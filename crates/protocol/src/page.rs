@@ -80,6 +80,10 @@ impl Flags {
     pub(crate) const CONNECTED: Self = Self(1 << 17);
     /// A port's queue that was full has moved, which its protocol does not know.
     pub(crate) const ROOM_AGAIN: Self = Self(1 << 18);
+    /// A layer is about to be put between this connection and its carrier.
+    pub(crate) const LAYERING: Self = Self(1 << 19);
+    /// A layer was put there, and is what carries the connection now.
+    pub(crate) const LAYERED: Self = Self(1 << 20);
 
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -107,6 +111,8 @@ pub(crate) struct Rare<P: 'static> {
     pub(crate) told: Option<Promise<Conn<P>>>,
     /// Why the protocol gave up, if it said so.
     pub(crate) reason: Option<Disconnect>,
+    /// The layer that carries the connection in place of its first carrier.
+    layer: Option<(Rc<dyn Transport>, usize)>,
     /// Bytes that the driver has taken and not yet sent.
     with_driver: u64,
     waits: Vec<(u32, Canceller)>,
@@ -120,6 +126,7 @@ impl<P> Default for Rare<P> {
             held: Vec::new(),
             told: None,
             reason: None,
+            layer: None,
             with_driver: 0,
             waits: Vec::new(),
         }
@@ -153,17 +160,37 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn attach(&self, transport: Rc<dyn Transport>, key: usize) {
-        // A seat is attached once; a second carrier would be the driver's fault and is not believed.
+        if self.is(Flags::LAYERING) {
+            self.with_rare(|rare| rare.layer = Some((transport, key)));
+            self.clear(Flags::LAYERING);
+            self.set(Flags::LAYERED);
+            return;
+        }
+        // Otherwise a seat is attached once; a second carrier would be the driver's fault and is
+        // not believed.
         let _ = self.carrier.set((transport, key));
     }
 
-    pub(crate) fn carrier(&self) -> Option<(&Rc<dyn Transport>, usize)> {
-        self.carrier.get().map(|(transport, key)| (transport, *key))
+    /// What `look` finds at the carrier, if there is one yet.
+    pub(crate) fn ask_carrier<T>(
+        &self,
+        look: impl FnOnce(&Rc<dyn Transport>, usize) -> T,
+    ) -> Option<T> {
+        if self.is(Flags::LAYERED)
+            && let Some((layer, key)) = self.peek_rare(|rare| rare.layer.clone()).flatten()
+        {
+            return Some(look(&layer, key));
+        }
+        self.carrier.get().map(|(transport, key)| look(transport, *key))
     }
 
-    /// The carrier as long as it knows this connection by its key: another may have it afterwards.
-    pub(crate) fn connected(&self) -> Option<(&Rc<dyn Transport>, usize)> {
-        self.carrier().filter(|_| !self.is(Flags::OVER))
+    /// The same as long as the carrier knows this connection by its key: another may have it
+    /// afterwards.
+    pub(crate) fn ask_connected<T>(
+        &self,
+        look: impl FnOnce(&Rc<dyn Transport>, usize) -> T,
+    ) -> Option<T> {
+        if self.is(Flags::OVER) { None } else { self.ask_carrier(look) }
     }
 
     pub(crate) fn is(&self, flag: Flags) -> bool {
@@ -199,16 +226,16 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn now(&self) -> Duration {
-        self.carrier().map_or(Duration::ZERO, |(transport, _)| transport.now())
+        self.ask_carrier(|transport, _| transport.now()).unwrap_or_default()
     }
 
     /// Makes the driver look at the notes, unless it will anyway.
     pub(crate) fn wake(&self) {
-        if !self.is(Flags::IN_CALL.or(Flags::WOKEN).or(Flags::OVER))
-            && let Some((transport, key)) = self.carrier()
-        {
-            self.set(Flags::WOKEN);
-            transport.wake(key);
+        if !self.is(Flags::IN_CALL.or(Flags::WOKEN).or(Flags::OVER)) {
+            self.ask_carrier(|transport, key| {
+                self.set(Flags::WOKEN);
+                transport.wake(key);
+            });
         }
     }
 
@@ -223,7 +250,7 @@ impl<P> Page<P> {
 
     /// Whether bytes may be handed to the protocol.
     pub(crate) fn may_read(&self) -> bool {
-        const NO: Flags = Flags::READ_PAUSED.or(Flags::SWITCHED);
+        const NO: Flags = Flags::READ_PAUSED.or(Flags::SWITCHED).or(Flags::LAYERING);
         !self.is_ending() && !self.is(NO)
     }
 
@@ -233,8 +260,11 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn write(&self, fill: impl FnOnce(&mut Outbox)) {
-        let Some((transport, _)) = self.carrier().filter(|_| self.may_write()) else { return };
-        let mut out = self.out.take().unwrap_or_else(|| transport.lend_outbox());
+        if !self.may_write() {
+            return;
+        }
+        let lend = || self.ask_carrier(|transport, _| transport.lend_outbox()).unwrap_or_default();
+        let mut out = self.out.take().unwrap_or_else(lend);
         fill(&mut out);
         if let Some(mut meanwhile) = self.out.take() {
             out.append(&mut meanwhile);
@@ -349,7 +379,10 @@ impl<P> Page<P> {
 
     /// Takes the first call that is due, unless it was asked for after `newest`.
     pub(crate) fn take_due(&self, newest: u32) -> Option<Call<Turn<P>>> {
-        self.notes.borrow_mut().calls.take_due(newest, || self.now())
+        // The way to a layer's clock leads through the notes, which are about to be borrowed.
+        let layers = self.is(Flags::LAYERED).then(|| self.now());
+        let now = || layers.unwrap_or_else(|| self.now());
+        self.notes.borrow_mut().calls.take_due(newest, now)
     }
 
     pub(crate) fn last_id(&self) -> u32 {
@@ -367,8 +400,13 @@ impl<P> Page<P> {
     /// Drops all that was to happen: timers, results on their way, output.
     pub(crate) fn end(&self) {
         self.set(Flags::OVER);
-        let Notes { calls, rare } = self.notes.replace(Notes { calls: Calls::new(), rare: None });
+        let Notes { calls, mut rare } =
+            self.notes.replace(Notes { calls: Calls::new(), rare: None });
         drop(calls);
+        // A layer is asked once more, for what it knows of the end.
+        if let Some(layer) = rare.as_mut().and_then(|rare| rare.layer.take()) {
+            self.with_rare(|rare| rare.layer = Some(layer));
+        }
         for (_, canceller) in rare.iter().flat_map(|rare| &rare.waits) {
             canceller.cancel();
         }

@@ -90,20 +90,35 @@ pub enum Ending {
 
 /// The seat that takes a connection over, and what it is told first.
 pub struct Successor {
-    /// The seat of the new protocol.
-    pub(crate) seat: Box<dyn Seat>,
-    /// Bytes that the old protocol had and the new one is to get.
+    pub(crate) takes: Takes,
+    /// Bytes that the old protocol had and the new one, or the layer, is to get.
     pub(crate) rest: Vec<u8>,
     /// Whether the peer has said already that it will send no more.
     pub(crate) eof: bool,
 }
 
+/// Who takes a connection over.
+pub(crate) enum Takes {
+    /// Another protocol, in place of the one that had it.
+    Over(Box<dyn Seat>),
+    /// A layer, which carries the protocol that had it.
+    Under(Box<Insert>),
+}
+
+/// Puts a layer under a seat; answers the seat of the two.
+type Insert = dyn FnOnce(Box<dyn Seat>) -> Box<dyn Seat>;
+
 impl Successor {
     /// Seats each successor that `seat` may have, the successor's own included.
     pub fn seat_all(seat: &mut Box<dyn Seat>, transport: &Rc<dyn Transport>, key: usize) {
         while let Some(successor) = seat.take_successor() {
-            seat.handle(Event::Lost(Disconnect::Switched));
-            *seat = successor.seat;
+            match successor.takes {
+                Takes::Over(next) => {
+                    seat.handle(Event::Lost(Disconnect::Switched));
+                    *seat = next;
+                }
+                Takes::Under(insert) => *seat = insert(std::mem::replace(seat, Box::new(Nobody))),
+            }
             seat.attach(Rc::clone(transport), key);
             seat.handle(Event::Made);
             if !successor.rest.is_empty() {
@@ -113,6 +128,35 @@ impl Successor {
                 seat.handle(Event::Eof);
             }
         }
+    }
+}
+
+/// Keeps a seat's place while it is moved.
+struct Nobody;
+
+impl Seat for Nobody {
+    fn attach(&mut self, _: Rc<dyn Transport>, _: usize) {}
+
+    fn handle(&mut self, _: Event<'_>) {}
+
+    fn wishes(&self) -> Wishes {
+        Wishes {
+            reading: false,
+            close_write: false,
+            ending: None,
+            output: false,
+            sent: false,
+            succession: false,
+            next_call: None,
+        }
+    }
+
+    fn take_output(&mut self) -> Option<Box<Outbox>> {
+        None
+    }
+
+    fn take_successor(&mut self) -> Option<Successor> {
+        None
     }
 }
 
@@ -256,14 +300,15 @@ impl<P: Protocol> Pair<P> {
         let why = if conn.page.is(Flags::PANICKED) { Disconnect::Panicked } else { why };
         guard(|| protocol.connection_lost(conn, why));
         if let Some(promise) = told {
-            match conn.cannot_connect() {
-                Some(error) => promise.fail(error),
-                None => promise.fail(why),
+            match (conn.cause(), conn.cannot_connect()) {
+                (Some(cause), _) => promise.fail(cause),
+                (None, Some(error)) => promise.fail(error),
+                (None, None) => promise.fail(why),
             }
         }
         // The connection ended before it could be handed over.
-        if let Some(mut successor) = successor {
-            successor.seat.handle(Event::Lost(why));
+        if let Some(Successor { takes: Takes::Over(mut seat), .. }) = successor {
+            seat.handle(Event::Lost(why));
         }
     }
 }
@@ -316,9 +361,9 @@ impl<P: Protocol> Seat for Pair<P> {
             reading: page.may_read(),
             close_write: page.is(Flags::WRITE_CLOSED),
             ending,
-            output: page.has_output(),
+            output: page.has_output() && !page.is(Flags::LAYERING),
             sent: page.is(Flags::OVER_HIGH.or(Flags::SENT_WANTED)),
-            succession: page.is(Flags::SWITCHED),
+            succession: page.is(Flags::SWITCHED.or(Flags::LAYERING)),
             // What was handed back by one who goes on reading is not left lying.
             next_call: if page.has_held() && page.may_read() {
                 Some(page.now())
@@ -329,7 +374,8 @@ impl<P: Protocol> Seat for Pair<P> {
     }
 
     fn take_output(&mut self) -> Option<Box<Outbox>> {
-        self.conn.page.take_out()
+        // What is there when a layer comes in between is to go through the layer.
+        if self.conn.page.is(Flags::LAYERING) { None } else { self.conn.page.take_out() }
     }
 
     fn take_successor(&mut self) -> Option<Successor> {

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use ropewalk_deferred::Failure;
+
 use crate::{
     Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
     Outbox, ProxyInfo,
@@ -26,6 +28,13 @@ pub trait Transport {
 
     /// What was agreed on with the peer, if the connection is encrypted.
     fn tls(&self, key: usize) -> Option<TlsInfo> {
+        let _ = key;
+        None
+    }
+
+    /// What is known of the connection's end beyond its [`Disconnect`](crate::Disconnect), once it
+    /// has come.
+    fn cause(&self, key: usize) -> Option<Failure> {
         let _ = key;
         None
     }

@@ -43,7 +43,7 @@ impl Layer for Doubled {
             above.set_local(Address::Memory("here".to_owned()));
             let mut tls = TlsInfo::default();
             tls.protocol.push_str("doubling");
-            above.set_tls(tls);
+            above.set_tls(std::rc::Rc::new(tls));
             above.made();
         }
         for byte in data {
@@ -219,7 +219,7 @@ impl Layer for Introduced {
         above.set_peer(Address::Ip(([192, 0, 2, 1], 4000).into()));
         let mut tls = TlsInfo::default();
         tls.protocol.push_str("TLSv1.3");
-        above.set_tls(tls);
+        above.set_tls(std::rc::Rc::new(tls));
         above.made();
     }
 }

@@ -1,0 +1,126 @@
+//! Output on its way into records.
+
+use std::cell::Cell;
+use std::io;
+
+use ropewalk_protocol::{Below, Disconnect, FileSlice, Outbox};
+
+use crate::session::{RECORD_MAX, Session};
+use crate::{Reason, Tls, TlsError};
+
+/// How much may be encrypted ahead of what the transport takes, in bytes: the rest stays plaintext,
+/// and files stay files, until there is room.
+pub(crate) const AHEAD_MAX: u64 = 64 * 1024;
+
+/// What the protocol wrote and nobody has encrypted yet.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    waiting: Option<Box<Outbox>>,
+}
+
+impl Outgoing {
+    pub(crate) fn len(&self) -> u64 {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.len())
+    }
+
+    pub(crate) fn add(&mut self, mut out: Box<Outbox>) {
+        match &mut self.waiting {
+            Some(waiting) => waiting.append(&mut out),
+            None => self.waiting = Some(out),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.waiting = None;
+    }
+
+    /// Encrypts as far as there is room.
+    pub(crate) fn send(
+        &mut self,
+        session: &mut dyn Session,
+        rest: &mut [u8],
+        below: &Below<Tls>,
+        gathered: &Cell<Vec<u8>>,
+    ) -> Result<(), Disconnect> {
+        while let Some(waiting) = &mut self.waiting {
+            if waiting.is_empty() {
+                self.waiting = None;
+                return Ok(());
+            }
+            let room = AHEAD_MAX.saturating_sub(below.waiting()) as usize;
+            if room == 0 {
+                return Ok(());
+            }
+            // Whole records, and at least one.
+            let room = (room / RECORD_MAX).max(1) * RECORD_MAX;
+            let sent = piece(waiting, room, gathered, |plaintext| {
+                let mut sent = Ok(());
+                below.write_with(|out| sent = session.send(plaintext, rest, out));
+                sent
+            })
+            .map_err(|error| Disconnect::from(&error))?
+            .map_err(|reason| TlsError::from(reason).disconnect())?;
+            waiting.advance(sent as u64);
+        }
+        Ok(())
+    }
+}
+
+/// Lets `send` have what comes first, at most `room` bytes of it; answers how much that was.
+fn piece(
+    waiting: &Outbox,
+    room: usize,
+    lent: &Cell<Vec<u8>>,
+    send: impl FnOnce(&[u8]) -> Result<(), Reason>,
+) -> io::Result<Result<usize, Reason>> {
+    let front = waiting.front();
+    if waiting.front_file().is_none() && (waiting.is_one_slice() || front.len() >= RECORD_MAX) {
+        let plaintext = &front[..front.len().min(room)];
+        return Ok(send(plaintext).map(|()| plaintext.len()));
+    }
+    let mut gathered = lent.take();
+    gathered.clear();
+    let outcome = match waiting.front_file() {
+        Some(slice) => read(slice, room, &mut gathered),
+        None => {
+            gather(waiting, &mut gathered);
+            Ok(())
+        }
+    };
+    let outcome = outcome.map(|()| send(&gathered).map(|()| gathered.len()));
+    lent.set(gathered);
+    outcome
+}
+
+/// Puts the beginning together, up to one record or the next file.
+fn gather(waiting: &Outbox, gathered: &mut Vec<u8>) {
+    /// How many pieces are looked at: more than fill a record, where they are worth sharing.
+    const PIECES_MAX: usize = 8;
+    let mut slices = [io::IoSlice::new(&[]); PIECES_MAX];
+    let count = waiting.gather(&mut slices);
+    for slice in &slices[..count] {
+        let left = RECORD_MAX - gathered.len();
+        gathered.extend_from_slice(&slice[..slice.len().min(left)]);
+    }
+}
+
+/// Reads the beginning of a file's part.
+fn read(slice: &FileSlice, room: usize, gathered: &mut Vec<u8>) -> io::Result<()> {
+    let count = slice.len.min(room as u64) as usize;
+    gathered.resize(count, 0);
+    #[cfg(unix)]
+    std::os::unix::fs::FileExt::read_exact_at(&*slice.file, gathered, slice.offset)?;
+    #[cfg(windows)]
+    {
+        let mut done = 0;
+        while done < count {
+            let at = slice.offset + done as u64;
+            let rest = &mut gathered[done..];
+            match std::os::windows::fs::FileExt::seek_read(&*slice.file, rest, at)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => done += read,
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! How a server treats those who ask for one of its names.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
+use rustls::sign::SingleCertAndKey;
+
+use crate::{Identity, IdentityError, Trust, provider};
+
+/// How a server treats those who ask for one of its names: which application protocols it speaks with
+/// them, and whether they have to say who they are.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    alpn: Vec<Vec<u8>>,
+    clients: Option<Clients>,
+    key_log: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Clients {
+    trust: Trust,
+    names: Vec<String>,
+    is_optional: bool,
+}
+
+/// Where sessions are kept for clients who come again.
+#[derive(Clone)]
+pub(crate) struct Sessions {
+    pub(crate) tickets: Arc<dyn ProducesTickets>,
+    pub(crate) storage: Arc<dyn StoresServerSessions>,
+}
+
+impl Sessions {
+    pub(crate) fn new() -> Result<Self, IdentityError> {
+        /// How many sessions of TLS 1.2 are kept for clients who take no tickets.
+        const KEPT_MAX: usize = 1024;
+        Ok(Self {
+            tickets: tickets()?,
+            storage: rustls::server::ServerSessionMemoryCache::new(KEPT_MAX),
+        })
+    }
+
+    /// For clients who showed certificates: what they showed is not looked at again when they come
+    /// back, so nobody comes back to other rules than those he came under.
+    fn apart() -> Result<Self, IdentityError> {
+        Ok(Self { tickets: tickets()?, storage: Arc::new(NoServerSessionStorage {}) })
+    }
+}
+
+/// Tickets whose keys change every six hours, and are forgotten after twelve.
+fn tickets() -> Result<Arc<dyn ProducesTickets>, IdentityError> {
+    rustls::crypto::aws_lc_rs::Ticketer::new()
+        .map_err(|error| IdentityError::Other(error.to_string()))
+}
+
+impl Policy {
+    /// Speaks whatever it is, with anybody.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Speaks these application protocols (ALPN, RFC 7301), the first one rather than the others. A
+    /// client who offers some and none of these is refused; one who offers none is not.
+    pub fn alpn<B: AsRef<[u8]>>(self, protocols: impl IntoIterator<Item = B>) -> Self {
+        let alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
+        Self { alpn, ..self }
+    }
+
+    /// Asks clients for a certificate that `trust` accepts; one who has none may come all the same.
+    pub fn ask_clients(self, trust: Trust) -> Self {
+        Self { clients: Some(Clients { trust, names: Vec::new(), is_optional: true }), ..self }
+    }
+
+    /// Lets in only clients with a certificate that `trust` accepts.
+    pub fn require_clients(self, trust: Trust) -> Self {
+        Self { clients: Some(Clients { trust, names: Vec::new(), is_optional: false }), ..self }
+    }
+
+    /// Of clients with a certificate, lets in only those with one of these names in it: a host name,
+    /// an address, a mail address or a URI. Call it after the others.
+    pub fn clients_named<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        if let Some(clients) = &mut self.clients {
+            clients.names = names.into_iter().map(Into::into).collect();
+        }
+        self
+    }
+
+    /// Writes the keys of each connection to the file that `SSLKEYLOGFILE` names, if it is set, for
+    /// programs that look into captured traffic. Whoever can read that file can read all that was
+    /// said.
+    pub fn log_keys(self) -> Self {
+        Self { key_log: true, ..self }
+    }
+
+    /// The configuration for one identity.
+    pub(crate) fn config(
+        &self,
+        identity: &Identity,
+        sessions: &Sessions,
+    ) -> Result<Arc<ServerConfig>, IdentityError> {
+        let other = |error: rustls::Error| IdentityError::Other(error.to_string());
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(other)?;
+        let (builder, sessions) = match &self.clients {
+            None => (builder.with_no_client_auth(), sessions.clone()),
+            Some(clients) => {
+                let verifier =
+                    clients.trust.client_verifier(&clients.names, clients.is_optional)?;
+                (builder.with_client_cert_verifier(verifier), Sessions::apart()?)
+            }
+        };
+        let resolver = SingleCertAndKey::from(Arc::clone(&identity.certified));
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols.clone_from(&self.alpn);
+        config.ticketer = sessions.tickets;
+        config.session_storage = sessions.storage;
+        if self.key_log {
+            config.key_log = Arc::new(rustls::KeyLogFile::new());
+        }
+        Ok(Arc::new(config))
+    }
+}

@@ -1,0 +1,8 @@
+//! TLS in memory: both ends are ours, the clock is the test's.
+
+mod certificates;
+mod common;
+mod handshake;
+mod raw;
+mod records;
+mod upgrade;
