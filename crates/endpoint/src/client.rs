@@ -5,7 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::{EndpointError, Fault};
+use crate::haproxy::HaproxyClient;
 use crate::scheme::{Arguments, Scheme, Schemes};
+use crate::through::ThroughProxy;
 use crate::value::{self, Seconds, TIMEOUT_DEFAULT, quote_host, quote_path};
 
 /// Where to connect.
@@ -28,12 +30,17 @@ pub enum ClientDescription {
     Tcp6(Tcp6Client),
     /// To a Unix socket.
     Unix(UnixClient),
+    /// To any of these, saying who this side is before all else.
+    Haproxy(Box<HaproxyClient>),
+    /// To a port of a host, through a proxy that is reached by any of these.
+    ThroughProxy(Box<ThroughProxy>),
 }
 
 impl ClientDescription {
-    /// The kinds of this crate: `tcp`, `tcp6` and `unix`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `haproxy`, `socks4`, `socks5` and
+    /// `http-connect`.
     pub fn schemes() -> Schemes<Self> {
-        Schemes::new()
+        let schemes = Schemes::new()
             .with(
                 Scheme::new("tcp", "tcp:HOST:PORT[:timeout=SECONDS][:bind=ADDRESS]", tcp)
                     .positional(&["host", "port"])
@@ -52,6 +59,8 @@ impl ClientDescription {
                     .named(&["timeout"])
                     .alias("address", "path"),
             )
+            .with(HaproxyClient::scheme());
+        ThroughProxy::schemes().fold(schemes, Schemes::with)
     }
 }
 
@@ -69,6 +78,8 @@ impl fmt::Display for ClientDescription {
             Self::Tcp(client) => client.fmt(f),
             Self::Tcp6(client) => client.fmt(f),
             Self::Unix(client) => client.fmt(f),
+            Self::Haproxy(client) => client.fmt(f),
+            Self::ThroughProxy(client) => client.fmt(f),
         }
     }
 }

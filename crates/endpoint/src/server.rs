@@ -4,6 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::error::{EndpointError, Fault};
+use crate::haproxy::HaproxyServer;
 use crate::scheme::{Arguments, Scheme, Schemes};
 use crate::value::{self, BACKLOG_DEFAULT, UNIX_MODE_DEFAULT, quote_path};
 
@@ -27,10 +28,12 @@ pub enum ServerDescription {
     Tcp6(Tcp6Server),
     /// On a Unix socket.
     Unix(UnixServer),
+    /// On any of these, behind a proxy that says who its client is.
+    Haproxy(Box<HaproxyServer>),
 }
 
 impl ServerDescription {
-    /// The kinds of this crate: `tcp`, `tcp6` and `unix`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix` and `haproxy`.
     pub fn schemes() -> Schemes<Self> {
         Schemes::new()
             .with(
@@ -51,6 +54,7 @@ impl ServerDescription {
                     .positional(&["path", "mode", "backlog"])
                     .alias("address", "path"),
             )
+            .with(HaproxyServer::scheme())
     }
 }
 
@@ -68,6 +72,7 @@ impl fmt::Display for ServerDescription {
             Self::Tcp(server) => server.fmt(f),
             Self::Tcp6(server) => server.fmt(f),
             Self::Unix(server) => server.fmt(f),
+            Self::Haproxy(server) => server.fmt(f),
         }
     }
 }

@@ -125,7 +125,6 @@ impl ClientEndpoint for Through {
 }
 
 /// A place at a proxy where one connection may come in.
-#[derive(Debug)]
 pub struct Bound<P: 'static> {
     /// Where the peer is to connect.
     pub address: Address,
@@ -155,5 +154,11 @@ impl<P: 'static> Bound<P> {
             (Ok(conn), _) => arrival.succeed(conn),
         });
         bound
+    }
+}
+
+impl<P: 'static> fmt::Debug for Bound<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("address", &self.address).finish_non_exhaustive()
     }
 }

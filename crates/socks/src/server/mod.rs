@@ -11,7 +11,7 @@ use std::time::Duration;
 use ropewalk_deferred::Deferred;
 use ropewalk_forward::RelayOptions;
 use ropewalk_framing::policy::{Counted, Limiting, Limits, Policy, PolicyState};
-use ropewalk_protocol::{Address, DatagramEndpoint, Factory, Layered, Seat, ServerEndpoint, seat};
+use ropewalk_protocol::{Address, Factory, Layered, Seat, ServerEndpoint, seat};
 
 use crate::codec::Login;
 use crate::destinations::Destinations;
@@ -38,9 +38,6 @@ pub trait Outlet: 'static {
 
     /// A place to listen where `peer` can connect to, on any free port.
     fn bind(&self, peer: IpAddr) -> Box<dyn ServerEndpoint>;
-
-    /// A place to receive datagrams at this address of this machine, on any free port.
-    fn associate(&self, local: IpAddr) -> Box<dyn DatagramEndpoint>;
 }
 
 /// Who may use a server. A closure `Fn(&Login) -> bool` is one, and so is a list of logins.

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::{
-    Above, Address, Below, ClientEndpoint, DatagramEndpoint, DatagramEvent, DatagramSeat,
-    Disconnect, Event, Factory, Layer, Layered, Port, ResolveError, Seat, SeatFactory,
-    ServerEndpoint, seat,
+    Above, Address, Below, ClientEndpoint, Disconnect, Event, Factory, Layer, Layered, Port,
+    ResolveError, Seat, SeatFactory, ServerEndpoint, seat,
 };
 use ropewalk_socks::{Outlet, Service};
 use ropewalk_trial::{Clock, Memory};
@@ -148,10 +147,6 @@ impl Outlet for World {
         self.0.asked.borrow_mut().push(format!("bind towards {peer}"));
         Box::new(self.clone())
     }
-
-    fn associate(&self, _: IpAddr) -> Box<dyn DatagramEndpoint> {
-        Box::new(self.clone())
-    }
 }
 
 impl ServerEndpoint for World {
@@ -174,12 +169,6 @@ impl Port for World {
     fn stop_listening(&self) -> Deferred<()> {
         *self.0.listening.borrow_mut() = None;
         Deferred::succeed(())
-    }
-}
-
-impl DatagramEndpoint for World {
-    fn open_seat(&self, _: Option<&Address>, mut seat: Box<dyn DatagramSeat>) {
-        seat.handle(DatagramEvent::Stopped(Disconnect::Unreachable));
     }
 }
 
