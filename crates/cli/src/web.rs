@@ -44,7 +44,9 @@ const GOODBYE: Duration = Duration::from_secs(10);
         Endpoints:\n  \
         tcp:PORT[:interface=ADDRESS][:backlog=NUMBER]    IPv4\n  \
         tcp6:PORT[:interface=[ADDRESS]][:dual=yes]       IPv6, and IPv4 as well if dual\n  \
-        unix:PATH[:mode=OCTAL]                           a Unix socket\n\n\
+        unix:PATH[:mode=OCTAL]                           a Unix socket\n  \
+        haproxy[:trust=NETWORKS]:ENDPOINT                any of these, behind a proxy that says who \
+        its client is\n\n\
         Exit status: 0 after Ctrl-C or SIGTERM, 1 if it cannot serve, 2 for wrong usage."
 )]
 pub(crate) struct Web {
