@@ -1,4 +1,5 @@
-//! The chores of the project: `cargo xtask test`, `cargo xtask walls`, `cargo xtask bench`.
+//! The chores of the project: `cargo xtask test`, `cargo xtask walls`, `cargo xtask fuzz`,
+//! `cargo xtask bench`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "chores measure the time of the world")]
@@ -6,6 +7,7 @@
 #[cfg(target_os = "linux")]
 mod bench;
 mod cargo;
+mod fuzz;
 mod test;
 mod walls;
 
@@ -25,6 +27,8 @@ enum Chore {
     Test(test::Options),
     /// Checks that dependencies point down, and that files and functions stay short.
     Walls,
+    /// Makes up inputs for what must hold for any bytes.
+    Fuzz(fuzz::Options),
     /// Measures ours against its peers.
     #[cfg(target_os = "linux")]
     #[command(subcommand)]
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let done = match Chore::parse() {
         Chore::Test(options) => Ok(test::run(&options)),
         Chore::Walls => walls::run(),
+        Chore::Fuzz(options) => fuzz::run(&options),
         #[cfg(target_os = "linux")]
         Chore::Bench(bench) => bench::run(&bench),
     };

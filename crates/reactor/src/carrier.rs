@@ -5,9 +5,12 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ropewalk_protocol::{Address, CannotConnect, Outbox, Transport};
+use ropewalk_protocol::{
+    Address, CannotConnect, MulticastChange, MulticastError, MulticastSettings, Outbox, Transport,
+};
 use slab::Slab;
 
+use crate::datagrams;
 use crate::platform::Platform;
 use crate::sys::Sockets;
 
@@ -158,6 +161,15 @@ impl Transport for Carrier {
             }
             Some(Peer::Unknown) | None => Address::Unnamed,
         }
+    }
+
+    fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {
+        let changed = self.sockets.with(key, |socket| datagrams::change(socket, change));
+        changed.unwrap_or(Err(MulticastError::Unsupported))
+    }
+
+    fn multicast_settings(&self, key: usize) -> Result<MulticastSettings, MulticastError> {
+        self.sockets.with(key, datagrams::settings).unwrap_or(Err(MulticastError::Unsupported))
     }
 
     fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {

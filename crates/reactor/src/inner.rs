@@ -8,13 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
-use ropewalk_protocol::{Address, Disconnect, Event, Resolver, Seat, SeatFactory};
+use ropewalk_protocol::{
+    Address, DatagramEvent, DatagramSeat, Disconnect, Event, Resolver, Seat, SeatFactory,
+};
 use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
 use crate::attempt::Attempt;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
+use crate::datagrams::Datagrams;
 use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::remote::{Alarm, Remote};
@@ -41,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) requests: RefCell<VecDeque<Request>>,
     /// Connections that have more to do than one turn allows.
     pub(crate) unfinished: RefCell<Vec<usize>>,
+    /// Ports that were told of something in this turn.
+    pub(crate) unsettled: RefCell<Vec<usize>>,
     /// Watches of what is ready in every turn.
     pub(crate) always_ready: RefCell<Vec<(usize, u64)>>,
     /// Listeners that wait for a free descriptor.
@@ -92,17 +97,20 @@ pub(crate) enum Purpose {
     Call(usize),
     /// A listener may try again.
     Listener(usize),
+    /// A port for datagrams wants to be looked at.
+    Datagrams(usize),
 }
 
 impl Due {
-    const KINDS: u32 = 3;
+    const KINDS: u32 = 4;
 
     pub(crate) fn purpose(self) -> Purpose {
         let index = (self.0 / Self::KINDS) as usize;
         match self.0 % Self::KINDS {
             0 => Purpose::Stream(index),
             1 => Purpose::Call(index),
-            _ => Purpose::Listener(index),
+            2 => Purpose::Listener(index),
+            _ => Purpose::Datagrams(index),
         }
     }
 }
@@ -113,6 +121,7 @@ impl From<Purpose> for Due {
             Purpose::Stream(key) => (0, key),
             Purpose::Call(index) => (1, index),
             Purpose::Listener(key) => (2, key),
+            Purpose::Datagrams(key) => (3, key),
         };
         debug_assert!(index < (u32::MAX / Self::KINDS) as usize, "more than memory could hold");
         Self(index as u32 * Self::KINDS + kind)
@@ -124,6 +133,8 @@ pub(crate) enum Request {
     Listen { key: usize, socket: Socket },
     StopListening { key: usize, id: u64, done: Promise<()> },
     TryNext { key: usize, id: u64 },
+    OpenPort { key: usize, id: u64, socket: Socket, peer: Option<Address> },
+    RefusePort { seat: Box<dyn DatagramSeat>, why: Disconnect },
     Adopt { key: usize, id: u64, socket: Socket, peer: Address },
     Watch { key: usize, id: u64, own: OwnedFd, role: Role },
     ChangeWatch { key: usize, id: u64 },
@@ -135,6 +146,7 @@ pub(crate) enum Entry {
     Stream(Stream),
     /// In a box, so that it does not make the others larger.
     Listener(Box<Listener>),
+    Datagrams(Box<Datagrams>),
     /// A descriptor of somebody else's.
     Foreign(Box<Foreign>),
     /// A socket that races for the connection of another key.
@@ -227,6 +239,7 @@ impl Inner {
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
+            unsettled: RefCell::default(),
             always_ready: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
@@ -307,6 +320,10 @@ impl Inner {
                     done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),
+                Request::OpenPort { key, id, socket, peer } => {
+                    self.start_port(driver, key, id, socket, peer);
+                }
+                Request::RefusePort { mut seat, why } => seat.handle(DatagramEvent::Stopped(why)),
                 Request::Adopt { key, id, socket, peer } => {
                     self.take_over(driver, key, id, socket, peer);
                 }
@@ -331,9 +348,16 @@ impl Inner {
                 break;
             }
             for request in requests {
-                if let Request::StopListening { key, id, done } = request {
-                    self.end_listener(driver, key, id);
-                    done.succeed(());
+                match request {
+                    Request::StopListening { key, id, done } => {
+                        self.end_listener(driver, key, id);
+                        done.succeed(());
+                    }
+                    Request::RefusePort { mut seat, why } => {
+                        seat.handle(DatagramEvent::Stopped(why));
+                    }
+                    // Whoever these are about is ended below.
+                    _ => (),
                 }
             }
             for key in keys {
@@ -365,15 +389,17 @@ impl Inner {
 
     fn keys_to_end(&self) -> Vec<usize> {
         let entries = self.entries.borrow();
-        let ends = |entry: &Entry| {
-            matches!(entry, Entry::Stream(_) | Entry::Listener(_) | Entry::Foreign(_))
-        };
+        let ends = |entry: &Entry| !matches!(entry, Entry::Runner { .. } | Entry::Watch(_));
         entries.iter().filter(|(_, entry)| ends(entry)).map(|(key, _)| key).collect()
     }
 
     fn end_entry(&self, driver: &mut dyn Driver, key: usize, tell: bool) {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
+        }
+        if let Some(id) = self.with_port(key, |port| port.id) {
+            self.stop_port(driver, key, id, Disconnect::Stopped);
+            return;
         }
         if let Some(id) = self.watch_of(key) {
             if tell {

@@ -13,6 +13,7 @@
 //! | set what a socket can be set to | [`TcpOptions`], [`ConnectOptions`], [`TcpListenOptions`] |
 //! | watch a descriptor of one's own | [`Reactor::add_reader`], [`Reactor::add_writer`] |
 //! | look names up | [`Reactor::set_resolver`], [`SystemResolver`], [`HostsFile`] |
+//! | exchange datagrams | [`Reactor::listen_udp`], [`Reactor::connect_udp`], [`UdpEndpoint`] |
 //! | call later | [`ropewalk_protocol::Clock`], which a reactor is |
 //! | do blocking work | [`Reactor::defer_to_thread`] |
 //! | run a future | [`Reactor::spawn`] |
@@ -30,13 +31,16 @@
 //!
 //! All keep the same promises. With `io_uring` the kernel receives before it is asked to, into 1 MiB of
 //! buffers that all connections share: a connection may have all of them once, and gets its share of a
-//! turn from then on until it is content with less.
+//! turn from then on until it is content with less. Ports for datagrams share 64 buffers of
+//! their own.
 //!
 //! | bound | default |
 //! |---|---|
 //! | bytes received from one connection in one turn | 64 KiB |
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
+//! | messages received from one port for datagrams in one turn | 32; 64 with `io_uring` |
+//! | system calls spent on one port's datagrams in one turn | 8, of 64 messages each |
 //! | addresses tried for one name | 64 |
 //! | names being looked up or waiting for it | 1,024, by 8 threads |
 //! | bytes read of a file of hosts | 4 MiB |
@@ -50,6 +54,7 @@ mod attempt;
 mod calls;
 mod carrier;
 mod connector;
+mod datagrams;
 mod driver;
 mod error;
 mod inner;
@@ -68,8 +73,12 @@ mod unix;
 mod watch;
 mod wheel;
 
+#[doc = include_str!("twisted.md")]
+pub mod twisted {}
+
 pub use adopt::CannotAdopt;
 pub use connector::ConnectOptions;
+pub use datagrams::{UdpEndpoint, UdpOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};

@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::{Address, Port, SeatFactory, Transport};
+use ropewalk_protocol::{Address, Disconnect, Port, SeatFactory, Transport};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -85,12 +85,18 @@ impl UnixListenOptions {
     }
 }
 
-/// A place where a reactor listens. Dropping it changes nothing.
+/// A place where a reactor listens, or receives datagrams. Dropping it changes nothing.
 pub struct ListeningPort {
     inner: Weak<Inner>,
     key: usize,
     id: u64,
     address: Address,
+}
+
+impl ListeningPort {
+    pub(crate) fn new(inner: &Rc<Inner>, key: usize, id: u64, address: Address) -> Self {
+        Self { inner: Rc::downgrade(inner), key, id, address }
+    }
 }
 
 impl Port for ListeningPort {
@@ -253,7 +259,7 @@ impl Reactor {
         } else {
             inner.request(Request::Listen { key, socket });
         }
-        Ok(ListeningPort { inner: Rc::downgrade(inner), key, id, address })
+        Ok(ListeningPort::new(inner, key, id, address))
     }
 }
 
@@ -274,6 +280,9 @@ impl Inner {
 
     /// Ends a listener, if it is still the one that was meant.
     pub(crate) fn end_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
+        if self.stop_port(driver, key, id, Disconnect::Closed) {
+            return;
+        }
         if self.with_listener(key, |listener| listener.id) != Some(id) {
             return;
         }

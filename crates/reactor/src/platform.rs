@@ -16,7 +16,7 @@ use std::time::Duration;
 use ropewalk_deferred::Deferred;
 use ropewalk_protocol::Address;
 
-pub use crate::sys::{Closing, Completion, Driver, Role, Socket};
+pub use crate::sys::{Closing, Completion, Driver, Mishap, Role, Socket};
 
 /// The part of a system that is asked, where a [`Driver`] is the part that tells.
 ///
@@ -44,6 +44,18 @@ pub trait Platform: 'static {
     ///
     /// If the attempt cannot even begin.
     fn connect(&self, target: &Address, bind: Option<SocketAddr>) -> io::Result<Socket>;
+
+    /// Makes a socket for datagrams at `place`, where port 0 is any that is free, connected to `peer` if
+    /// that is given; answers where it is. The socket is then given to the driver as
+    /// [`Role::Datagrams`].
+    ///
+    /// # Errors
+    ///
+    /// What a system would say; [`io::ErrorKind::Unsupported`] where there are no datagrams.
+    fn datagrams(&self, place: &Address, peer: Option<&Address>) -> io::Result<(Socket, Address)> {
+        let _ = (place, peer);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Looks a host's addresses up.
     fn resolve(&self, host: &str, port: u16) -> Deferred<Vec<SocketAddr>>;

@@ -277,6 +277,7 @@ impl Reactor {
         Census {
             connections: count(|entry| matches!(entry, Entry::Stream(_))),
             listeners: count(|entry| matches!(entry, Entry::Listener(_))),
+            ports: count(|entry| matches!(entry, Entry::Datagrams(_))),
             watches: count(|entry| matches!(entry, Entry::Foreign(_))),
             calls: self.0.calls.len(),
             tasks: self.0.tasks.len(),
@@ -317,6 +318,7 @@ impl Reactor {
                 inner.carry_out(driver);
             }
         }
+        inner.settle_ports(driver);
         for key in unfinished {
             inner.tick(driver, key);
         }
@@ -369,6 +371,7 @@ impl Reactor {
             match due.map(Due::purpose) {
                 Some(Purpose::Stream(key)) => inner.timer_due(driver, key),
                 Some(Purpose::Listener(key)) => inner.starved(driver, key),
+                Some(Purpose::Datagrams(key)) => inner.port_timer_due(driver, key),
                 Some(Purpose::Call(index)) => {
                     if let Some(call) = inner.calls.take(index) {
                         guard("a delayed call", call);
@@ -460,6 +463,8 @@ pub struct Census {
     pub connections: usize,
     /// Places where it listens.
     pub listeners: usize,
+    /// Ports for datagrams.
+    pub ports: usize,
     /// Descriptors of others that are watched.
     pub watches: usize,
     /// Calls to be made later.

@@ -26,6 +26,11 @@ impl Inner {
                 self.with_stream(key, |stream| stream.backlogged = left > 0);
                 self.tell(key, Event::Sent { left })
             }
+            Completion::Datagram { key, data, segment, from, truncated } => {
+                self.datagrams_came(key, data, segment, &from, truncated)
+            }
+            Completion::Mishap { key, mishap } => self.mishap(key, &mishap),
+            Completion::Writable { key } => self.port_has_room(key),
             Completion::Failed { key, error } => After::Failed(key, error),
             Completion::Connected { key, result } => After::Connected(key, result),
             Completion::Accepted { key, socket, peer } => After::Accepted(key, socket, peer),
@@ -81,6 +86,8 @@ impl Inner {
         if let Some(mut seat) = self.take_seat(key) {
             seat.handle(Event::Tick);
             self.settle(driver, key, seat);
+        } else {
+            self.tick_port(driver, key);
         }
     }
 
@@ -223,6 +230,8 @@ impl Inner {
     pub(crate) fn lose(&self, driver: &mut dyn Driver, key: usize, why: Disconnect) {
         if let Some(seat) = self.take_seat(key) {
             self.end(driver, key, seat, why);
+        } else {
+            self.lose_port(driver, key, why);
         }
     }
 

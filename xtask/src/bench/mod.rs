@@ -3,6 +3,7 @@
 mod amp;
 mod contender;
 mod deferred;
+mod framing;
 mod http;
 mod idle;
 mod proc;
@@ -36,6 +37,10 @@ pub(crate) enum Bench {
     ///
     /// Valgrind counts the instructions, so a busy machine changes nothing.
     Deferred(deferred::Options),
+    /// Lines for each second on the CPU, in MB, beside tokio-util's `LinesCodec`.
+    ///
+    /// Both get the same stream in turn; medians are shown.
+    Framing(framing::Options),
 }
 
 /// Which servers, and how to print what was found.
@@ -57,5 +62,6 @@ pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
         Bench::Http(options) => http::run(options),
         Bench::Idle(options) => idle::run(options),
         Bench::Deferred(options) => deferred::run(options).map(|()| true),
+        Bench::Framing(options) => framing::run(options).map(|()| true),
     }
 }

@@ -27,7 +27,7 @@ fn floor(package: &str) -> Option<u8> {
         "reactor" | "tls" | "framing" | "forward" | "trial" | "auth" => 2,
         "endpoint" | "service" | "database" => 4,
         "cli" => 5,
-        "interop" => CHORES,
+        "fuzz" | "interop" => CHORES,
         _ => ROOMS,
     })
 }

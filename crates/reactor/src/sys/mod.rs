@@ -4,6 +4,8 @@
 //! received, a connection accepted, output gone. Whether it learnt of them by waiting for readiness
 //! and making the system call itself, or the kernel did the work, nobody above can tell.
 
+#[allow(unsafe_code, reason = "messages are described to the kernel by pointers")]
+mod datagrams;
 mod epoll;
 #[allow(unsafe_code, reason = "the kernel reads and writes memory while we go on")]
 mod io_uring;
@@ -21,9 +23,11 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use ropewalk_protocol::{Address, Outbox};
+use ropewalk_protocol::{Address, DatagramQueue, Outbox};
 
 use crate::DriverKind;
+pub use datagrams::Mishap;
+pub(crate) use datagrams::{SourceMembership, coalesce, source_membership};
 use epoll::Epoll;
 use io_uring::IoUring;
 use poll::Poll;
@@ -116,6 +120,8 @@ pub enum Role {
     Connecting,
     /// Is only watched for something to read.
     Watch,
+    /// Carries datagrams.
+    Datagrams,
     /// Is only watched for room to write.
     WatchOutput,
 }
@@ -186,6 +192,31 @@ pub enum Completion<'a> {
         /// Of the descriptor.
         key: usize,
     },
+    /// A datagram came, or several of one sender that belong behind one another.
+    Datagram {
+        /// Of the port.
+        key: usize,
+        /// Lent for the length of one call; it may be empty.
+        data: &'a [u8],
+        /// How long each datagram is, but perhaps the last.
+        segment: usize,
+        /// Who sent it.
+        from: Address,
+        /// This is only the beginning.
+        truncated: bool,
+    },
+    /// Something went wrong with a port's datagrams; the port goes on.
+    Mishap {
+        /// Of the port.
+        key: usize,
+        /// What.
+        mishap: Mishap,
+    },
+    /// A port can send again.
+    Writable {
+        /// Of the port.
+        key: usize,
+    },
 }
 
 /// One of the kernel's interfaces, or what is in its place. Keys are the caller's; a closed one may be
@@ -231,6 +262,22 @@ pub trait Driver {
     ///
     /// If the connection is of no more use.
     fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64>;
+
+    /// Sends what it can off the front of a port's queue, and adds to `mishaps` what it gave up. Where
+    /// the answer is true it takes no more for now, and [`Completion::Writable`] tells when it does.
+    ///
+    /// # Errors
+    ///
+    /// If the port is of no more use.
+    fn send_datagrams(
+        &mut self,
+        key: usize,
+        queue: &mut DatagramQueue,
+        mishaps: &mut Vec<Mishap>,
+    ) -> io::Result<bool> {
+        let _ = (key, queue, mishaps);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// The descriptor is open elsewhere too: closing it here will not end it, and what was asked of the
     /// system about it is to be taken back by itself.

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use ropewalk_protocol::Outbox;
+use ropewalk_protocol::{DatagramQueue, Outbox};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{
@@ -16,6 +16,7 @@ use rustix::net::{
 };
 use rustix::time::Timespec;
 
+use super::datagrams::{Message, Mishap, Receiver, Sender};
 use super::reserve::{Reserve, accept};
 use super::{Closing, Completion, Driver, Role, Socket, Sockets, peer_address};
 
@@ -125,6 +126,18 @@ pub(crate) struct Readiness<P> {
     accepts_left: usize,
     buffer: Box<[u8]>,
     reserve: Reserve,
+    /// From the first port on.
+    datagrams: Option<Box<Datagrams>>,
+}
+
+/// What all ports for datagrams share.
+struct Datagrams {
+    receiver: Receiver,
+    sender: Sender,
+    /// Whose the batch is that was received last.
+    key: usize,
+    /// Ports for which the kernel takes no datagrams together.
+    single: Vec<usize>,
 }
 
 /// Kept small: each connection has one.
@@ -143,6 +156,7 @@ pub(crate) struct Entry {
 /// What [`Readiness::next`] found, before it lends the buffer out.
 enum Found {
     Received(usize, usize),
+    Datagram(usize, Message),
     Other(Completion<'static>),
 }
 
@@ -157,6 +171,7 @@ impl<P: Poller> Readiness<P> {
             accepts_left: ACCEPTS_PER_TURN_MAX,
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
             reserve: Reserve::new(),
+            datagrams: None,
         }
     }
 
@@ -201,6 +216,9 @@ impl<P: Poller> Readiness<P> {
 
     /// Looks at events until one of them completes something.
     fn find(&mut self) -> Option<Found> {
+        if let Some(found) = self.next_datagram() {
+            return Some(found);
+        }
         loop {
             let (Token { key, generation }, ready) = self.poller.event(self.cursor)?;
             let key = key as usize;
@@ -217,6 +235,15 @@ impl<P: Poller> Readiness<P> {
                     None
                 }
                 Some(Role::Connecting) => Some(Found::Other(self.finish_connect(key))),
+                Some(Role::Datagrams) => {
+                    if !self.output_done && ready.writable {
+                        self.output_done = true;
+                        if let Some(found) = self.has_room(key) {
+                            return Some(Found::Other(found));
+                        }
+                    }
+                    self.receive_datagrams(key, ready)
+                }
                 Some(Role::Watch | Role::WatchOutput) => self.watched(key),
                 Some(Role::Stream) => {
                     if !self.output_done && ready.writable {
@@ -313,6 +340,46 @@ impl<P: Poller> Readiness<P> {
         None
     }
 
+    /// The next of a batch of datagrams.
+    fn next_datagram(&mut self) -> Option<Found> {
+        let datagrams = self.datagrams.as_mut()?;
+        Some(Found::Datagram(datagrams.key, datagrams.receiver.next()?))
+    }
+
+    /// Receives a batch; answers its first datagram, or what the socket tells instead.
+    fn receive_datagrams(&mut self, key: usize, ready: Ready) -> Option<Found> {
+        let interest = self.entries[key].interest?;
+        if interest.readable && (ready.readable || ready.failed) {
+            let datagrams = self.datagrams.as_mut()?;
+            datagrams.key = key;
+            let receiver = &mut datagrams.receiver;
+            return match self.sockets.with(key, |socket| receiver.receive(socket))? {
+                Ok(()) => self.next_datagram(),
+                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => None,
+                Err(error) => Some(Found::Other(misfortune(key, error))),
+            };
+        }
+        if ready.failed {
+            let error = self.sockets.with(key, |socket| sockopt::socket_error(socket))?;
+            return match error {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) | Err(error) => Some(Found::Other(misfortune(key, error))),
+            };
+        }
+        None
+    }
+
+    /// A port can send again.
+    fn has_room(&mut self, key: usize) -> Option<Completion<'static>> {
+        if !self.entries[key].interest?.writable {
+            return None;
+        }
+        Some(match self.set_writable(key, false) {
+            Ok(()) => Completion::Writable { key },
+            Err(error) => Completion::Failed { key, error },
+        })
+    }
+
     /// Sends more of what stayed behind.
     fn go_on_sending(&mut self, key: usize) -> Option<Completion<'static>> {
         let mut out = self.entries[key].pending.take()?;
@@ -382,6 +449,11 @@ impl<P: Poller> Driver for Readiness<P> {
         }
         self.sockets.insert(key, socket);
         self.entries[key].role = Some(role);
+        if role == Role::Datagrams && self.datagrams.is_none() {
+            let (receiver, sender) = (Receiver::new(), Sender::new());
+            self.datagrams =
+                Some(Box::new(Datagrams { receiver, sender, key, single: Vec::new() }));
+        }
         self.set_interest(key, Some(interest_of(role)))
     }
 
@@ -409,6 +481,28 @@ impl<P: Poller> Driver for Readiness<P> {
         Ok(left)
     }
 
+    fn send_datagrams(
+        &mut self,
+        key: usize,
+        queue: &mut DatagramQueue,
+        mishaps: &mut Vec<Mishap>,
+    ) -> io::Result<bool> {
+        let Some(datagrams) = &mut self.datagrams else { return Err(Errno::BADF.into()) };
+        let may_segment = !datagrams.single.contains(&key);
+        let mut segmenting = may_segment;
+        let sent = self
+            .sockets
+            .with(key, |socket| datagrams.sender.send(socket, queue, &mut segmenting, mishaps));
+        if may_segment && !segmenting {
+            datagrams.single.push(key);
+        }
+        let full = sent.unwrap_or(Err(Errno::BADF))?;
+        if full {
+            self.set_writable(key, true)?;
+        }
+        Ok(full)
+    }
+
     fn share(&mut self, key: usize) {
         self.entries[key].shared = true;
     }
@@ -424,6 +518,12 @@ impl<P: Poller> Driver for Readiness<P> {
         let watched = entry.interest.take().is_some();
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = None;
+        if let Some(datagrams) = self.datagrams.as_mut().filter(|_| role == Some(Role::Datagrams)) {
+            datagrams.single.retain(|single| *single != key);
+            if datagrams.key == key {
+                datagrams.receiver.clear();
+            }
+        }
         let shared = std::mem::take(&mut entry.shared);
         let Some(socket) = self.sockets.remove(key) else { return };
         if watched && shared {
@@ -474,8 +574,21 @@ impl<P: Poller> Driver for Readiness<P> {
             Found::Received(key, count) => {
                 Some(Completion::Received { key, data: &self.buffer[..count] })
             }
+            Found::Datagram(key, message) => {
+                let data = self.datagrams.as_ref()?.receiver.bytes(&message);
+                let Message { segment, from, truncated, .. } = message;
+                Some(Completion::Datagram { key, data, segment, from, truncated })
+            }
             Found::Other(completion) => Some(completion),
         }
+    }
+}
+
+/// What it means for a port that its socket tells of an error.
+pub(super) fn misfortune(key: usize, error: Errno) -> Completion<'static> {
+    match Mishap::reported(error) {
+        Some(mishap) => Completion::Mishap { key, mishap },
+        None => Completion::Failed { key, error: error.into() },
     }
 }
 

@@ -18,9 +18,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// driver that this machine has not got is passed over, and said to be.
 ///
 /// With `alone` before them, each runs in a process of its own, so that it can count what the
-/// process has open.
+/// process has open. With `apart`, that process has a network of its own: the loopback interface, and
+/// one of the number [`APART`] whose address is `fe80::1`.
 macro_rules! on_each_driver {
     (alone $($name:ident),* $(,)?) => { $crate::kit::on_each_driver!(@all alone [$($name)*]); };
+    (apart $($name:ident),* $(,)?) => { $crate::kit::on_each_driver!(@all apart [$($name)*]); };
     ($($name:ident),* $(,)?) => { $crate::kit::on_each_driver!(@all on [$($name)*]); };
     (@all $how:ident $names:tt) => {
         $crate::kit::on_each_driver!(@ $how epoll Epoll $names);
@@ -62,8 +64,41 @@ pub(crate) fn alone(kind: DriverKind, path: &str, test: fn(DriverKind)) {
     if std::env::var_os(ALONE).is_some() {
         return on(kind, path, test);
     }
+    run_again(Command::new(std::env::current_exe().unwrap()), path);
+}
+
+/// The number of the interface in a network of a test's own.
+pub(crate) const APART: u32 = 77;
+
+/// Makes such a network, then runs a program in it.
+const NETWORK: &str = "ip link set lo up && ip link add tie0 index 77 type veth peer name tie1 && \
+    ip link set tie0 addrgenmode none && ip addr add fe80::1/64 dev tie0 nodad && \
+    ip link set tie0 up && ip link set tie1 up && exec \"$@\"";
+
+/// The same in a process with a network of its own, where the system lets us have one.
+pub(crate) fn apart(kind: DriverKind, path: &str, test: fn(DriverKind)) {
+    if std::env::var_os(ALONE).is_some() {
+        return on(kind, path, test);
+    }
+    let network = || {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--net", "sh", "-c", NETWORK, "sh"]);
+        command
+    };
+    match network().arg("true").output() {
+        Ok(output) if output.status.success() => {
+            let mut command = network();
+            command.arg(std::env::current_exe().unwrap());
+            run_again(command, path);
+        }
+        refused => eprintln!("passed over: no network of its own: {refused:?}"),
+    }
+}
+
+/// Runs this program again, by `command`, for one test alone.
+fn run_again(mut command: Command, path: &str) {
     let (_, name) = path.split_once("::").unwrap();
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = command
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(ALONE, "1")
         .output()

@@ -4,6 +4,7 @@ mod adopting;
 mod choice;
 mod conformance;
 mod connecting;
+mod datagrams;
 mod io_uring;
 mod kit;
 mod scarcity;

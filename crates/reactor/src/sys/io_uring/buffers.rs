@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 
 use super::ring::Ring;
+use crate::sys::datagrams::LENGTH_MAX;
 
 /// How many bytes all buffers have together.
 const MEMORY: usize = 1 << 20;
@@ -17,8 +18,15 @@ const COUNT_SHARED: u16 = 16;
 const COUNT_SINGLE: u16 = 256;
 /// Messages share buffers (`IOU_PBUF_RING_INC`).
 const SHARED: u16 = 2;
-/// The number of the group, which is this ring's only one.
+/// The number of the group for streams.
 pub(super) const GROUP: u16 = 0;
+/// The number of the group for datagrams, each of which takes a buffer for itself: one that shared the
+/// rest of a buffer would be cut short.
+pub(super) const DATAGRAM_GROUP: u16 = 1;
+/// How many of those there are, and how large they are: what the kernel says of a message, and the
+/// longest message: twice as many as the kernel fills for one port in one go. Not a power of two, or all would compete for the same lines of the cache.
+const DATAGRAM_COUNT: u16 = 64;
+const DATAGRAM_SIZE: usize = LENGTH_MAX + 1 + 448;
 
 /// A queue of free buffers that the kernel takes from, and the buffers.
 ///
@@ -27,6 +35,8 @@ pub(super) const GROUP: u16 = 0;
 pub(super) struct Buffers {
     queue: NonNull<BufRingEntry>,
     memory: NonNull<u8>,
+    /// How many bytes of memory that are.
+    total: usize,
     /// Where the next free buffer goes.
     tail: u16,
     count: u16,
@@ -47,41 +57,73 @@ pub(super) struct Piece {
 }
 
 impl Buffers {
-    /// Makes the buffers and tells the kernel of them.
+    /// Makes the buffers for streams and tells the kernel of them.
     ///
     /// # Safety
     ///
     /// They must not be dropped while an operation of `ring` may still fill one of them.
     pub(super) unsafe fn new(ring: &Ring) -> io::Result<Self> {
-        let mut buffers = Self {
-            queue: allocate(queue_layout()).cast(),
-            memory: allocate(memory_layout()),
-            tail: 0,
-            count: COUNT_SHARED,
-            filled: Vec::new(),
-            taken: 0,
-        };
-        let address = buffers.queue.as_ptr() as u64;
-        // SAFETY: the address is that of a whole page of zeros with room for `COUNT_SINGLE` entries
-        // and thus for `COUNT_SHARED`, which lives as long as `buffers`: our caller keeps that beyond
-        // the ring's last operation.
-        let register = |count, flags| unsafe {
-            ring.submitter().register_buf_ring_with_flags(address, count, GROUP, flags)
-        };
-        if register(COUNT_SHARED, SHARED).is_err() {
-            buffers.count = COUNT_SINGLE;
-            register(COUNT_SINGLE, 0)?;
-        }
-        buffers.taken = buffers.count;
-        buffers.filled.resize(buffers.count.into(), 0);
-        for number in 0..buffers.count {
-            buffers.offer(number);
+        let mut buffers = Self::allocate(MEMORY);
+        // SAFETY: handed on to our caller.
+        unsafe {
+            if buffers.register(ring, GROUP, COUNT_SHARED, SHARED).is_err() {
+                buffers.register(ring, GROUP, COUNT_SINGLE, 0)?;
+            }
         }
         Ok(buffers)
     }
 
+    /// The same for datagrams.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new).
+    pub(super) unsafe fn for_datagrams(ring: &Ring) -> io::Result<Self> {
+        let mut buffers = Self::allocate(usize::from(DATAGRAM_COUNT) * DATAGRAM_SIZE);
+        // SAFETY: handed on to our caller.
+        unsafe { buffers.register(ring, DATAGRAM_GROUP, DATAGRAM_COUNT, 0) }?;
+        Ok(buffers)
+    }
+
+    fn allocate(total: usize) -> Self {
+        Self {
+            queue: allocate(queue_layout()).cast(),
+            memory: allocate(memory_layout(total)),
+            total,
+            tail: 0,
+            count: 0,
+            filled: Vec::new(),
+            taken: 0,
+        }
+    }
+
+    /// Tells the kernel of the memory, as `count` buffers.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new).
+    unsafe fn register(
+        &mut self,
+        ring: &Ring,
+        group: u16,
+        count: u16,
+        flags: u16,
+    ) -> io::Result<()> {
+        debug_assert!(count <= COUNT_SINGLE, "the queue has room for no more");
+        let address = self.queue.as_ptr() as u64;
+        // SAFETY: the address is that of a whole page of zeros with room for `COUNT_SINGLE` entries,
+        // which lives as long as `self`: our caller keeps that beyond the ring's last operation.
+        unsafe { ring.submitter().register_buf_ring_with_flags(address, count, group, flags) }?;
+        (self.count, self.taken) = (count, count);
+        self.filled.resize(count.into(), 0);
+        for number in 0..count {
+            self.offer(number);
+        }
+        Ok(())
+    }
+
     fn size(&self) -> usize {
-        MEMORY / usize::from(self.count)
+        self.total / usize::from(self.count)
     }
 
     /// Whether one buffer holds many messages, and is large for that.
@@ -155,24 +197,25 @@ impl Drop for Buffers {
         // look at the queue when it would.
         unsafe {
             dealloc(self.queue.as_ptr().cast(), queue_layout());
-            dealloc(self.memory.as_ptr(), memory_layout());
+            dealloc(self.memory.as_ptr(), memory_layout(self.total));
         }
     }
 }
 
-const fn layout(size: usize) -> Layout {
-    match Layout::from_size_align(size, 4096) {
+const fn layout(size: usize, align: usize) -> Layout {
+    match Layout::from_size_align(size, align) {
         Ok(layout) => layout,
-        Err(_) => panic!("the sizes are small and the alignment is a power of two"),
+        Err(_) => panic!("the sizes are small and the alignments are powers of two"),
     }
 }
 
 const fn queue_layout() -> Layout {
-    layout(COUNT_SINGLE as usize * size_of::<BufRingEntry>())
+    layout(COUNT_SINGLE as usize * size_of::<BufRingEntry>(), 4096)
 }
 
-const fn memory_layout() -> Layout {
-    layout(MEMORY)
+/// Memory that begins anywhere can be the system's until it is filled.
+const fn memory_layout(size: usize) -> Layout {
+    layout(size, 16)
 }
 
 fn allocate(layout: Layout) -> NonNull<u8> {

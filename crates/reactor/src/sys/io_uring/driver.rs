@@ -5,13 +5,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::time::Duration;
 
 use io_uring::{opcode, types};
-use ropewalk_protocol::Outbox;
+use ropewalk_protocol::{DatagramQueue, Outbox};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::IoUring;
+use super::datagrams::Datagrams;
 use super::input::Found;
 use super::slot::{GENERATIONS, Kind, Slot, Tag};
+use crate::sys::datagrams::Mishap;
 use crate::sys::readiness::{end_stream, make_reset};
 use crate::sys::{Closing, Completion, Driver, Role, Socket};
 
@@ -73,7 +75,8 @@ impl IoUring {
 
     /// Starts again what ended with the last turn.
     fn arm_all(&mut self) {
-        for tag in std::mem::take(&mut self.to_arm) {
+        // Who came last, perhaps as no buffer was left, is served first.
+        while let Some(tag) = self.to_arm.pop() {
             if self.slot(tag).is_some() {
                 self.arm(tag.slot);
             }
@@ -97,7 +100,7 @@ impl IoUring {
         self.dying > self.ring.done.iter().filter(is_last_of_dying).count()
     }
 
-    /// Has the kernel let go of a listener's address.
+    /// Has the kernel let go of an address.
     fn finish_closing(&mut self, tag: Tag) {
         for _ in 0..CLOSING_WAITS_MAX {
             let is_last =
@@ -154,6 +157,11 @@ impl Driver for IoUring {
         if self.by_key.len() <= key {
             self.by_key.resize(key + 1, None);
         }
+        if role == Role::Datagrams && self.datagrams.is_none() {
+            // SAFETY: it is dropped with this driver only, whose `Drop` sees to it that no operation is
+            // under way then, or else leaks it.
+            self.datagrams = Some(Box::new(unsafe { Datagrams::new(&self.ring) }?));
+        }
         self.last_generation = (self.last_generation + 1) % GENERATIONS;
         let slot = Slot::new(key, self.last_generation, role, socket.as_raw_fd());
         self.sockets.insert(key, socket);
@@ -198,6 +206,18 @@ impl Driver for IoUring {
         Ok(self.slots[index as usize].left())
     }
 
+    fn send_datagrams(
+        &mut self,
+        key: usize,
+        queue: &mut DatagramQueue,
+        mishaps: &mut Vec<Mishap>,
+    ) -> io::Result<bool> {
+        let index = self.slot_of(key).ok_or(Errno::BADF)?;
+        let full = self.send_now(index, queue, mishaps)?;
+        self.flush_if_exposed();
+        Ok(full)
+    }
+
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
     }
@@ -224,7 +244,7 @@ impl Driver for IoUring {
             self.ring.start_silent(entry, Tag::silent().to_u64());
         }
         self.release_slot(index);
-        if let (Role::Listener, Some(kind)) = (role, input) {
+        if let (Role::Listener | Role::Datagrams, Some(kind)) = (role, input) {
             self.finish_closing(Tag { slot: index, kind, generation });
         }
         self.flush_if_exposed();
@@ -248,7 +268,8 @@ impl Driver for IoUring {
     }
 
     fn operations(&self) -> usize {
-        let taken = self.buffers.as_ref().map_or(0, super::Buffers::taken);
+        let taken = self.buffers.as_ref().map_or(0, super::Buffers::taken)
+            + self.datagrams.as_ref().map_or(0, |datagrams| datagrams.buffers.taken());
         self.ring.in_flight() + usize::from(taken)
     }
 
@@ -277,6 +298,7 @@ impl Driver for IoUring {
                 let data = self.buffers.as_ref()?.bytes(piece);
                 Some(Completion::Received { key, data })
             }
+            Found::Datagram(key, piece) => Some(self.datagrams.as_mut()?.lend(key, piece)),
             Found::Late(key) => Some(Completion::Received { key, data: &self.lent_late }),
             Found::Other(completion) => Some(completion),
         }

@@ -22,6 +22,8 @@ const CALM: usize = 16 * 1024;
 pub(super) enum Found {
     /// Bytes in a buffer.
     Received(usize, Piece),
+    /// A message in a buffer.
+    Datagram(usize, Piece),
     /// What came while nobody wanted it.
     Late(usize),
     Other(Completion<'static>),
@@ -55,12 +57,16 @@ impl IoUring {
                 (Kind::Accept, accept.build())
             }
             Role::Watch => (Kind::Watch, once(PollFlags::IN)),
+            Role::Datagrams => {
+                let Some(datagrams) = &self.datagrams else { return };
+                (Kind::Datagram, datagrams.entry(socket))
+            }
             Role::WatchOutput => (Kind::Watch, once(PollFlags::OUT)),
         };
         slot.input = Some(kind);
         slot.cancelled = false;
-        // SAFETY: none of these entries points to memory; what is received goes into buffers that
-        // live until no operation is under way. The slot's descriptor is closed only by an entry
+        // SAFETY: none of these entries points to memory, but for the header of all ports; that and
+        // the buffers into which is received live until no operation is under way. The slot's descriptor is closed only by an entry
         // that is handed over after this one.
         unsafe { self.start(index, kind, entry) };
     }
@@ -101,6 +107,7 @@ impl IoUring {
         }
         let found = match tag.kind {
             Kind::Receive => return self.received(tag, done, last),
+            Kind::Datagram => return self.datagram(tag, done, last),
             Kind::Accept => self.accepted(tag, done),
             Kind::Connect => Some(self.connected(tag, done)),
             Kind::Watch => {

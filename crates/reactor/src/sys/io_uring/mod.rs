@@ -5,6 +5,9 @@
 //!   connection has none.
 //! - A connection has at most one send under way, which reads from an outbox that the driver keeps
 //!   meanwhile ([`Flight`]); what is written behind it waits in another.
+//! - A port for datagrams has one receive for any number of them, from a ring of buffers of its own
+//!   kind. What it sends is sent at once, many with one call, and waits for room by a poll: the kernel
+//!   has no operation for many.
 //! - Files go by `sendfile`, tried at once and whenever the socket can take more: it copies nothing
 //!   into this process, where a read would, and needs no pipe and no worker thread, as a splice does.
 //! - What is watched, and what is being connected, is polled for once and anew after each time: who
@@ -13,6 +16,7 @@
 //!   [`Slot`] stays until the last of its operations is done; its key is free at once.
 
 mod buffers;
+mod datagrams;
 mod driver;
 mod flight;
 mod input;
@@ -32,7 +36,8 @@ use slab::Slab;
 
 use super::reserve::Reserve;
 use super::{Refusal, Sockets};
-use buffers::{Buffers, GROUP, Piece};
+use buffers::{Buffers, DATAGRAM_GROUP, GROUP, Piece};
+use datagrams::Datagrams;
 use ring::{Done, Ring};
 use slot::{Kind, Slot, Tag};
 
@@ -48,6 +53,8 @@ pub(crate) struct IoUring {
     ring: Ring,
     /// Taken out only to be leaked.
     buffers: Option<Buffers>,
+    /// From the first port for datagrams on; taken out only to be leaked.
+    datagrams: Option<Box<Datagrams>>,
     sockets: Sockets,
     slots: Slab<Slot>,
     /// The slot of each key that is in use.
@@ -85,6 +92,7 @@ impl IoUring {
         let mut driver = Self {
             ring,
             buffers: Some(buffers),
+            datagrams: None,
             sockets,
             slots: Slab::new(),
             by_key: Vec::new(),
@@ -139,21 +147,34 @@ impl IoUring {
 
     /// Gives the buffer of a completion back that nobody wants to see.
     fn give_back(&mut self, done: Done) {
-        if let (Some(piece), Some(buffers)) = (self.take(done), &mut self.buffers) {
+        let kind = Tag::from_u64(done.tag).kind;
+        if let (Some(piece), Some(buffers)) = (self.take(done), self.buffers_for(kind)) {
             buffers.give_back(piece);
+        }
+    }
+
+    /// The buffers that an operation of this kind fills.
+    fn buffers_for(&mut self, kind: Kind) -> Option<&mut Buffers> {
+        match kind {
+            Kind::Datagram => self.datagrams.as_mut().map(|datagrams| &mut datagrams.buffers),
+            _ => self.buffers.as_mut(),
         }
     }
 
     /// Takes what a completion says that the kernel has filled.
     fn take(&mut self, done: Done) -> Option<Piece> {
         let count = done.result.unwrap_or(0) as usize;
-        self.buffers.as_mut()?.take(done.buffer()?, count, done.is_buffer_full())
+        let buffers = self.buffers_for(Tag::from_u64(done.tag).kind)?;
+        buffers.take(done.buffer()?, count, done.is_buffer_full())
     }
 
     /// Ends the lending of what was received.
     fn end_lending(&mut self) {
         if let (Some(piece), Some(buffers)) = (self.lent.take(), &mut self.buffers) {
             buffers.give_back(piece);
+        }
+        if let Some(datagrams) = &mut self.datagrams {
+            datagrams.end_lending();
         }
     }
 
@@ -241,12 +262,16 @@ impl Drop for IoUring {
             );
             // The memory that they use must stay, whoever has it.
             std::mem::forget(self.buffers.take());
+            std::mem::forget(self.datagrams.take());
             for slot in self.slots.drain() {
                 std::mem::forget(slot.flight);
             }
         } else {
             // A ring that cannot forget them lets go of them when it is closed, below.
             let _ = self.ring.submitter().unregister_buf_ring(GROUP);
+            if self.datagrams.is_some() {
+                let _ = self.ring.submitter().unregister_buf_ring(DATAGRAM_GROUP);
+            }
         }
     }
 }

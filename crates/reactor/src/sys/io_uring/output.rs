@@ -11,8 +11,8 @@ use super::flight::Flight;
 use super::ring::Done;
 use super::slot::{Kind, Tag};
 use super::{IoUring, is_passing};
-use crate::sys::Completion;
 use crate::sys::readiness::{SENDS_PER_TURN_MAX, send_file};
+use crate::sys::{Completion, Role};
 
 impl IoUring {
     /// Sends `out`, of which nothing else of the slot is on its way; what can be sent at once is.
@@ -57,7 +57,7 @@ impl IoUring {
     }
 
     /// Waits until the socket takes more of the flight that has landed there.
-    fn wait_for_room(&mut self, index: u32) {
+    pub(super) fn wait_for_room(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.sending = Some(Kind::Room);
         let flags = u32::from(PollFlags::OUT.bits());
@@ -75,6 +75,9 @@ impl IoUring {
             return None;
         }
         let key = slot.key;
+        if slot.role == Role::Datagrams {
+            return Some(Completion::Writable { key });
+        }
         let mut out = slot.flight.take()?.land();
         match done.result {
             Ok(0) if tag.kind == Kind::Send => {

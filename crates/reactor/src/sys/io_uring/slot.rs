@@ -31,6 +31,8 @@ pub(super) struct Slot {
     pub(super) pending: Option<Box<Outbox>>,
     /// How many operations are under way.
     pub(super) operations: u32,
+    /// The kernel takes no datagrams together for this port.
+    pub(super) single: bool,
     /// The descriptor is closed, and the key another's.
     pub(super) closed: bool,
     /// The turn in which something was last accepted, and how many there were.
@@ -64,6 +66,7 @@ impl Slot {
             sending: None,
             pending: None,
             operations: 0,
+            single: false,
             closed: false,
             accepts: (0, 0),
             received: (0, 0),
@@ -95,13 +98,15 @@ pub(super) enum Kind {
     Send,
     /// Waits until more can be sent.
     Room,
+    /// Receives datagrams.
+    Datagram,
     /// Finds out what the kernel can do.
     Trial,
     /// Is not waited for.
     Silent,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Accept,
     Kind::Receive,
     Kind::Watch,
@@ -110,6 +115,7 @@ const KINDS: [Kind; 10] = [
     Kind::Alarm,
     Kind::Send,
     Kind::Room,
+    Kind::Datagram,
     Kind::Trial,
     Kind::Silent,
 ];

@@ -1,0 +1,45 @@
+//! What must hold for any bytes, one target a codec.
+//!
+//! A target is a plain function that panics where something does not hold. `tests/corpus.rs` tries each
+//! on the files in `corpus/<target>/`, which are protocol bytes as they are; `cargo xtask fuzz` has
+//! libFuzzer make up others, beginning with these. A file that made a target fail stays in the corpus.
+//!
+//! To add one: a module here, a line in [`TARGETS`], a folder in `corpus/`.
+
+#![forbid(unsafe_code)]
+
+mod amp;
+mod cut;
+mod finger;
+mod framing;
+mod http_request;
+mod ident;
+mod memcached;
+mod proxy;
+
+/// Something that must hold for any bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// What it is called, on the command line and in `corpus/`.
+    pub name: &'static str,
+    /// Panics if it does not hold for these.
+    pub check: fn(&[u8]),
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    Target { name: "amp", check: amp::check },
+    Target { name: "finger", check: finger::check },
+    Target { name: "framing", check: framing::check },
+    Target { name: "http_request", check: http_request::check },
+    Target { name: "ident", check: ident::check },
+    Target { name: "memcached", check: memcached::check },
+    Target { name: "proxy", check: proxy::check },
+];
+
+impl Target {
+    /// The target of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        TARGETS.iter().find(|target| target.name == name)
+    }
+}
