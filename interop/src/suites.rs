@@ -13,6 +13,7 @@ pub struct Suite {
 pub const SUITES: &[Suite] = &[
     Suite { name: "amp", tools: &["twist"] },
     Suite { name: "deferred", tools: &["twist"] },
+    Suite { name: "faults", tools: &["ip", "nft", "python3", "strace"] },
     Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
 ];
 

@@ -7,6 +7,7 @@
 //! | two protocols with one another | [`Wire`] |
 //! | whatever waits | [`Clock`], which a test moves |
 //! | tasks and threads | [`Executor`], [`LaterThreads`], which do as the test says |
+//! | whatever carries connections | [`laws`] |
 //! | a service among hosts, in all weathers | [`Simulation`]: real reactors on a network that is made up |
 //!
 //! ```
@@ -30,11 +31,13 @@
 mod clock;
 mod datagrams;
 mod executor;
+pub mod laws;
 mod memory;
 mod resolver;
 mod sim;
 mod threads;
 mod wire;
+mod witness;
 
 pub use clock::Clock;
 pub use datagrams::MemoryDatagrams;
@@ -44,3 +47,4 @@ pub use resolver::FakeResolver;
 pub use sim::{Happening, Link, Machine, Random, Simulation, Standstill};
 pub use threads::LaterThreads;
 pub use wire::{Side, Wire};
+pub use witness::{Note, Notes, Witness};

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;
 
+use ropewalk_interop::LEFT_OUT;
+
 use crate::Outcome;
 
 /// How many tests went well and how many did not.
@@ -74,18 +76,25 @@ pub(crate) fn run(command: &mut Command) -> Outcome<Count> {
     Ok(Count::of_step(command.stdin(Stdio::null()).status()?.success()))
 }
 
-/// Runs tests with their output shown as it comes; how many there were.
-pub(crate) fn run_tests(command: &mut Command) -> Outcome<Count> {
+/// Runs tests with their output shown as it comes; how many there were. What they say that they left
+/// out is added to `left_out`, each once.
+pub(crate) fn run_tests(command: &mut Command, left_out: &mut Vec<String>) -> Outcome<Count> {
     show(command);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let out = child.stdout.take().ok_or("no output")?;
     let errors = child.stderr.take().ok_or("no output of errors")?;
+    let mut said = Vec::new();
     let counted = thread::scope(|scope| {
-        let errors = scope.spawn(|| pass_on(errors, io::stderr()));
-        let counted = pass_on(out, io::stdout());
+        let errors = scope.spawn(|| pass_on(errors, io::stderr(), &mut said));
+        let counted = pass_on(out, io::stdout(), &mut Vec::new());
         counted.and(errors.join().unwrap_or_default())
     });
+    for line in said {
+        if !left_out.contains(&line) {
+            left_out.push(line);
+        }
+    }
     Ok(counted.with_end(child.wait()?.success()))
 }
 
@@ -96,15 +105,18 @@ fn show(command: &Command) {
     println!("$ {name} {}", words.collect::<Vec<_>>().join(" "));
 }
 
-/// Copies line by line and counts; a line that is not text is copied all the same.
-fn pass_on(from: impl Read, mut to: impl Write) -> Count {
+/// Copies line by line and counts; a line that is not text is copied all the same. What is said to be
+/// left out is added to `left_out`.
+fn pass_on(from: impl Read, mut to: impl Write, left_out: &mut Vec<String>) -> Count {
     let mut from = BufReader::new(from);
     let mut count = Count::default();
     let mut line = Vec::new();
     while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
         // Whoever closed our output does not want it; the tests go on.
         let _ = to.write_all(&line).and_then(|()| to.flush());
-        count = count.and(Count::told_by(&String::from_utf8_lossy(&line)));
+        let text = String::from_utf8_lossy(&line);
+        count = count.and(Count::told_by(&text));
+        left_out.extend(text.trim_end().strip_prefix(LEFT_OUT).map(str::to_owned));
         line.clear();
     }
     count
@@ -140,10 +152,21 @@ mod tests {
 
     #[test]
     fn what_does_not_build_fails() {
-        let count = run_tests(Command::new("sh").args(["-c", "exit 1"])).expect("a shell");
+        let mut failing = Command::new("sh");
+        let count = run_tests(failing.args(["-c", "exit 1"]), &mut Vec::new()).expect("a shell");
         assert_eq!(count, Count { passed: 0, failed: 1 });
         let failed = Count { passed: 3, failed: 2 };
         assert_eq!(failed.with_end(false), failed);
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_once() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "for _ in 1 2; do echo 'left out: nets: no right' >&2; done"]);
+        let mut left_out = Vec::new();
+        run_tests(&mut command, &mut left_out).expect("a shell");
+        run_tests(&mut command, &mut left_out).expect("a shell");
+        assert_eq!(left_out, ["nets: no right"]);
     }
 
     #[test]
@@ -152,7 +175,7 @@ mod tests {
 \xff
 test result: ok. 4 passed";
         let mut shown = Vec::new();
-        let count = pass_on(text.as_slice(), &mut shown);
+        let count = pass_on(text.as_slice(), &mut shown, &mut Vec::new());
         assert_eq!(count, Count { passed: 7, failed: 0 });
         assert_eq!(shown, text);
     }

@@ -84,9 +84,9 @@ impl Step {
                 let only = if is_first { None } else { Some(reactors::users()?) };
                 let mut command = command();
                 unit_tests(&mut command, has_nextest(), only.as_deref());
-                run_tests(command.env(reactors::VARIABLE, reactor))
+                run_tests(command.env(reactors::VARIABLE, reactor), left_out)
             }),
-            Self::Doctest => run_tests(command().args(["test", "--workspace", "--doc"])),
+            Self::Doctest => run_tests(command().args(["test", "--workspace", "--doc"]), left_out),
             Self::Docs => {
                 let mut command = command();
                 command.env("RUSTDOCFLAGS", "-D warnings");
@@ -101,7 +101,7 @@ impl Step {
                         return Ok(Count::default());
                     }
                     programs.tell(&mut command);
-                    run_tests(command.env(reactors::VARIABLE, reactor))
+                    run_tests(command.env(reactors::VARIABLE, reactor), left_out)
                 })
             }
         }

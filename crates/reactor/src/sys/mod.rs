@@ -137,6 +137,7 @@ pub enum Closing {
 
 /// An operation that has been completed.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Completion<'a> {
     /// A listener has a new connection.
     Accepted {

@@ -88,6 +88,7 @@ impl HostDriver {
     }
 
     fn accept(&mut self, index: usize, serial: u64) -> Option<Completion<'static>> {
+        self.accepts_left = self.accepts_left.checked_sub(1)?;
         let mut world = self.world.borrow_mut();
         let host = &mut world.hosts[self.host];
         let has_descriptor = host.descriptors < host.machine.descriptors;
@@ -98,7 +99,6 @@ impl HostDriver {
             self.accepts_left = 0;
             return Some(Completion::AcceptFailed { key, error: Errno::MFILE.into() });
         }
-        self.accepts_left = self.accepts_left.checked_sub(1)?;
         let id = listener.queue.remove(0);
         world.note(self.host, What::Accepted, id.serial, 0);
         let peer = world.end(id).map_or(Address::Unnamed, |end| end.peer.clone());
@@ -179,6 +179,8 @@ impl Driver for HostDriver {
         {
             end.key = None;
         }
+        // It is counted as loose from now on.
+        world.hosts[self.host].descriptors -= 1;
         drop(world);
         Some(Loose::socket(&self.world, self.host, held))
     }

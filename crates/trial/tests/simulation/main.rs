@@ -1,5 +1,6 @@
 //! The simulated network, and what a reactor on it does.
 
+mod crowd;
 mod kit;
 mod replay;
 mod streams;
