@@ -10,7 +10,7 @@ use ropewalk_forward::Forward;
 use ropewalk_protocol::{
     Address, Conn, Disconnect, Factory, HostTable, Port, Protocol, connect, listen,
 };
-use ropewalk_reactor::Reactor;
+use ropewalk_reactor::{DriverKind, Reactor};
 use ropewalk_socks::{Bound, Destinations, Login, Proxy, ProxyError, Refusal, Service, Target};
 
 /// Says whom it sees, then says back what it hears.
@@ -58,6 +58,12 @@ impl Protocol for Caller {
     }
 }
 
+/// A reactor on the driver that `ROPEWALK_REACTOR` names, or on the default.
+fn reactor() -> Reactor {
+    let kind = DriverKind::from_environment().expect("a driver's name").unwrap_or_default();
+    Reactor::with_driver(kind).expect("a reactor")
+}
+
 fn serve(reactor: &Reactor, string: &str, factory: impl Factory) -> Box<dyn Port> {
     let place = server_from_string(reactor, string).expect(string);
     reactor.run_until(listen(&*place, factory)).expect("a port")
@@ -98,7 +104,7 @@ fn socks(reactor: &Reactor, change: impl FnOnce(Service) -> Service) -> u16 {
 
 #[test]
 fn servers_behind_proxies_see_the_client() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = reactor();
     let port = number(&*who_are_you(&reactor, "haproxy:tcp:0:interface=127.0.0.1"));
     for version in ["1", "2", "2c"] {
         let string = format!("haproxy:version={version}:tcp:127.0.0.1:{port}:bind=127.0.0.9");
@@ -109,7 +115,7 @@ fn servers_behind_proxies_see_the_client() {
 
 #[test]
 fn servers_behind_proxies_do_not_believe_strangers() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = reactor();
     let string = "haproxy:trust=127.0.0.1:tcp:0:interface=127.0.0.1";
     let port = number(&*who_are_you(&reactor, string));
     call(&reactor, &format!("haproxy:tcp:127.0.0.1:{port}:bind=127.0.0.1"));
@@ -124,7 +130,7 @@ fn servers_behind_proxies_do_not_believe_strangers() {
 
 #[test]
 fn forwarding_can_say_whose_connection_it_passes_on() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = reactor();
     let far = number(&*who_are_you(&reactor, "haproxy:tcp:0:interface=127.0.0.1"));
     let far = client_from_string(&reactor, &format!("tcp:127.0.0.1:{far}")).expect("a place");
     let forward = Forward::to(far).dressed(|peer, local, seat| {
@@ -138,7 +144,7 @@ fn forwarding_can_say_whose_connection_it_passes_on() {
 
 #[test]
 fn every_kind_of_socks_client_gets_through() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = reactor();
     let target = number(&*who_are_you(&reactor, "tcp:0:interface=127.0.0.1"));
     let proxy = socks(&reactor, |service| service);
     reactor.set_resolver(HostTable::parse("127.0.0.1 target.test proxy.test"));
@@ -156,7 +162,7 @@ fn every_kind_of_socks_client_gets_through() {
 
 #[test]
 fn passwords_are_asked_for_and_given() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = reactor();
     let target = number(&*who_are_you(&reactor, "tcp:0:interface=127.0.0.1"));
     let users = vec![Login::new("alice", "a:b=c").expect("it is short")];
     let proxy = socks(&reactor, |service| service.users(users));
@@ -169,7 +175,7 @@ fn passwords_are_asked_for_and_given() {
 
 #[test]
 fn refusals_come_back_as_what_they_are() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = reactor();
     reactor.set_resolver(HostTable::parse("127.0.0.1 inside.test\n10.0.0.1 private.test"));
     let proxy = socks(&reactor, |service| service);
     let gone = number(&*who_are_you(&reactor, "tcp:0:interface=127.0.0.1"));
@@ -192,7 +198,7 @@ fn refusals_come_back_as_what_they_are() {
 
 #[test]
 fn a_client_can_be_connected_to_through_a_proxy() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = reactor();
     let gate = format!("tcp:127.0.0.1:{}", socks(&reactor, |service| service));
     let proxy = Proxy::new(client_from_string(&reactor, &gate).expect("a place"));
     let expected = Target::new("127.0.0.1", 1).expect("a target");
@@ -214,7 +220,7 @@ fn a_client_can_be_connected_to_through_a_proxy() {
 
 #[test]
 fn nothing_is_left_of_connections_that_are_over() {
-    let reactor = Reactor::new().expect("a reactor");
+    let reactor = reactor();
     let target = number(&*who_are_you(&reactor, "haproxy:tcp:0:interface=127.0.0.1"));
     let proxy = socks(&reactor, |service| service);
     let string = format!("haproxy:socks5:127.0.0.1:{target}:tcp:127.0.0.1:{proxy}");

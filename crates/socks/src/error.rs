@@ -31,7 +31,7 @@ pub enum BadMessage {
         /// The kind.
         kind: u8,
     },
-    /// An IPv6 address, in version 4.
+    /// An address that version 4 does not have: of IPv6, or `0.0.0.1` to `0.0.0.255`.
     AddressFamily,
     /// The name of a host is empty, too long, or no graphic ASCII.
     Name,
@@ -59,7 +59,7 @@ impl fmt::Display for BadMessage {
             }
             Self::Command { command } => write!(f, "there is no command {command} here"),
             Self::AddressType { kind } => write!(f, "there is no kind of address {kind}"),
-            Self::AddressFamily => f.write_str("version 4 has no IPv6 addresses"),
+            Self::AddressFamily => f.write_str("version 4 has no such addresses"),
             Self::Name => {
                 write!(f, "the host's name is not made of 1 to {NAME_MAX} graphic characters")
             }
@@ -172,6 +172,8 @@ impl Refusal {
         match self {
             Self::NoIdent => 92,
             Self::WrongIdent => 93,
+            // 90 would be a success.
+            Self::Other(code) if code != 90 => code,
             _ => 91,
         }
     }

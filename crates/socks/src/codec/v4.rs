@@ -42,6 +42,10 @@ impl Request4 {
             return Err(BadMessage::LongUser);
         }
         let address = match self.target {
+            // Such an address says that a name follows.
+            Target::Ip(SocketAddr::V4(address)) if is_mark(*address.ip()) => {
+                return Err(BadMessage::AddressFamily);
+            }
             Target::Ip(SocketAddr::V4(address)) => *address.ip(),
             Target::Ip(SocketAddr::V6(_)) => return Err(BadMessage::AddressFamily),
             Target::Name(..) => NAMED,
@@ -72,18 +76,27 @@ impl Message for Request4 {
         let port = reader.port()?;
         let address = Ipv4Addr::from(reader.array::<4>()?);
         let user = reader.until_zero(USER_MAX, BadMessage::LongUser)?.to_vec();
-        let is_named = matches!(address.octets(), [0, 0, 0, last] if last != 0);
-        let target = if is_named {
+        let target = if is_mark(address) {
             let name = reader.until_zero(NAME_MAX, BadMessage::Name)?;
-            match Target::from_bytes(name, port)? {
-                Target::Ip(SocketAddr::V6(_)) => return Err(BadMessage::AddressFamily.into()),
-                target => target,
+            let target = Target::from_bytes(name, port)?;
+            let is_other = |address: SocketAddr| match address {
+                SocketAddr::V4(address) => is_mark(*address.ip()),
+                SocketAddr::V6(_) => true,
+            };
+            if matches!(target, Target::Ip(address) if is_other(address)) {
+                return Err(BadMessage::AddressFamily.into());
             }
+            target
         } else {
             Target::Ip(SocketAddr::from((address, port)))
         };
         Ok(Self { command, target, user })
     }
+}
+
+/// Whether an address says that a name follows (4a): no host has it.
+fn is_mark(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [0, 0, 0, 1..=255])
 }
 
 /// An answer of version 4.

@@ -101,12 +101,17 @@ fn requests_of_version_4_that_are_none_are_refused() {
     refuse::<Opening>(b"\x04\x01\0\x50\0\0\0\x01\0\0", BadMessage::Name);
     refuse::<Opening>(b"\x04\x01\0\x50\0\0\0\x01\0a b\0", BadMessage::Name);
     refuse::<Opening>(b"\x04\x01\0\x50\0\0\0\x01\0\xff\0", BadMessage::Name);
-    refuse::<Opening>(b"\x04\x01\0\x50\0\0\0\x01\0::1\0", BadMessage::AddressFamily);
+    for named in ["::1", "0.0.0.7"] {
+        let bytes = [b"\x04\x01\0\x50\0\0\0\x01\0", named.as_bytes(), b"\0"].concat();
+        refuse::<Opening>(&bytes, BadMessage::AddressFamily);
+    }
     let request = |command, target, user: &[u8]| {
         Request4 { command, target, user: user.to_vec() }.encode(&mut Vec::new())
     };
     let six = request(Command::Connect, target("::1", 80), b"");
     assert_eq!(six, Err(BadMessage::AddressFamily));
+    let mark = request(Command::Connect, target("0.0.0.1", 80), b"");
+    assert_eq!(mark, Err(BadMessage::AddressFamily));
     let associate = request(Command::Associate, target("0.0.0.0", 0), b"");
     assert_eq!(associate, Err(BadMessage::Command { command: 3 }));
     assert_eq!(request(Command::Connect, target("x", 1), b"a\0b"), Err(BadMessage::LongUser));
@@ -215,6 +220,14 @@ fn refusals_have_codes() {
         assert!(reply.outcome.is_err(), "{code}");
         assert_eq!(encoded(|out| reply.encode(out)), bytes);
     }
+    for code in (0..=255).filter(|code| *code != 90) {
+        let bytes = [0, code, 0, 0, 0, 0, 0, 0];
+        let (reply, _) = read::<Reply4>([&bytes[..]]).expect("an answer").expect("all of it");
+        assert!(reply.outcome.is_err(), "{code}");
+        assert_eq!(encoded(|out| reply.encode(out)), bytes);
+    }
+    let granted = encoded(|out| Reply4::refused(Refusal::Other(90)).encode(out));
+    assert_eq!(granted[1], 91, "a refusal is not written as a success");
     let zero = encoded(|out| Reply5::refused(Refusal::Other(0)).encode(out));
     assert_eq!(zero[1], 1, "a refusal is not written as a success");
 }
