@@ -31,6 +31,7 @@ pub const SUITES: &[Suite] = &[
             "twist",
         ],
     },
+    Suite { name: "websocket", tools: &["websockets"] },
 ];
 
 /// The suites that need no reactor, and so do not run once on each driver.

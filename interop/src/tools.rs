@@ -56,6 +56,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "strace", package: "strace" },
     Tool { name: "twist", package: "pip:twisted" },
     Tool { name: "varnishtest", package: "varnish" },
+    Tool { name: "websockets", package: "pip:websockets" },
     Tool { name: "wget", package: "wget" },
     Tool { name: "wrk", package: "wrk" },
 ];

@@ -8,6 +8,7 @@ use crate::error::{EndpointError, Fault};
 use crate::haproxy::HaproxyClient;
 use crate::scheme::{Arguments, Scheme, Schemes};
 use crate::through::ThroughProxy;
+use crate::tls_client::{TlsClient, with_tls};
 use crate::value::{self, Seconds, TIMEOUT_DEFAULT, quote_host, quote_path};
 
 /// Where to connect.
@@ -30,6 +31,8 @@ pub enum ClientDescription {
     Tcp6(Tcp6Client),
     /// To a Unix socket.
     Unix(UnixClient),
+    /// With TLS, over any of the others.
+    Tls(TlsClient),
     /// To any of these, saying who this side is before all else.
     Haproxy(Box<HaproxyClient>),
     /// To a port of a host, through a proxy that is reached by any of these.
@@ -37,7 +40,7 @@ pub enum ClientDescription {
 }
 
 impl ClientDescription {
-    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `haproxy`, `socks4`, `socks5` and
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `tls`, `ssl`, `haproxy`, `socks4`, `socks5` and
     /// `http-connect`.
     pub fn schemes() -> Schemes<Self> {
         let schemes = Schemes::new()
@@ -58,8 +61,8 @@ impl ClientDescription {
                     .positional(&["path"])
                     .named(&["timeout"])
                     .alias("address", "path"),
-            )
-            .with(HaproxyClient::scheme());
+            );
+        let schemes = with_tls(schemes).with(HaproxyClient::scheme());
         ThroughProxy::schemes().fold(schemes, Schemes::with)
     }
 }
@@ -80,6 +83,7 @@ impl fmt::Display for ClientDescription {
             Self::Unix(client) => client.fmt(f),
             Self::Haproxy(client) => client.fmt(f),
             Self::ThroughProxy(client) => client.fmt(f),
+            Self::Tls(client) => client.fmt(f),
         }
     }
 }
@@ -320,11 +324,11 @@ fn ipv6_host(text: &str) -> Result<String, Fault> {
     Ok(host)
 }
 
-fn write_timeout(f: &mut fmt::Formatter<'_>, timeout: Duration) -> fmt::Result {
+pub(crate) fn write_timeout(f: &mut fmt::Formatter<'_>, timeout: Duration) -> fmt::Result {
     if timeout == TIMEOUT_DEFAULT { Ok(()) } else { write!(f, ":timeout={}", Seconds(timeout)) }
 }
 
-fn write_bind(f: &mut fmt::Formatter<'_>, bind: Option<IpAddr>) -> fmt::Result {
+pub(crate) fn write_bind(f: &mut fmt::Formatter<'_>, bind: Option<IpAddr>) -> fmt::Result {
     let Some(address) = bind else { return Ok(()) };
     write!(f, ":bind={}", quote_host(&address.to_string()))
 }

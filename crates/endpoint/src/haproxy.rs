@@ -47,6 +47,11 @@ impl HaproxyServer {
         Ok(Self { timeout: value::check_timeout(timeout)?, ..self })
     }
 
+    /// Has TLS inside offer these application protocols, if nothing was said of them.
+    pub(crate) fn speaking(self, protocols: &[&str]) -> Self {
+        Self { server: self.server.speaking(protocols), ..self }
+    }
+
     /// Where it listens.
     pub fn server(&self) -> &ServerDescription {
         &self.server

@@ -11,6 +11,8 @@
 //! | `tcp6:PORT[:backlog=COUNT][:interface=ADDRESS][:dual=yes]` | IPv6, with `dual=yes` IPv4 too | as above |
 //! | `unix:PATH[:mode=OCTAL][:backlog=COUNT]` | a Unix socket | mode 600: its owner's alone |
 //! | `haproxy[:trust=NETWORKS][:timeout=SECONDS]:SERVER` | any server, behind a proxy that says who its client is (PROXY protocol) | proxies on this machine, 5 seconds |
+//! | `tls:PORT[:self-signed][:cert=FILE[:key=FILE]][:certs=DIR][:client-ca=FILE]…` | TLS over TCP, or with `endpoint=` over any of these | see [`TlsServer`] |
+//! | `tls:DIR[:port=PORT]…`, `ssl:PORT:privateKey=FILE…` | the same as Twisted writes it | port 443 |
 //!
 //! | string of a client | connects to | unless told otherwise |
 //! |---|---|---|
@@ -21,10 +23,16 @@
 //! | `socks5:HOST:PORT[:user=NAME:password=WORD][:timeout=SECONDS]:PROXY` | a host through a SOCKS proxy, itself any client | 30 seconds |
 //! | `socks4:HOST:PORT[:user=NAME][:timeout=SECONDS]:PROXY` | the same in version 4, names in 4a | 30 seconds |
 //! | `http-connect:HOST:PORT[:user=NAME:password=WORD][:timeout=SECONDS]:PROXY` | a host through an HTTP proxy | 30 seconds |
+//! | `tls:HOST:PORT[:trust=PATH][:pin=SHA256][:cert=FILE[:key=FILE]]…` | TLS over TCP, or with `endpoint=` over any of these | the roots of this machine |
+//! | `ssl:HOST:PORT[:caCertsDir=PATH]…` | the same as Twisted writes it | the same: a server is always verified |
 //!
 //! Those in capitals at the end are descriptions themselves, [`NESTING_MAX`] deep at most:
 //! `socks5:example.org:80:http-connect:proxy:1080:tcp:gate:3128` goes to `gate`, through it to `proxy`, and
 //! through that to `example.org`.
+//!
+//! What is around something is what the bytes come to last, on servers, and begin with last, on clients:
+//! behind `haproxy:tls:443:…` the header comes inside of TLS, behind `tls:443:…:endpoint=haproxy\:tcp\:443`
+//! before it.
 //!
 //! What may stand by its place may have its name as well: `tcp:port=8080` is `tcp:8080`. The kind
 //! may be in capitals. How a string is cut into arguments is told at [`Description`], how other
@@ -64,6 +72,9 @@ mod place;
 mod scheme;
 mod server;
 mod through;
+mod tls_client;
+mod tls_place;
+mod tls_server;
 mod value;
 
 pub use client::{ClientDescription, Tcp6Client, TcpClient, UnixClient};
@@ -78,6 +89,9 @@ pub use place::{
 pub use scheme::{Arguments, NESTING_MAX, Scheme, Schemes};
 pub use server::{ServerDescription, Tcp6Server, TcpServer, UnixServer};
 pub use through::{ProxyKind, ThroughProxy};
+pub use tls_client::TlsClient;
+pub use tls_place::{TlsClientEndpoint, TlsServerEndpoint};
+pub use tls_server::{TlsIdentity, TlsServer};
 pub use value::{
     BACKLOG_DEFAULT, BACKLOG_MAX, HOST_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, UNIX_MODE_DEFAULT,
     UNIX_PATH_MAX,

@@ -15,7 +15,7 @@ use ropewalk_reactor::{
 use crate::haproxy::HaproxyServerEndpoint;
 use crate::{
     ClientDescription, EndpointError, ServerDescription, Tcp6Client, Tcp6Server, TcpClient,
-    TcpServer, UnixClient, UnixServer,
+    TcpServer, TlsClientEndpoint, TlsServerEndpoint, UnixClient, UnixServer,
 };
 
 /// The place to listen that a string describes; nothing listens before
@@ -76,6 +76,7 @@ impl ServerDescription {
                 inner: server.server().on(reactor),
                 acceptance: server.acceptance(),
             }),
+            Self::Tls(server) => Box::new(TlsServerEndpoint::new(reactor, server)),
         }
     }
 }
@@ -91,6 +92,7 @@ impl ClientDescription {
                 Box::new(Announcing::new(client.client().on(reactor), client.version()))
             }
             Self::ThroughProxy(client) => client.over(client.proxy().on(reactor)),
+            Self::Tls(client) => Box::new(TlsClientEndpoint::new(reactor, client)),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::error::{EndpointError, Fault};
 use crate::haproxy::HaproxyServer;
 use crate::scheme::{Arguments, Scheme, Schemes};
+use crate::tls_server::{TlsServer, with_tls};
 use crate::value::{self, BACKLOG_DEFAULT, UNIX_MODE_DEFAULT, quote_path};
 
 /// Where to listen.
@@ -28,14 +29,16 @@ pub enum ServerDescription {
     Tcp6(Tcp6Server),
     /// On a Unix socket.
     Unix(UnixServer),
+    /// With TLS, over any of the others.
+    Tls(TlsServer),
     /// On any of these, behind a proxy that says who its client is.
     Haproxy(Box<HaproxyServer>),
 }
 
 impl ServerDescription {
-    /// The kinds of this crate: `tcp`, `tcp6`, `unix` and `haproxy`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `tls`, `ssl` and `haproxy`.
     pub fn schemes() -> Schemes<Self> {
-        Schemes::new()
+        let schemes = Schemes::new()
             .with(
                 Scheme::new("tcp", "tcp:PORT[:interface=ADDRESS][:backlog=COUNT]", tcp)
                     .positional(&["port", "interface", "backlog"]),
@@ -53,8 +56,29 @@ impl ServerDescription {
                 Scheme::new("unix", "unix:PATH[:mode=OCTAL][:backlog=COUNT]", unix)
                     .positional(&["path", "mode", "backlog"])
                     .alias("address", "path"),
-            )
-            .with(HaproxyServer::scheme())
+            );
+        with_tls(schemes).with(HaproxyServer::scheme())
+    }
+
+    /// Has TLS offer these application protocols, where there is TLS and nothing was said of them.
+    pub fn speaking(self, protocols: &[&str]) -> Self {
+        match self {
+            Self::Tls(server) if server.alpn().is_empty() => {
+                let speaking = server.clone().with_alpn(protocols.iter().copied());
+                Self::Tls(speaking.unwrap_or(server))
+            }
+            Self::Haproxy(server) => server.speaking(protocols).into(),
+            other => other,
+        }
+    }
+
+    /// Whether what is said there is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Haproxy(server) => server.server().is_encrypted(),
+            Self::Tcp(_) | Self::Tcp6(_) | Self::Unix(_) => false,
+        }
     }
 }
 
@@ -73,6 +97,7 @@ impl fmt::Display for ServerDescription {
             Self::Tcp6(server) => server.fmt(f),
             Self::Unix(server) => server.fmt(f),
             Self::Haproxy(server) => server.fmt(f),
+            Self::Tls(server) => server.fmt(f),
         }
     }
 }

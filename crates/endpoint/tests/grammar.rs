@@ -359,6 +359,8 @@ fn newcomers_are_told_what_to_write() {
     instead("ws://[::1]", "tcp6:80:interface=[::1]", "tcp:[::1]:80");
     instead("tcp://:80", "tcp:80", "tcp:localhost:80");
     instead("tcp://10.0.0.1:80", "tcp:80:interface=10.0.0.1", "tcp:10.0.0.1:80");
+    instead("https://example.com/x", "tls:443:self-signed", "tls:example.com:443");
+    instead("wss://[::1]:8443", "tls:8443:self-signed", "tls:[::1]:8443");
     instead("unix:///run/x.sock", "unix:/run/x.sock", "unix:/run/x.sock");
     instead("/run/x.sock", "unix:/run/x.sock", "unix:/run/x.sock");
     instead("./a:b=c", r"unix:./a\:b\=c", r"unix:./a\:b\=c");
@@ -375,10 +377,6 @@ fn advice_is_given_only_where_it_is_right() {
     client("localhost:0", &format!("^^^^^^^^^ there is no kind \"localhost\"; {clients_known}"));
     server("a=b:80", &format!("    ^^ there is no kind \"80\"; {known}"));
     server("a:70000", &format!("^ there is no kind \"a\"; {known}"));
-    client(
-        "https://example.com",
-        "^^^^^^^^^^^^^^^^^^^ this is a URL, not a kind with its arguments",
-    );
     let path = format!("/{}", "a".repeat(UNIX_PATH_MAX));
     let pointer = "^".repeat(path.len());
     server(&path, &format!("{pointer} there is no kind \"{path}\"; {known}"));

@@ -6,13 +6,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ropewalk_protocol::{
-    Address, CannotConnect, MulticastChange, MulticastError, MulticastSettings, Outbox, Transport,
+    Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
+    Outbox, Transport,
 };
 use slab::Slab;
 
 use crate::datagrams;
 use crate::platform::Platform;
-use crate::sys::Sockets;
+use crate::sys::{Sockets, credentials};
 
 /// How many used outboxes are kept.
 const SPARE_MAX: usize = 64;
@@ -126,6 +127,18 @@ impl Carrier {
         };
     }
 
+    /// Whether the peer of a connection is on the Internet, or at least speaks as if it were.
+    pub(crate) fn is_internet(&self, key: usize) -> bool {
+        match self.peers.borrow().get(key) {
+            Some(Peer::V4(_)) => true,
+            Some(Peer::Other(index)) => {
+                let others = self.long_peers.borrow();
+                matches!(others.get(*index as usize), Some(Address::Ip(_)))
+            }
+            Some(Peer::Unknown) | None => false,
+        }
+    }
+
     pub(crate) fn forget_peer(&self, key: usize) {
         if let Some(peer) = self.peers.borrow_mut().get_mut(key)
             && let Peer::Other(index) = std::mem::take(peer)
@@ -161,6 +174,10 @@ impl Transport for Carrier {
             }
             Some(Peer::Unknown) | None => Address::Unnamed,
         }
+    }
+
+    fn credentials(&self, key: usize) -> Option<Credentials> {
+        self.sockets.with(key, credentials).flatten()
     }
 
     fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {

@@ -18,6 +18,7 @@ use crate::attempt::Attempt;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
 use crate::datagrams::Datagrams;
+use crate::linger::Lingering;
 use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::remote::{Alarm, Remote};
@@ -48,6 +49,9 @@ pub(crate) struct Inner {
     pub(crate) unsettled: RefCell<Vec<usize>>,
     /// Watches of what is ready in every turn.
     pub(crate) always_ready: RefCell<Vec<(usize, u64)>>,
+    /// How long closed connections wait for their peers, and those that do, the oldest first.
+    pub(crate) linger: Cell<Duration>,
+    pub(crate) lingering: RefCell<BTreeMap<u64, usize>>,
     /// Listeners that wait for a free descriptor.
     pub(crate) starving: RefCell<Vec<usize>>,
     pub(crate) tasks: Tasks,
@@ -149,6 +153,8 @@ pub(crate) enum Entry {
     Datagrams(Box<Datagrams>),
     /// A descriptor of somebody else's.
     Foreign(Box<Foreign>),
+    /// A closed connection that waits for its peer.
+    Lingering(Box<Lingering>),
     /// A socket that races for the connection of another key.
     Runner {
         owner: usize,
@@ -239,6 +245,8 @@ impl Inner {
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
+            linger: Cell::new(Self::LINGER_DEFAULT),
+            lingering: RefCell::default(),
             unsettled: RefCell::default(),
             always_ready: RefCell::default(),
             starving: RefCell::default(),
@@ -396,6 +404,9 @@ impl Inner {
     fn end_entry(&self, driver: &mut dyn Driver, key: usize, tell: bool) {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
+        }
+        if self.is_lingering(key) {
+            return self.end_lingering(driver, key);
         }
         if let Some(id) = self.with_port(key, |port| port.id) {
             self.stop_port(driver, key, id, Disconnect::Stopped);

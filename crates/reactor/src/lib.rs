@@ -14,6 +14,7 @@
 //! | watch a descriptor of one's own | [`Reactor::add_reader`], [`Reactor::add_writer`] |
 //! | look names up | [`Reactor::set_resolver`], [`SystemResolver`], [`HostsFile`] |
 //! | exchange datagrams | [`Reactor::listen_udp`], [`Reactor::connect_udp`], [`UdpEndpoint`] |
+//! | exchange them on this machine | [`Reactor::listen_unix_datagrams`], [`Reactor::connect_unix_datagrams`], [`UnixDatagramEndpoint`] |
 //! | call later | [`ropewalk_protocol::Clock`], which a reactor is |
 //! | do blocking work | [`Reactor::defer_to_thread`] |
 //! | run a future | [`Reactor::spawn`] |
@@ -39,6 +40,7 @@
 //! | bytes received from one connection in one turn | 64 KiB |
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
+//! | closed connections that wait for their peers | 1,024, for 2 seconds without progress each |
 //! | messages received from one port for datagrams in one turn | 32; 64 with `io_uring` |
 //! | system calls spent on one port's datagrams in one turn | 8, of 64 messages each |
 //! | addresses tried for one name | 64 |
@@ -58,6 +60,7 @@ mod datagrams;
 mod driver;
 mod error;
 mod inner;
+mod linger;
 mod listener;
 pub mod platform;
 mod pool;
@@ -78,7 +81,7 @@ pub mod twisted {}
 
 pub use adopt::CannotAdopt;
 pub use connector::ConnectOptions;
-pub use datagrams::{UdpEndpoint, UdpOptions};
+pub use datagrams::{UdpEndpoint, UdpOptions, UnixDatagramEndpoint, UnixDatagramOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};

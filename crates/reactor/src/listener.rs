@@ -328,6 +328,9 @@ impl Inner {
             tracing::warn!(target: "ropewalk::reactor", "a connection was not accepted: {error}");
             return;
         }
+        if self.end_all_lingering(driver) {
+            return;
+        }
         let paused =
             self.with_listener(key, |listener| std::mem::replace(&mut listener.accepting, false));
         if paused == Some(true) {

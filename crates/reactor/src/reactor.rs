@@ -277,6 +277,7 @@ impl Reactor {
         Census {
             connections: count(|entry| matches!(entry, Entry::Stream(_))),
             listeners: count(|entry| matches!(entry, Entry::Listener(_))),
+            lingering: self.0.lingering.borrow().len(),
             ports: count(|entry| matches!(entry, Entry::Datagrams(_))),
             watches: count(|entry| matches!(entry, Entry::Foreign(_))),
             calls: self.0.calls.len(),
@@ -339,10 +340,11 @@ impl Reactor {
         match after {
             After::Nothing => (),
             After::Settle(key, seat) => inner.settle(driver, key, seat),
-            After::Failed(key, error) => inner.watch_failed(driver, key, error),
+            After::Failed(key, error) => inner.failed(driver, key, error),
             After::Connected(key, result) => inner.connected(driver, key, result),
             After::Accepted(key, socket, peer) => inner.accepted(driver, key, socket, peer),
             After::AcceptFailed(key, error) => inner.accept_failed(driver, key, &error),
+            After::Lingered(key) => inner.end_lingering(driver, key),
             After::Ready(key) => self.ready(driver, key),
         }
     }
@@ -461,6 +463,9 @@ impl Drop for Turn<'_> {
 pub struct Census {
     /// Connections, those being made included.
     pub connections: usize,
+    /// Connections that are over for their protocols, and whose descriptors wait for their peers: see
+    /// [`Reactor::set_linger`].
+    pub lingering: usize,
     /// Places where it listens.
     pub listeners: usize,
     /// Ports for datagrams.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ropewalk_protocol::Address;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, Socket};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::UnixListenOptions;
 use crate::listener::stream_socket;
@@ -43,7 +43,7 @@ pub(crate) fn listen_at(
 ) -> io::Result<(Socket, SocketFile)> {
     let address = unix_address(&Address::Unix(path.to_owned()))?;
     let _lock = Lock::take(path)?;
-    remove_stale_socket(path, &address)?;
+    remove_stale_socket(path, &address, Type::STREAM)?;
     let socket = stream_socket(Domain::UNIX, None)?;
     socket.bind(&address)?;
     let place = SocketFile::new(path)?;
@@ -51,6 +51,26 @@ pub(crate) fn listen_at(
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(options.mode))?;
     socket.listen(options.backlog)?;
     Ok((socket, place))
+}
+
+/// Makes a socket that receives datagrams at `path`, in the same way.
+pub(crate) fn receive_at(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
+    let address = unix_address(&Address::Unix(path.to_owned()))?;
+    let _lock = Lock::take(path)?;
+    remove_stale_socket(path, &address, Type::DGRAM)?;
+    let socket = datagram_socket()?;
+    // The file gets its permissions from the descriptor, less what the process's mask forbids: there is
+    // no moment in which others may send. A system that does it otherwise leaves them that moment.
+    let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(mode & 0o700));
+    socket.bind(&address)?;
+    let place = SocketFile::new(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok((socket, place))
+}
+
+/// A socket for datagrams that neither blocks nor outlives an `exec`.
+pub(crate) fn datagram_socket() -> io::Result<Socket> {
+    Socket::new(Domain::UNIX, Type::DGRAM.nonblocking().cloexec(), None)
 }
 
 /// Makes a socket that listens at a name that is no file.
@@ -144,14 +164,15 @@ fn break_foreign_lock(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes a socket at `path` that nobody answers at.
-fn remove_stale_socket(path: &Path, address: &SockAddr) -> io::Result<()> {
+/// Removes a socket at `path` that nobody answers at. One of another kind than `kind` is somebody's as
+/// long as it is open.
+fn remove_stale_socket(path: &Path, address: &SockAddr, kind: Type) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => (),
         // Binding will say what is wrong with anything else.
         _ => return Ok(()),
     }
-    let probe = stream_socket(Domain::UNIX, None)?;
+    let probe = Socket::new(Domain::UNIX, kind.nonblocking().cloexec(), None)?;
     match probe.connect(address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path)

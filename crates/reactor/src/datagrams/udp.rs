@@ -12,7 +12,7 @@ use crate::sys::{Socket as AnySocket, coalesce};
 use crate::{CannotListen, ListeningPort, Reactor};
 
 /// The longest datagram that is taken, unless said otherwise: longer ones do not exist over IP.
-const LENGTH_DEFAULT: usize = 65_535;
+pub(super) const LENGTH_DEFAULT: usize = 65_535;
 
 /// How to open a port for UDP.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,9 +16,11 @@ use rustix::net::{
 };
 use rustix::time::Timespec;
 
-use super::datagrams::{Message, Mishap, Receiver, Sender};
+use super::datagrams::{Message, Mishap, Receiver, Sender, may_segment};
 use super::reserve::{Reserve, accept};
-use super::{Closing, Completion, Driver, Role, Socket, Sockets, peer_address};
+use super::{
+    Closing, Completion, Driver, Role, Socket, Sockets, Unsettled, peer_address, unsettled,
+};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one.
 const READ_SIZE: usize = 64 * 1024;
@@ -138,6 +140,13 @@ struct Datagrams {
     key: usize,
     /// Ports for which the kernel takes no datagrams together.
     single: Vec<usize>,
+}
+
+impl Datagrams {
+    fn new() -> Self {
+        let (receiver, sender) = (Receiver::new(), Sender::new());
+        Self { receiver, sender, key: usize::MAX, single: Vec::new() }
+    }
 }
 
 /// Kept small: each connection has one.
@@ -449,10 +458,11 @@ impl<P: Poller> Driver for Readiness<P> {
         }
         self.sockets.insert(key, socket);
         self.entries[key].role = Some(role);
-        if role == Role::Datagrams && self.datagrams.is_none() {
-            let (receiver, sender) = (Receiver::new(), Sender::new());
-            self.datagrams =
-                Some(Box::new(Datagrams { receiver, sender, key, single: Vec::new() }));
+        if role == Role::Datagrams {
+            let datagrams = self.datagrams.get_or_insert_with(|| Box::new(Datagrams::new()));
+            if self.sockets.with(key, may_segment) != Some(true) {
+                datagrams.single.push(key);
+            }
         }
         self.set_interest(key, Some(interest_of(role)))
     }
@@ -509,6 +519,10 @@ impl<P: Poller> Driver for Readiness<P> {
 
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
+    }
+
+    fn unsettled(&self, key: usize) -> Unsettled {
+        self.sockets.with(key, unsettled).unwrap_or_default()
     }
 
     fn close(&mut self, key: usize, how: Closing) {

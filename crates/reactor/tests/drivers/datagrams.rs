@@ -5,6 +5,7 @@
 mod bounds;
 mod groups;
 mod udp;
+mod unix;
 
 use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

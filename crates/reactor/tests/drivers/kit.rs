@@ -3,8 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -70,10 +72,11 @@ pub(crate) fn alone(kind: DriverKind, path: &str, test: fn(DriverKind)) {
 /// The number of the interface in a network of a test's own.
 pub(crate) const APART: u32 = 77;
 
-/// Makes such a network, then runs a program in it.
+/// Makes such a network, waits until there is a way to its groups, then runs a program in it.
 const NETWORK: &str = "ip link set lo up && ip link add tie0 index 77 type veth peer name tie1 && \
     ip link set tie0 addrgenmode none && ip addr add fe80::1/64 dev tie0 nodad && \
-    ip link set tie0 up && ip link set tie1 up && exec \"$@\"";
+    ip link set tie1 up && ip link set tie0 up && \
+    until ip -6 route get ff02::1 oif tie0 >/dev/null 2>&1; do :; done && exec \"$@\"";
 
 /// The same in a process with a network of its own, where the system lets us have one.
 pub(crate) fn apart(kind: DriverKind, path: &str, test: fn(DriverKind)) {
@@ -188,6 +191,30 @@ pub(crate) fn plain_listener() -> (TcpListener, SocketAddr) {
 pub(crate) fn read_all(mut stream: TcpStream) -> std::io::Result<Vec<u8>> {
     let mut received = Vec::new();
     stream.read_to_end(&mut received).map(|_| received)
+}
+
+/// A new folder, which goes with all that is in it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ropewalk-drivers-{}-{number}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Sends back what comes.

@@ -12,6 +12,7 @@ use std::os::fd::BorrowedFd;
 
 use ropewalk_protocol::{Address, SendError};
 use rustix::io::Errno;
+use rustix::net::AddressFamily;
 
 pub(super) use control::{CONTROL_SIZE, segment_size};
 pub(crate) use control::{SourceMembership, source_membership};
@@ -64,6 +65,13 @@ pub(super) fn send_error(error: Errno) -> SendError {
         Errno::HOSTDOWN | Errno::NETDOWN => SendError::Unreachable,
         other => SendError::from(&std::io::Error::from(other)),
     }
+}
+
+/// Whether the kernel may be given several datagrams as one at this socket. Others than UDP's do not
+/// refuse that: they send the one.
+pub(super) fn may_segment(socket: BorrowedFd<'_>) -> bool {
+    let family = rustix::net::sockopt::socket_domain(socket);
+    matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6))
 }
 
 /// Lets the kernel deliver datagrams of one sender together, if it can.

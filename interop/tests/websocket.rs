@@ -1,0 +1,122 @@
+//! WebSocket against the `websockets` package for Python, both ways round.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+
+use ropewalk_deferred::{Deferred, Promise, deferred};
+use ropewalk_http::{Request, Site};
+use ropewalk_interop::{PATIENCE, Peer as Program, python_folder};
+use ropewalk_protocol::{Port, seat, timeout};
+use ropewalk_reactor::{ConnectOptions, Reactor, TcpListenOptions};
+use ropewalk_websocket::{
+    self as websocket, CloseCode, Closed, Compression, Message, Opening, Options, WebSocket,
+    WebSocketProtocol, WebSocketResource,
+};
+
+mod support;
+
+struct Echo;
+
+impl WebSocketProtocol for Echo {
+    fn message_received(&mut self, socket: &WebSocket<Self>, message: Message<'_>) {
+        match message {
+            Message::Text("bye") => {
+                socket.close(CloseCode::new(4002).expect("it is one's own"), "as you wish");
+            }
+            message => socket.send(message),
+        }
+    }
+}
+
+fn script(arguments: &[&str]) -> Program {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/websocket.py");
+    let mut command = Command::new(python_folder().join("bin/python3"));
+    Program::start(command.arg(script).args(arguments)).expect("Python starts")
+}
+
+/// Runs `reactor` until the program has printed a line that begins so; answers what follows.
+fn wait_for(reactor: &Reactor, mut program: Program, prefix: &'static str) -> (Program, String) {
+    let read =
+        reactor.defer_to_thread(move || program.line_after(prefix).map(|rest| (program, rest)));
+    reactor.run_until(read).expect("the program says so")
+}
+
+#[test]
+fn a_python_client_finds_our_echo_good() {
+    for compression in [Compression::default(), Compression::default().with_context()] {
+        let reactor = support::reactor();
+        let options = Options::new().protocols(["v1"]).compression(compression);
+        let echo = WebSocketResource::new(|_: &Request| Echo).options(options);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let site = Box::new(Site::new(echo));
+        let port = reactor.listen_tcp(address, TcpListenOptions::default(), site).expect("a port");
+        let url = format!("ws://{}/", port.address());
+        wait_for(&reactor, script(&["client", &url]), "done");
+    }
+}
+
+/// Sends messages one after another, and wants each of them back.
+struct Asker {
+    left: Vec<String>,
+    asked: String,
+    done: Option<Promise<Closed>>,
+}
+
+impl Asker {
+    fn new() -> (Self, Deferred<Closed>) {
+        let (promise, done) = deferred();
+        let long = "a long text ".repeat(100_000);
+        let left = ["", "short", "näh ☃ 😀", &long].map(str::to_owned).to_vec();
+        (Self { left, asked: String::new(), done: Some(promise) }, done)
+    }
+
+    fn ask(&mut self, socket: &WebSocket<Self>) {
+        self.asked = self.left.pop().unwrap_or_else(|| "close".to_owned());
+        socket.send_text(&self.asked);
+    }
+}
+
+impl WebSocketProtocol for Asker {
+    fn opened(&mut self, socket: &WebSocket<Self>) {
+        assert_eq!(socket.protocol(), Some("v1"));
+        self.ask(socket);
+    }
+
+    fn message_received(&mut self, socket: &WebSocket<Self>, message: Message<'_>) {
+        assert_eq!(message, Message::Text(&self.asked));
+        self.ask(socket);
+    }
+
+    fn closed(&mut self, _: &WebSocket<Self>, how: &Closed) {
+        if let Some(done) = self.done.take() {
+            done.succeed(how.clone());
+        }
+    }
+}
+
+#[test]
+fn a_python_server_finds_our_client_good() {
+    let reactor = support::reactor();
+    let (_server, number) = wait_for(&reactor, script(&["server"]), "port ");
+    let port: u16 = number.parse().expect("a number");
+    let kept = Compression::default().with_context();
+    let small = Compression { window_bits: 9, ..kept };
+    for compression in [None, Some(Compression::default()), Some(kept), Some(small)] {
+        let mut options = Options::new().protocols(["v2", "v1"]);
+        if let Some(compression) = compression {
+            options = options.compression(compression);
+        }
+        let request = websocket::Request::new(&format!("ws://127.0.0.1:{port}/")).expect("a URI");
+        let (asker, done) = Asker::new();
+        let (opening, opened) = Opening::new(&request, &options, asker);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        reactor.connect_tcp(address, ConnectOptions::default(), seat(opening));
+        let socket = reactor.run_until(opened).expect("it is open");
+        assert_eq!(socket.is_compressed(), compression.is_some());
+        let closed = reactor.run_until(timeout(&reactor, PATIENCE, done));
+        let closed = closed.expect("it ends in time");
+        assert_eq!((closed.code.number(), closed.reason.as_str()), (4003, "as you wish"));
+        assert!(closed.is_clean);
+    }
+}
