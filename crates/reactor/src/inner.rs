@@ -25,6 +25,7 @@ use crate::remote::{Alarm, Remote};
 use crate::signals::Signals;
 use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
+use crate::under_way::Origins;
 use crate::unix::SocketFile;
 use crate::watch::{Foreign, WatchEnd};
 use crate::wheel::{Expired, TimerKey, Wheel};
@@ -55,6 +56,8 @@ pub(crate) struct Inner {
     /// Listeners that wait for a free descriptor.
     pub(crate) starving: RefCell<Vec<usize>>,
     pub(crate) tasks: Tasks,
+    /// Where all this was asked for, in debug builds.
+    pub(crate) origins: Rc<Origins>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
     /// Who looks names up, once anybody has asked.
@@ -235,8 +238,10 @@ impl Inner {
         let remote = Arc::new(Remote::new(alarm));
         let carrier = Rc::new(Carrier::new(sockets.clone(), platform));
         let wheel = Rc::new(RefCell::new(Wheel::new()));
+        let origins = Rc::new(Origins::default());
         Self {
-            calls: Rc::new(Calls::new(Rc::clone(&wheel), Rc::clone(&carrier))),
+            calls: Rc::new(Calls::new(Rc::clone(&wheel), Rc::clone(&carrier), Rc::clone(&origins))),
+            origins,
             carrier,
             sockets,
             poll_descriptor,

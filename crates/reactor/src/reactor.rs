@@ -17,6 +17,7 @@ use crate::platform::Platform;
 use crate::signals::Signals;
 use crate::streams::After;
 use crate::sys::{Closing, Driver, Role};
+use crate::under_way::Kind;
 use crate::wheel::Expired;
 use crate::{DriverKind, ReactorError, ReactorHandle};
 
@@ -253,13 +254,15 @@ impl Reactor {
     /// Runs `future` as a task on this thread; the deferred brings its result, and cancelling it
     /// drops the future.
     #[track_caller]
-    pub fn spawn<T, E>(&self, future: impl Future<Output = Result<T, E>> + 'static) -> Deferred<T>
+    pub fn spawn<T, E, F>(&self, future: F) -> Deferred<T>
     where
         T: 'static,
         E: Into<Failure> + 'static,
+        F: Future<Output = Result<T, E>> + 'static,
     {
         let (deferred, driver) = from_future(future);
-        self.0.tasks.spawn(Box::pin(driver), &self.0.remote);
+        let task = self.0.tasks.spawn(Box::pin(driver), &self.0.remote);
+        self.0.origins.note(Kind::Task, task, std::any::type_name::<F>());
         deferred
     }
 
@@ -491,6 +494,7 @@ impl Clock for Reactor {
         self.0.carrier.now()
     }
 
+    #[track_caller]
     fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
         self.0.calls.schedule(delay, call)
     }
@@ -533,8 +537,10 @@ impl EventLoop for Reactor {
 }
 
 impl Spawn for Reactor {
+    #[track_caller]
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
-        self.0.tasks.spawn(future, &self.0.remote);
+        let task = self.0.tasks.spawn(future, &self.0.remote);
+        self.0.origins.note(Kind::Task, task, "without a name");
     }
 }
 
