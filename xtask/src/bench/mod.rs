@@ -8,6 +8,7 @@ mod http;
 mod idle;
 mod proc;
 mod table;
+mod udp;
 mod wrk;
 
 use clap::{Args, Subcommand};
@@ -41,6 +42,9 @@ pub(crate) enum Bench {
     ///
     /// Both get the same stream in turn; medians are shown.
     Framing(framing::Options),
+    /// UDP echo: datagrams for each second that the server spends on the CPU, on both of its
+    /// fast drivers, beside bare loops and tokio.
+    Udp(udp::Options),
 }
 
 /// Which servers, and how to print what was found.
@@ -63,5 +67,6 @@ pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
         Bench::Idle(options) => idle::run(options),
         Bench::Deferred(options) => deferred::run(options).map(|()| true),
         Bench::Framing(options) => framing::run(options).map(|()| true),
+        Bench::Udp(options) => udp::run(options),
     }
 }
