@@ -12,9 +12,13 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tracing_subscriber::EnvFilter;
 
+/// What is worth saying unless told otherwise: trouble, and how long certificates are good for.
+const DEFAULT: &str = "warn,ropewalk::tls=info";
+
 /// Sends what the rooms have to say to standard error; `ROPEWALK_LOG` chooses how much.
 pub(crate) fn start() {
-    let filter = EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter =
+        EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

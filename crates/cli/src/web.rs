@@ -39,12 +39,17 @@ const GOODBYE: Duration = Duration::from_secs(10);
         on a port that is free; the line printed says which\n  \
         ropewalk web --listen tcp:8080 --listen 'tcp6:8080' --listen unix:/run/web.sock:mode=660\n      \
         in several places at once\n  \
+        ropewalk web --listen tls:8443:self-signed\n      \
+        at https://127.0.0.1:8443/, for development; its fingerprint is printed\n  \
         ropewalk web --log json 2>>access.log\n      \
         a log for machines\n\n\
         Endpoints:\n  \
         tcp:PORT[:interface=ADDRESS][:backlog=NUMBER]    IPv4\n  \
         tcp6:PORT[:interface=[ADDRESS]][:dual=yes]       IPv6, and IPv4 as well if dual\n  \
-        unix:PATH[:mode=OCTAL]                           a Unix socket\n\n\
+        unix:PATH[:mode=OCTAL]                           a Unix socket\n  \
+        tls:PORT:self-signed                             HTTPS, as nobody in particular\n  \
+        tls:PORT:cert=FILE[:key=FILE]                    HTTPS; the files are followed\n  \
+        tls:PORT:certs=DIR                               HTTPS under all names in a folder\n\n\
         Exit status: 0 after Ctrl-C or SIGTERM, 1 if it cannot serve, 2 for wrong usage."
 )]
 pub(crate) struct Web {
@@ -96,7 +101,8 @@ enum LinksArg {
 impl Web {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
         crate::log::start();
-        let places = serving::places(&self.listen)?;
+        let places = serving::places(&self.listen)?.into_iter();
+        let places: Vec<_> = places.map(|place| place.speaking(&["http/1.1"])).collect();
         let folder = self.folder()?;
         let reactor = serving::reactor(self.reactor.as_deref())?;
         let mut site = Site::new(Directory::new(folder, reactor.clone()));
@@ -108,7 +114,8 @@ impl Web {
         let mut ports = Vec::new();
         for place in &places {
             let port = serving::listen_at(&reactor, place, Box::new(site.clone()))?;
-            announce(&port.address()).map_err(|error| format!("cannot print: {error}"))?;
+            announce(&port.address(), place.is_encrypted())
+                .map_err(|error| format!("cannot print: {error}"))?;
             ports.push(port);
         }
         let goodbye = reactor.clone();
@@ -150,7 +157,7 @@ impl Web {
 }
 
 /// Prints where it listens, as a URL that a terminal makes clickable.
-fn announce(address: &Address) -> io::Result<()> {
+fn announce(address: &Address, is_encrypted: bool) -> io::Result<()> {
     let Address::Ip(address) = address else { return serving::print_line(address) };
     let host = match address.ip() {
         // Everywhere is nowhere to click at: the name for here is.
@@ -159,5 +166,6 @@ fn announce(address: &Address) -> io::Result<()> {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    serving::print_line(&format_args!("http://{host}:{}/", address.port()))
+    let scheme = if is_encrypted { "https" } else { "http" };
+    serving::print_line(&format_args!("{scheme}://{host}:{}/", address.port()))
 }

@@ -164,6 +164,28 @@ fn several_places_are_served_at_once() {
 }
 
 #[test]
+fn a_directory_is_served_over_tls_by_nobody_in_particular() {
+    let folder = Folder::new("tls").with("a.txt", "hello");
+    let served =
+        Served::web(&folder, &["tls:0:interface=127.0.0.1:self-signed"], &["--log", "off"]);
+    let place = served.places[0].clone();
+    let host = place.strip_prefix("https://").unwrap().trim_end_matches('/');
+    // Whoever speaks in the clear is told so in TLS; the suites speak to it as they should.
+    let answer = {
+        let mut stream = TcpStream::connect(host).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        answer
+    };
+    assert_eq!(answer, [21, 3, 3, 0, 2, 2, 50], "decode_error");
+    let (status, log) = served.stop();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(log.contains("SHA-256 fingerprint is ") && log.lines().count() == 1, "{log}");
+}
+
+#[test]
 fn requests_in_progress_are_finished_before_the_end() {
     let big = vec![b'x'; 40 << 20];
     let folder = Folder::new("progress").with("big", &big);

@@ -28,7 +28,7 @@ pub(crate) fn instead_of_url((scheme, rest): (&str, &str)) -> Vec<String> {
         "unix" | "file" => vec![format!("unix:{}", quote_path(rest))],
         "https" | "wss" | "tls" | "ssl" => {
             let address = host_and_port(authority).unwrap_or((Some(authority), 443));
-            vec![over("tls", address.0, address.1)]
+            vec![over("tls", address.0, address.1), format!("tls:{}:self-signed", address.1)]
         }
         "http" | "ws" if host_and_port(authority).is_none() => instead_of_address(&with_port(80)),
         _ => instead_of_address(authority),

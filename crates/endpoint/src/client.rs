@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::{EndpointError, Fault};
 use crate::scheme::{Arguments, Scheme, Schemes};
+use crate::tls_client::{TlsClient, with_tls};
 use crate::value::{self, Seconds, TIMEOUT_DEFAULT, quote_host, quote_path};
 
 /// Where to connect.
@@ -28,12 +29,14 @@ pub enum ClientDescription {
     Tcp6(Tcp6Client),
     /// To a Unix socket.
     Unix(UnixClient),
+    /// With TLS, over any of the others.
+    Tls(TlsClient),
 }
 
 impl ClientDescription {
-    /// The kinds of this crate: `tcp`, `tcp6` and `unix`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `tls` and `ssl`.
     pub fn schemes() -> Schemes<Self> {
-        Schemes::new()
+        let schemes = Schemes::new()
             .with(
                 Scheme::new("tcp", "tcp:HOST:PORT[:timeout=SECONDS][:bind=ADDRESS]", tcp)
                     .positional(&["host", "port"])
@@ -51,7 +54,8 @@ impl ClientDescription {
                     .positional(&["path"])
                     .named(&["timeout"])
                     .alias("address", "path"),
-            )
+            );
+        with_tls(schemes)
     }
 }
 
@@ -69,6 +73,7 @@ impl fmt::Display for ClientDescription {
             Self::Tcp(client) => client.fmt(f),
             Self::Tcp6(client) => client.fmt(f),
             Self::Unix(client) => client.fmt(f),
+            Self::Tls(client) => client.fmt(f),
         }
     }
 }
@@ -309,11 +314,11 @@ fn ipv6_host(text: &str) -> Result<String, Fault> {
     Ok(host)
 }
 
-fn write_timeout(f: &mut fmt::Formatter<'_>, timeout: Duration) -> fmt::Result {
+pub(crate) fn write_timeout(f: &mut fmt::Formatter<'_>, timeout: Duration) -> fmt::Result {
     if timeout == TIMEOUT_DEFAULT { Ok(()) } else { write!(f, ":timeout={}", Seconds(timeout)) }
 }
 
-fn write_bind(f: &mut fmt::Formatter<'_>, bind: Option<IpAddr>) -> fmt::Result {
+pub(crate) fn write_bind(f: &mut fmt::Formatter<'_>, bind: Option<IpAddr>) -> fmt::Result {
     let Some(address) = bind else { return Ok(()) };
     write!(f, ":bind={}", quote_host(&address.to_string()))
 }

@@ -137,6 +137,39 @@ pub enum Fault {
         /// Its length in bytes.
         length: usize,
     },
+    /// A second word that is not `self-signed`.
+    SelfSigned,
+    /// Nothing says who a server with TLS is.
+    NoIdentity,
+    /// Two things say who a server with TLS is.
+    TwoIdentities,
+    /// An argument that goes only with another.
+    NotWithout {
+        /// The name of the other.
+        name: &'static str,
+    },
+    /// An argument that does not go with another.
+    NotWith {
+        /// The name of the other.
+        name: &'static str,
+    },
+    /// Neither of two words.
+    Word {
+        /// The one.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// Not application protocols.
+    Alpn,
+    /// Not the SHA-256 of a key.
+    Pin,
+    /// A version of TLS that is not spoken.
+    SslMethod,
+    /// A key exchange that is not spoken.
+    DhParameters,
+    /// The endpoint inside of this one is wrong.
+    Inner(Box<EndpointError>),
     /// What a scheme of another crate found.
     Other(String),
 }
@@ -238,6 +271,23 @@ impl fmt::Display for Fault {
             Self::NulInPath => "the path has a zero byte in it",
             Self::LongPath { length } => {
                 &format!("the path has {length} bytes, a socket's at most {UNIX_PATH_MAX}")
+            }
+            Self::SelfSigned => "after the port comes self-signed, or arguments with their names",
+            Self::NoIdentity => {
+                "nothing says who the server is; add self-signed, cert=FILE with key=FILE, or certs=DIR"
+            }
+            Self::TwoIdentities => "of self-signed, cert= and certs= there is one",
+            Self::NotWithout { name } => &format!("this goes only with {name}"),
+            Self::NotWith { name } => &format!("this does not go with {name}="),
+            Self::Word { first, second } => &format!("this is neither {first} nor {second}"),
+            Self::Alpn => {
+                "this is no list of protocols of 1 to 255 bytes, with commas between them"
+            }
+            Self::Pin => "this is no SHA-256 in 64 hexadecimal digits",
+            Self::SslMethod => "TLS 1.2 and 1.3 are all that is spoken; leave this out",
+            Self::DhParameters => "keys are exchanged over curves alone; leave this out",
+            Self::Inner(error) => {
+                &format!("the endpoint inside, {:?}: {}", error.source, error.fault)
             }
             Self::Other(message) => message,
         };

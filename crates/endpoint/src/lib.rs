@@ -10,12 +10,16 @@
 //! | `tcp:PORT[:interface=ADDRESS][:backlog=COUNT]` | IPv4 | each interface, 1024 waiting |
 //! | `tcp6:PORT[:backlog=COUNT][:interface=ADDRESS][:dual=yes]` | IPv6, with `dual=yes` IPv4 too | as above |
 //! | `unix:PATH[:mode=OCTAL][:backlog=COUNT]` | a Unix socket | mode 600: its owner's alone |
+//! | `tls:PORT[:self-signed][:cert=FILE[:key=FILE]][:certs=DIR][:client-ca=FILE]…` | TLS over TCP, or with `endpoint=` over any of these | see [`TlsServer`] |
+//! | `tls:DIR[:port=PORT]…`, `ssl:PORT:privateKey=FILE…` | the same as Twisted writes it | port 443 |
 //!
 //! | string of a client | connects to | unless told otherwise |
 //! |---|---|---|
 //! | `tcp:HOST:PORT[:timeout=SECONDS][:bind=ADDRESS]` | a host by any of its addresses | 30 seconds |
 //! | `tcp6:HOST:PORT[:timeout=SECONDS][:bind=ADDRESS]` | a host by IPv6 alone | 30 seconds |
 //! | `unix:PATH[:timeout=SECONDS]` | a Unix socket | 30 seconds |
+//! | `tls:HOST:PORT[:trust=PATH][:pin=SHA256][:cert=FILE[:key=FILE]]…` | TLS over TCP, or with `endpoint=` over any of these | the roots of this machine |
+//! | `ssl:HOST:PORT[:caCertsDir=PATH]…` | the same as Twisted writes it | the same: a server is always verified |
 //!
 //! What may stand by its place may have its name as well: `tcp:port=8080` is `tcp:8080`. The kind
 //! may be in capitals. How a string is cut into arguments is told at [`Description`], how other
@@ -42,6 +46,9 @@ mod error;
 mod place;
 mod scheme;
 mod server;
+mod tls_client;
+mod tls_place;
+mod tls_server;
 mod value;
 
 pub use client::{ClientDescription, Tcp6Client, TcpClient, UnixClient};
@@ -53,6 +60,9 @@ pub use place::{
 };
 pub use scheme::{Arguments, Scheme, Schemes};
 pub use server::{ServerDescription, Tcp6Server, TcpServer, UnixServer};
+pub use tls_client::TlsClient;
+pub use tls_place::{TlsClientEndpoint, TlsServerEndpoint};
+pub use tls_server::{TlsIdentity, TlsServer};
 pub use value::{
     BACKLOG_DEFAULT, BACKLOG_MAX, HOST_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, UNIX_MODE_DEFAULT,
     UNIX_PATH_MAX,

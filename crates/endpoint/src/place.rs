@@ -13,7 +13,7 @@ use ropewalk_reactor::{
 
 use crate::{
     ClientDescription, EndpointError, ServerDescription, Tcp6Client, Tcp6Server, TcpClient,
-    TcpServer, UnixClient, UnixServer,
+    TcpServer, TlsClientEndpoint, TlsServerEndpoint, UnixClient, UnixServer,
 };
 
 /// The place to listen that a string describes; nothing listens before
@@ -70,6 +70,7 @@ impl ServerDescription {
             Self::Tcp(server) => Box::new(TcpServerEndpoint::new(reactor, server)),
             Self::Tcp6(server) => Box::new(Tcp6ServerEndpoint::new(reactor, server)),
             Self::Unix(server) => Box::new(UnixServerEndpoint::new(reactor, server)),
+            Self::Tls(server) => Box::new(TlsServerEndpoint::new(reactor, server)),
         }
     }
 }
@@ -81,6 +82,7 @@ impl ClientDescription {
             Self::Tcp(client) => Box::new(TcpClientEndpoint::new(reactor, client)),
             Self::Tcp6(client) => Box::new(Tcp6ClientEndpoint::new(reactor, client)),
             Self::Unix(client) => Box::new(UnixClientEndpoint::new(reactor, client)),
+            Self::Tls(client) => Box::new(TlsClientEndpoint::new(reactor, client)),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{EndpointError, Fault};
 use crate::scheme::{Arguments, Scheme, Schemes};
+use crate::tls_server::{TlsServer, with_tls};
 use crate::value::{self, BACKLOG_DEFAULT, UNIX_MODE_DEFAULT, quote_path};
 
 /// Where to listen.
@@ -27,12 +28,14 @@ pub enum ServerDescription {
     Tcp6(Tcp6Server),
     /// On a Unix socket.
     Unix(UnixServer),
+    /// With TLS, over any of the others.
+    Tls(TlsServer),
 }
 
 impl ServerDescription {
-    /// The kinds of this crate: `tcp`, `tcp6` and `unix`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `tls` and `ssl`.
     pub fn schemes() -> Schemes<Self> {
-        Schemes::new()
+        let schemes = Schemes::new()
             .with(
                 Scheme::new("tcp", "tcp:PORT[:interface=ADDRESS][:backlog=COUNT]", tcp)
                     .positional(&["port", "interface", "backlog"]),
@@ -50,7 +53,24 @@ impl ServerDescription {
                 Scheme::new("unix", "unix:PATH[:mode=OCTAL][:backlog=COUNT]", unix)
                     .positional(&["path", "mode", "backlog"])
                     .alias("address", "path"),
-            )
+            );
+        with_tls(schemes)
+    }
+
+    /// Has TLS offer these application protocols, where there is TLS and nothing was said of them.
+    pub fn speaking(self, protocols: &[&str]) -> Self {
+        match self {
+            Self::Tls(server) if server.alpn().is_empty() => {
+                let speaking = server.clone().with_alpn(protocols.iter().copied());
+                Self::Tls(speaking.unwrap_or(server))
+            }
+            other => other,
+        }
+    }
+
+    /// Whether what is said there is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 }
 
@@ -68,6 +88,7 @@ impl fmt::Display for ServerDescription {
             Self::Tcp(server) => server.fmt(f),
             Self::Tcp6(server) => server.fmt(f),
             Self::Unix(server) => server.fmt(f),
+            Self::Tls(server) => server.fmt(f),
         }
     }
 }

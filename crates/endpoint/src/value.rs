@@ -1,9 +1,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::description::{bracketed, quote};
-use crate::error::Fault;
+use crate::error::{EndpointError, Fault};
 
 /// How many connections may wait to be accepted, where nothing is said.
 pub const BACKLOG_DEFAULT: u16 = 1024;
@@ -129,6 +130,66 @@ pub(crate) fn quote_path(path: &str) -> String {
     format!("{name}{}", quote(path))
 }
 
+/// The path of a file that is read.
+pub(crate) fn file(text: &str) -> Result<String, Fault> {
+    match text {
+        "" => Err(Fault::EmptyPath),
+        _ if text.contains('\0') => Err(Fault::NulInPath),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// A description inside of another.
+pub(crate) fn inner<D: FromStr<Err = EndpointError>>(text: &str) -> Result<D, Fault> {
+    text.parse().map_err(|error| Fault::Inner(Box::new(error)))
+}
+
+/// One of two words; whether it is the second.
+pub(crate) fn word(text: &str, first: &'static str, second: &'static str) -> Result<bool, Fault> {
+    if text == first {
+        Ok(false)
+    } else if text == second {
+        Ok(true)
+    } else {
+        Err(Fault::Word { first, second })
+    }
+}
+
+/// Application protocols, with commas between them.
+pub(crate) fn alpn(text: &str) -> Result<Vec<String>, Fault> {
+    check_alpn(list(text))
+}
+
+pub(crate) fn check_alpn(protocols: Vec<String>) -> Result<Vec<String>, Fault> {
+    let fits = |protocol: &String| (1..=255).contains(&protocol.len()) && !protocol.contains(',');
+    if protocols.iter().all(fits) { Ok(protocols) } else { Err(Fault::Alpn) }
+}
+
+/// Host names and addresses, with commas between them.
+pub(crate) fn names(text: &str) -> Result<Vec<String>, Fault> {
+    list(text).iter().map(|name| host(name)).collect()
+}
+
+/// The SHA-256 of keys, with commas between them.
+pub(crate) fn pins(text: &str) -> Result<Vec<String>, Fault> {
+    text.split(',').map(check_pin).collect()
+}
+
+pub(crate) fn check_pin(pin: &str) -> Result<String, Fault> {
+    let pin = pin.to_ascii_lowercase();
+    let is_pin = pin.len() == 64 && pin.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_pin { Ok(pin) } else { Err(Fault::Pin) }
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(ToOwned::to_owned).collect()
+}
+
+/// An argument that is a list, as it stands in a description.
+pub(crate) fn write_list(f: &mut fmt::Formatter<'_>, name: &str, words: &[String]) -> fmt::Result {
+    write!(f, ":{name}={}", quote(&words.join(",")))
+}
+
 /// A time-out as it stands in a description.
 pub(crate) struct Seconds(pub(crate) Duration);
 
@@ -147,7 +208,7 @@ fn unbracketed(text: &str) -> &str {
 }
 
 /// A number of digits alone: no sign, no space.
-fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
+fn number<N: FromStr>(text: &str) -> Option<N> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)
 }

@@ -307,7 +307,7 @@ fn unknown_names_are_told_the_known_ones() {
     let known = "known: host, port, timeout, bind";
     let told = format!("there is no argument \"é\u{fffd}\"; {known}");
     client("tcp:a:80:é\n=x", &format!("         ^^ {told}"));
-    let known = "known: tcp, tcp6, unix";
+    let known = "known: tcp, tcp6, unix, tls, ssl";
     let told = format!("^^^ there is no kind \"tpc\"; did you mean tcp? ({known})");
     server("tpc:8080", &told);
     client("tpc:a:8080", &told);
@@ -319,8 +319,8 @@ fn unknown_names_are_told_the_known_ones() {
         &format!("^^^^^^^^^^^^^^ there is no kind \"carrier-pigeon\"; {known}"),
     );
     server("k=v:udp:x", &format!("    ^^^ there is no kind \"udp\"; {known}"));
-    server("", "^ this is empty; begin with tcp, tcp6 or unix");
-    server("tcp=80", "^^^^^^ no kind is named; begin with tcp, tcp6 or unix");
+    server("", "^ this is empty; begin with tcp, tcp6, unix, tls or ssl");
+    server("tcp=80", "^^^^^^ no kind is named; begin with tcp, tcp6, unix, tls or ssl");
 }
 
 /// Checks what is told to write in place of the whole of `source`.
@@ -350,6 +350,8 @@ fn newcomers_are_told_what_to_write() {
     instead("ws://[::1]", "tcp6:80:interface=[::1]", "tcp:[::1]:80");
     instead("tcp://:80", "tcp:80", "tcp:localhost:80");
     instead("tcp://10.0.0.1:80", "tcp:80:interface=10.0.0.1", "tcp:10.0.0.1:80");
+    instead("https://example.com/x", "tls:443:self-signed", "tls:example.com:443");
+    instead("wss://[::1]:8443", "tls:8443:self-signed", "tls:[::1]:8443");
     instead("unix:///run/x.sock", "unix:/run/x.sock", "unix:/run/x.sock");
     instead("/run/x.sock", "unix:/run/x.sock", "unix:/run/x.sock");
     instead("./a:b=c", r"unix:./a\:b\=c", r"unix:./a\:b\=c");
@@ -360,16 +362,12 @@ fn newcomers_are_told_what_to_write() {
 
 #[test]
 fn advice_is_given_only_where_it_is_right() {
-    let known = "known: tcp, tcp6, unix";
+    let known = "known: tcp, tcp6, unix, tls, ssl";
     server("::1", &format!("^ there is no kind \"\"; {known}"));
     server("localhost", &format!("^^^^^^^^^ there is no kind \"localhost\"; {known}"));
     client("localhost:0", &format!("^^^^^^^^^ there is no kind \"localhost\"; {known}"));
     server("a=b:80", &format!("    ^^ there is no kind \"80\"; {known}"));
     server("a:70000", &format!("^ there is no kind \"a\"; {known}"));
-    client(
-        "https://example.com",
-        "^^^^^^^^^^^^^^^^^^^ this is a URL, not a kind with its arguments",
-    );
     let path = format!("/{}", "a".repeat(UNIX_PATH_MAX));
     let pointer = "^".repeat(path.len());
     server(&path, &format!("{pointer} there is no kind \"{path}\"; {known}"));
@@ -422,7 +420,7 @@ fn schemes_can_be_added_and_replaced() {
     let schemes: Schemes<String> = ClientDescription::schemes()
         .map(|description| description.to_string())
         .with(Scheme::new("tls", "tls:HOST:PORT", tls).positional(&["host", "port"]));
-    assert_eq!(schemes.kinds(), ["tcp", "tcp6", "unix", "tls"]);
+    assert_eq!(schemes.kinds(), ["tcp", "tcp6", "unix", "ssl", "tls"]);
     assert_eq!(schemes.read("TLS:a:443").as_deref(), Ok("tls to a"));
     assert_eq!(schemes.read("tcp:a:443").as_deref(), Ok("tcp:a:443"));
     let error = schemes.read("https://example.com/x").unwrap_err();
@@ -434,7 +432,7 @@ fn schemes_can_be_added_and_replaced() {
     assert_eq!((error.fault(), error.span()), (&Fault::Port, 5..14));
 
     let schemes = schemes.with(Scheme::new("TCP", "TCP", |_| Ok("none".to_owned())));
-    assert_eq!(schemes.kinds(), ["tcp6", "unix", "tls", "TCP"]);
+    assert_eq!(schemes.kinds(), ["tcp6", "unix", "ssl", "tls", "TCP"]);
     assert_eq!(schemes.read("tcp").as_deref(), Ok("none"));
     assert!(Schemes::<()>::new().read("tcp:80").is_err());
 }

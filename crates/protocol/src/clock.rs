@@ -31,6 +31,7 @@ impl<C: Clock + ?Sized> Clock for Rc<C> {
 }
 
 /// Makes `call` once `delay` has passed on `clock`, in the [`Context`] in which this is called.
+#[track_caller]
 pub fn call_later(
     clock: &(impl Clock + ?Sized),
     delay: Duration,

@@ -359,6 +359,12 @@ impl<P: Protocol> Conn<P> {
     /// [`Disconnect::Switched`](crate::Disconnect::Switched). The answer is the new protocol's
     /// handle, good for use once its [`connection_made`](Protocol::connection_made) was called,
     /// right after this call's protocol returns.
+    ///
+    /// From here on the connection is the new protocol's: verbs of this handle and its clones do
+    /// nothing, but for two before the protocol has returned. [`hand_back`](Self::hand_back) adds to
+    /// what the new one gets, and [`abort`](Self::abort) ends the connection before it has changed
+    /// hands, of which the new one is told alone. Once something has asked for the end, nothing is
+    /// handed over; `next` is dropped then, and its handle does nothing.
     pub fn switch_protocol<Q: Protocol>(&self, next: Q, rest: &[u8]) -> Conn<Q> {
         let conn = Conn::new();
         if self.page.is_ending() || self.page.is(Flags::SWITCHED.or(Flags::LAYERING)) {

@@ -108,6 +108,7 @@ impl Reactor {
     ///
     /// If it is no stream socket that is connected; the descriptor is closed then, and the seat hears of
     /// its end with [`Disconnect::Failed`].
+    #[track_caller]
     pub fn adopt_stream(
         &self,
         descriptor: OwnedFd,

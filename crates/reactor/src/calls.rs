@@ -9,11 +9,13 @@ use slab::Slab;
 
 use crate::carrier::Carrier;
 use crate::inner::{Due, Purpose};
+use crate::under_way::{Kind, Origins};
 use crate::wheel::{TimerKey, Wheel};
 
 pub(crate) struct Calls {
     wheel: Rc<RefCell<Wheel<Due>>>,
     carrier: Rc<Carrier>,
+    origins: Rc<Origins>,
     calls: RefCell<Slab<Call>>,
     last_generation: Cell<u32>,
 }
@@ -26,10 +28,15 @@ struct Call {
 }
 
 impl Calls {
-    pub(crate) fn new(wheel: Rc<RefCell<Wheel<Due>>>, carrier: Rc<Carrier>) -> Self {
-        Self { wheel, carrier, calls: RefCell::default(), last_generation: Cell::new(0) }
+    pub(crate) fn new(
+        wheel: Rc<RefCell<Wheel<Due>>>,
+        carrier: Rc<Carrier>,
+        origins: Rc<Origins>,
+    ) -> Self {
+        Self { wheel, carrier, origins, calls: RefCell::default(), last_generation: Cell::new(0) }
     }
 
+    #[track_caller]
     pub(crate) fn schedule(
         self: &Rc<Self>,
         delay: Duration,
@@ -45,6 +52,7 @@ impl Calls {
         let timer = self.wheel.borrow_mut().add(now, due, Purpose::Call(index as usize).into());
         place.insert(Call { generation, timer, call });
         let id = u64::from(generation) << 32 | u64::from(index);
+        self.origins.note(Kind::Call, index as usize, "");
         self.carrier.touch();
         DelayedCall::new(Rc::clone(self) as Rc<dyn Timers>, id)
     }
@@ -63,6 +71,12 @@ impl Calls {
         }
         drop(wheel);
         drop(calls);
+    }
+
+    /// Each call, and when it is due.
+    pub(crate) fn all(&self) -> Vec<(usize, Duration)> {
+        let (calls, wheel) = (self.calls.borrow(), self.wheel.borrow());
+        calls.iter().map(|(key, call)| (key, wheel.due(call.timer))).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -127,6 +127,18 @@ impl Carrier {
         };
     }
 
+    /// Whether the peer of a connection is on the Internet, or at least speaks as if it were.
+    pub(crate) fn is_internet(&self, key: usize) -> bool {
+        match self.peers.borrow().get(key) {
+            Some(Peer::V4(_)) => true,
+            Some(Peer::Other(index)) => {
+                let others = self.long_peers.borrow();
+                matches!(others.get(*index as usize), Some(Address::Ip(_)))
+            }
+            Some(Peer::Unknown) | None => false,
+        }
+    }
+
     pub(crate) fn forget_peer(&self, key: usize) {
         if let Some(peer) = self.peers.borrow_mut().get_mut(key)
             && let Peer::Other(index) = std::mem::take(peer)

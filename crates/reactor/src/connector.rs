@@ -19,6 +19,7 @@ use crate::attempt::{Attempt, Runner, Step};
 use crate::inner::{Entry, Inner, Purpose, Request, Stream};
 use crate::listener::stream_socket;
 use crate::sys::{Closing, Driver, Role};
+use crate::under_way::Kind;
 use crate::unix::unix_address;
 use crate::{Reactor, SystemResolver, TcpOptions};
 
@@ -88,6 +89,7 @@ impl ConnectOptions {
 
 impl Reactor {
     /// Connects to an Internet address; a failure reaches the seat as its end.
+    #[track_caller]
     pub fn connect_tcp(&self, address: SocketAddr, options: ConnectOptions, seat: Box<dyn Seat>) {
         self.begin(options, seat, |attempt| attempt.set_race(vec![address]));
     }
@@ -101,6 +103,7 @@ impl Reactor {
     ///
     /// The name is looked up by the reactor's [resolver](Self::set_resolver); a host that is an
     /// address needs no look-up.
+    #[track_caller]
     pub fn connect_name(
         &self,
         host: &str,
@@ -128,12 +131,14 @@ impl Reactor {
     }
 
     /// Connects to a Unix socket. One whose queue is full is waited for.
+    #[track_caller]
     pub fn connect_unix(&self, path: &Path, options: ConnectOptions, seat: Box<dyn Seat>) {
         self.begin(options, seat, |attempt| attempt.set_path(Address::Unix(path.to_owned())));
     }
 
     /// Connects to a Unix socket by its name in Linux's abstract namespace, without the zero byte
     /// before it.
+    #[track_caller]
     pub fn connect_abstract(&self, name: &[u8], options: ConnectOptions, seat: Box<dyn Seat>) {
         self.begin(options, seat, |attempt| attempt.set_path(Address::Abstract(name.to_owned())));
     }
@@ -144,12 +149,14 @@ impl Reactor {
     }
 
     /// Takes an attempt in that knows where it is to go.
+    #[track_caller]
     fn begin(&self, options: ConnectOptions, seat: Box<dyn Seat>, plan: impl FnOnce(&mut Attempt)) {
         let (key, id) = self.take_in(options, seat);
         self.inner().with_attempt(key, id, plan);
         self.inner().request(Request::TryNext { key, id });
     }
 
+    #[track_caller]
     pub(crate) fn take_in(&self, options: ConnectOptions, mut seat: Box<dyn Seat>) -> (usize, u64) {
         let inner = self.inner();
         let id = inner.next_id();
@@ -165,6 +172,7 @@ impl Reactor {
             timer,
             Attempt::new(id, options, due),
         )));
+        inner.origins.note(Kind::Entry, key, "");
         inner.carrier.touch();
         (key, id)
     }

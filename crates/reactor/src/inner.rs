@@ -18,12 +18,14 @@ use crate::attempt::Attempt;
 use crate::calls::Calls;
 use crate::carrier::Carrier;
 use crate::datagrams::Datagrams;
+use crate::linger::Lingering;
 use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::remote::{Alarm, Remote};
 use crate::signals::Signals;
 use crate::sys::{Closing, Driver, Role, Socket, Sockets};
 use crate::tasks::Tasks;
+use crate::under_way::Origins;
 use crate::unix::SocketFile;
 use crate::watch::{Foreign, WatchEnd};
 use crate::wheel::{Expired, TimerKey, Wheel};
@@ -48,9 +50,14 @@ pub(crate) struct Inner {
     pub(crate) unsettled: RefCell<Vec<usize>>,
     /// Watches of what is ready in every turn.
     pub(crate) always_ready: RefCell<Vec<(usize, u64)>>,
+    /// How long closed connections wait for their peers, and those that do, the oldest first.
+    pub(crate) linger: Cell<Duration>,
+    pub(crate) lingering: RefCell<BTreeMap<u64, usize>>,
     /// Listeners that wait for a free descriptor.
     pub(crate) starving: RefCell<Vec<usize>>,
     pub(crate) tasks: Tasks,
+    /// Where all this was asked for, in debug builds.
+    pub(crate) origins: Rc<Origins>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
     /// Who looks names up, once anybody has asked.
@@ -149,6 +156,8 @@ pub(crate) enum Entry {
     Datagrams(Box<Datagrams>),
     /// A descriptor of somebody else's.
     Foreign(Box<Foreign>),
+    /// A closed connection that waits for its peer.
+    Lingering(Box<Lingering>),
     /// A socket that races for the connection of another key.
     Runner {
         owner: usize,
@@ -229,8 +238,10 @@ impl Inner {
         let remote = Arc::new(Remote::new(alarm));
         let carrier = Rc::new(Carrier::new(sockets.clone(), platform));
         let wheel = Rc::new(RefCell::new(Wheel::new()));
+        let origins = Rc::new(Origins::default());
         Self {
-            calls: Rc::new(Calls::new(Rc::clone(&wheel), Rc::clone(&carrier))),
+            calls: Rc::new(Calls::new(Rc::clone(&wheel), Rc::clone(&carrier), Rc::clone(&origins))),
+            origins,
             carrier,
             sockets,
             poll_descriptor,
@@ -239,6 +250,8 @@ impl Inner {
             wheel,
             requests: RefCell::default(),
             unfinished: RefCell::default(),
+            linger: Cell::new(Self::LINGER_DEFAULT),
+            lingering: RefCell::default(),
             unsettled: RefCell::default(),
             always_ready: RefCell::default(),
             starving: RefCell::default(),
@@ -396,6 +409,9 @@ impl Inner {
     fn end_entry(&self, driver: &mut dyn Driver, key: usize, tell: bool) {
         if let Some(id) = self.with_listener(key, |listener| listener.id) {
             return self.end_listener(driver, key, id);
+        }
+        if self.is_lingering(key) {
+            return self.end_lingering(driver, key);
         }
         if let Some(id) = self.with_port(key, |port| port.id) {
             self.stop_port(driver, key, id, Disconnect::Stopped);

@@ -40,6 +40,7 @@
 //! | bytes received from one connection in one turn | 64 KiB |
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
+//! | closed connections that wait for their peers | 1,024, for 2 seconds without progress each |
 //! | messages received from one port for datagrams in one turn | 32; 64 with `io_uring` |
 //! | system calls spent on one port's datagrams in one turn | 8, of 64 messages each |
 //! | addresses tried for one name | 64 |
@@ -59,6 +60,7 @@ mod datagrams;
 mod driver;
 mod error;
 mod inner;
+mod linger;
 mod listener;
 pub mod platform;
 mod pool;
@@ -70,6 +72,7 @@ mod streams;
 mod sys;
 mod tasks;
 mod tcp;
+mod under_way;
 mod unix;
 mod watch;
 mod wheel;
@@ -87,4 +90,5 @@ pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;
 pub use resolver::{HostsFile, SystemResolver};
 pub use tcp::{KeepAlive, TcpOptions};
+pub use under_way::UnderWay;
 pub use watch::{CannotWatch, Watch, WatchEnd};

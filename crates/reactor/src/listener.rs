@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::inner::{Entry, Inner, Listener, Purpose, Request};
 use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
+use crate::under_way::Kind;
 use crate::unix::{SocketFile, listen_at, listen_at_name};
 use crate::{CannotListen, Reactor, TcpOptions};
 
@@ -130,12 +131,14 @@ impl Reactor {
     /// # Errors
     ///
     /// If the system refuses: the address is in use, is not this machine's, or wants privilege.
+    #[track_caller]
     pub fn listen_tcp(
         &self,
         address: SocketAddr,
         options: TcpListenOptions,
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotListen> {
+        self.inner().origins.ask();
         let bind = || {
             let socket = stream_socket(Domain::for_address(address), Some(Protocol::TCP))?;
             socket.set_reuse_address(true)?;
@@ -170,12 +173,14 @@ impl Reactor {
     /// # Errors
     ///
     /// If the path is taken by anything else, or the system refuses.
+    #[track_caller]
     pub fn listen_unix(
         &self,
         path: &Path,
         options: UnixListenOptions,
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotListen> {
+        self.inner().origins.ask();
         let address = Address::Unix(path.to_owned());
         let bound = match self.inner().carrier.platform() {
             Some(platform) => {
@@ -197,12 +202,14 @@ impl Reactor {
     /// # Errors
     ///
     /// If the name is taken or too long, or the system refuses.
+    #[track_caller]
     pub fn listen_abstract(
         &self,
         name: &[u8],
         options: UnixListenOptions,
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotListen> {
+        self.inner().origins.ask();
         let address = Address::Abstract(name.to_owned());
         let bound = match self.inner().carrier.platform() {
             Some(platform) => platform.listen(&address, options.backlog).map(|bound| bound.0),
@@ -251,6 +258,7 @@ impl Reactor {
     ) -> io::Result<ListeningPort> {
         let (inner, id) = (self.inner(), listener.id);
         let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
+        inner.origins.note(Kind::Entry, key, "");
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
             if let Err(error) = inner.open_listener(&mut **driver, key, socket) {
                 inner.end_listener(&mut **driver, key, id);
@@ -326,6 +334,9 @@ impl Inner {
         let scarce = scarce.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
         if !scarce {
             tracing::warn!(target: "ropewalk::reactor", "a connection was not accepted: {error}");
+            return;
+        }
+        if self.end_all_lingering(driver) {
             return;
         }
         let paused =

@@ -16,7 +16,7 @@ use std::time::Duration;
 use ropewalk_deferred::Deferred;
 use ropewalk_protocol::Address;
 
-pub use crate::sys::{Closing, Completion, Driver, Mishap, Role, Socket};
+pub use crate::sys::{Closing, Completion, Driver, Mishap, Role, Socket, Unsettled};
 
 /// The part of a system that is asked, where a [`Driver`] is the part that tells.
 ///

@@ -17,6 +17,7 @@ use crate::platform::Platform;
 use crate::signals::Signals;
 use crate::streams::After;
 use crate::sys::{Closing, Driver, Role};
+use crate::under_way::Kind;
 use crate::wheel::Expired;
 use crate::{DriverKind, ReactorError, ReactorHandle};
 
@@ -253,13 +254,15 @@ impl Reactor {
     /// Runs `future` as a task on this thread; the deferred brings its result, and cancelling it
     /// drops the future.
     #[track_caller]
-    pub fn spawn<T, E>(&self, future: impl Future<Output = Result<T, E>> + 'static) -> Deferred<T>
+    pub fn spawn<T, E, F>(&self, future: F) -> Deferred<T>
     where
         T: 'static,
         E: Into<Failure> + 'static,
+        F: Future<Output = Result<T, E>> + 'static,
     {
         let (deferred, driver) = from_future(future);
-        self.0.tasks.spawn(Box::pin(driver), &self.0.remote);
+        let task = self.0.tasks.spawn(Box::pin(driver), &self.0.remote);
+        self.0.origins.note(Kind::Task, task, std::any::type_name::<F>());
         deferred
     }
 
@@ -277,6 +280,7 @@ impl Reactor {
         Census {
             connections: count(|entry| matches!(entry, Entry::Stream(_))),
             listeners: count(|entry| matches!(entry, Entry::Listener(_))),
+            lingering: self.0.lingering.borrow().len(),
             ports: count(|entry| matches!(entry, Entry::Datagrams(_))),
             watches: count(|entry| matches!(entry, Entry::Foreign(_))),
             calls: self.0.calls.len(),
@@ -339,10 +343,11 @@ impl Reactor {
         match after {
             After::Nothing => (),
             After::Settle(key, seat) => inner.settle(driver, key, seat),
-            After::Failed(key, error) => inner.watch_failed(driver, key, error),
+            After::Failed(key, error) => inner.failed(driver, key, error),
             After::Connected(key, result) => inner.connected(driver, key, result),
             After::Accepted(key, socket, peer) => inner.accepted(driver, key, socket, peer),
             After::AcceptFailed(key, error) => inner.accept_failed(driver, key, &error),
+            After::Lingered(key) => inner.end_lingering(driver, key),
             After::Ready(key) => self.ready(driver, key),
         }
     }
@@ -461,6 +466,9 @@ impl Drop for Turn<'_> {
 pub struct Census {
     /// Connections, those being made included.
     pub connections: usize,
+    /// Connections that are over for their protocols, and whose descriptors wait for their peers: see
+    /// [`Reactor::set_linger`].
+    pub lingering: usize,
     /// Places where it listens.
     pub listeners: usize,
     /// Ports for datagrams.
@@ -486,6 +494,7 @@ impl Clock for Reactor {
         self.0.carrier.now()
     }
 
+    #[track_caller]
     fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
         self.0.calls.schedule(delay, call)
     }
@@ -528,8 +537,10 @@ impl EventLoop for Reactor {
 }
 
 impl Spawn for Reactor {
+    #[track_caller]
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
-        self.0.tasks.spawn(future, &self.0.remote);
+        let task = self.0.tasks.spawn(future, &self.0.remote);
+        self.0.origins.note(Kind::Task, task, "without a name");
     }
 }
 

@@ -9,6 +9,7 @@ use ropewalk_protocol::{
 
 use crate::inner::{Entry, Inner, Purpose, Stream};
 use crate::sys::{Closing, Completion, Driver, Role, Socket};
+use crate::under_way::Kind;
 
 /// How often one connection's wishes are carried out in one turn; the rest waits for the next.
 const ROUNDS_PER_TURN_MAX: usize = 8;
@@ -19,7 +20,9 @@ impl Inner {
         match completion {
             Completion::Received { key, data } => self.tell(key, Event::Data(data)),
             Completion::Ended { key } => {
-                self.with_stream(key, |stream| stream.ended = true);
+                if self.with_stream(key, |stream| stream.ended = true).is_none() {
+                    return After::Lingered(key);
+                }
                 self.tell(key, Event::Eof)
             }
             Completion::Sent { key, left } => {
@@ -69,6 +72,7 @@ impl Inner {
         mut seat: Box<dyn Seat>,
     ) {
         let key = self.entries.borrow_mut().insert(Entry::Stream(Stream::connected()));
+        self.origins.forget(Kind::Entry, key);
         seat.attach(Rc::clone(&self.carrier) as Rc<dyn Transport>, key);
         if let Err(error) = driver.open(key, socket, Role::Stream) {
             self.entries.borrow_mut().remove(key);
@@ -204,11 +208,12 @@ impl Inner {
         match attempting {
             Some(true) => self.attempt_due(driver, key),
             Some(false) => self.tick(driver, key),
-            None => (),
+            None => self.linger_due(driver, key),
         }
     }
 
-    /// Ends a connection: everything it held is free before its protocol is told.
+    /// Ends a connection: everything it held is free before its protocol is told, but for the
+    /// descriptor of one that [lingers](Self::linger).
     pub(crate) fn end(
         &self,
         driver: &mut dyn Driver,
@@ -216,10 +221,17 @@ impl Inner {
         mut seat: Box<dyn Seat>,
         why: Disconnect,
     ) {
-        let entry = self.entries.borrow_mut().try_remove(key);
-        let how = if why == Disconnect::Closed { Closing::InOrder } else { Closing::Reset };
-        driver.close(key, how);
-        if let Some(Entry::Stream(mut stream)) = entry {
+        let in_order = why == Disconnect::Closed;
+        let lingers = if in_order { self.linger(driver, key) } else { None };
+        let stream = lingers.or_else(|| {
+            let entry = self.take_entry(key);
+            driver.close(key, if in_order { Closing::InOrder } else { Closing::Reset });
+            match entry {
+                Some(Entry::Stream(stream)) => Some(stream),
+                _ => None,
+            }
+        });
+        if let Some(mut stream) = stream {
             self.forget(driver, key, &mut stream);
         }
         seat.handle(Event::Lost(why));
@@ -265,6 +277,7 @@ pub(crate) enum After {
     Nothing,
     Settle(usize, Box<dyn Seat>),
     Failed(usize, io::Error),
+    Lingered(usize),
     Connected(usize, io::Result<()>),
     Accepted(usize, Socket, Address),
     AcceptFailed(usize, io::Error),

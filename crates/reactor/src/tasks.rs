@@ -45,7 +45,7 @@ impl Wake for TaskWaker {
 
 impl Tasks {
     /// Takes a task in; it is polled for the first time in the next turn.
-    pub(crate) fn spawn(&self, future: BoxedTask, remote: &Arc<Remote>) {
+    pub(crate) fn spawn(&self, future: BoxedTask, remote: &Arc<Remote>) -> usize {
         let mut tasks = self.tasks.borrow_mut();
         let entry = tasks.vacant_entry();
         let waker = Arc::new(TaskWaker {
@@ -54,8 +54,10 @@ impl Tasks {
             remote: Arc::clone(remote),
         });
         waker.wake_by_ref();
+        let key = entry.key();
         entry.insert(Task { future: Some(future), waker });
         self.count.set(self.count.get() + 1);
+        key
     }
 
     /// Polls a task that was woken.
@@ -78,6 +80,11 @@ impl Tasks {
         } else if let Some(task) = tasks.get_mut(id) {
             task.future = Some(future);
         }
+    }
+
+    /// The keys of all.
+    pub(crate) fn all(&self) -> Vec<usize> {
+        self.tasks.borrow().iter().map(|(key, _)| key).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

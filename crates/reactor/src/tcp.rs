@@ -45,10 +45,8 @@ impl KeepAlive {
 /// What can be set on TCP connections, made or accepted.
 ///
 /// There is no `SO_LINGER` among them: with it, closing would block the loop. To end with a reset is
-/// [`Conn::abort`](ropewalk_protocol::Conn::abort); what a close in order does for the bytes that
-/// were written before it is the same for every connection, see [`Census::lingering`].
-///
-/// [`Census::lingering`]: crate::Census::lingering
+/// [`Conn::abort`](ropewalk_protocol::Conn::abort), and what a close in order does for the bytes that
+/// were written before it is [`Reactor::set_linger`](crate::Reactor::set_linger).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
     nodelay: bool,

@@ -342,10 +342,11 @@ impl Inner {
         }
     }
 
-    /// A driver can make nothing of a descriptor any more.
-    pub(crate) fn watch_failed(&self, driver: &mut dyn Driver, key: usize, error: io::Error) {
+    /// A driver can make nothing of what it has under a key any more.
+    pub(crate) fn failed(&self, driver: &mut dyn Driver, key: usize, error: io::Error) {
         match self.watch_of(key) {
             Some(id) => self.lose_watch(driver, key, id, WatchEnd::Failed(error)),
+            None if self.is_lingering(key) => self.end_lingering(driver, key),
             None => self.lose(driver, key, Disconnect::from(&error)),
         }
     }

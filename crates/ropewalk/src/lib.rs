@@ -21,6 +21,7 @@
 //! | [`protocol`] | what a protocol and a transport agree on |
 //! | [`reactor`] | the event loop |
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
+//! | [`tls`] | TLS over any transport, identities by name |
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`http`] | HTTP/1.1: sites, resources, static files |
@@ -43,6 +44,7 @@ pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;
 pub use ropewalk_reactor as reactor;
 pub use ropewalk_small as small;
+pub use ropewalk_tls as tls;
 pub use ropewalk_websocket as websocket;
 
 pub use ropewalk_deferred::{Deferred, Failure, Promise};

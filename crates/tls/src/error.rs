@@ -133,6 +133,8 @@ pub enum IdentityError {
     File(PathBuf, io::Error),
     /// A file, or all of them together, is longer than this.
     TooLarge(PathBuf, usize),
+    /// There are more files in a folder than this.
+    TooMany(PathBuf, usize),
     /// There is no certificate there.
     NoCertificate(PathBuf),
     /// There is no private key there.
@@ -279,6 +281,9 @@ impl fmt::Display for IdentityError {
             Self::File(path, _) => write!(f, "{} cannot be read", path.display()),
             Self::TooLarge(path, max) => {
                 write!(f, "{} is longer than {max} bytes", path.display())
+            }
+            Self::TooMany(path, max) => {
+                write!(f, "{} has more than {max} files", path.display())
             }
             Self::NoCertificate(path) => write!(f, "no certificate is in {}", path.display()),
             Self::NoKey(path) => write!(f, "no private key is in {}", path.display()),

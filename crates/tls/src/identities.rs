@@ -82,6 +82,20 @@ impl Identities {
         self.put(None, vec![(identity.clone(), None, None)])
     }
 
+    /// Adds several, each under the names of its certificate, to be [replaced](Self::replace)
+    /// together.
+    ///
+    /// # Errors
+    ///
+    /// If the policy asks for what cannot be had, or there is none.
+    pub fn add_all(&self, identities: &[Identity]) -> Result<Source, IdentityError> {
+        if identities.is_empty() {
+            return Err(IdentityError::Nothing);
+        }
+        let all = identities.iter().map(|identity| (identity.clone(), None, None)).collect();
+        self.put(None, all)
+    }
+
     /// Adds an identity under one name, which may begin with `*.`, and treats clients who ask for it
     /// so.
     ///
@@ -110,6 +124,10 @@ impl Identities {
     /// If the policy asks for what cannot be had, or there is no identity at all.
     pub fn replace(&self, source: Source, with: &[Identity]) -> Result<(), IdentityError> {
         if with.is_empty() {
+            return Err(IdentityError::Nothing);
+        }
+        // One whose source is gone stays away.
+        if !self.store.borrow().sources.iter().any(|(other, _)| *other == source) {
             return Err(IdentityError::Nothing);
         }
         let with = with.iter().map(|identity| (identity.clone(), None, None)).collect();

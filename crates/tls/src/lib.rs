@@ -47,6 +47,7 @@
 //! | to | look at |
 //! |---|---|
 //! | say who a server is, by name | [`Identity`], [`Identities`] |
+//! | keep it in files, which are followed | [`IdentityFiles`], [`Identities::watch`] |
 //! | choose application protocols, and ask clients who they are | [`Policy`] |
 //! | listen | [`TlsServer`] |
 //! | say whom a client trusts | [`Trust`] |
@@ -64,6 +65,8 @@
 //! | certificates between one and its root | 6 | |
 //! | certificates of one's own chain | [`CHAIN_MAX`] | 10 |
 //! | a file of certificates or keys | [`PEM_MAX`] | 1 MiB |
+//! | a folder of them | [`FOLDER_FILES_MAX`], [`FOLDER_DEPTH_MAX`], [`FOLDER_BYTES_MAX`] | 10,000 files, 8 deep, 64 MiB |
+//! | how often they are looked at | [`Identities::watch`] | [`RELOAD_EVERY`] |
 //! | sessions that a client keeps | [`SESSIONS_MAX`] | 256 |
 //!
 //! TLS 1.3 and 1.2, as [rustls] speaks them, on the cryptography of AWS-LC: the first key exchange
@@ -83,6 +86,7 @@
 mod client;
 pub mod danger;
 mod error;
+mod files;
 mod hello;
 mod identities;
 mod identity;
@@ -96,6 +100,7 @@ mod server;
 mod session;
 mod trust;
 mod upgrade;
+mod watch;
 mod x509;
 
 use std::sync::{Arc, LazyLock};
@@ -104,6 +109,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use client::{SESSIONS_MAX, TlsClient, TlsClientEndpoint};
 pub use error::{BadCertificate, IdentityError, Reason, TlsError};
+pub use files::{FOLDER_BYTES_MAX, FOLDER_DEPTH_MAX, FOLDER_FILES_MAX, IdentityFiles};
 pub use identities::{Identities, Source};
 pub use identity::{CHAIN_MAX, Identity, PEM_MAX};
 pub use layer::Tls;
@@ -113,6 +119,7 @@ pub use self_signed::SELF_SIGNED_DAYS;
 pub use server::{TlsFactory, TlsServer, TlsServerEndpoint};
 pub use trust::Trust;
 pub use upgrade::start_tls;
+pub use watch::{EXPIRY_TOLD_EVERY, EXPIRY_WARNED_DAYS, RELOAD_EVERY, Watch};
 
 /// The cryptography that everything here uses: no process-wide default is read or set.
 fn provider() -> Arc<CryptoProvider> {

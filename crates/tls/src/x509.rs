@@ -22,6 +22,8 @@ pub(crate) struct Facts {
     /// Its key, as it stands in it: the DER form of a `SubjectPublicKeyInfo`.
     pub(crate) key: Vec<u8>,
     rsa_bits: Option<usize>,
+    /// Its issuer bears its own name: it is a root, or nobody vouches for it.
+    pub(crate) is_self_issued: bool,
     der: Vec<u8>,
 }
 
@@ -58,6 +60,7 @@ impl Facts {
             other_names,
             key: certificate.public_key().raw.to_vec(),
             rsa_bits,
+            is_self_issued: certificate.issuer().as_raw() == certificate.subject().as_raw(),
             der: der.to_vec(),
         })
     }

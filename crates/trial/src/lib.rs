@@ -31,8 +31,10 @@
 mod clock;
 mod datagrams;
 mod executor;
+pub mod harness;
 pub mod laws;
 mod memory;
+mod overheard;
 mod resolver;
 mod sim;
 mod threads;
@@ -48,3 +50,39 @@ pub use sim::{Happening, Link, Machine, Random, Simulation, Standstill};
 pub use threads::LaterThreads;
 pub use wire::{Side, Wire};
 pub use witness::{Note, Notes, Witness};
+
+/// Makes a test of a function that is given a fresh reactor.
+///
+/// The function is `async`, or gives a deferred, a result or nothing. It takes nothing, a
+/// [`Reactor`](ropewalk_reactor::Reactor), the [`Simulation`], or both.
+///
+/// | setting | means |
+/// |---|---|
+/// | `driver = "poll"` | on another driver than the one that measures best |
+/// | `simulated` | on a host of a [`Simulation`] with the seed 0 |
+/// | `seeds = 200` | the same, once for each seed; `ROPEWALK_TRIAL_SEED` names a single one |
+/// | `deadline = 5` | it may take so many seconds, 30 unless set; simulated ones in a simulation |
+///
+/// A test fails with what its body fails of; if it takes too long, with everything that is under way
+/// then; and if it leaves anything behind: connections, listeners, ports, watches, calls, tasks, work in
+/// threads, or failures that nobody handled. Each is named, with the place where it was asked for.
+///
+/// ```
+/// use std::time::Duration;
+/// use ropewalk_deferred::Failure;
+/// use ropewalk_protocol::sleep;
+/// use ropewalk_reactor::Reactor;
+///
+/// #[ropewalk_trial::test]
+/// async fn work_is_done_elsewhere(reactor: Reactor) -> Result<(), Failure> {
+///     let answer = reactor.defer_to_thread(|| Ok::<_, Failure>(6 * 7)).await?;
+///     assert_eq!(answer, 42);
+///     Ok(())
+/// }
+///
+/// #[ropewalk_trial::test(seeds = 20, deadline = 7200)]
+/// async fn an_hour_is_a_moment(reactor: Reactor) -> Result<(), Failure> {
+///     sleep(&reactor, Duration::from_secs(3600)).await
+/// }
+/// ```
+pub use ropewalk_trial_macros::test;

@@ -40,7 +40,7 @@ pub(crate) use readiness::Entry as ReadinessEntry;
 use readiness::{Poller, Readiness};
 use scan::Scanner;
 use select::Select;
-pub(crate) use sockets::{Fingerprint, Sockets, peer_address};
+pub(crate) use sockets::{Fingerprint, Sockets, peer_address, unsettled};
 
 /// Opens the driver of that kind, which holds its descriptors in `sockets`.
 pub(crate) fn open(kind: DriverKind, sockets: Sockets) -> Result<Box<dyn Driver>, Refusal> {
@@ -136,6 +136,15 @@ pub enum Closing {
     InOrder,
     /// The peer is told of a reset, where its kind of socket knows one.
     Reset,
+}
+
+/// What is on its way, either way, when a connection is to be closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Bytes came that nobody has received.
+    pub is_unread: bool,
+    /// How many bytes were sent and the peer has not acknowledged.
+    pub unacknowledged: u64,
 }
 
 /// An operation that has been completed.
@@ -295,6 +304,13 @@ pub trait Driver {
     ///
     /// If the connection is of no more use.
     fn end_stream(&mut self, key: usize) -> io::Result<()>;
+
+    /// What a connection's end would have to do with what is on its way. Who does not tell has
+    /// connections closed without another look.
+    fn unsettled(&self, key: usize) -> Unsettled {
+        let _ = key;
+        Unsettled::default()
+    }
 
     /// Closes the descriptor.
     fn close(&mut self, key: usize, how: Closing);

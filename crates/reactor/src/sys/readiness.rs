@@ -18,7 +18,9 @@ use rustix::time::Timespec;
 
 use super::datagrams::{Message, Mishap, Receiver, Sender, may_segment};
 use super::reserve::{Reserve, accept};
-use super::{Closing, Completion, Driver, Role, Socket, Sockets, peer_address};
+use super::{
+    Closing, Completion, Driver, Role, Socket, Sockets, Unsettled, peer_address, unsettled,
+};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one.
 const READ_SIZE: usize = 64 * 1024;
@@ -517,6 +519,10 @@ impl<P: Poller> Driver for Readiness<P> {
 
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
+    }
+
+    fn unsettled(&self, key: usize) -> Unsettled {
+        self.sockets.with(key, unsettled).unwrap_or_default()
     }
 
     fn close(&mut self, key: usize, how: Closing) {

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::Unsettled;
 use ropewalk_protocol::Address;
 use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
@@ -69,6 +70,21 @@ fn address(any: SocketAddrAny) -> Address {
         Some(path) => Address::Unix(PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes()))),
         None => Address::Unnamed,
     }
+}
+
+/// What is on its way on a TCP socket, as far as the system tells.
+pub(crate) fn unsettled(socket: BorrowedFd<'_>) -> Unsettled {
+    let is_unread = rustix::io::ioctl_fionread(socket).is_ok_and(|count| count > 0);
+    Unsettled { is_unread, unacknowledged: unacknowledged(socket) }
+}
+
+fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the descriptor is borrowed and thus open, and the request writes one `int`, for which
+    // there is room.
+    #[expect(unsafe_code, reason = "the request is known by its number only")]
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if answer == 0 { u64::try_from(count).unwrap_or(0) } else { 0 }
 }
 
 /// Which file a descriptor's number stands for.

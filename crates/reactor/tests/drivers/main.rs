@@ -7,5 +7,6 @@ mod connecting;
 mod datagrams;
 mod io_uring;
 mod kit;
+mod lingering;
 mod scarcity;
 mod watching;

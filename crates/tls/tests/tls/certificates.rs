@@ -260,17 +260,23 @@ fn clients_with_wrong_certificates_are_told_apart() {
     assert!(matches!(usage, BadCertificate::WrongUsage { .. }), "{usage}");
 }
 
+/// What a client is shown of an OCSP responder.
+pub(crate) fn ocsp_shown(authority: &Authority, identities: &Identities) -> Vec<u8> {
+    let server = TlsServer::new(identities);
+    let mut config = client_config(&authority.der, None);
+    let heard = crate::raw::hear_ocsp(&mut config);
+    let clock = Clock::new();
+    let client = Memory::seat(Raw::client(config), &clock);
+    Wire::of(&clock, client, on(&clock, server.layer(), Talk::echo().0)).run();
+    let heard = heard.lock().unwrap();
+    heard.clone()
+}
+
 #[test]
 fn what_an_ocsp_responder_said_is_shown() {
     let authority = Authority::new();
     let identity = authority.server("localhost").with_ocsp(b"what the responder said".to_vec());
     let identities = Identities::new(Policy::new()).unwrap();
     identities.add(&identity).unwrap();
-    let server = TlsServer::new(&identities);
-    let mut config = client_config(&authority.der, None);
-    let heard = crate::raw::hear_ocsp(&mut config);
-    let clock = Clock::new();
-    let client = Memory::seat(Raw::client(config), &clock);
-    Wire::of(&clock, client, on(&clock, server.layer(), Talk::echo().0)).run();
-    assert_eq!(*heard.lock().unwrap(), b"what the responder said");
+    assert_eq!(ocsp_shown(&authority, &identities), b"what the responder said");
 }

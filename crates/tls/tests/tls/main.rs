@@ -2,6 +2,7 @@
 
 mod certificates;
 mod common;
+mod files;
 mod handshake;
 mod raw;
 mod records;

@@ -342,6 +342,13 @@ impl Simulation {
         self.0.lines(usize::MAX)
     }
 
+    /// The hosts by name, in the order in which they were set up.
+    pub fn reactors(&self) -> Vec<(String, Reactor)> {
+        let world = self.0.world.borrow();
+        let names = world.hosts.iter().map(|host| host.name.clone());
+        names.zip(self.0.reactors.borrow().iter().cloned()).collect()
+    }
+
     /// How many sockets a host has open.
     ///
     /// # Panics

@@ -361,6 +361,60 @@ fn protocols_are_switched_in_place() {
 }
 
 #[test]
+fn verbs_of_a_handle_whose_protocol_was_switched_do_nothing() {
+    type Verb = fn(&Conn<Witness>);
+    let verbs: [(bool, Verb); 6] = [
+        (false, Conn::abort),
+        (false, |conn| conn.abort_with(Disconnect::Refused)),
+        (true, Conn::close),
+        (true, Conn::close_write),
+        (true, Conn::pause_reading),
+        (true, |conn| conn.write(b"never")),
+    ];
+    for (in_the_call, verb) in verbs {
+        let kept = Rc::new(RefCell::new(None));
+        let keeps = Rc::clone(&kept);
+        let (mut memory, log) = witness(move |this, conn, line| {
+            if line == "switch" {
+                keeps.replace(Some(conn.clone()));
+                conn.switch_protocol(Heir(Rc::clone(&this.log), false), b"");
+                if in_the_call {
+                    verb(conn);
+                }
+            }
+        });
+        memory.push(b"switch");
+        verb(kept.borrow().as_ref().unwrap());
+        memory.advance(SECOND);
+        assert_eq!(memory.push(b" more"), 5);
+        memory.lose(Disconnect::Reset);
+        let expected =
+            ["made", "switch", "lost: Switched", "heir made", "heir:  more", "heir lost: Reset"];
+        check(&log, &expected);
+        assert_eq!(memory.sent(), b" new more");
+    }
+}
+
+#[test]
+fn a_connection_whose_end_was_asked_for_is_not_handed_over() {
+    let ends: [fn(&Conn<Witness>); 2] = [Conn::abort, Conn::close];
+    for end in ends {
+        let (mut memory, log) = witness(move |this, conn, line| {
+            if line == "switch" {
+                end(conn);
+                let heir = conn.switch_protocol(Heir(Rc::clone(&this.log), false), b"");
+                heir.write(b"never");
+                heir.abort();
+            }
+        });
+        memory.push(b"switch");
+        let log = log.borrow();
+        assert!(log.len() == 3 && log[2].starts_with("lost: "), "{log:?}");
+        assert_eq!(memory.sent(), b"");
+    }
+}
+
+#[test]
 fn what_is_handed_back_comes_again() {
     let (mut memory, log) = witness(|this, conn, line| match line {
         "one two" => {

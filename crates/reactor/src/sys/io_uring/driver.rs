@@ -15,7 +15,7 @@ use super::input::Found;
 use super::slot::{GENERATIONS, Kind, Slot, Tag};
 use crate::sys::datagrams::{Mishap, may_segment};
 use crate::sys::readiness::{end_stream, make_reset};
-use crate::sys::{Closing, Completion, Driver, Role, Socket};
+use crate::sys::{Closing, Completion, Driver, Role, Socket, Unsettled, unsettled};
 
 /// How often a closing connection throws away what its peer still sent.
 const LAST_READS_MAX: usize = 64;
@@ -221,6 +221,14 @@ impl Driver for IoUring {
 
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
+    }
+
+    fn unsettled(&self, key: usize) -> Unsettled {
+        let mut found = self.sockets.with(key, unsettled).unwrap_or_default();
+        let slot = self.slot_of(key).and_then(|index| self.slots.get(index as usize));
+        // What the kernel has received already for nobody.
+        found.is_unread |= slot.is_some_and(|slot| slot.late.is_some());
+        found
     }
 
     fn close(&mut self, key: usize, how: Closing) {
