@@ -51,7 +51,16 @@ impl Peer {
     ///
     /// When no such line comes within [`PATIENCE`], or the program ends its output first.
     pub fn line_after(&mut self, prefix: &str) -> io::Result<String> {
-        let deadline = Instant::now() + PATIENCE;
+        self.line_within(prefix, PATIENCE)
+    }
+
+    /// The same within another time.
+    ///
+    /// # Errors
+    ///
+    /// As [`line_after`](Self::line_after).
+    pub fn line_within(&mut self, prefix: &str, patience: Duration) -> io::Result<String> {
+        let deadline = Instant::now() + patience;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {

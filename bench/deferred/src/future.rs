@@ -36,7 +36,9 @@ pub fn shape(name: &str, kind: Kind) -> Option<fn(u64)> {
         ("returned-10", Kind::FuturesBoxed) => returned_boxed,
         ("await-ready", Kind::Futures) => await_ready,
         ("await-ready", Kind::Tokio) => await_ready_tokio,
-        ("await-pending", Kind::Futures) => |count| each(count, |rest| async move { step(rest.await) }),
+        ("await-pending", Kind::Futures) => {
+            |count| each(count, |rest| async move { step(rest.await) })
+        }
         ("await-pending", Kind::Tokio) => {
             |count| each_tokio(count, |rest| async move { step(rest.await) })
         }
@@ -106,7 +108,8 @@ where
 fn returned(count: u64) {
     let mut cx = Context::from_waker(Waker::noop());
     for n in 0..count {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..11).map(|_| oneshot::channel::<u64>()).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..11).map(|_| oneshot::channel::<u64>()).unzip();
         let mut task = pin!(async move {
             let mut last = Ok(0);
             for receiver in receivers {

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let Ok(count) = count.parse() else { return usage() };
     let run = match &**who {
         "ours" => ours::shape(shape),
+        "ours-steps" => ours::shape_of_steps(shape),
         "futures" => future::shape(shape, future::Kind::Futures),
         "futures-boxed" => future::shape(shape, future::Kind::FuturesBoxed),
         "futures-spawned" => future::shape(shape, future::Kind::FuturesSpawned),

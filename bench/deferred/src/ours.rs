@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use ropewalk_deferred::{Deferred, Failure, Promise, deferred};
+use ropewalk_deferred::{
+    Deferred, Failure, Promise, Step, Steps, deferred, deferred_through, steps,
+};
 
 pub fn shape(name: &str) -> Option<fn(u64)> {
     Some(match name {
@@ -20,6 +22,35 @@ pub fn shape(name: &str) -> Option<fn(u64)> {
         "nest-dropped" => nest_dropped,
         _ => return None,
     })
+}
+
+/// The shapes whose links are known in one place.
+pub fn shape_of_steps(name: &str) -> Option<fn(u64)> {
+    Some(match name {
+        "fire-1" => |count| through(count, || steps().map(step)),
+        "fire-10" => |count| through(count, ten),
+        _ => return None,
+    })
+}
+
+fn step(n: u64) -> u64 {
+    black_box(n + 1)
+}
+
+fn ten() -> Steps<u64, u64, impl Step<u64, u64>> {
+    let five = steps().map(step).map(step).map(step).map(step).map(step);
+    five.map(step).map(step).map(step).map(step).map(step)
+}
+
+fn through<F>(count: u64, steps: impl Fn() -> Steps<u64, u64, F>)
+where
+    F: Step<u64, u64> + 'static,
+{
+    for n in 0..count {
+        let (promise, waiting) = black_box(deferred_through(steps()));
+        promise.succeed(n);
+        black_box(waiting.now_or_never().is_some());
+    }
 }
 
 fn fire<const LINKS: usize>(count: u64) {

@@ -153,16 +153,17 @@ impl<T> Deferred<T> {
     ///
     /// The deferred itself, if there is nothing yet.
     pub fn try_take(mut self) -> Result<Result<T, Failure>, Self> {
-        match self.inner.take() {
+        let inner = self.inner.take();
+        let polled = self.polled;
+        // What is empty has nothing to do on drop, which the compiler does not see.
+        mem::forget(self);
+        match inner {
             Some(Inner::Ready(result)) => Ok(result),
             Some(Inner::Waiting(source)) => match source.slot().take_or_leave(State::Open) {
                 Some(result) => Ok(result),
-                None => {
-                    self.inner = Some(Inner::Waiting(source));
-                    Err(self)
-                }
+                None => Err(Self { inner: Some(Inner::Waiting(source)), polled }),
             },
-            None => Err(self),
+            None => Err(Self { inner: None, polled }),
         }
     }
 
@@ -172,7 +173,10 @@ impl<T> Deferred<T> {
     }
 
     #[track_caller]
-    fn link<U>(self, step: impl FnOnce(Result<T, Failure>) -> Inner<U> + 'static) -> Deferred<U> {
+    pub(crate) fn link<U>(
+        self,
+        step: impl FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
+    ) -> Deferred<U> {
         let created = Location::caller();
         let source = match self.into_inner() {
             Inner::Ready(result) => return node::run_ready(result, step, created),
@@ -217,9 +221,9 @@ impl<T> Drop for Deferred<T> {
                 // The task that polled it is gone and wants nothing, not even the news that it is.
                 let taker = if self.polled { State::Unwanted } else { State::Detached };
                 match source.slot().take_or_leave(taker) {
-                    Some(Err(failure)) => report_unhandled(&failure, source.slot().created()),
+                    Some(result) => source.unclaimed(result),
                     None if self.polled => node::cancel(source),
-                    Some(Ok(_)) | None => (),
+                    None => (),
                 }
             }
         }

@@ -24,6 +24,7 @@
 //! | [`Deferred::add_callback`] | a value | a `Result`, a `Deferred` or `()` |
 //! | [`Deferred::add_errback`] | a [`Failure`] | the same |
 //! | [`Deferred::add_callbacks`], [`Deferred::add_both`] | either | the same |
+//! | [`Deferred::through`], [`deferred_through`] | either, in [`Steps`] that are one link | a value or a `Result` |
 //! | [`Deferred::on_result`] | either, as the chain's end | nothing |
 //!
 //! Several at once:
@@ -69,8 +70,10 @@ mod node;
 mod outcome;
 mod promise;
 mod queue;
+mod root;
 mod semaphore;
 mod shared;
+mod steps;
 
 #[doc = include_str!("twisted.md")]
 pub mod twisted {}
@@ -85,3 +88,4 @@ pub use promise::{Promise, deferred};
 pub use queue::{DeferredQueue, QueueOverflow};
 pub use semaphore::{Crowded, DeferredLock, DeferredSemaphore, Permit, WAITERS_MAX};
 pub use shared::Shared;
+pub use steps::{Step, Steps, deferred_through, steps};

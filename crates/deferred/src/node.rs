@@ -13,7 +13,7 @@ use std::rc::{Rc, Weak};
 use std::task::{self, Poll, Waker};
 
 use crate::deferred::Inner;
-use crate::{Abandoned, Cancelled, Context, Deferred, Failure, WaitsForItself};
+use crate::{Context, Deferred, Failure, WaitsForItself};
 
 /// How deep firings may nest on the stack before the rest is left to the outermost.
 const NESTING_MAX: u32 = 32;
@@ -82,11 +82,11 @@ impl<T> Slot<T> {
         Poll::Pending
     }
 
-    fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.peek(|state| matches!(state, State::Ready(_) | State::Taken))
     }
 
-    fn is_heard(&self) -> bool {
+    pub(crate) fn is_heard(&self) -> bool {
         self.peek(|state| !matches!(state, State::Detached | State::Unwanted))
     }
 
@@ -117,6 +117,13 @@ pub(crate) trait Source<T>: Cancel {
 
     /// Remembers whose result this node now waits for.
     fn wait_for(&self, upstream: Weak<dyn Cancel>);
+
+    /// Takes back a result that came and that nobody will take.
+    fn unclaimed(&self, result: Result<T, Failure>) {
+        if let Err(failure) = result {
+            report_unhandled(&failure, self.slot().created());
+        }
+    }
 }
 
 /// A link as the node before it sees it.
@@ -141,11 +148,27 @@ pub(crate) trait Cancel {
 }
 
 /// Cancels the innermost wait that `node` hangs on.
+///
+/// A canceller may cancel another wait, and so on: where that nests too deep, the rest is left to the
+/// outermost as with firings.
 pub(crate) fn cancel(mut node: Rc<dyn Cancel>) {
     while let Some(upstream) = node.upstream() {
         node = upstream;
     }
-    node.cancel();
+    match Level::enter() {
+        Some(_level) => node.cancel(),
+        None => later(Rc::new(Cancelling(node))),
+    }
+}
+
+/// A wait to be cancelled when the stack is shallower.
+struct Cancelling(Rc<dyn Cancel>);
+
+impl Run for Cancelling {
+    fn run(self: Rc<Self>) -> Option<Rc<dyn Run>> {
+        Rc::clone(&self.0).cancel();
+        None
+    }
 }
 
 /// Gives a node its result; answers the link that can run next, if any.
@@ -369,102 +392,8 @@ pub(crate) fn attempt<T, U: 'static>(
 }
 
 #[cold]
-fn panicked(payload: &(dyn Any + Send), created: &'static Location<'static>) -> Failure {
+pub(crate) fn panicked(payload: &(dyn Any + Send), created: &'static Location<'static>) -> Failure {
     Failure::from_panic(payload, created)
-}
-
-/// The node of a promise.
-pub(crate) struct Root<T> {
-    slot: Slot<T>,
-    canceller: Cell<Option<Box<dyn FnOnce()>>>,
-    wanted: Cell<Wanted>,
-}
-
-/// Whether anybody still wants a promise's result.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Yes,
-    /// The canceller runs and may still give a result.
-    Cancelling,
-    No,
-}
-
-impl<T: 'static> Root<T> {
-    pub(crate) fn new(created: &'static Location<'static>) -> Self {
-        Self {
-            slot: Slot::new(created),
-            canceller: Cell::new(None),
-            wanted: Cell::new(Wanted::Yes),
-        }
-    }
-
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.wanted.get() != Wanted::Yes
-    }
-
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.wanted.get() == Wanted::Yes && self.slot.is_heard()
-    }
-
-    pub(crate) fn on_cancel(&self, canceller: impl FnOnce() + 'static) {
-        let context = Context::current();
-        self.canceller.set(Some(Box::new(move || context.run(canceller))));
-    }
-
-    /// Fails the wait because its promise was dropped: by its canceller, or unawares.
-    pub(crate) fn abandon(&self) {
-        self.fire(Err(match self.wanted.get() {
-            Wanted::Yes => Failure::plain(Abandoned),
-            Wanted::Cancelling | Wanted::No => Failure::plain(Cancelled),
-        }));
-    }
-
-    pub(crate) fn fire(&self, result: Result<T, Failure>) {
-        self.canceller.take();
-        // The result of an operation that was cancelled too late to be stopped is not wanted.
-        if self.wanted.get() == Wanted::No {
-            return;
-        }
-        if let Some(next) = settle(&self.slot, result) {
-            run_all(next);
-        }
-    }
-}
-
-impl<T: 'static> Source<T> for Root<T> {
-    fn slot(&self) -> &Slot<T> {
-        &self.slot
-    }
-
-    fn wait_for(&self, _: Weak<dyn Cancel>) {}
-}
-
-impl<T: 'static> Cancel for Root<T> {
-    fn upstream(&self) -> Option<Rc<dyn Cancel>> {
-        None
-    }
-
-    fn cancel(self: Rc<Self>) {
-        if self.is_cancelled() || self.slot.is_settled() {
-            return;
-        }
-        self.wanted.set(Wanted::Cancelling);
-        let canceller = self.canceller.take().unwrap_or_else(|| Box::new(|| ()));
-        // Whatever becomes of the canceller, the wait ends here.
-        let failure = match catch_unwind(AssertUnwindSafe(canceller)) {
-            Ok(()) if self.slot.is_settled() => None,
-            Ok(()) => Some(Failure::plain(Cancelled)),
-            Err(payload) => Some(Failure::from_panic(&*payload, self.slot.created)),
-        };
-        match failure {
-            Some(failure) if self.slot.is_settled() => {
-                report_unhandled(&failure, self.slot.created);
-            }
-            Some(failure) => self.fire(Err(failure)),
-            None => (),
-        }
-        self.wanted.set(Wanted::No);
-    }
 }
 
 thread_local! {
@@ -473,11 +402,11 @@ thread_local! {
 }
 
 /// Holds one level of nesting.
-struct Level;
+pub(crate) struct Level;
 
 impl Level {
     /// One level deeper, unless that is too deep.
-    fn enter() -> Option<Self> {
+    pub(crate) fn enter() -> Option<Self> {
         let level = NESTING.try_with(|nesting| {
             let depth = nesting.get();
             if depth < NESTING_MAX {
@@ -508,14 +437,14 @@ impl Drop for Level {
     }
 }
 
-fn run_chain(first: Rc<dyn Run>) {
+pub(crate) fn run_chain(first: Rc<dyn Run>) {
     let mut next = Some(first);
     while let Some(link) = next {
         next = link.run();
     }
 }
 
-fn later(link: Rc<dyn Run>) {
+pub(crate) fn later(link: Rc<dyn Run>) {
     LATER.with_borrow_mut(|later| later.push_back(link));
 }
 

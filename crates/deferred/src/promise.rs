@@ -1,11 +1,12 @@
 //! The giving end.
 
 use std::fmt;
+use std::mem;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::node::Root;
-use crate::{Deferred, Failure};
+use crate::root::{Giver, Root, Straight};
+use crate::{Context, Deferred, Failure};
 
 /// A promise and the deferred that it fires.
 ///
@@ -16,8 +17,8 @@ use crate::{Deferred, Failure};
 /// ```
 #[track_caller]
 pub fn deferred<T: 'static>() -> (Promise<T>, Deferred<T>) {
-    let root = Rc::new(Root::new(Location::caller()));
-    (Promise { root: Some(Rc::clone(&root)) }, Deferred::waiting(root))
+    let root = Rc::new(Root::new(Straight, Location::caller()));
+    (Promise::new(Rc::clone(&root) as Rc<dyn Giver<T>>), Deferred::waiting(root))
 }
 
 /// The end that gives the result; firing consumes it.
@@ -34,13 +35,20 @@ pub fn deferred<T: 'static>() -> (Promise<T>, Deferred<T>) {
 #[must_use = "dropping a promise fails its deferred"]
 pub struct Promise<T: 'static> {
     /// Empty once fired.
-    root: Option<Rc<Root<T>>>,
+    root: Option<Rc<dyn Giver<T>>>,
 }
 
 impl<T> Promise<T> {
+    pub(crate) fn new(root: Rc<dyn Giver<T>>) -> Self {
+        Self { root: Some(root) }
+    }
+
     /// Gives the result and runs what waits for it.
     pub fn fire<E: Into<Failure>>(mut self, result: Result<T, E>) {
-        if let Some(root) = self.root.take() {
+        let root = self.root.take();
+        // What is empty has nothing to do on drop, which the compiler does not see.
+        mem::forget(self);
+        if let Some(root) = root {
             root.fire(result.map_err(Into::into));
         }
     }
@@ -64,7 +72,8 @@ impl<T> Promise<T> {
     /// was set before.
     pub fn on_cancel(&self, canceller: impl FnOnce() + 'static) {
         if let Some(root) = &self.root {
-            root.on_cancel(canceller);
+            let context = Context::current();
+            root.on_cancel(Box::new(move || context.run(canceller)));
         }
     }
 

@@ -4,9 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt;
-use std::rc::Rc;
+use std::panic::Location;
+use std::rc::{Rc, Weak};
 
-use crate::{Crowded, Deferred, Promise, WAITERS_MAX, deferred};
+use crate::node::{Slot, Source, report_unhandled};
+use crate::root::{Giver, Root, Way, give};
+use crate::{Crowded, Deferred, Failure, Promise, WAITERS_MAX};
 
 /// Values waiting for takers, or takers for values: first come, first served, both bounded.
 ///
@@ -27,12 +30,16 @@ pub struct DeferredQueue<T: 'static> {
 }
 
 struct Inner<T: 'static> {
-    values: RefCell<VecDeque<T>>,
+    values: RefCell<VecDeque<Numbered<T>>>,
     values_max: usize,
-    takers: RefCell<BTreeMap<u64, Promise<T>>>,
+    takers: RefCell<BTreeMap<u64, Promise<Numbered<T>>>>,
     takers_max: usize,
+    /// Of values and takers alike.
     last_id: Cell<u64>,
 }
+
+/// A value, and which one it was: what comes back goes to its old place.
+type Numbered<T> = (u64, T);
 
 impl<T> DeferredQueue<T> {
     /// A queue in which at most `values_max` values wait, and at most [`WAITERS_MAX`] takers. Clones
@@ -61,17 +68,10 @@ impl<T> DeferredQueue<T> {
     ///
     /// The value itself, where nobody waits and too many values do.
     pub fn put(&self, value: T) -> Result<(), QueueOverflow<T>> {
-        loop {
-            let first = self.inner.takers.borrow_mut().pop_first();
-            let Some((_, promise)) = first else { break };
-            if promise.is_wanted() {
-                promise.succeed(value);
-                return Ok(());
-            }
-        }
+        let Some(value) = self.inner.offer((self.inner.next_id(), value)) else { return Ok(()) };
         let mut values = self.inner.values.borrow_mut();
         if values.len() >= self.inner.values_max {
-            return Err(QueueOverflow { value });
+            return Err(QueueOverflow { value: value.1 });
         }
         values.push_back(value);
         Ok(())
@@ -80,19 +80,23 @@ impl<T> DeferredQueue<T> {
     /// Takes the value that has waited longest, or waits for the next.
     ///
     /// Cancelling it leaves the queue. Where too many takers wait, it fails at once with
-    /// [`Crowded`]. A value that has been handed to a deferred goes with it: a task that is dropped
-    /// between that and its next turn loses the value, so what must not be lost is taken by a link.
+    /// [`Crowded`]. A value that has come to a deferred which is then dropped, as when the task that
+    /// awaits it is, goes back to its place in the queue.
     #[track_caller]
     pub fn get(&self) -> Deferred<T> {
-        if let Some(value) = self.try_get() {
-            return Deferred::succeed(value);
-        }
-        if self.inner.takers.borrow().len() >= self.inner.takers_max {
+        let first = self.inner.values.borrow_mut().pop_front();
+        if first.is_none() && self.inner.takers.borrow().len() >= self.inner.takers_max {
             return Deferred::fail(Crowded);
         }
-        let (promise, waiting) = deferred();
-        let id = self.inner.last_id.get() + 1;
-        self.inner.last_id.set(id);
+        let lent = Lent { queue: Rc::downgrade(&self.inner), number: Cell::new(0) };
+        let root = Rc::new(Root::new(lent, Location::caller()));
+        let promise = Promise::new(Rc::clone(&root) as Rc<dyn Giver<Numbered<T>>>);
+        let waiting = Deferred::waiting(root);
+        if let Some(value) = first {
+            promise.succeed(value);
+            return waiting;
+        }
+        let id = self.inner.next_id();
         let inner = Rc::downgrade(&self.inner);
         promise.on_cancel(move || {
             let left = inner.upgrade().and_then(|inner| inner.takers.borrow_mut().remove(&id));
@@ -104,7 +108,7 @@ impl<T> DeferredQueue<T> {
 
     /// The value that has waited longest, if there is any.
     pub fn try_get(&self) -> Option<T> {
-        self.inner.values.borrow_mut().pop_front()
+        self.inner.values.borrow_mut().pop_front().map(|(_, value)| value)
     }
 
     /// How many values wait.
@@ -120,6 +124,65 @@ impl<T> DeferredQueue<T> {
     /// How many takers wait.
     pub fn waiting(&self) -> usize {
         self.inner.takers.borrow().len()
+    }
+}
+
+impl<T> Inner<T> {
+    fn next_id(&self) -> u64 {
+        let id = self.last_id.get() + 1;
+        self.last_id.set(id);
+        id
+    }
+
+    /// Hands a value to the taker that has waited longest; gives it back where nobody waits.
+    fn offer(&self, value: Numbered<T>) -> Option<Numbered<T>> {
+        loop {
+            let first = self.takers.borrow_mut().pop_first();
+            let Some((_, promise)) = first else { return Some(value) };
+            if promise.is_wanted() {
+                promise.succeed(value);
+                return None;
+            }
+        }
+    }
+
+    /// Takes back what was lent, also where that is one value more than may wait.
+    fn put_back(&self, value: Numbered<T>) {
+        if let Some(value) = self.offer(value) {
+            let mut values = self.values.borrow_mut();
+            let place = values.partition_point(|(number, _)| *number < value.0);
+            values.insert(place, value);
+        }
+    }
+}
+
+/// The way of a value out of its queue: one that nobody takes in the end goes back.
+struct Lent<T: 'static> {
+    queue: Weak<Inner<T>>,
+    number: Cell<u64>,
+}
+
+impl<T: 'static> Way<Numbered<T>> for Lent<T> {
+    type Out = T;
+
+    fn send(root: Rc<Root<Numbered<T>, Self>>, result: Result<Numbered<T>, Failure>) {
+        let value = result.map(|(number, value)| {
+            root.way().number.set(number);
+            value
+        });
+        give(root.slot(), value);
+    }
+
+    fn is_used(&self, slot: &Slot<T>) -> bool {
+        slot.is_settled()
+    }
+
+    fn unclaimed(&self, result: Result<T, Failure>, created: &'static Location<'static>) {
+        match (result, self.queue.upgrade()) {
+            (Ok(value), Some(queue)) => queue.put_back((self.number.get(), value)),
+            (Ok(_), None) => (),
+            (Err(failure), _) => report_unhandled(&failure, created),
+        }
     }
 }
 

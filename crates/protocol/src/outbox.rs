@@ -47,16 +47,19 @@ pub struct FileSlice {
 
 impl Outbox {
     /// How many bytes are still to be sent.
+    #[inline]
     pub fn len(&self) -> u64 {
         self.len
     }
 
     /// Whether nothing is left to be sent.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Adds a copy of `bytes`.
+    #[inline]
     pub fn write(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         self.len += bytes.len() as u64;
@@ -82,6 +85,7 @@ impl Outbox {
     }
 
     /// Lets `fill` append to the bytes that are copied together.
+    #[inline]
     pub fn write_with(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
         let before = self.tail.len();
         fill(&mut self.tail);
@@ -90,6 +94,7 @@ impl Outbox {
     }
 
     /// The file at the very front, if it is a file's turn.
+    #[inline]
     pub fn front_file(&self) -> Option<&FileSlice> {
         match self.queue.front() {
             Some(Chunk::File(slice)) => Some(slice),
@@ -98,6 +103,7 @@ impl Outbox {
     }
 
     /// The bytes at the very front; empty if it is a file's turn or nothing is left.
+    #[inline]
     pub fn front(&self) -> &[u8] {
         match self.queue.front() {
             Some(Chunk::Bytes(bytes)) => bytes,
@@ -122,15 +128,27 @@ impl Outbox {
     }
 
     /// Whether [`front`](Self::front) is all that there is.
+    #[inline]
     pub fn is_one_slice(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Takes the first `sent` bytes off: they are on their way.
+    #[inline]
     pub fn advance(&mut self, sent: u64) {
         debug_assert!(sent <= self.len, "more was sent than there was");
-        let mut left = sent.min(self.len);
-        self.len -= left;
+        let sent = sent.min(self.len);
+        self.len -= sent;
+        let left = if self.queue.is_empty() { sent } else { self.advance_queue(sent) };
+        self.tail_sent += left as usize;
+        if self.tail_sent == self.tail.len() {
+            self.tail.clear();
+            self.tail_sent = 0;
+        }
+    }
+
+    /// Takes the first `left` bytes off the queue; answers how many more than it had.
+    fn advance_queue(&mut self, mut left: u64) -> u64 {
         while let Some(front) = self.queue.front_mut() {
             let size = match front {
                 Chunk::Bytes(bytes) => bytes.len() as u64,
@@ -144,16 +162,12 @@ impl Outbox {
                         slice.len -= left;
                     }
                 }
-                return;
+                return 0;
             }
             left -= size;
             self.queue.pop_front();
         }
-        self.tail_sent += left as usize;
-        if self.tail_sent == self.tail.len() {
-            self.tail.clear();
-            self.tail_sent = 0;
-        }
+        left
     }
 
     /// Adds all that `other` holds behind what is here, and leaves `other` empty.
@@ -205,6 +219,7 @@ impl Outbox {
     }
 
     /// Forgets everything; keeps its memory for the next use.
+    #[inline]
     pub fn clear(&mut self) {
         self.queue.clear();
         self.tail.clear();
@@ -213,6 +228,7 @@ impl Outbox {
     }
 
     /// How many bytes of memory the copied part holds on to.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.tail.capacity()
     }

@@ -85,6 +85,11 @@ impl Flags {
     /// A layer was put there, and is what carries the connection now.
     pub(crate) const LAYERED: Self = Self(1 << 20);
 
+    /// There is output to take.
+    pub(crate) const OUTPUT: Self = Self(1 << 21);
+    /// Something is written down that few connections have.
+    pub(crate) const RARE: Self = Self(1 << 22);
+
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -193,6 +198,10 @@ impl<P> Page<P> {
         if self.is(Flags::OVER) { None } else { self.ask_carrier(look) }
     }
 
+    pub(crate) fn flags(&self) -> Flags {
+        self.flags.get()
+    }
+
     pub(crate) fn is(&self, flag: Flags) -> bool {
         self.flags.get().has(flag)
     }
@@ -207,22 +216,25 @@ impl<P> Page<P> {
 
     /// A driver begins to handle an event.
     pub(crate) fn enter(&self) {
-        self.clear(Flags::WOKEN);
-        self.set(Flags::IN_CALL);
+        self.flags.set(self.flags.get().without(Flags::WOKEN).or(Flags::IN_CALL));
     }
 
     pub(crate) fn with_rare<T>(&self, look: impl FnOnce(&mut Rare<P>) -> T) -> T {
+        self.set(Flags::RARE);
         look(self.notes.borrow_mut().rare.get_or_insert_default())
     }
 
     /// What `look` finds, where there is anything rare at all.
     pub(crate) fn peek_rare<T>(&self, look: impl FnOnce(&mut Rare<P>) -> T) -> Option<T> {
+        if !self.is(Flags::RARE) {
+            return None;
+        }
         self.notes.borrow_mut().rare.as_deref_mut().map(look)
     }
 
     /// Whether bytes lie here that came while they were not welcome.
     pub(crate) fn has_held(&self) -> bool {
-        self.notes.borrow().rare.as_deref().is_some_and(|rare| !rare.held.is_empty())
+        self.peek_rare(|rare| !rare.held.is_empty()).unwrap_or(false)
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -269,12 +281,7 @@ impl<P> Page<P> {
         if let Some(mut meanwhile) = self.out.take() {
             out.append(&mut meanwhile);
         }
-        let waiting = out.len() + self.with_driver();
-        self.out.set(Some(out));
-        let marks = self.marks();
-        if waiting > marks.high {
-            self.set(Flags::OVER_HIGH);
-        }
+        let (waiting, marks) = self.lay_out(out);
         if waiting > marks.max {
             self.set(Flags::OVERFLOWED.or(Flags::ABORTING));
         }
@@ -293,19 +300,32 @@ impl<P> Page<P> {
                 out
             }
         };
-        let waiting = out.len() + self.with_driver();
-        self.out.set(Some(out));
-        if waiting > self.marks().high {
-            self.set(Flags::OVER_HIGH);
-        }
+        self.lay_out(out);
         self.wake();
     }
 
+    /// Lays output out for the driver; answers how much waits, and how much may.
+    #[inline]
+    fn lay_out(&self, out: Box<Outbox>) -> (u64, Marks) {
+        let (with_driver, marks) =
+            self.peek_rare(|rare| (rare.with_driver, rare.marks)).unwrap_or_default();
+        let waiting = out.len() + with_driver;
+        if waiting > marks.high {
+            self.set(Flags::OVER_HIGH);
+        }
+        self.set_out(Some(out));
+        (waiting, marks)
+    }
+
     pub(crate) fn take_out(&self) -> Option<Box<Outbox>> {
+        self.clear(Flags::OUTPUT);
         self.out.take()
     }
 
     pub(crate) fn set_out(&self, out: Option<Box<Outbox>>) {
+        if out.as_ref().is_some_and(|out| !out.is_empty()) {
+            self.set(Flags::OUTPUT);
+        }
         self.out.set(out);
     }
 
@@ -314,13 +334,6 @@ impl<P> Page<P> {
         let waiting = out.as_ref().map_or(0, |out| out.len()) + self.with_driver();
         self.out.set(out);
         waiting
-    }
-
-    pub(crate) fn has_output(&self) -> bool {
-        let out = self.out.take();
-        let has_output = out.as_ref().is_some_and(|out| !out.is_empty());
-        self.out.set(out);
-        has_output
     }
 
     pub(crate) fn with_driver(&self) -> u64 {
@@ -410,7 +423,7 @@ impl<P> Page<P> {
         for (_, canceller) in rare.iter().flat_map(|rare| &rare.waits) {
             canceller.cancel();
         }
-        drop(self.out.take());
+        drop(self.take_out());
     }
 }
 

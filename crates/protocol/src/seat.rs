@@ -246,11 +246,17 @@ impl<P: Protocol> Pair<P> {
     }
 
     /// Delivers what was held back while reading was paused.
+    #[inline]
     fn deliver_held(&mut self) {
         let page = &self.conn.page;
-        if !page.may_read() {
-            return;
+        if page.is(Flags::RARE.or(Flags::EOF_HELD)) && page.may_read() {
+            self.deliver_the_held();
         }
+    }
+
+    #[inline(never)]
+    fn deliver_the_held(&mut self) {
+        let page = &self.conn.page;
         let held = page.peek_rare(|rare| std::mem::take(&mut rare.held)).unwrap_or_default();
         if !held.is_empty() {
             self.protocol.data_received(&self.conn, &held);
@@ -262,6 +268,7 @@ impl<P: Protocol> Pair<P> {
         }
     }
 
+    #[inline]
     fn tell_marks(&mut self) {
         let Self { protocol, conn } = self;
         let page = &conn.page;
@@ -287,6 +294,19 @@ impl<P: Protocol> Pair<P> {
             let Some(call) = self.conn.page.take_due(newest) else { return };
             call.make(|turn| turn(&mut self.protocol, &self.conn));
             self.tell_marks();
+        }
+    }
+
+    /// Why an aborting connection ends.
+    #[cold]
+    fn reason(&self) -> Disconnect {
+        let page = &self.conn.page;
+        if page.is(Flags::PANICKED) {
+            Disconnect::Panicked
+        } else if page.is(Flags::OVERFLOWED) {
+            Disconnect::Overflowed
+        } else {
+            page.peek_rare(|rare| rare.reason).flatten().unwrap_or(Disconnect::Aborted)
         }
     }
 
@@ -344,32 +364,24 @@ impl<P: Protocol> Seat for Pair<P> {
 
     fn wishes(&self) -> Wishes {
         let page = &self.conn.page;
-        let ending = if page.is(Flags::ABORTING) {
-            Some(Ending::Abort(if page.is(Flags::PANICKED) {
-                Disconnect::Panicked
-            } else if page.is(Flags::OVERFLOWED) {
-                Disconnect::Overflowed
-            } else {
-                page.peek_rare(|rare| rare.reason).flatten().unwrap_or(Disconnect::Aborted)
-            }))
-        } else if page.is(Flags::CLOSING) {
+        let flags = page.flags();
+        let ending = if flags.has(Flags::ABORTING) {
+            Some(Ending::Abort(self.reason()))
+        } else if flags.has(Flags::CLOSING) {
             Some(Ending::Close)
         } else {
             None
         };
+        let reading = page.may_read();
         Wishes {
-            reading: page.may_read(),
-            close_write: page.is(Flags::WRITE_CLOSED),
+            reading,
+            close_write: flags.has(Flags::WRITE_CLOSED),
             ending,
-            output: page.has_output() && !page.is(Flags::LAYERING),
-            sent: page.is(Flags::OVER_HIGH.or(Flags::SENT_WANTED)),
-            succession: page.is(Flags::SWITCHED.or(Flags::LAYERING)),
+            output: flags.has(Flags::OUTPUT) && !flags.has(Flags::LAYERING),
+            sent: flags.has(Flags::OVER_HIGH.or(Flags::SENT_WANTED)),
+            succession: flags.has(Flags::SWITCHED.or(Flags::LAYERING)),
             // What was handed back by one who goes on reading is not left lying.
-            next_call: if page.has_held() && page.may_read() {
-                Some(page.now())
-            } else {
-                page.next_call()
-            },
+            next_call: if reading && page.has_held() { Some(page.now()) } else { page.next_call() },
         }
     }
 

@@ -122,10 +122,10 @@ impl Inner {
                 seat.handle(Event::Sent { left });
                 continue;
             }
-            if let Some(why) = self.carry_out_wishes(driver, key, wishes) {
-                return self.end(driver, key, seat, why);
-            }
-            return self.put_back(key, seat);
+            return match self.rest(driver, key, &wishes, seat) {
+                Ok(()) => (),
+                Err((seat, why)) => self.end(driver, key, seat, why),
+            };
         }
         // It keeps itself busy; the others come first.
         self.unfinished.borrow_mut().push(key);
@@ -148,15 +148,35 @@ impl Inner {
         Ok(left)
     }
 
-    /// Everything that does not end in another word to the protocol; answers how it must end.
+    /// Carries out what does not end in another word to the protocol, and puts the seat back; or gives
+    /// it back with the reason for which it must end.
+    fn rest(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        wishes: &Wishes,
+        seat: Box<dyn Seat>,
+    ) -> Result<(), (Box<dyn Seat>, Disconnect)> {
+        let mut entries = self.entries.borrow_mut();
+        if let Some(Entry::Stream(stream)) = entries.get_mut(key) {
+            if let Some(why) = self.carry_out_wishes(driver, key, stream, wishes) {
+                return Err((seat, why));
+            }
+            stream.seat = Some(seat);
+        } else {
+            // What is dropped with it may look for an entry too.
+            drop(entries);
+        }
+        Ok(())
+    }
+
     fn carry_out_wishes(
         &self,
         driver: &mut dyn Driver,
         key: usize,
-        wishes: Wishes,
+        stream: &mut Stream,
+        wishes: &Wishes,
     ) -> Option<Disconnect> {
-        let mut entries = self.entries.borrow_mut();
-        let Some(Entry::Stream(stream)) = entries.get_mut(key) else { return None };
         if stream.attempt.is_some() {
             return wishes.ending.map(|_| Disconnect::Aborted);
         }
@@ -186,7 +206,7 @@ impl Inner {
             let mut wheel = self.wheel.borrow_mut();
             match stream.timer {
                 None => stream.timer = Some(wheel.add(now, due, Purpose::Stream(key).into())),
-                Some(timer) if due < wheel.due(timer) => wheel.reset(timer, now, due),
+                Some(timer) if wheel.is_after(timer, due) => wheel.reset(timer, now, due),
                 // Later is found out when the timer comes due: moving it with every message would
                 // cost more than that.
                 Some(_) => (),

@@ -138,6 +138,11 @@ impl<T: Copy> Wheel<T> {
         Duration::from_nanos(self.timers[key.index() as usize].due)
     }
 
+    /// Whether a timer comes due later than `due`.
+    pub(crate) fn is_after(&self, key: TimerKey, due: Duration) -> bool {
+        nanoseconds(due) < self.timers[key.index() as usize].due
+    }
+
     /// When [`advance`](Self::advance) should be called next: no later than the first timer is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         if self.heads[SOON as usize] != NONE {

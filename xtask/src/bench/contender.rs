@@ -128,7 +128,8 @@ fn nginx_config(folder: &Path, port: u16, connections_max: usize) -> String {
     )
 }
 
-fn peers_target() -> PathBuf {
+/// Where the peers are built.
+pub(crate) fn peers_target() -> PathBuf {
     root().join("target/bench-peers")
 }
 

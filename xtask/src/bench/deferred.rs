@@ -13,9 +13,11 @@ use crate::cargo::root;
 
 const SHAPES: [&str; 6] =
     ["fire-0", "fire-1", "fire-10", "returned-10", "await-ready", "await-pending"];
-/// Futures polled by hand as one type, boxed step by step as a `Deferred` is, and spawned on an
-/// executor, where firing alone brings the result on.
-const PEERS: [&str; 5] = ["ours", "futures", "futures-boxed", "futures-spawned", "tokio"];
+/// Ours link by link, and with links that are put together beforehand. Futures polled by hand as one
+/// type, boxed step by step as a `Deferred` is, and spawned on an executor, where firing alone brings
+/// the result on.
+const PEERS: [&str; 6] =
+    ["ours", "ours-steps", "futures", "futures-boxed", "futures-spawned", "tokio"];
 /// What must cost in proportion to its length.
 const GROWING: [&str; 4] = ["chain-long", "nest-long", "chain-dropped", "nest-dropped"];
 const LENGTHS: [u64; 3] = [10_000, 100_000, 1_000_000];

@@ -8,10 +8,10 @@ use clap::Args;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::Outcome;
-use crate::bench::Common;
 use crate::bench::contender::{Contender, build};
 use crate::bench::proc::{Memory, allow_descriptors};
 use crate::bench::table::{Table, ratio};
+use crate::bench::{Common, hold};
 
 /// Descriptors beside the connections: listeners, libraries, terminals.
 const OTHER_DESCRIPTORS: u64 = 100;
@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// How many connections are opened.
     #[arg(long, default_value_t = 8000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
+    /// Connections of an echo instead of HTTP, with the loops as peers.
+    #[arg(long, conflicts_with = "peers")]
+    echo: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -50,6 +53,9 @@ struct Weight {
 
 /// Measures and prints; whether all connections stood to the end and ours was there.
 pub(crate) fn run(options: &Options) -> Outcome<bool> {
+    if options.echo {
+        return hold::run(options.connections, options.common.markdown);
+    }
     let contenders = build(&options.common.peers)?;
     allow_descriptors(u64::from(options.connections) + OTHER_DESCRIPTORS)?;
     let mut weights = Vec::new();

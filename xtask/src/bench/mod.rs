@@ -3,11 +3,15 @@
 mod amp;
 mod contender;
 mod deferred;
+mod echo;
 mod framing;
+mod hold;
 mod http;
 mod idle;
 mod proc;
+mod runner;
 mod table;
+mod timers;
 mod wrk;
 
 use clap::{Args, Subcommand};
@@ -22,6 +26,13 @@ pub(crate) enum Bench {
     ///
     /// Over one connection, with one call in flight and with a hundred.
     Amp,
+    /// Connections a second that come, say a byte and go, on a bare loop, ours and its peers.
+    Accept(echo::Options),
+    /// CPU time a round trip of an echo, and the throughput of one connection.
+    ///
+    /// A bare epoll loop, ours on epoll and on `io_uring`, tokio, monoio, libuv and Twisted, each on one
+    /// thread; measured as `http` is.
+    Echo(echo::Options),
     /// CPU time a request and requests a second, HTTP/1.1 hello with keep-alive.
     ///
     /// Each server is pinned to one CPU and the load to another; servers take turns within each round,
@@ -41,6 +52,8 @@ pub(crate) enum Bench {
     ///
     /// Both get the same stream in turn; medians are shown.
     Framing(framing::Options),
+    /// CPU time a timer, beside a thousand to a million that wait; ours and tokio's.
+    Timers(timers::Options),
 }
 
 /// Which servers, and how to print what was found.
@@ -59,9 +72,12 @@ pub(crate) struct Common {
 pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
     match bench {
         Bench::Amp => amp::run(),
+        Bench::Accept(options) => echo::run_accept(options),
+        Bench::Echo(options) => echo::run(options),
         Bench::Http(options) => http::run(options),
         Bench::Idle(options) => idle::run(options),
         Bench::Deferred(options) => deferred::run(options).map(|()| true),
         Bench::Framing(options) => framing::run(options).map(|()| true),
+        Bench::Timers(options) => timers::run(options),
     }
 }

@@ -8,4 +8,5 @@ mod context;
 mod kit;
 mod scale;
 mod shared;
+mod steps;
 mod turns;

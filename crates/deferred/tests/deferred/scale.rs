@@ -1,6 +1,8 @@
 //! A million of everything, on a stack of a quarter of a mebibyte.
 
-use ropewalk_deferred::{Abandoned, Deferred, deferred, deferred_list};
+use ropewalk_deferred::{
+    Abandoned, Cancelled, Deferred, Promise, Rest, deferred, deferred_list, gather,
+};
 
 use crate::kit::{failure, on_a_small_stack, value};
 
@@ -101,5 +103,51 @@ fn wide_groups_need_no_stack() {
         let waits: Vec<Deferred<()>> = (0..MANY / 10).map(|_| shared.wait()).collect();
         promise.succeed(());
         waits.into_iter().for_each(value);
+    });
+}
+
+/// Each waits for the one before it, which is cancelled with its last waiter.
+#[test]
+fn shared_results_in_a_row_may_be_cancelled() {
+    on_a_small_stack(|| {
+        let (promise, mut waiting) = deferred::<u64>();
+        for _ in 0..MANY {
+            waiting = waiting.shared().wait();
+        }
+        waiting.cancel();
+        assert!(failure(waiting).check::<Cancelled>().is_some());
+        assert!(promise.is_cancelled());
+    });
+}
+
+/// Each is cancelled by the canceller of the one before it.
+#[test]
+fn cancellers_that_cancel_need_no_stack() {
+    on_a_small_stack(|| {
+        let (first, mut waiting) = deferred::<u64>();
+        let mut promises = vec![first];
+        for _ in 0..MANY {
+            let (promise, next) = deferred::<u64>();
+            let canceller = waiting.canceller();
+            waiting.detach();
+            promise.on_cancel(move || canceller.cancel());
+            promises.push(promise);
+            waiting = next;
+        }
+        waiting.cancel();
+        assert!(promises.iter().all(Promise::is_cancelled));
+        drop(failure(waiting));
+    });
+}
+
+#[test]
+fn groups_of_shared_results_may_be_cancelled() {
+    on_a_small_stack(|| {
+        let (promises, waiting): (Vec<_>, Vec<_>) =
+            (0..MANY / 10).map(|_| deferred::<u64>()).unzip();
+        let group = gather(waiting.into_iter().map(|one| one.shared().wait()), Rest::Cancel);
+        group.cancel();
+        assert!(promises.iter().all(Promise::is_cancelled));
+        drop(failure(group));
     });
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use ropewalk_deferred::{
     Cancelled, Crowded, DeferredLock, DeferredQueue, DeferredSemaphore, Failure, Panicked, Permit,
@@ -145,6 +146,46 @@ fn takers_are_served_in_turn() {
     queue.put("second").unwrap();
     assert!(failure(other).check::<Cancelled>().is_some());
     assert_eq!((value(one), value(third)), ("first", "second"));
+}
+
+/// Statement 30: what has come to a taker that is gone is not lost, and keeps its place.
+#[test]
+fn values_that_nobody_took_go_back() {
+    let mut cx = Context::from_waker(Waker::noop());
+    let queue = DeferredQueue::new(2);
+    let mut tasks: Vec<_> = (0..3).map(|_| Box::pin(queue.get())).collect();
+    for task in &mut tasks {
+        assert!(task.as_mut().poll(&mut cx).is_pending());
+    }
+    for value in 1..=5 {
+        queue.put(value).unwrap();
+    }
+    assert_eq!(queue.len(), 2);
+    // Those that hold 1 and 3 are dropped between the delivery and their next turn.
+    drop(tasks.remove(0));
+    drop(tasks.pop());
+    let mut second = tasks.remove(0);
+    assert!(matches!(second.as_mut().poll(&mut cx), Poll::Ready(Ok(2))));
+    drop(second);
+    assert_eq!(queue.len(), 4);
+    // One that was there at once goes back as well.
+    drop(queue.get());
+    let rest: Vec<_> = std::iter::from_fn(|| queue.try_get()).collect();
+    assert_eq!(rest, [1, 3, 4, 5]);
+}
+
+/// Statement 30: or to the next who waits.
+#[test]
+fn values_that_nobody_took_go_on() {
+    let mut cx = Context::from_waker(Waker::noop());
+    let queue = DeferredQueue::new(0);
+    let mut task = Box::pin(queue.get());
+    assert!(task.as_mut().poll(&mut cx).is_pending());
+    queue.put("moves on").unwrap();
+    let next = queue.get();
+    drop(task);
+    assert_eq!(value(next), "moves on");
+    assert_eq!((queue.len(), queue.waiting()), (0, 0));
 }
 
 /// The next turn begins when the one who ended theirs has returned.

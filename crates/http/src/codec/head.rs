@@ -9,7 +9,7 @@ use super::error::{BadRequest, Excerpt};
 use super::framing::{BodyLength, Signs};
 use super::host::LastHost;
 use super::limits::{FIELD_COUNT_MAX, Limits};
-use super::lines::{Bounds, Lines, are_paired};
+use super::lines::{Bounds, Lines};
 use super::syntax::{is_blank, is_tchar, is_token};
 use super::target::target;
 
@@ -96,7 +96,7 @@ impl HeadDecoder {
 
     /// The same, but puts the request into `place`, and `body` into the request: it is long to move,
     /// or to make into another. The place is empty afterwards unless a head is whole.
-    pub(crate) fn feed_into<B>(
+    fn feed_into<B>(
         &mut self,
         place: &mut Option<Request<B>>,
         body: impl Fn() -> B,
@@ -105,11 +105,22 @@ impl HeadDecoder {
         host: &mut LastHost,
     ) -> Result<Option<Manner>, BadRequest> {
         if self.lines.is_none()
-            && let Some((manner, length)) = read_in_place(place, &body, data, limits, host)
+            && let Some(manner) = read_in_place(place, &body, data, limits, host)
         {
-            *data = &data[length..];
             return Ok(Some(manner));
         }
+        self.go_on(place, body, data, limits, host)
+    }
+
+    /// The same for what [`read_in_place`] has not found to be a whole head.
+    pub(crate) fn go_on<B>(
+        &mut self,
+        place: &mut Option<Request<B>>,
+        body: impl Fn() -> B,
+        data: &mut &[u8],
+        limits: &Limits,
+        host: &mut LastHost,
+    ) -> Result<Option<Manner>, BadRequest> {
         *place = None;
         let lines = self.lines.get_or_insert(Lines::of_head());
         let Some(length) = lines.walk(data, &Bounds::of_head(limits))? else {
@@ -144,15 +155,15 @@ impl HeadDecoder {
 
 type Fields<'f> = [MaybeUninit<Header<'f>>; FIELD_COUNT_MAX];
 
-/// The short way, for a head that lies whole in `data` and in which nothing is wrong: what it says
-/// and its length, or `None` where the long way has to be taken.
-fn read_in_place<B>(
+/// The short way, for a head that lies whole at the front of `data` and in which nothing is wrong:
+/// what it says, or `None` where the [long way](HeadDecoder::go_on) has to be taken.
+pub(crate) fn read_in_place<B>(
     place: &mut Option<Request<B>>,
     body: impl Fn() -> B,
-    data: &[u8],
+    data: &mut &[u8],
     limits: &Limits,
     host: &mut LastHost,
-) -> Option<(Manner, usize)> {
+) -> Option<Manner> {
     // The parser steps over empty lines by itself, but over too many of them.
     if !data.first().copied().is_some_and(is_tchar) {
         return None;
@@ -169,11 +180,22 @@ fn read_in_place<B>(
     let fits = line <= limits.request_line_max
         && block <= limits.header_block_max
         && parsed.headers.len() <= limits.field_count();
-    if !fits || !are_paired(head) {
+    if !fits || !are_lines_whole(head, parsed.headers) {
         return None;
     }
     let manner = assemble(place, body(), &parsed, head, host).ok()?;
-    Some((manner, length))
+    *data = &data[length..];
+    Some(manner)
+}
+
+/// Whether each line of a parsed head ends with a pair of carriage return and line feed: the parser
+/// takes a line feed alone for an end too, and a carriage return nowhere else.
+fn are_lines_whole(head: &[u8], fields: &[Header<'_>]) -> bool {
+    let is_whole_before = |field: &Header<'_>| {
+        let start = field.name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+        head.get(..start).is_some_and(|before| before.ends_with(b"\r\n"))
+    };
+    fields.iter().all(is_whole_before) && head.ends_with(b"\r\n\r\n")
 }
 
 /// The long way: `head` ends where it should, and its lines are whole and not too many.

@@ -154,20 +154,90 @@ pub(crate) struct ResponseHead<'r> {
     pub(crate) status: StatusCode,
     pub(crate) headers: &'r HeaderMap,
     /// Stands where `headers` name no type.
-    pub(crate) content_type: Option<&'r HeaderValue>,
+    pub(crate) content_type: Option<&'static HeaderValue>,
     pub(crate) size: BodySize,
+}
+
+/// The head that was encoded last, of those without fields of their own: most are like the one before
+/// them, or begin like it.
+#[derive(Default)]
+pub(crate) struct LastHead {
+    bytes: Vec<u8>,
+    /// Up to where the bytes depend on status, type and date alone; 0 where there are none.
+    opening: usize,
+    status: StatusCode,
+    content_type: Option<&'static HeaderValue>,
+    /// What the rest of it was made for, and what it said.
+    ending: Option<(Asked, BodySize, Framing)>,
+}
+
+impl LastHead {
+    /// The date is another one now.
+    pub(crate) fn forget(&mut self) {
+        self.opening = 0;
+    }
+
+    fn begins_like(&self, head: &ResponseHead<'_>) -> bool {
+        let place = std::ptr::from_ref::<HeaderValue>;
+        self.opening > 0
+            && self.status == head.status
+            && self.content_type.map(place) == head.content_type.map(place)
+    }
+
+    fn begin(&mut self, head: &ResponseHead<'_>, date: &Date) {
+        self.bytes.clear();
+        head.put_opening(&mut self.bytes, date);
+        self.opening = self.bytes.len();
+        (self.status, self.content_type) = (head.status, head.content_type);
+        self.ending = None;
+    }
+
+    fn end(&mut self, head: &ResponseHead<'_>, asked: Asked) -> Framing {
+        self.bytes.truncate(self.opening);
+        let framing = head.put_ending(&mut self.bytes, asked, &Own::default());
+        self.ending = Some((asked, head.size, framing));
+        framing
+    }
 }
 
 impl ResponseHead<'_> {
     pub(crate) fn encode(&self, out: &mut impl Out, asked: Asked, date: &Date) -> Framing {
-        let status = self.status;
-        put_status(out, status);
-        let own = put_fields(out, status, self.headers);
-        if status.is_informational() {
+        let own = self.put_opening(out, date);
+        if self.status.is_informational() {
             out.put(b"\r\n");
             return Framing { body: SentAs::Nothing, keep_alive: asked.keep_alive };
         }
+        self.put_ending(out, asked, &own)
+    }
 
+    /// The same, by way of the head before it, which had the same date.
+    pub(crate) fn encode_after(
+        &self,
+        last: &mut LastHead,
+        out: &mut Vec<u8>,
+        asked: Asked,
+        date: &Date,
+    ) -> Framing {
+        if !self.headers.is_empty() || self.status.is_informational() {
+            return self.encode(out, asked, date);
+        }
+        if !last.begins_like(self) {
+            last.begin(self, date);
+        }
+        let framing = match last.ending {
+            Some((same, size, framing)) if same == asked && size == self.size => framing,
+            _ => last.end(self, asked),
+        };
+        out.extend_from_slice(&last.bytes);
+        framing
+    }
+
+    fn put_opening(&self, out: &mut impl Out, date: &Date) -> Own {
+        put_status(out, self.status);
+        let own = put_fields(out, self.status, self.headers);
+        if self.status.is_informational() {
+            return own;
+        }
         if let Some(content_type) = self.content_type.filter(|_| !own.has_type) {
             out.put(b"content-type: ");
             out.put(content_type.as_bytes());
@@ -176,7 +246,11 @@ impl ResponseHead<'_> {
         if !own.has_date {
             out.put(date.as_line());
         }
-        let (body, length) = framing(asked, status, self.size, own.length);
+        own
+    }
+
+    fn put_ending(&self, out: &mut impl Out, asked: Asked, own: &Own) -> Framing {
+        let (body, length) = framing(asked, self.status, self.size, own.length);
         if let Some(length) = length {
             put_length(out, length);
         }
@@ -273,7 +347,8 @@ fn put_field(out: &mut impl Out, name: &str, value: &[u8]) {
 }
 
 fn put_length(out: &mut impl Out, length: u64) {
-    let mut line = *b"00000000000000000000\r\n";
+    const NAME: &[u8; 16] = b"content-length: ";
+    let mut line = *b"content-length: 00000000000000000000\r\n";
     let mut start = line.len() - b"\r\n".len();
     let mut left = length;
     loop {
@@ -284,8 +359,10 @@ fn put_length(out: &mut impl Out, length: u64) {
             break;
         }
     }
-    out.put(b"content-length: ");
-    out.put(&line[start..]);
+    // All in one piece: the name moves up to the digits.
+    let line = &mut line[start - NAME.len()..];
+    line[..NAME.len()].copy_from_slice(NAME);
+    out.put(line);
 }
 
 /// The line before a chunk (RFC 9112 7.1).

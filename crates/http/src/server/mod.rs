@@ -1,11 +1,13 @@
 //! The server's side of a connection.
 
 mod access;
+mod answering;
 mod body;
 mod connection;
 mod directory;
 mod exchange;
 mod incoming;
+mod reading;
 mod reply;
 mod resource;
 mod router;

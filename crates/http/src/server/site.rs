@@ -14,7 +14,7 @@ use super::connection::Server;
 use super::incoming::Request;
 use super::reply::{Reply, plain};
 use super::resource::Resource;
-use crate::codec::{Date, LastHost};
+use crate::codec::{Asked, Framing, LastHead, LastHost, ResponseHead};
 use crate::{DateCache, Limits};
 
 /// How long a server waits for a client.
@@ -98,11 +98,13 @@ pub(super) struct Shared {
     drained: RefCell<Vec<Promise<()>>>,
 }
 
-/// The date of the present second.
+/// The date of the present second, and the last head that had it.
+#[derive(Default)]
 struct Dates {
     /// The second on the connections' own clock for which it holds.
     second: Option<u64>,
     cache: DateCache,
+    last: LastHead,
 }
 
 impl Site {
@@ -114,7 +116,7 @@ impl Site {
             patience: Patience::default(),
             on_access: None,
             wall_clock: system_time,
-            date: RefCell::new(Dates { second: None, cache: DateCache::default() }),
+            date: RefCell::default(),
             host: RefCell::default(),
             live: RefCell::default(),
             draining: Cell::new(false),
@@ -226,7 +228,7 @@ impl Shared {
             return;
         };
         if let Some(request) = request.take() {
-            *reply = Some(resource.render(request));
+            *reply = Some((**resource).render(request));
         }
     }
 
@@ -240,16 +242,23 @@ impl Shared {
         }
     }
 
-    /// Looks at the present date; the wall clock is read once a second of `now`.
-    pub(super) fn with_date<T>(&self, now: Duration, look: impl FnOnce(&Date) -> T) -> T {
+    /// Encodes a head with the present date; the wall clock is read once a second of `now`.
+    pub(super) fn encode(
+        &self,
+        head: &ResponseHead<'_>,
+        out: &mut Vec<u8>,
+        asked: Asked,
+        now: Duration,
+    ) -> Framing {
         let mut dates = self.date.borrow_mut();
-        let Dates { second, cache } = &mut *dates;
+        let Dates { second, cache, last } = &mut *dates;
         if *second != Some(now.as_secs()) {
             *second = Some(now.as_secs());
             let time = (self.wall_clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
-            return look(cache.at(time.as_secs()));
+            cache.at(time.as_secs());
+            last.forget();
         }
-        look(cache.last())
+        head.encode_after(last, out, asked, cache.last())
     }
 
     pub(super) fn is_draining(&self) -> bool {

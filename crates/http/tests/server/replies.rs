@@ -3,11 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::header::SERVER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_http::{Body, IntoReply, Reply, Request, Site};
 use ropewalk_protocol::Disconnect;
-use ropewalk_trial::Clock;
+use ropewalk_trial::{Clock, Memory};
 
 use crate::client::{Client, DATE, Held, get, head, post, secs, site};
 
@@ -236,4 +237,44 @@ fn the_time_of_day_is_asked_for_once_a_second() {
     client.advance(secs(1));
     assert_eq!(client.ask(get("/")).status, 200);
     assert_eq!(LOOKS.get(), 3);
+}
+
+/// Heads are like those before them as far as they should be, and no further.
+#[test]
+fn an_answer_is_the_same_whatever_was_answered_before() {
+    fn mixed(path: &str) -> Reply {
+        match path {
+            "/text" => "text".into_reply(),
+            "/longer" => "a longer text".into_reply(),
+            "/bytes" => vec![0; 4].into_reply(),
+            "/untyped" => Body::from("body").into_reply(),
+            "/created" => (StatusCode::CREATED, "text").into_reply(),
+            "/empty" => StatusCode::NO_CONTENT.into_reply(),
+            "/fields" => (HeaderMap::from_iter([(SERVER, HeaderValue::from_static("a"))]), "text")
+                .into_reply(),
+            _ => StatusCode::NOT_FOUND.into_reply(),
+        }
+    }
+    let lines = ["GET {} HTTP/1.1", "HEAD {} HTTP/1.1", "GET {} HTTP/1.0"];
+    let paths =
+        ["/text", "/longer", "/bytes", "/untyped", "/created", "/empty", "/fields", "/none"];
+    let requests: Vec<Vec<u8>> = lines
+        .iter()
+        .flat_map(|line| paths.map(|path| line.replace("{}", path)))
+        .flat_map(|line| [head(&line, &[]), head(&line, &["Connection: close"])])
+        .collect();
+    let ask = |site: &Site, request: &[u8]| {
+        let mut client = Memory::seat(site.server(), &Clock::new());
+        client.push(request);
+        client.take_sent()
+    };
+    for first in &requests {
+        for second in &requests {
+            let fresh = || site(|request: Request| mixed(request.uri().path()));
+            let used = fresh();
+            ask(&used, first);
+            let (after, alone) = (ask(&used, second), ask(&fresh(), second));
+            assert_eq!(after.escape_ascii().to_string(), alone.escape_ascii().to_string());
+        }
+    }
 }

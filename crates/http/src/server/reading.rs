@@ -1,0 +1,158 @@
+//! How a server reads: heads off the front of what came, then bodies.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use http::Method;
+use ropewalk_protocol::Conn;
+
+use super::access::Access;
+use super::answering::{is_whole, settled};
+use super::connection::{Phase, RATE_INTERVAL, Server};
+use super::exchange::{Exchange, Outflow};
+use super::incoming::{BodyError, Incoming, Inflow, Request};
+use super::reply::Reply;
+use crate::codec::{Asked, BadRequest, BodyDecoder, BodyLength, Manner, read_in_place};
+
+impl Server {
+    /// Reads requests until there are no more bytes or one is not answered at once.
+    pub(super) fn read(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
+        let mut request = None;
+        let mut answered = false;
+        while matches!(self.phase, Phase::Idle) && !data.is_empty() && !conn.is_closing() {
+            match self.read_head(conn, &mut request, &mut data) {
+                Ok(Some(manner)) => {
+                    self.begin(conn, &mut request, &manner, &mut data);
+                    answered = true;
+                }
+                Ok(None) => (),
+                Err(bad) => self.refuse(conn, bad, None),
+            }
+        }
+        let kept = match &mut self.phase {
+            Phase::Busy(exchange) => &mut exchange.kept,
+            Phase::Choked(choked) => &mut choked.kept,
+            Phase::Idle => {
+                if answered && !self.has_begun() {
+                    self.arm(conn, self.site.patience.idle);
+                }
+                return;
+            }
+            Phase::Lingering(_) => return,
+            Phase::HandedOver => return conn.hand_back(data),
+        };
+        if !data.is_empty() {
+            kept.extend_from_slice(data);
+            conn.pause_reading();
+        }
+    }
+
+    /// Takes a request's head off the front of `data`, or what there is of one.
+    fn read_head(
+        &mut self,
+        conn: &Conn<Self>,
+        request: &mut Option<Request>,
+        data: &mut &[u8],
+    ) -> Result<Option<Manner>, BadRequest> {
+        let site = &*self.site;
+        let (limits, mut host) = (&site.limits, site.host.borrow_mut());
+        let incoming = || Incoming::new(conn.clone(), None);
+        if self.head.is_none()
+            && let Some(manner) = read_in_place(request, incoming, data, limits, &mut host)
+        {
+            return Ok(Some(manner));
+        }
+        let decoder = self.head.get_or_insert_default();
+        let had_begun = decoder.has_begun();
+        let manner = decoder.go_on(request, incoming, data, limits, &mut host)?;
+        let begins = decoder.has_begun() && !had_begun;
+        drop(host);
+        if manner.is_some() {
+            self.head = None;
+        } else if begins {
+            self.arm(conn, self.site.patience.head);
+        }
+        Ok(manner)
+    }
+
+    /// A request's head is whole: takes the request and has it answered.
+    fn begin(
+        &mut self,
+        conn: &Conn<Self>,
+        place: &mut Option<Request>,
+        manner: &Manner,
+        data: &mut &[u8],
+    ) {
+        let Some(request) = place else { return };
+        let mut asked = Asked::by_request(request, manner.keep_alive);
+        if request.method() == Method::CONNECT {
+            // What follows is for whoever the client thinks that it is connected to now.
+            asked = asked.and_close();
+        }
+        let access = self.site.is_logging().then(|| Box::new(Access::to(request, conn)));
+        if matches!(manner.body, BodyLength::None | BodyLength::Fixed(0)) {
+            let mut reply = None;
+            self.render(place, &mut reply);
+            // Nothing has to be remembered of what is over at once.
+            if let Some(Reply::Now(response)) = &reply
+                && is_whole(response)
+            {
+                return self.answer_whole(conn, asked, response, access);
+            }
+            self.phase = Phase::Busy(Box::new(Exchange::new(asked, access, conn.now())));
+            self.take_reply(conn, reply);
+            return;
+        }
+        let decoder = match BodyDecoder::new(manner.body, self.site.limits.body_max) {
+            Ok(decoder) => decoder,
+            Err(bad) => return self.refuse(conn, bad, access),
+        };
+        let inflow = Rc::new(RefCell::new(Inflow::default()));
+        request.body_mut().expect(Rc::clone(&inflow));
+        let mut exchange = Exchange::new(asked, access, conn.now());
+        exchange.expect_body(decoder, inflow, manner, conn.now());
+        self.phase = Phase::Busy(Box::new(exchange));
+        self.arm(conn, RATE_INTERVAL);
+        let mut reply = None;
+        self.render(place, &mut reply);
+        // An answer that does not wait for the body is given before it is looked at, so that it is
+        // the same wherever the pieces are cut. One that waits gets what is there first.
+        match reply.map(settled) {
+            Some(Reply::Now(response)) => {
+                self.answer(conn, response);
+                self.receive(conn, data);
+            }
+            later => {
+                self.receive(conn, data);
+                self.take_reply(conn, later);
+            }
+        }
+    }
+
+    /// Takes the body in progress out of `data`; goes on to what comes after it if all is answered.
+    pub(super) fn receive(&mut self, conn: &Conn<Self>, data: &mut &[u8]) {
+        self.receive_body(conn, data);
+        if let Phase::Busy(exchange) = &self.phase
+            && exchange.is_over()
+        {
+            self.answered(conn);
+        }
+    }
+
+    /// Takes the body in progress out of `data`, and leaves what comes after it.
+    pub(super) fn receive_body(&mut self, conn: &Conn<Self>, data: &mut &[u8]) {
+        let Phase::Busy(exchange) = &mut self.phase else { return };
+        match exchange.receive(conn, data, &self.site.limits) {
+            Ok(()) => (),
+            Err(bad) => {
+                exchange.end_body(Err(BodyError::Bad(bad)));
+                match exchange.outflow {
+                    Outflow::Waiting => self.refuse(conn, bad, None),
+                    // What is on its way cannot be taken back; it is broken off.
+                    Outflow::Streaming { .. } => conn.abort(),
+                    Outflow::Done => self.say_goodbye(conn),
+                }
+            }
+        }
+    }
+}
