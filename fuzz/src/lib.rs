@@ -16,6 +16,7 @@ mod http_request;
 mod ident;
 mod memcached;
 mod proxy;
+mod socks;
 
 /// Something that must hold for any bytes.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
     Target { name: "proxy", check: proxy::check },
+    Target { name: "socks", check: socks::check },
 ];
 
 impl Target {

@@ -15,6 +15,22 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "deferred", tools: &["twist"] },
     Suite { name: "faults", tools: &["ip", "nft", "python3", "strace"] },
     Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
+    Suite {
+        name: "proxies",
+        tools: &[
+            "curl",
+            "danted",
+            "haproxy",
+            "microsocks",
+            "nc",
+            "ncat",
+            "openssl",
+            "ssh",
+            "ssh-keygen",
+            "sshd",
+            "twist",
+        ],
+    },
     Suite { name: "websocket", tools: &["websockets"] },
 ];
 

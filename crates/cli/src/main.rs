@@ -4,9 +4,11 @@
 
 mod finger;
 mod log;
+mod portforward;
 mod reactors;
 mod serving;
 mod simple;
+mod socks;
 mod web;
 
 use std::process::ExitCode;
@@ -33,6 +35,8 @@ enum Command {
     Web(web::Web),
     Finger(finger::Finger),
     Simple(simple::Simple),
+    Socks(socks::Socks),
+    Portforward(portforward::Portforward),
     /// List the drivers of the event loop, and which of them work here
     Reactors,
 }
@@ -43,6 +47,8 @@ fn main() -> ExitCode {
         Command::Web(web) => web.run(),
         Command::Finger(finger) => finger.run(),
         Command::Simple(simple) => simple.run(),
+        Command::Socks(socks) => socks.run(),
+        Command::Portforward(portforward) => portforward.run(),
         Command::Reactors => reactors::run(),
     };
     match outcome {

@@ -5,10 +5,26 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::Args;
 use ropewalk::Failure;
 use ropewalk::endpoint::{EndpointError, ServerDescription};
 use ropewalk::protocol::{Port, SeatFactory};
 use ropewalk::reactor::{CannotListen, DriverKind, Exit, Reactor};
+
+/// Options that every verb which serves has.
+#[derive(Args)]
+pub(crate) struct Shared {
+    /// The event loop's driver, one that `ropewalk reactors` lists
+    #[arg(long, value_name = "NAME")]
+    reactor: Option<String>,
+}
+
+impl Shared {
+    /// A reactor on the driver that is named, here or in the environment.
+    pub(crate) fn reactor(&self) -> Result<Reactor, String> {
+        reactor(self.reactor.as_deref())
+    }
+}
 
 /// The places that these strings name.
 pub(crate) fn places(listen: &[String]) -> Result<Vec<ServerDescription>, String> {

@@ -1,5 +1,7 @@
 //! The program as a person uses it.
 
+#[path = "program/proxies.rs"]
+mod proxies;
 #[path = "program/small.rs"]
 mod small;
 

@@ -5,7 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::{EndpointError, Fault};
+use crate::haproxy::HaproxyClient;
 use crate::scheme::{Arguments, Scheme, Schemes};
+use crate::through::ThroughProxy;
 use crate::tls_client::{TlsClient, with_tls};
 use crate::value::{self, Seconds, TIMEOUT_DEFAULT, quote_host, quote_path};
 
@@ -31,10 +33,15 @@ pub enum ClientDescription {
     Unix(UnixClient),
     /// With TLS, over any of the others.
     Tls(TlsClient),
+    /// To any of these, saying who this side is before all else.
+    Haproxy(Box<HaproxyClient>),
+    /// To a port of a host, through a proxy that is reached by any of these.
+    ThroughProxy(Box<ThroughProxy>),
 }
 
 impl ClientDescription {
-    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `tls` and `ssl`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `tls`, `ssl`, `haproxy`, `socks4`, `socks5` and
+    /// `http-connect`.
     pub fn schemes() -> Schemes<Self> {
         let schemes = Schemes::new()
             .with(
@@ -55,7 +62,8 @@ impl ClientDescription {
                     .named(&["timeout"])
                     .alias("address", "path"),
             );
-        with_tls(schemes)
+        let schemes = with_tls(schemes).with(HaproxyClient::scheme());
+        ThroughProxy::schemes().fold(schemes, Schemes::with)
     }
 }
 
@@ -73,6 +81,8 @@ impl fmt::Display for ClientDescription {
             Self::Tcp(client) => client.fmt(f),
             Self::Tcp6(client) => client.fmt(f),
             Self::Unix(client) => client.fmt(f),
+            Self::Haproxy(client) => client.fmt(f),
+            Self::ThroughProxy(client) => client.fmt(f),
             Self::Tls(client) => client.fmt(f),
         }
     }

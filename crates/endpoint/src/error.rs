@@ -2,7 +2,9 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Range;
 
-use crate::{BACKLOG_MAX, HOST_MAX, TIMEOUT_MAX, UNIX_PATH_MAX};
+use ropewalk_protocol::BadNetwork;
+
+use crate::{BACKLOG_MAX, HOST_MAX, NESTING_MAX, TIMEOUT_MAX, UNIX_PATH_MAX};
 
 /// Why a string is not an endpoint, and where in it the fault stands.
 ///
@@ -76,6 +78,13 @@ pub enum Fault {
         /// What to write.
         instead: String,
     },
+    /// The endpoint that should follow is not there.
+    MissingInner {
+        /// How the kind is written.
+        form: &'static str,
+    },
+    /// Too many endpoints stand one in another.
+    DeepNesting,
     /// An argument that must be there is not.
     MissingArgument {
         /// Its name.
@@ -137,6 +146,16 @@ pub enum Fault {
         /// Its length in bytes.
         length: usize,
     },
+    /// Not a network.
+    Network(BadNetwork),
+    /// Not a version of the PROXY protocol.
+    ProxyVersion,
+    /// An IPv6 address, which version 4 of SOCKS does not have.
+    Ipv6ThroughSocks4,
+    /// A user name or a password that cannot be said to such a proxy.
+    Login,
+    /// A password without a user name.
+    PasswordWithoutUser,
     /// A second word that is not `self-signed`.
     SelfSigned,
     /// Nothing says who a server with TLS is.
@@ -183,6 +202,12 @@ impl EndpointError {
     pub fn new(source: &str, span: Range<usize>, fault: Fault) -> Self {
         assert!(source.get(span.clone()).is_some(), "{span:?} is no part of {source:?}");
         Self { source: source.to_owned(), span, fault }
+    }
+
+    /// The same fault in a string of which this one's is the part that begins at `start`.
+    pub(crate) fn within(self, source: &str, start: usize) -> Self {
+        let Range { start: from, end: to } = self.span;
+        Self::new(source, start + from..start + to, self.fault)
     }
 
     /// What is wrong.
@@ -245,6 +270,12 @@ impl fmt::Display for Fault {
             Self::BareIpv6 { instead } => {
                 &format!("an IPv6 address stands in brackets; did you mean \"{instead}\"?")
             }
+            Self::MissingInner { form } => {
+                &format!("the endpoint that this one is around is missing; write {form}")
+            }
+            Self::DeepNesting => {
+                &format!("more than {NESTING_MAX} endpoints stand one in another here")
+            }
             Self::MissingArgument { name, form } => &format!("the {name} is missing; write {form}"),
             Self::ExtraArgument { form } => &format!("this is an argument too many; write {form}"),
             Self::UnknownKeyword { keyword, nearest, known } => {
@@ -272,6 +303,11 @@ impl fmt::Display for Fault {
             Self::LongPath { length } => {
                 &format!("the path has {length} bytes, a socket's at most {UNIX_PATH_MAX}")
             }
+            Self::Network(bad) => &bad.to_string(),
+            Self::ProxyVersion => "the version is neither 1, 2 nor 2c (2 with a checksum)",
+            Self::Ipv6ThroughSocks4 => "SOCKS 4 has no IPv6 addresses; write socks5",
+            Self::Login => "this cannot be said to such a proxy as a user name and password",
+            Self::PasswordWithoutUser => "a password wants a user name; write user=NAME too",
             Self::SelfSigned => "after the port comes self-signed, or arguments with their names",
             Self::NoIdentity => {
                 "nothing says who the server is; add self-signed, cert=FILE with key=FILE, or certs=DIR"

@@ -10,6 +10,7 @@
 //! | `tcp:PORT[:interface=ADDRESS][:backlog=COUNT]` | IPv4 | each interface, 1024 waiting |
 //! | `tcp6:PORT[:backlog=COUNT][:interface=ADDRESS][:dual=yes]` | IPv6, with `dual=yes` IPv4 too | as above |
 //! | `unix:PATH[:mode=OCTAL][:backlog=COUNT]` | a Unix socket | mode 600: its owner's alone |
+//! | `haproxy[:trust=NETWORKS][:timeout=SECONDS]:SERVER` | any server, behind a proxy that says who its client is (PROXY protocol) | proxies on this machine, 5 seconds |
 //! | `tls:PORT[:self-signed][:cert=FILE[:key=FILE]][:certs=DIR][:client-ca=FILE]…` | TLS over TCP, or with `endpoint=` over any of these | see [`TlsServer`] |
 //! | `tls:DIR[:port=PORT]…`, `ssl:PORT:privateKey=FILE…` | the same as Twisted writes it | port 443 |
 //!
@@ -18,12 +19,34 @@
 //! | `tcp:HOST:PORT[:timeout=SECONDS][:bind=ADDRESS]` | a host by any of its addresses | 30 seconds |
 //! | `tcp6:HOST:PORT[:timeout=SECONDS][:bind=ADDRESS]` | a host by IPv6 alone | 30 seconds |
 //! | `unix:PATH[:timeout=SECONDS]` | a Unix socket | 30 seconds |
+//! | `haproxy[:version=1\|2\|2c]:CLIENT` | any client, saying who this side is first (PROXY protocol) | version 2 |
+//! | `socks5:HOST:PORT[:user=NAME:password=WORD][:timeout=SECONDS]:PROXY` | a host through a SOCKS proxy, itself any client | 30 seconds |
+//! | `socks4:HOST:PORT[:user=NAME][:timeout=SECONDS]:PROXY` | the same in version 4, names in 4a | 30 seconds |
+//! | `http-connect:HOST:PORT[:user=NAME:password=WORD][:timeout=SECONDS]:PROXY` | a host through an HTTP proxy | 30 seconds |
 //! | `tls:HOST:PORT[:trust=PATH][:pin=SHA256][:cert=FILE[:key=FILE]]…` | TLS over TCP, or with `endpoint=` over any of these | the roots of this machine |
 //! | `ssl:HOST:PORT[:caCertsDir=PATH]…` | the same as Twisted writes it | the same: a server is always verified |
+//!
+//! Those in capitals at the end are descriptions themselves, [`NESTING_MAX`] deep at most:
+//! `socks5:example.org:80:http-connect:proxy:1080:tcp:gate:3128` goes to `gate`, through it to `proxy`, and
+//! through that to `example.org`.
+//!
+//! What is around something is what the bytes come to last, on servers, and begin with last, on clients:
+//! behind `haproxy:tls:443:…` the header comes inside of TLS, behind `tls:443:…:endpoint=haproxy\:tcp\:443`
+//! before it.
 //!
 //! What may stand by its place may have its name as well: `tcp:port=8080` is `tcp:8080`. The kind
 //! may be in capitals. How a string is cut into arguments is told at [`Description`], how other
 //! crates add kinds at [`Schemes`].
+//!
+//! # Differs from Twisted
+//!
+//! - The kind may be in capitals on servers too, and `quote` escapes `=`, so that what is nested in
+//!   `haproxy:` survives.
+//! - `haproxy:` believes only proxies in networks that are trusted, and can be told to say a header on
+//!   clients. Clients reach hosts through SOCKS and HTTP proxies.
+//! - A host name in `tcp:` stands for its addresses of both families, which race (RFC 8305).
+//! - Unix sockets are their owner's alone unless told otherwise; there is no `lockfile`, for a socket that
+//!   nobody listens on is taken over by looking.
 //!
 //! ```
 //! use ropewalk_endpoint::{ClientDescription, ServerDescription};
@@ -43,9 +66,12 @@ mod bare;
 mod client;
 mod description;
 mod error;
+mod haproxy;
+mod outlet;
 mod place;
 mod scheme;
 mod server;
+mod through;
 mod tls_client;
 mod tls_place;
 mod tls_server;
@@ -54,12 +80,15 @@ mod value;
 pub use client::{ClientDescription, Tcp6Client, TcpClient, UnixClient};
 pub use description::{Argument, Description, Token, quote};
 pub use error::{EndpointError, Fault};
+pub use haproxy::{HaproxyClient, HaproxyServer};
+pub use outlet::ReactorOutlet;
 pub use place::{
     Tcp6ClientEndpoint, Tcp6ServerEndpoint, TcpClientEndpoint, TcpServerEndpoint,
     UnixClientEndpoint, UnixServerEndpoint, client_from_string, server_from_string,
 };
-pub use scheme::{Arguments, Scheme, Schemes};
+pub use scheme::{Arguments, NESTING_MAX, Scheme, Schemes};
 pub use server::{ServerDescription, Tcp6Server, TcpServer, UnixServer};
+pub use through::{ProxyKind, ThroughProxy};
 pub use tls_client::TlsClient;
 pub use tls_place::{TlsClientEndpoint, TlsServerEndpoint};
 pub use tls_server::{TlsIdentity, TlsServer};

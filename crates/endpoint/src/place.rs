@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_protocol::{ClientEndpoint, Port, Seat, SeatFactory, ServerEndpoint};
+use ropewalk_proxy::Announcing;
 use ropewalk_reactor::{
     CannotListen, ConnectOptions, ListeningPort, Reactor, TcpListenOptions, UnixListenOptions,
 };
 
+use crate::haproxy::HaproxyServerEndpoint;
 use crate::{
     ClientDescription, EndpointError, ServerDescription, Tcp6Client, Tcp6Server, TcpClient,
     TcpServer, TlsClientEndpoint, TlsServerEndpoint, UnixClient, UnixServer,
@@ -70,6 +72,10 @@ impl ServerDescription {
             Self::Tcp(server) => Box::new(TcpServerEndpoint::new(reactor, server)),
             Self::Tcp6(server) => Box::new(Tcp6ServerEndpoint::new(reactor, server)),
             Self::Unix(server) => Box::new(UnixServerEndpoint::new(reactor, server)),
+            Self::Haproxy(server) => Box::new(HaproxyServerEndpoint {
+                inner: server.server().on(reactor),
+                acceptance: server.acceptance(),
+            }),
             Self::Tls(server) => Box::new(TlsServerEndpoint::new(reactor, server)),
         }
     }
@@ -82,6 +88,10 @@ impl ClientDescription {
             Self::Tcp(client) => Box::new(TcpClientEndpoint::new(reactor, client)),
             Self::Tcp6(client) => Box::new(Tcp6ClientEndpoint::new(reactor, client)),
             Self::Unix(client) => Box::new(UnixClientEndpoint::new(reactor, client)),
+            Self::Haproxy(client) => {
+                Box::new(Announcing::new(client.client().on(reactor), client.version()))
+            }
+            Self::ThroughProxy(client) => client.over(client.proxy().on(reactor)),
             Self::Tls(client) => Box::new(TlsClientEndpoint::new(reactor, client)),
         }
     }

@@ -1,9 +1,13 @@
 use std::fmt;
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::bare;
 use crate::description::{Description, Token};
 use crate::error::{EndpointError, Fault};
+
+/// How many endpoints may stand one in another.
+pub const NESTING_MAX: usize = 8;
 
 /// The kinds of endpoint that a program knows, each with what makes a `T` of its arguments.
 ///
@@ -41,16 +45,29 @@ pub struct Scheme<T> {
     positional: usize,
     /// Another name, and the parameter that it stands for.
     aliases: Vec<(&'static str, &'static str)>,
+    /// Another endpoint follows the arguments.
+    is_wrapping: bool,
     build: Box<Build<T>>,
 }
 
-type Build<T> = dyn Fn(&Arguments) -> Result<T, EndpointError>;
+/// Makes something of arguments, with the kinds that may stand inside.
+type Build<T> = dyn Fn(&Arguments, &Schemes<T>) -> Result<T, Misread>;
+
+/// What is wrong, and where the description begins that is to blame: it may stand inside another.
+struct Misread {
+    error: EndpointError,
+    start: usize,
+}
 
 /// The arguments of one string, each found under its name.
 pub struct Arguments {
     source: String,
     form: &'static str,
     found: Vec<(&'static str, Option<Token>)>,
+    /// Where the endpoint begins that this one wraps.
+    inner: usize,
+    /// How many stand around this one.
+    depth: usize,
 }
 
 impl<T: 'static> Schemes<T> {
@@ -66,20 +83,25 @@ impl<T: 'static> Schemes<T> {
         self
     }
 
-    /// The same kinds, with `into` applied to what they make.
+    /// The same kinds, with `into` applied to what they make. Those that wrap others wrap, as ever,
+    /// those of these kinds.
     pub fn map<U>(self, into: impl Fn(T) -> U + Clone + 'static) -> Schemes<U> {
-        let map = |scheme: Scheme<T>| {
-            let (build, into) = (scheme.build, into.clone());
+        let all = Rc::new(self);
+        let map = |(index, scheme): (usize, &Scheme<T>)| {
+            let (all, into) = (Rc::clone(&all), into.clone());
             Scheme {
                 kind: scheme.kind,
                 form: scheme.form,
-                parameters: scheme.parameters,
+                parameters: scheme.parameters.clone(),
                 positional: scheme.positional,
-                aliases: scheme.aliases,
-                build: Box::new(move |arguments| build(arguments).map(&into)),
+                aliases: scheme.aliases.clone(),
+                is_wrapping: scheme.is_wrapping,
+                build: Box::new(move |arguments, _| {
+                    (all.schemes[index].build)(arguments, &all).map(&into)
+                }),
             }
         };
-        Schemes { schemes: self.schemes.into_iter().map(map).collect() }
+        Schemes { schemes: all.schemes.iter().enumerate().map(map).collect() }
     }
 
     /// The names of the kinds.
@@ -103,13 +125,14 @@ impl<T: 'static> Schemes<T> {
         {
             return whole(Fault::BarePath { instead });
         }
-        self.read_plainly(source).map_err(|error| self.with_advice(error))
+        self.read_plainly(source, 0).map_err(|misread| self.with_advice(misread))
     }
 
     /// As [`read`](Self::read), without a thought about what else was meant.
-    fn read_plainly(&self, source: &str) -> Result<T, EndpointError> {
-        let description: Description = source.parse()?;
-        let fault = |span, fault| Err(EndpointError::new(source, span, fault));
+    fn read_plainly(&self, source: &str, depth: usize) -> Result<T, Misread> {
+        let whole = |error| Misread { error, start: 0 };
+        let description: Description = source.parse().map_err(whole)?;
+        let fault = |span, fault| Err(whole(EndpointError::new(source, span, fault)));
         let known = self.kinds();
         let Some(kind) = description.kind() else {
             return fault(0..source.len(), Fault::MissingKind { known });
@@ -123,13 +146,31 @@ impl<T: 'static> Schemes<T> {
             let kind_text = kind.text().to_owned();
             return fault(kind.span(), Fault::UnknownKind { kind: kind_text, nearest, known });
         };
-        (scheme.build)(&scheme.bind(&description)?)
+        (scheme.build)(&scheme.bind(&description, depth).map_err(whole)?, self)
+    }
+
+    /// Reads what stands inside of another.
+    fn read_inner(&self, outer: &Arguments) -> Result<T, Misread> {
+        let start = outer.inner;
+        if outer.depth + 1 >= NESTING_MAX {
+            let span = start..outer.source.len();
+            let error = EndpointError::new(&outer.source, span, Fault::DeepNesting);
+            return Err(Misread { error, start: 0 });
+        }
+        self.read_plainly(&outer.source[start..], outer.depth + 1).map_err(|misread| Misread {
+            error: misread.error.within(&outer.source, start),
+            start: start + misread.start,
+        })
     }
 
     /// Says what to write instead, where a string is one that newcomers write.
-    fn with_advice(&self, error: EndpointError) -> EndpointError {
-        let source = error.description();
+    fn with_advice(&self, Misread { error, start }: Misread) -> EndpointError {
+        let source = &error.description()[start..];
         let advice = match error.fault() {
+            _ if start > 0 && bare::url(source).is_some() => bare::url(source).map(|url| {
+                let instead = self.first_right(bare::instead_of_url(url));
+                (0..source.len(), Fault::Url { instead })
+            }),
             Fault::UnknownKind { nearest: None, .. } => self
                 .first_right(bare::instead_of_address(source))
                 .map(|instead| (0..source.len(), Fault::BareAddress { instead })),
@@ -139,7 +180,10 @@ impl<T: 'static> Schemes<T> {
                     ["tcp", "tcp6"].iter().any(|tcp| kind.eq_ignore_ascii_case(tcp))
                 })
                 .and_then(|(_, address)| self.first_right(bare::instead_of_address(address)))
-                .map(|instead| (error.span(), Fault::HostBeforePort { instead })),
+                .map(|instead| {
+                    let span = error.span();
+                    (span.start - start..span.end - start, Fault::HostBeforePort { instead })
+                }),
             _ => None,
         };
         let ipv6 = || {
@@ -148,7 +192,9 @@ impl<T: 'static> Schemes<T> {
             right.map(|(span, instead)| (span, Fault::BareIpv6 { instead }))
         };
         match advice.or_else(ipv6) {
-            Some((span, fault)) => EndpointError::new(source, span, fault),
+            Some((span, fault)) => {
+                EndpointError::new(source, span, fault).within(error.description(), start)
+            }
             None => error,
         }
     }
@@ -158,7 +204,7 @@ impl<T: 'static> Schemes<T> {
     }
 
     fn is_right(&self, candidate: &str) -> bool {
-        bare::url(candidate).is_none() && self.read_plainly(candidate).is_ok()
+        bare::url(candidate).is_none() && self.read_plainly(candidate, 0).is_ok()
     }
 }
 
@@ -181,8 +227,36 @@ impl<T> Scheme<T> {
         form: &'static str,
         build: impl Fn(&Arguments) -> Result<T, EndpointError> + 'static,
     ) -> Self {
-        let build = Box::new(build);
-        Self { kind, form, parameters: Vec::new(), positional: 0, aliases: Vec::new(), build }
+        Self::of(kind, form, false, move |arguments, _| {
+            build(arguments).map_err(|error| Misread { error, start: 0 })
+        })
+    }
+
+    /// A kind that stands around another endpoint, of any kind that is known where it is read. That
+    /// one's description follows the arguments, none of which may stand behind it:
+    /// `haproxy:trust=10.0.0.0/8:tcp:80`.
+    pub fn wrapping(
+        kind: &'static str,
+        form: &'static str,
+        build: impl Fn(&Arguments, T) -> Result<T, EndpointError> + 'static,
+    ) -> Self
+    where
+        T: 'static,
+    {
+        Self::of(kind, form, true, move |arguments, schemes: &Schemes<T>| {
+            let inner = schemes.read_inner(arguments)?;
+            build(arguments, inner).map_err(|error| Misread { error, start: 0 })
+        })
+    }
+
+    fn of(
+        kind: &'static str,
+        form: &'static str,
+        is_wrapping: bool,
+        build: impl Fn(&Arguments, &Schemes<T>) -> Result<T, Misread> + 'static,
+    ) -> Self {
+        let (parameters, aliases, build) = (Vec::new(), Vec::new(), Box::new(build));
+        Self { kind, form, parameters, positional: 0, aliases, is_wrapping, build }
     }
 
     /// Adds arguments that may stand by their place, in this order, or have their name.
@@ -205,8 +279,9 @@ impl<T> Scheme<T> {
     }
 
     /// Finds for each argument the parameter that it is for.
-    fn bind(&self, description: &Description) -> Result<Arguments, EndpointError> {
+    fn bind(&self, description: &Description, depth: usize) -> Result<Arguments, EndpointError> {
         let source = description.source();
+        let mut inner = source.len();
         let mut found: Vec<_> = self.parameters.iter().map(|name| (*name, None)).collect();
         let mut places = 0..self.positional;
         let mut has_kind = false;
@@ -217,10 +292,17 @@ impl<T> Scheme<T> {
             }
             let index = match argument.keyword() {
                 Some(keyword) => self.named_by(keyword, source)?,
-                None => places.next().ok_or_else(|| {
-                    let fault = Fault::ExtraArgument { form: self.form };
-                    EndpointError::new(source, argument.value().span(), fault)
-                })?,
+                None => match places.find(|&place| !self.is_wrapping || found[place].1.is_none()) {
+                    Some(index) => index,
+                    None if self.is_wrapping => {
+                        inner = argument.value().span().start;
+                        break;
+                    }
+                    None => {
+                        let fault = Fault::ExtraArgument { form: self.form };
+                        return Err(EndpointError::new(source, argument.value().span(), fault));
+                    }
+                },
             };
             let (name, place) = &mut found[index];
             if place.replace(argument.value().clone()).is_some() {
@@ -228,7 +310,11 @@ impl<T> Scheme<T> {
                 return Err(EndpointError::new(source, span, Fault::DuplicateArgument { name }));
             }
         }
-        Ok(Arguments { source: source.to_owned(), form: self.form, found })
+        if self.is_wrapping && inner == source.len() {
+            let fault = Fault::MissingInner { form: self.form };
+            return Err(EndpointError::new(source, inner..inner, fault));
+        }
+        Ok(Arguments { source: source.to_owned(), form: self.form, found, inner, depth })
     }
 
     fn named_by(&self, keyword: &Token, source: &str) -> Result<usize, EndpointError> {

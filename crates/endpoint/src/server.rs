@@ -4,6 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::error::{EndpointError, Fault};
+use crate::haproxy::HaproxyServer;
 use crate::scheme::{Arguments, Scheme, Schemes};
 use crate::tls_server::{TlsServer, with_tls};
 use crate::value::{self, BACKLOG_DEFAULT, UNIX_MODE_DEFAULT, quote_path};
@@ -30,10 +31,12 @@ pub enum ServerDescription {
     Unix(UnixServer),
     /// With TLS, over any of the others.
     Tls(TlsServer),
+    /// On any of these, behind a proxy that says who its client is.
+    Haproxy(Box<HaproxyServer>),
 }
 
 impl ServerDescription {
-    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `tls` and `ssl`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `tls`, `ssl` and `haproxy`.
     pub fn schemes() -> Schemes<Self> {
         let schemes = Schemes::new()
             .with(
@@ -54,7 +57,7 @@ impl ServerDescription {
                     .positional(&["path", "mode", "backlog"])
                     .alias("address", "path"),
             );
-        with_tls(schemes)
+        with_tls(schemes).with(HaproxyServer::scheme())
     }
 
     /// Has TLS offer these application protocols, where there is TLS and nothing was said of them.
@@ -64,13 +67,18 @@ impl ServerDescription {
                 let speaking = server.clone().with_alpn(protocols.iter().copied());
                 Self::Tls(speaking.unwrap_or(server))
             }
+            Self::Haproxy(server) => server.speaking(protocols).into(),
             other => other,
         }
     }
 
     /// Whether what is said there is encrypted.
     pub fn is_encrypted(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        match self {
+            Self::Tls(_) => true,
+            Self::Haproxy(server) => server.server().is_encrypted(),
+            Self::Tcp(_) | Self::Tcp6(_) | Self::Unix(_) => false,
+        }
     }
 }
 
@@ -88,6 +96,7 @@ impl fmt::Display for ServerDescription {
             Self::Tcp(server) => server.fmt(f),
             Self::Tcp6(server) => server.fmt(f),
             Self::Unix(server) => server.fmt(f),
+            Self::Haproxy(server) => server.fmt(f),
             Self::Tls(server) => server.fmt(f),
         }
     }

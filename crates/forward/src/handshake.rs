@@ -24,7 +24,11 @@ pub trait Handshake: 'static {
     type Error: Error + From<Interrupted> + Send + Sync + 'static;
 
     /// Appends what this side says first.
-    fn begin(&mut self, out: &mut Vec<u8>);
+    ///
+    /// # Errors
+    ///
+    /// If this cannot be asked of anybody.
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), Self::Error>;
 
     /// Takes what the other side said off the front of `data`, and appends what this side says then.
     /// True once all is agreed; what is left of `data` is the protocol's.
@@ -160,11 +164,12 @@ impl<H: Handshake> Layer for Agreeing<H> {
         self.timer = above.call_later(self.patience, |layer, below, _| {
             layer.fail(below, Interrupted::TimedOut.into());
         });
+        let Some(handshake) = &mut self.handshake else { return };
         let mut out = Vec::new();
-        if let Some(handshake) = &mut self.handshake {
-            handshake.begin(&mut out);
+        match handshake.begin(&mut out) {
+            Ok(()) => Self::say(below, &out),
+            Err(error) => self.fail(below, error),
         }
-        Self::say(below, &out);
     }
 
     fn data_received(&mut self, below: &Below<Self>, above: &mut Above<Self>, mut data: &[u8]) {

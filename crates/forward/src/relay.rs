@@ -213,6 +213,16 @@ impl Protocol for Relay {
     }
 }
 
+/// One that is dropped before it had a connection will never have one: the other has nobody to talk to.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let was_lost = self.with_end(|end| std::mem::replace(&mut end.is_lost, true));
+        if let Some(other) = self.other().filter(|_| !was_lost) {
+            other.abort();
+        }
+    }
+}
+
 impl Joint {
     fn patience(&self) -> Option<Duration> {
         self.options.patience(self.ends.borrow().iter().any(|end| end.has_ended))

@@ -24,6 +24,7 @@
 //! | RFC 9112 6–7 bodies | [`BodyDecoder`], [`BodyWriter`], [`Incoming`], [`Body`] |
 //! | RFC 9112 9 connections: keep-alive, pipelining, closing | [`Server`] |
 //! | RFC 9110 10.1.1 `Expect: 100-continue` | [`Incoming`]: sent when the body is first asked for |
+//! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`files`] |
 //!
 //! | bound | default | beyond it |
@@ -37,6 +38,7 @@
 //! | input kept while an answer is made, or not taken | 64 KiB | the client has to wait |
 //! | a request body that its resource does not take | 64 KiB | the client has to wait |
 //! | a request body that nobody wants | 256 KiB | the connection's end |
+//! | a proxy's answer to `CONNECT` | 16 KiB, 100 fields, 8 interim answers, 30 s | [`tunnel::TunnelError`] |
 //!
 //! [RFC 9110]: https://www.rfc-editor.org/rfc/rfc9110
 //! [RFC 9112]: https://www.rfc-editor.org/rfc/rfc9112
@@ -46,6 +48,7 @@
 mod codec;
 pub mod files;
 mod server;
+pub mod tunnel;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 

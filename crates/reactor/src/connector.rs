@@ -94,6 +94,19 @@ impl Reactor {
         self.begin(options, seat, |attempt| attempt.set_race(vec![address]));
     }
 
+    /// Connects to whichever of these addresses answers first (RFC 8305), and to no other; a failure
+    /// reaches the seat as its end. Those that the options rule out are passed over.
+    pub fn connect_addresses(
+        &self,
+        addresses: &[SocketAddr],
+        options: ConnectOptions,
+        seat: Box<dyn Seat>,
+    ) {
+        let host = addresses.first().map(ToString::to_string).unwrap_or_default();
+        let found = Ok(addresses.to_vec());
+        self.begin(options, seat, |attempt| found_for(attempt, &host, found));
+    }
+
     /// Connects to a host by name: to whichever of its addresses answers first (RFC 8305).
     ///
     /// Addresses that the options rule out are passed over, as are those that an address to connect

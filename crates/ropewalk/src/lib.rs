@@ -27,6 +27,7 @@
 //! | [`http`] | HTTP/1.1: sites, resources, static files |
 //! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
 //! | [`proxy`] | the PROXY protocol: who is behind the proxy in front |
+//! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 //! | [`memcached`] | a client of memcached, pipelined and bounded |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
@@ -44,6 +45,7 @@ pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;
 pub use ropewalk_reactor as reactor;
 pub use ropewalk_small as small;
+pub use ropewalk_socks as socks;
 pub use ropewalk_tls as tls;
 pub use ropewalk_websocket as websocket;
 

@@ -35,6 +35,8 @@ struct Inner {
     calls: RefCell<BTreeMap<(Duration, u64), (u64, Call)>>,
     order: Cell<u64>,
     in_call: Cell<bool>,
+    /// How much time passes whenever somebody looks.
+    auto_advance: Cell<Duration>,
 }
 
 impl Clock {
@@ -77,6 +79,26 @@ impl Clock {
         times.into_iter().for_each(|time| self.advance(time));
     }
 
+    /// Goes from call to call until `condition` holds; false if it does not within `time`, all of which
+    /// has passed then.
+    #[must_use]
+    pub fn until(&self, time: Duration, condition: impl Fn() -> bool) -> bool {
+        let until = self.0.now.get() + time;
+        while !condition() {
+            if self.next_call().is_none_or(|due| due > until) || !self.turn() {
+                self.advance(until.saturating_sub(self.0.now.get()));
+                return condition();
+            }
+        }
+        true
+    }
+
+    /// Lets `step` pass whenever the time is asked for, for code that waits for the clock to move. Calls
+    /// are made when the clock is moved the next time.
+    pub fn set_auto_advance(&self, step: Duration) {
+        self.0.auto_advance.set(step);
+    }
+
     fn make_first(&self) {
         let first = self.0.calls.borrow_mut().pop_first();
         if let Some((_, (_, call))) = first {
@@ -110,7 +132,9 @@ impl Inner {
 
 impl ropewalk_protocol::Clock for Clock {
     fn now(&self) -> Duration {
-        self.0.now.get()
+        let now = self.0.now.get();
+        self.0.now.set(now + self.0.auto_advance.get());
+        now
     }
 
     fn schedule(&self, delay: Duration, call: Call) -> DelayedCall {

@@ -3,6 +3,12 @@
 //! | to test | use |
 //! |---|---|
 //! | one protocol, byte by byte | [`Memory`], in which the test plays the other side |
+//! | a codec or a protocol under every way of cutting its input | [`chunked`] |
+//! | a dialogue that a person can read | [`Transcript`] |
+//! | what hostile clients can do | [`Hostile`] |
+//! | bytes that were right once | [`golden`] |
+//! | services and their clients by name, without a reactor | [`MemoryNetwork`] |
+//! | with a reactor, and leave nothing behind | [`#[ropewalk_trial::test]`](macro@test) |
 //! | a protocol of datagrams | [`MemoryDatagrams`] |
 //! | two protocols with one another | [`Wire`] |
 //! | whatever waits | [`Clock`], which a test moves |
@@ -28,26 +34,38 @@
 
 #![forbid(unsafe_code)]
 
+mod chunked;
 mod clock;
 mod datagrams;
+mod difference;
 mod executor;
+mod golden;
 pub mod harness;
+mod hostile;
 pub mod laws;
 mod memory;
+mod network;
 mod overheard;
 mod resolver;
 mod sim;
 mod threads;
+mod transcript;
 mod wire;
 mod witness;
 
+pub use chunked::{Answer, Cut, chunked, chunked_seats};
 pub use clock::Clock;
 pub use datagrams::MemoryDatagrams;
+pub use difference::Difference;
 pub use executor::Executor;
+pub use golden::golden;
+pub use hostile::{Attack, Harm, Hostile};
 pub use memory::Memory;
+pub use network::{MemoryEndpoint, MemoryNetwork};
 pub use resolver::FakeResolver;
 pub use sim::{Happening, Link, Machine, Random, Simulation, Standstill};
-pub use threads::LaterThreads;
+pub use threads::{ClockThreads, LaterThreads};
+pub use transcript::{BadTranscript, Departure, Transcript};
 pub use wire::{Side, Wire};
 pub use witness::{Note, Notes, Witness};
 

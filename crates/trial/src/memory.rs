@@ -87,14 +87,24 @@ impl Memory {
     }
 
     /// The same on a transport that says it is encrypted.
-    pub fn with_tls(mut seat: Box<dyn Seat>, clock: &Clock, tls: Option<TlsInfo>) -> Self {
-        let carrier = Rc::new(Carrier {
-            clock: clock.clone(),
-            woken: Cell::new(false),
-            local: Address::Memory("local".to_owned()),
-            peer: Address::Memory("peer".to_owned()),
-            tls,
-        });
+    pub fn with_tls(seat: Box<dyn Seat>, clock: &Clock, tls: Option<TlsInfo>) -> Self {
+        let name = |name: &str| Address::Memory(name.to_owned());
+        Self::on(seat, clock, [name("local"), name("peer")], tls)
+    }
+
+    /// The same between two ends of those addresses, its own first.
+    pub fn between(seat: Box<dyn Seat>, clock: &Clock, local: Address, peer: Address) -> Self {
+        Self::on(seat, clock, [local, peer], None)
+    }
+
+    fn on(
+        mut seat: Box<dyn Seat>,
+        clock: &Clock,
+        [local, peer]: [Address; 2],
+        tls: Option<TlsInfo>,
+    ) -> Self {
+        let carrier =
+            Rc::new(Carrier { clock: clock.clone(), woken: Cell::new(false), local, peer, tls });
         seat.attach(Rc::clone(&carrier) as _, 0);
         let mut memory = Self {
             seat,
@@ -188,6 +198,11 @@ impl Memory {
     pub fn take_sent(&mut self) -> Vec<u8> {
         self.run();
         std::mem::take(&mut self.sent)
+    }
+
+    /// How many bytes the protocol has written that the other side has not taken.
+    pub fn waiting(&self) -> u64 {
+        self.pending.len()
     }
 
     /// Whether the protocol has ended its stream.

@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ropewalk_deferred::Failure;
-use ropewalk_protocol::Threads;
+use ropewalk_protocol::{Clock as _, Threads};
+
+use crate::Clock;
 
 type Job = (Box<dyn FnOnce() + Send>, Box<dyn FnOnce()>);
 
@@ -54,5 +57,48 @@ impl Threads for LaterThreads {
 impl fmt::Debug for LaterThreads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LaterThreads").field("pending", &self.pending()).finish()
+    }
+}
+
+/// A thread pool whose jobs take their time on a [`Clock`], and are done on this thread.
+///
+/// ```
+/// use std::time::Duration;
+/// use ropewalk_deferred::Failure;
+/// use ropewalk_protocol::defer_to_threads;
+/// use ropewalk_trial::{Clock, ClockThreads};
+///
+/// let clock = Clock::new();
+/// let threads = ClockThreads::new(&clock, Duration::from_secs(3));
+/// let answer = defer_to_threads(&threads, || Ok::<_, Failure>(42));
+/// clock.advance(Duration::from_secs(3));
+/// assert_eq!(answer.now_or_never().unwrap()?, 42);
+/// # Ok::<(), Failure>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClockThreads {
+    clock: Clock,
+    takes: Duration,
+}
+
+impl ClockThreads {
+    /// A pool in which each job takes so much time.
+    pub fn new(clock: &Clock, takes: Duration) -> Self {
+        Self { clock: clock.clone(), takes }
+    }
+}
+
+impl Threads for ClockThreads {
+    fn submit(
+        &self,
+        work: Box<dyn FnOnce() + Send>,
+        finished: Box<dyn FnOnce()>,
+    ) -> Result<(), Failure> {
+        let done = move || {
+            work();
+            finished();
+        };
+        drop(self.clock.schedule(self.takes, Box::new(done)));
+        Ok(())
     }
 }

@@ -92,13 +92,18 @@ impl Wire {
 
     /// Moves bytes, results and endings until both ends are quiet.
     pub fn run(&mut self) {
-        loop {
-            let moved = move_bytes(&mut self.client, &mut self.server, self.chunk)
-                | move_bytes(&mut self.server, &mut self.client, self.chunk);
-            if !moved {
-                return;
-            }
-        }
+        while self.step() {}
+    }
+
+    /// Moves a piece each way, if there is any.
+    pub(crate) fn step(&mut self) -> bool {
+        move_bytes(&mut self.client, &mut self.server, self.chunk)
+            | move_bytes(&mut self.server, &mut self.client, self.chunk)
+    }
+
+    /// Whether both ends have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.client.memory.ended().is_some() && self.server.memory.ended().is_some()
     }
 
     /// Lets `time` pass, making each call at its moment.
@@ -145,7 +150,7 @@ impl Wire {
         }
     }
 
-    fn next_due(&self) -> Option<Duration> {
+    pub(crate) fn next_due(&self) -> Option<Duration> {
         let ends = [&self.client, &self.server];
         let calls = ends.into_iter().filter_map(|end| end.memory.next_call());
         calls.chain(self.clock.next_call()).min()

@@ -12,6 +12,7 @@ mod proc;
 mod runner;
 mod table;
 mod timers;
+mod udp;
 mod wrk;
 
 use clap::{Args, Subcommand};
@@ -52,6 +53,9 @@ pub(crate) enum Bench {
     ///
     /// Both get the same stream in turn; medians are shown.
     Framing(framing::Options),
+    /// UDP echo: datagrams for each second that the server spends on the CPU, on both of its
+    /// fast drivers, beside bare loops and tokio.
+    Udp(udp::Options),
     /// CPU time a timer, beside a thousand to a million that wait; ours and tokio's.
     Timers(timers::Options),
 }
@@ -78,6 +82,7 @@ pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
         Bench::Idle(options) => idle::run(options),
         Bench::Deferred(options) => deferred::run(options).map(|()| true),
         Bench::Framing(options) => framing::run(options).map(|()| true),
+        Bench::Udp(options) => udp::run(options),
         Bench::Timers(options) => timers::run(options),
     }
 }

@@ -37,8 +37,15 @@ pub(crate) const OUTSIDE: &[Outside] = &[
 ];
 
 /// What is long for a reason.
-pub(crate) const LONG: &[Long] = &[Long {
-    path: "crates/http/src/codec/status.rs",
-    function: Some("line"),
-    _reason: "a table: a line for each status that is registered",
-}];
+pub(crate) const LONG: &[Long] = &[
+    Long {
+        path: "crates/endpoint/src/error.rs",
+        function: Some("fmt"),
+        _reason: "a table: a sentence for each fault that a string can have",
+    },
+    Long {
+        path: "crates/http/src/codec/status.rs",
+        function: Some("line"),
+        _reason: "a table: a line for each status that is registered",
+    },
+];

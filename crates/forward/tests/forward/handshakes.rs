@@ -41,8 +41,9 @@ impl From<Interrupted> for Impolite {
 impl Handshake for Please {
     type Error = Impolite;
 
-    fn begin(&mut self, out: &mut Vec<u8>) {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), Impolite> {
         out.extend_from_slice(b"please");
+        if self.0 == b"mute" { Err(Impolite::No) } else { Ok(()) }
     }
 
     fn feed(&mut self, data: &mut &[u8], out: &mut Vec<u8>) -> Result<bool, Impolite> {
@@ -122,6 +123,14 @@ fn a_refusal_is_the_handshakes_own_error() {
     let told = Disconnect::Failed(io::ErrorKind::PermissionDenied);
     assert_eq!(there.ended(), Some(told));
     assert_eq!(there.take_sent(), b"please");
+}
+
+#[test]
+fn what_cannot_be_asked_is_not_asked() {
+    let far = Far::default();
+    let made = connect_after(&far, Please(b"mute".to_vec()), PATIENCE, Greeter);
+    assert_eq!(failed(made), Impolite::No);
+    assert_eq!(far.take().take_sent(), b"");
 }
 
 #[test]

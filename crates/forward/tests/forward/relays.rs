@@ -86,6 +86,19 @@ fn a_second_connection_that_comes_after_the_end_is_aborted() {
 }
 
 #[test]
+fn a_connection_whose_other_half_will_never_be_is_aborted() {
+    let clock = Clock::new();
+    let (near, far, _) = relay(RelayOptions::default());
+    let mut far = Memory::seat(far, &clock);
+    drop(near);
+    far.run();
+    assert_eq!(far.ended(), Some(Disconnect::Aborted));
+    let (near, far, _) = relay(RelayOptions::default());
+    drop(near);
+    assert_eq!(Memory::seat(far, &clock).ended(), Some(Disconnect::Aborted));
+}
+
+#[test]
 fn an_end_of_stream_is_passed_on_and_the_other_direction_goes_on() {
     let mut pair = Pair::new();
     pair.near.push(b"question");

@@ -12,11 +12,12 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::{Address, Outbox};
-use ropewalk_reactor::platform::{Closing, Completion, Driver, Platform, Role, Socket};
+use ropewalk_protocol::{Address, DatagramQueue, Outbox};
+use ropewalk_reactor::platform::{Closing, Completion, Driver, Mishap, Platform, Role, Socket};
 use rustix::io::Errno;
 
 use super::Inner;
+use super::datagrams::PortTold;
 use super::log::What;
 use super::stream::Told;
 use super::world::{Event, Held, Job, Listener, World};
@@ -144,9 +145,25 @@ impl Driver for HostDriver {
                 world.hosts[self.host].listeners[index].reading = reading;
                 world.make_listener_ready(self.host, index);
             }
+            Some(Held::Port { index, .. }) => {
+                world.hosts[self.host].ports[index].reading = reading;
+                world.make_port_ready(self.host, index);
+            }
             None => return Err(Errno::BADF.into()),
         }
         Ok(())
+    }
+
+    fn send_datagrams(
+        &mut self,
+        key: usize,
+        queue: &mut DatagramQueue,
+        mishaps: &mut Vec<Mishap>,
+    ) -> io::Result<bool> {
+        let Some(Held::Port { index, .. }) = self.held(key) else {
+            return Err(Errno::BADF.into());
+        };
+        self.world.borrow_mut().send_datagrams(self.host, index, queue, mishaps)
     }
 
     fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64> {
@@ -221,6 +238,12 @@ impl Driver for HostDriver {
                         found.ready = false;
                     }
                 }
+                Held::Port { index, serial } => {
+                    let ports = &mut world.hosts[self.host].ports;
+                    if let Some(found) = ports.get_mut(index).filter(|port| port.serial == serial) {
+                        found.ready = false;
+                    }
+                }
             }
         }
         world.random.shuffle(&mut ready);
@@ -239,6 +262,33 @@ impl Driver for HostDriver {
                     }
                     self.skip();
                     self.world.borrow_mut().make_listener_ready(self.host, index);
+                }
+                Held::Port { index, serial } => {
+                    self.skip();
+                    let mut world = self.world.borrow_mut();
+                    let ports = &world.hosts[self.host].ports;
+                    let port = ports.get(index).filter(|port| port.serial == serial);
+                    let Some(key) = port.and_then(|port| port.key) else { continue };
+                    let told = world.tell_port(self.host, index, &mut self.buffer);
+                    world.make_port_ready(self.host, index);
+                    drop(world);
+                    match told {
+                        Some(PortTold::Datagram(from)) => {
+                            let (data, segment) = (self.buffer.as_slice(), self.buffer.len());
+                            let truncated = false;
+                            return Some(Completion::Datagram {
+                                key,
+                                data,
+                                segment,
+                                from,
+                                truncated,
+                            });
+                        }
+                        Some(PortTold::Mishap(mishap)) => {
+                            return Some(Completion::Mishap { key, mishap });
+                        }
+                        None => (),
+                    }
                 }
                 Held::Stream(id) => {
                     self.skip();
@@ -297,6 +347,12 @@ impl World {
                 listener.reading = true;
                 self.make_listener_ready(host, index);
             }
+            Held::Port { index, .. } => {
+                let port = &mut self.hosts[host].ports[index];
+                port.key = Some(key);
+                port.reading = true;
+                self.make_port_ready(host, index);
+            }
         }
     }
 
@@ -310,6 +366,9 @@ impl World {
                 for id in listener.queue {
                     self.close_end(id, true);
                 }
+            }
+            Held::Port { index, .. } => {
+                self.hosts[host].ports.remove(index);
             }
         }
     }
@@ -417,6 +476,9 @@ impl Platform for HostPlatform {
             Some(Held::Listener { index, .. }) => {
                 Some(world.hosts[self.host].listeners[index].place.clone())
             }
+            Some(Held::Port { index, .. }) => {
+                Some(Address::Ip(world.hosts[self.host].ports[index].place))
+            }
             None => None,
         }
         .unwrap_or(Address::Unnamed)
@@ -445,6 +507,26 @@ impl Platform for HostPlatform {
         let (to, local, peer) = self.route(target, bind)?;
         let id = self.world.borrow_mut().begin(self.host, to, local, peer);
         Ok(Loose::socket(&self.world, self.host, Held::Stream(id)))
+    }
+
+    fn datagrams(&self, place: &Address, peer: Option<&Address>) -> io::Result<(Socket, Address)> {
+        self.has_descriptor()?;
+        let Address::Ip(mut address) = *place else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let mut world = self.world.borrow_mut();
+        if !world.has_address(self.host, address.ip()) {
+            return Err(Errno::ADDRNOTAVAIL.into());
+        }
+        if address.port() == 0 {
+            address.set_port(world.free_port(self.host));
+        } else if world.port_at(self.host, address, None).is_some() {
+            return Err(Errno::ADDRINUSE.into());
+        }
+        let peer = peer.and_then(Address::ip);
+        let (held, bound) = world.open_port(self.host, address, peer);
+        drop(world);
+        Ok((Loose::socket(&self.world, self.host, held), Address::Ip(bound)))
     }
 
     fn resolve(&self, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {

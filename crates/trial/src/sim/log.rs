@@ -35,6 +35,7 @@ pub(super) enum What {
     Failed,
     Closed,
     Reset,
+    Lost,
     Worked,
     Called,
     Weather,
@@ -57,6 +58,7 @@ impl What {
             Self::Failed => "fails",
             Self::Closed => "closes",
             Self::Reset => "resets",
+            Self::Lost => "loses a datagram",
             Self::Worked => "has a thread's work done",
             Self::Called => "is told from outside",
             Self::Weather => "has other weather",
@@ -132,7 +134,7 @@ impl fmt::Display for Line<'_> {
         write!(f, "{seconds:>5}.{nanos:09} {host} {}", what.name())?;
         match what {
             What::Turn | What::Weather | What::Worked | What::Called | What::Scarce => Ok(()),
-            What::Sent | What::Arrived | What::Received => {
+            What::Sent | What::Arrived | What::Received | What::Lost => {
                 write!(f, " {count} bytes (#{which})")
             }
             _ => write!(f, " (#{which})"),

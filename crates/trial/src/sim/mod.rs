@@ -4,6 +4,7 @@
 //! production; what is below is made up here, from one seed. The same seed makes the same things happen
 //! in the same order, as [`Simulation::hash`] attests.
 
+mod datagrams;
 mod driver;
 mod link;
 mod log;

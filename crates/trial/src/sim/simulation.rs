@@ -380,6 +380,7 @@ impl Inner {
             }
             Event::Arrival { end } => self.world.borrow_mut().arrive(end),
             Event::Room { end, bytes } => self.world.borrow_mut().give_room(end, bytes),
+            Event::Packet { id } => self.world.borrow_mut().receive_packet(id),
             Event::Job { id } => self.do_job(id),
         }
         true

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ropewalk_protocol::Address;
 use slab::Slab;
 
+use super::datagrams::{Packet, Port};
 use super::log::{Happening, Log, What};
 use super::stream::{Connection, End};
 use super::{Link, Machine, Random};
@@ -26,6 +27,8 @@ pub(super) enum Event {
     Arrival { end: EndId },
     /// This end hears that its peer has room for more.
     Room { end: EndId, bytes: u64 },
+    /// A datagram of this number arrives.
+    Packet { id: u64 },
     /// A job or a call of this number is done.
     Job { id: u64 },
 }
@@ -49,6 +52,7 @@ impl EndId {
 pub(super) enum Held {
     Stream(EndId),
     Listener { index: usize, serial: u64 },
+    Port { index: usize, serial: u64 },
 }
 
 pub(super) struct Host {
@@ -60,6 +64,7 @@ pub(super) struct Host {
     pub(super) descriptors: usize,
     pub(super) by_key: Vec<Option<Held>>,
     pub(super) listeners: Slab<Listener>,
+    pub(super) ports: Slab<Port>,
     /// What has something to tell in the next turn.
     pub(super) ready: Vec<Held>,
     /// When its next turn is.
@@ -105,6 +110,7 @@ pub(super) struct World {
     pub(super) weather: Link,
     pub(super) jobs: BTreeMap<u64, (usize, Job)>,
     pub(super) touched: Vec<usize>,
+    pub(super) packets: BTreeMap<u64, Packet>,
     ways: BTreeMap<(usize, usize), Way>,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     order: u64,
@@ -122,6 +128,7 @@ impl World {
             weather: Link::default(),
             jobs: BTreeMap::new(),
             touched: Vec::new(),
+            packets: BTreeMap::new(),
             ways: BTreeMap::new(),
             events: BinaryHeap::new(),
             order: 0,
@@ -179,6 +186,7 @@ impl World {
             descriptors: 0,
             by_key: Vec::new(),
             listeners: Slab::new(),
+            ports: Slab::new(),
             ready: Vec::new(),
             turn_at: None,
             busy_until: 0,
@@ -231,7 +239,10 @@ impl World {
             let taken = |listener: &Listener| {
                 listener.place.ip().is_some_and(|address| address.port() == port)
             };
-            if !host.listeners.iter().any(|(_, listener)| taken(listener)) {
+            let used = |(_, used): (usize, &Port)| used.place.port() == port;
+            if !host.listeners.iter().any(|(_, listener)| taken(listener))
+                && !host.ports.iter().any(used)
+            {
                 return port;
             }
         }
@@ -294,7 +305,7 @@ impl World {
                 }
                 end.host
             }
-            Held::Listener { .. } => return,
+            Held::Listener { .. } | Held::Port { .. } => return,
         };
         self.hosts[host].ready.push(held);
         self.wake_host(host);

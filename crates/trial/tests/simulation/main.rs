@@ -1,6 +1,7 @@
 //! The simulated network, and what a reactor on it does.
 
 mod crowd;
+mod datagrams;
 mod kit;
 mod replay;
 mod streams;

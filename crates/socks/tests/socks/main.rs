@@ -1,0 +1,10 @@
+//! SOCKS in memory: messages, the server, the client, and the two together.
+
+mod bind;
+mod client;
+mod destinations;
+mod hostile;
+mod joined;
+mod kit;
+mod messages;
+mod server;

@@ -1,0 +1,227 @@
+//! Datagrams: lost, doubled and overtaken, as they are.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+
+use ropewalk_protocol::{Address, DatagramQueue, SendError};
+use ropewalk_reactor::platform::Mishap;
+use rustix::io::Errno;
+
+use super::log::What;
+use super::world::{Event, Held, World};
+
+/// The longest datagram over IP, in bytes.
+const LENGTH_MAX: usize = 65_507;
+/// How many datagrams wait for a port that does not receive; what comes then is lost.
+const WAITING_MAX: usize = 256;
+
+/// A socket for datagrams.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) serial: u64,
+    pub(super) place: SocketAddr,
+    /// The only one that it exchanges datagrams with.
+    peer: Option<SocketAddr>,
+    pub(super) key: Option<usize>,
+    pub(super) reading: bool,
+    pub(super) ready: bool,
+    waiting: VecDeque<Packet>,
+    mishaps: VecDeque<Mishap>,
+}
+
+/// A datagram under way, or the news that nobody receives where one went.
+#[derive(Debug)]
+pub(super) struct Packet {
+    host: usize,
+    from: SocketAddr,
+    to: SocketAddr,
+    what: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Data(Vec<u8>),
+    Unreachable,
+}
+
+/// What a port has to tell.
+pub(super) enum PortTold {
+    Datagram(Address),
+    Mishap(Mishap),
+}
+
+impl World {
+    /// A socket for datagrams at a place that is free.
+    pub(super) fn open_port(
+        &mut self,
+        host: usize,
+        place: SocketAddr,
+        peer: Option<SocketAddr>,
+    ) -> (Held, SocketAddr) {
+        let serial = self.next_serial();
+        let mut place = place;
+        if let Some(peer) = peer
+            && place.ip().is_unspecified()
+        {
+            place.set_ip(self.source(host, peer.ip()));
+        }
+        let index = self.hosts[host].ports.insert(Port {
+            serial,
+            place,
+            peer,
+            key: None,
+            reading: false,
+            ready: false,
+            waiting: VecDeque::new(),
+            mishaps: VecDeque::new(),
+        });
+        (Held::Port { index, serial }, place)
+    }
+
+    /// The port that hears what is sent to an address of the host.
+    pub(super) fn port_at(
+        &self,
+        host: usize,
+        to: SocketAddr,
+        from: Option<SocketAddr>,
+    ) -> Option<usize> {
+        let hears = |port: &Port| {
+            let is_there = port.place.port() == to.port()
+                && (port.place.ip() == to.ip()
+                    || (port.place.ip().is_unspecified() && port.place.is_ipv4() == to.is_ipv4()));
+            is_there && (from.is_none() || port.peer.is_none() || port.peer == from)
+        };
+        // One that is connected to the sender hears it first.
+        let ports = || self.hosts[host].ports.iter().filter(|(_, port)| hears(port));
+        let connected = ports().find(|(_, port)| from.is_some() && port.peer == from);
+        connected.or_else(|| ports().next()).map(|(index, _)| index)
+    }
+
+    /// Sends all that waits in a queue.
+    pub(super) fn send_datagrams(
+        &mut self,
+        host: usize,
+        index: usize,
+        queue: &mut DatagramQueue,
+        mishaps: &mut Vec<Mishap>,
+    ) -> io::Result<bool> {
+        while let Some(datagram) = queue.front() {
+            let port = self.hosts[host].ports.get(index).ok_or(Errno::BADF)?;
+            let (place, peer) = (port.place, port.peer);
+            let to = datagram.to.map_or(peer, Address::ip);
+            let data = datagram.data.to_vec();
+            let given = datagram.to.cloned();
+            queue.advance(1);
+            let unsent = |why| Mishap::Unsent { to: given, why };
+            match to {
+                None => mishaps.push(unsent(SendError::NotConnected)),
+                Some(_) if data.len() > LENGTH_MAX => mishaps.push(unsent(SendError::TooLong)),
+                Some(to) => match self.host_at(host, to.ip()) {
+                    None => mishaps.push(unsent(SendError::Unreachable)),
+                    Some(there) => self.launch(host, there, place, to, &data),
+                },
+            }
+        }
+        Ok(false)
+    }
+
+    fn launch(
+        &mut self,
+        host: usize,
+        there: usize,
+        place: SocketAddr,
+        to: SocketAddr,
+        data: &[u8],
+    ) {
+        let size = data.len() as u64;
+        self.note(host, What::Sent, u64::from(to.port()), size);
+        let mut from = place;
+        if from.ip().is_unspecified() {
+            from.set_ip(self.source(host, to.ip()));
+        }
+        let way = self.way(host, there);
+        let (up, loss, duplication) = (way.up, way.link.loss, way.link.duplication);
+        let mut copies = u8::from(up && !self.random.chance(loss));
+        copies += u8::from(copies > 0 && self.random.chance(duplication));
+        if copies == 0 {
+            self.note(host, What::Lost, u64::from(to.port()), size);
+        }
+        for _ in 0..copies {
+            let at = self.arrival(host, there, size + 28);
+            let what = Content::Data(data.to_vec());
+            self.dispatch(at, Packet { host: there, from, to, what });
+        }
+    }
+
+    fn dispatch(&mut self, at: u64, packet: Packet) {
+        let id = self.next_serial();
+        self.packets.insert(id, packet);
+        self.schedule(at, Event::Packet { id });
+    }
+
+    /// A datagram arrives.
+    pub(super) fn receive_packet(&mut self, id: u64) {
+        let Some(packet) = self.packets.remove(&id) else { return };
+        let (host, from, to) = (packet.host, packet.from, packet.to);
+        let Some(index) = self.port_at(host, to, Some(from)) else {
+            return self.complain(&packet);
+        };
+        let port = &mut self.hosts[host].ports[index];
+        match packet.what {
+            Content::Unreachable if port.peer == Some(from) => {
+                port.mishaps.push_back(Mishap::Refused);
+            }
+            // Nobody can be told which of many it was.
+            Content::Unreachable => return,
+            Content::Data(_) if port.waiting.len() >= WAITING_MAX => {
+                return self.note(host, What::Lost, u64::from(to.port()), 0);
+            }
+            Content::Data(_) => port.waiting.push_back(packet),
+        }
+        self.make_port_ready(host, index);
+    }
+
+    /// Tells a sender that nobody is there.
+    fn complain(&mut self, packet: &Packet) {
+        let Content::Data(_) = packet.what else { return };
+        let Some(sender) = self.host_at(packet.host, packet.from.ip()) else { return };
+        if self.way(packet.host, sender).up {
+            let at = self.arrival(packet.host, sender, 56);
+            let (from, to) = (packet.to, packet.from);
+            self.dispatch(at, Packet { host: sender, from, to, what: Content::Unreachable });
+        }
+    }
+
+    pub(super) fn make_port_ready(&mut self, host: usize, index: usize) {
+        let Some(port) = self.hosts[host].ports.get_mut(index) else { return };
+        let has_more = (port.reading && !port.waiting.is_empty()) || !port.mishaps.is_empty();
+        if port.key.is_some() && has_more && !std::mem::replace(&mut port.ready, true) {
+            let held = Held::Port { index, serial: port.serial };
+            self.hosts[host].ready.push(held);
+            self.wake_host(host);
+        }
+    }
+
+    /// One thing that a port has to tell; a datagram's bytes go to `buffer`.
+    pub(super) fn tell_port(
+        &mut self,
+        host: usize,
+        index: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<PortTold> {
+        let port = self.hosts[host].ports.get_mut(index)?;
+        if let Some(mishap) = port.mishaps.pop_front() {
+            return Some(PortTold::Mishap(mishap));
+        }
+        if !port.reading {
+            return None;
+        }
+        let packet = port.waiting.pop_front()?;
+        let Content::Data(data) = packet.what else { return None };
+        self.log.add_bytes(&data);
+        self.note(host, What::Received, u64::from(packet.from.port()), data.len() as u64);
+        *buffer = data;
+        Some(PortTold::Datagram(Address::Ip(packet.from)))
+    }
+}
