@@ -60,9 +60,10 @@ impl Namespaces {
     /// Has every packet that comes in lost with this chance.
     fn lose(&self, percent: u8) -> Result<(), String> {
         let folder = TempDir::new("nft").expect("a folder");
+        // One statement a line: nft's grammar wants an end after a closing brace too.
         let rules = format!(
-            "table inet loss {{ chain incoming {{ type filter hook input priority 0; \
-             numgen random mod 100 < {percent} drop; }} }}\n"
+            "table inet loss {{\nchain incoming {{\ntype filter hook input priority 0;\n\
+             numgen random mod 100 < {percent} drop\n}}\n}}\n"
         );
         let rules = folder.write("rules", rules).expect("a file");
         self.names.iter().try_for_each(|name| {
