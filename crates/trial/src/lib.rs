@@ -63,7 +63,7 @@ pub use hostile::{Attack, Harm, Hostile};
 pub use memory::Memory;
 pub use network::{MemoryEndpoint, MemoryNetwork};
 pub use resolver::FakeResolver;
-pub use sim::{Happening, Link, Machine, Random, Simulation, Standstill};
+pub use sim::{Happening, HostEndpoint, Link, Machine, Random, Simulation, Standstill};
 pub use threads::{ClockThreads, LaterThreads};
 pub use transcript::{BadTranscript, Departure, Transcript};
 pub use wire::{Side, Wire};
