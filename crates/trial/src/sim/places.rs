@@ -37,14 +37,16 @@ impl Simulation {
     /// impl Protocol for Echo {
     ///     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
     ///         conn.write(data);
-    ///         conn.close();
     ///     }
     /// }
     ///
     /// let simulation = Simulation::new(3);
     /// listen(&simulation.server_endpoint("server", 7), |_: &Address| Some(Echo));
     /// let (client, notes) = Witness::new(|conn, note| match note {
-    ///     Note::Made => conn.write(b"anybody?"),
+    ///     Note::Made => {
+    ///         conn.write(b"anybody?");
+    ///         conn.close_write();
+    ///     }
     ///     Note::Eof => conn.close(),
     ///     _ => (),
     /// });
