@@ -12,6 +12,7 @@ mod directory;
 mod draining;
 mod keep_alive;
 mod leaks;
+mod middleware;
 mod patience;
 mod properties;
 mod replies;
