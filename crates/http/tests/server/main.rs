@@ -17,5 +17,6 @@ mod patience;
 mod properties;
 mod replies;
 mod routes;
+mod simulated;
 mod streams;
 mod upgrade;
