@@ -34,8 +34,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use slab::Slab;
 
-use super::reserve::Reserve;
-use super::{Refusal, Sockets};
+use crate::sys::reserve::Reserve;
+use crate::sys::{Refusal, Sockets};
 use buffers::{Buffers, DATAGRAM_GROUP, GROUP, Piece};
 use datagrams::Datagrams;
 use ring::{Done, Ring};

@@ -10,6 +10,7 @@ use ropewalk_protocol::Address;
 use rustix::io::Errno;
 
 use super::Name;
+use crate::sys::SourceMembership;
 
 /// How many bytes of control data are made room for, in words.
 pub(in crate::sys) const CONTROL_SIZE: usize = 64;
@@ -75,15 +76,6 @@ pub(crate) fn set_option<T: Copy>(
         libc::setsockopt(socket.as_raw_fd(), level, name, ptr::from_ref(value).cast(), size)
     };
     if result == 0 { Ok(()) } else { Err(last_error()) }
-}
-
-/// Membership in a group of what one sender sends to it.
-#[derive(Clone, Copy)]
-pub(crate) struct SourceMembership {
-    pub(crate) group: IpAddr,
-    pub(crate) source: IpAddr,
-    /// Its number, or 0 for any.
-    pub(crate) interface: u32,
 }
 
 /// Joins or leaves a group for one source, on an interface by its number, for either family.
