@@ -74,6 +74,11 @@ pub trait Platform: 'static {
     fn descriptor(&self) -> Rc<HostDescriptor>;
 }
 
+/// Lends a descriptor, as a [`Driver`] does.
+pub fn lend_descriptor(descriptor: &HostDescriptor) -> BorrowedHost<'_> {
+    crate::sys::os::lend(descriptor)
+}
+
 /// A descriptor for platforms that have none that a loop could watch.
 ///
 /// # Errors

@@ -10,7 +10,6 @@ use ropewalk_protocol::{
 use rustix::io::Errno;
 use socket2::{Domain, InterfaceIndexOrAddress, SockRef};
 
-use crate::sys::SourceMembership;
 use crate::sys::os::{self, source_membership};
 
 /// Does what a port asks about groups.
@@ -132,8 +131,8 @@ fn join(
         }
         (Family::V4, IpAddr::V4(_), Some(source @ IpAddr::V4(_)))
         | (Family::V6, IpAddr::V6(_), Some(source @ IpAddr::V6(_))) => {
-            let wish = SourceMembership { group, source, interface: index(interface)? };
-            source_membership(socket, wish, join).map_err(io::Error::from)
+            let interface = index(interface)?;
+            source_membership(socket, group, source, interface, join).map_err(io::Error::from)
         }
         _ => return Err(MulticastError::WrongFamily),
     };

@@ -1,7 +1,5 @@
 //! What is the same about datagrams on every system.
 
-use std::net::IpAddr;
-
 use ropewalk_protocol::{Address, SendError};
 use rustix::io::Errno;
 
@@ -63,13 +61,4 @@ pub(super) struct Message {
     pub(super) segment: usize,
     pub(super) from: Address,
     pub(super) truncated: bool,
-}
-
-/// Membership in a group of what one sender sends to it.
-#[derive(Clone, Copy)]
-pub(crate) struct SourceMembership {
-    pub(crate) group: IpAddr,
-    pub(crate) source: IpAddr,
-    /// Its number, or 0 for any.
-    pub(crate) interface: u32,
 }

@@ -48,7 +48,6 @@ use rustix::fd::OwnedFd;
 
 use crate::DriverKind;
 pub use datagrams::Mishap;
-pub(crate) use datagrams::SourceMembership;
 use portable::Portable;
 #[cfg(test)]
 pub(crate) use readiness::Entry as ReadinessEntry;
@@ -76,8 +75,6 @@ pub(crate) enum Refusal {
     System(io::Error),
     /// The system has not got something that the driver needs.
     Lacks(&'static str),
-    /// No memory may be locked.
-    NoLockedMemory,
 }
 
 impl fmt::Display for Refusal {
@@ -85,7 +82,6 @@ impl fmt::Display for Refusal {
         match self {
             Self::System(error) => write!(f, "the system refuses: {error}"),
             Self::Lacks(what) => write!(f, "the system lacks {what}"),
-            Self::NoLockedMemory => f.write_str("no memory may be locked (RLIMIT_MEMLOCK is 0)"),
         }
     }
 }

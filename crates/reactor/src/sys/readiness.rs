@@ -85,16 +85,6 @@ pub(crate) struct Token {
     pub(crate) generation: u32,
 }
 
-impl Token {
-    pub(crate) fn to_u64(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.key)
-    }
-
-    pub(crate) fn from_u64(bits: u64) -> Self {
-        Self { key: bits as u32, generation: (bits >> 32) as u32 }
-    }
-}
-
 /// What is asked of the kernel for one descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Interest {

@@ -34,13 +34,13 @@ impl Process {
         let idle = Arc::new(AtomicBool::new(true));
         let mut taken = Vec::new();
         for signal in STOPPING {
-            match os::disposition(signal) {
-                Disposition::Ignored => continue,
-                // Somebody else's handler is called before ours, and knows what to do.
-                Disposition::Caught => (),
-                Disposition::Default => {
-                    register_conditional_default(signal, Arc::clone(&idle))?;
-                }
+            let (is_ignored, is_default) = os::disposition(signal);
+            if is_ignored {
+                continue;
+            }
+            // Somebody else's handler is called before ours, and knows what to do.
+            if is_default {
+                register_conditional_default(signal, Arc::clone(&idle))?;
             }
             taken.push(signal);
         }
@@ -54,13 +54,6 @@ impl Process {
         }
         process.as_mut().map_or_else(|| Err(io::ErrorKind::Other.into()), look)
     }
-}
-
-/// What a signal does.
-pub(super) enum Disposition {
-    Default,
-    Ignored,
-    Caught,
 }
 
 /// The registrations of one run; dropping them gives the signals back.

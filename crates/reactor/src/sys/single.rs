@@ -1,6 +1,7 @@
 //! What takes a call each where the system has no better: datagrams, parts of files, a loop's alarm.
 
 use std::io;
+use std::net::IpAddr;
 
 use ropewalk_protocol::{Address, DatagramQueue, Outbox, SendError};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -8,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{recv, recvfrom, send, sendto};
 
 use super::datagrams::{LENGTH_MAX, Message, Mishap, send_error};
-use super::{Driver, Refusal, Sockets, SourceMembership, Unsettled, os};
+use super::{Driver, Refusal, Sockets, Unsettled, os};
 use crate::DriverKind;
 
 /// How many datagrams are received for one event at most.
@@ -18,9 +19,12 @@ const SENDS_MAX: usize = 512;
 /// How many bytes of a file are read at once.
 const FILE_STEP: u64 = 64 * 1024;
 
+/// What there is.
+pub(crate) const DEFAULT_DRIVER: DriverKind = DriverKind::Portable;
+
 /// There are no drivers but the one that every system has.
 pub(super) fn open(_: DriverKind, _: Sockets) -> Result<Box<dyn Driver>, Refusal> {
-    Err(Refusal::Lacks("it: it is Linux's"))
+    Err(Refusal::Lacks("what only Linux has"))
 }
 
 /// What ends a loop's sleep: a pair of sockets.
@@ -82,7 +86,9 @@ pub(crate) fn coalesce(_: BorrowedFd<'_>) {}
 /// Groups for one source on an interface by its number are asked for on Linux only.
 pub(crate) fn source_membership(
     _: BorrowedFd<'_>,
-    _: SourceMembership,
+    _: IpAddr,
+    _: IpAddr,
+    _: u32,
     _: bool,
 ) -> Result<(), Errno> {
     Err(Errno::OPNOTSUPP)

@@ -11,7 +11,7 @@ use rustix::net::{SendFlags, SocketAddrAny, SocketAddrUnix, acceptfrom, sendto};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 pub(crate) use super::single::{
-    Counter, bind_to_interface, coalesce, is_always_ready, set_multicast_interface,
+    Counter, DEFAULT_DRIVER, bind_to_interface, coalesce, is_always_ready, set_multicast_interface,
     source_membership,
 };
 pub(super) use super::single::{Receiver, Sender, may_segment, open, send_file, unsettled};

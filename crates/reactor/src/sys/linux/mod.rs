@@ -24,6 +24,7 @@ use rustix::net::{
 use rustix::time::Timespec;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::readiness::Token;
 use super::{Driver, Refusal, Sockets, Unsettled, over};
 use crate::DriverKind;
 pub(crate) use credentials::credentials;
@@ -37,6 +38,8 @@ use select::Select;
 
 pub(crate) use super::unix::*;
 
+/// What measures best.
+pub(crate) const DEFAULT_DRIVER: DriverKind = DriverKind::Epoll;
 /// How sockets are sent to: a peer that is gone is an error, and no signal.
 pub(super) const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
 /// A file is not as it should be.
@@ -148,4 +151,14 @@ pub(crate) fn is_always_ready(error: &io::Error) -> bool {
 /// The name of a socket that is no file.
 pub(super) fn abstract_name(unix: &SocketAddrUnix) -> Option<Vec<u8>> {
     unix.abstract_name().filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
+}
+
+impl Token {
+    pub(crate) fn to_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.key)
+    }
+
+    pub(crate) fn from_u64(bits: u64) -> Self {
+        Self { key: bits as u32, generation: (bits >> 32) as u32 }
+    }
 }

@@ -18,7 +18,6 @@ use signal_hook::SigId;
 use socket2::Socket;
 
 use super::os;
-use super::signals::Disposition;
 use crate::Reactor;
 pub(crate) use places::{
     SocketFile, datagram_socket, listen_at, listen_at_name, receive_at, unix_address,
@@ -66,6 +65,11 @@ pub(crate) fn is_no_interface(error: Errno) -> bool {
 /// What a loop that hosts a reactor watches of the `polling` crate's poller.
 pub(super) fn host_of(poller: &polling::Poller) -> BorrowedHost<'_> {
     poller.as_fd()
+}
+
+/// Lends a descriptor.
+pub(crate) fn lend(descriptor: &HostDescriptor) -> BorrowedHost<'_> {
+    descriptor.as_fd()
 }
 
 /// A descriptor that stands for a reactor's where nothing is to be watched.
@@ -120,23 +124,19 @@ pub(super) fn tell_of_signal(signal: i32) -> io::Result<(SigId, OwnedFd)> {
     Ok((id, reader))
 }
 
-/// What a signal does at present.
-pub(super) fn disposition(signal: i32) -> Disposition {
+/// Whether a signal is ignored at present, and whether it has no handler.
+pub(super) fn disposition(signal: i32) -> (bool, bool) {
     let mut found = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: nothing is changed, as no new action is given, and `found` is what the call writes to; all
     // zeros is an action too.
     #[expect(unsafe_code, reason = "the system's answer is a plain structure")]
     let found = unsafe {
         if libc::sigaction(signal, std::ptr::null(), found.as_mut_ptr()) != 0 {
-            return Disposition::Default;
+            return (false, true);
         }
         found.assume_init()
     };
-    match found.sa_sigaction {
-        libc::SIG_IGN => Disposition::Ignored,
-        libc::SIG_DFL => Disposition::Default,
-        _ => Disposition::Caught,
-    }
+    (found.sa_sigaction == libc::SIG_IGN, found.sa_sigaction == libc::SIG_DFL)
 }
 
 /// The peer's address as `accept` tells it.

@@ -14,9 +14,8 @@ use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, acceptfrom, recv};
 use signal_hook::SigId;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::signals::Disposition;
 pub(crate) use super::single::{
-    Counter, bind_to_interface, coalesce, is_always_ready, set_multicast_interface,
+    Counter, DEFAULT_DRIVER, bind_to_interface, coalesce, is_always_ready, set_multicast_interface,
     source_membership,
 };
 pub(super) use super::single::{Receiver, Sender, may_segment, open, send_file, unsettled};
@@ -67,6 +66,11 @@ pub(crate) fn is_no_interface(_: Errno) -> bool {
 /// What a loop that hosts a reactor watches of the `polling` crate's poller.
 pub(super) fn host_of(poller: &polling::Poller) -> BorrowedHost<'_> {
     poller.as_handle()
+}
+
+/// Lends a descriptor.
+pub(crate) fn lend(descriptor: &HostDescriptor) -> BorrowedHost<'_> {
+    descriptor.as_handle()
 }
 
 /// A descriptor that stands for a reactor's where nothing is to be watched.
@@ -160,9 +164,9 @@ pub(super) fn tell_of_signal(signal: i32) -> io::Result<(SigId, OwnedFd)> {
     Ok((id, reader))
 }
 
-/// What a signal does at present: who has another handler registers it later.
-pub(super) fn disposition(_: i32) -> Disposition {
-    Disposition::Default
+/// Whether a signal is ignored at present, and whether it has no handler: nobody can be asked here.
+pub(super) fn disposition(_: i32) -> (bool, bool) {
+    (false, true)
 }
 
 /// The peer's address as `accept` tells it.

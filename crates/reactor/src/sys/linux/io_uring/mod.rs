@@ -83,7 +83,8 @@ pub(crate) struct IoUring {
 impl IoUring {
     pub(crate) fn new(sockets: Sockets) -> Result<Self, Refusal> {
         if getrlimit(Resource::Memlock).current == Some(0) {
-            return Err(Refusal::NoLockedMemory);
+            let why = "no memory may be locked (RLIMIT_MEMLOCK is 0)";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why).into());
         }
         let ring = Ring::new()?;
         // SAFETY: the buffers are dropped with this driver only, whose `Drop` sees to it that no
