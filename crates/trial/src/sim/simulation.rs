@@ -357,7 +357,8 @@ impl Simulation {
         self.0.world.borrow().hosts[index].descriptors
     }
 
-    /// What goes on still, a line for each host: empty when everything has been let go.
+    /// What goes on still, each with its host and the place where it was asked for, and how many sockets
+    /// a host has open: empty when everything has been let go.
     pub fn left_over(&self) -> Vec<String> {
         self.0.left_over()
     }
@@ -480,17 +481,21 @@ impl Inner {
     }
 
     fn left_over(&self) -> Vec<String> {
-        let reactors = self.reactors.borrow();
-        let world = self.world.borrow();
-        let hosts = world.hosts.iter().zip(&*reactors);
-        hosts
-            .filter_map(|(host, reactor)| {
-                let census = reactor.census();
-                let is_idle = [census.connections, census.listeners, census.calls, census.tasks];
-                (is_idle != [0; 4] || host.descriptors > 0)
-                    .then(|| format!("{}: {census:?}, {} sockets", host.name, host.descriptors))
-            })
-            .collect()
+        let reactors = self.reactors.borrow().clone();
+        // A reactor that is asked what it has under way asks the world for addresses.
+        let host = |index: usize| {
+            let world = self.world.borrow();
+            (world.hosts[index].name.clone(), world.hosts[index].descriptors)
+        };
+        let mut left = Vec::new();
+        for (index, reactor) in reactors.iter().enumerate() {
+            let (name, descriptors) = host(index);
+            left.extend(reactor.under_way().iter().map(|thing| format!("{name}: {thing}")));
+            if descriptors > 0 {
+                left.push(format!("{name}: {descriptors} open sockets"));
+            }
+        }
+        left
     }
 
     fn lines(&self, count: usize) -> Vec<String> {
@@ -561,7 +566,7 @@ pub struct Standstill {
 }
 
 impl Standstill {
-    /// What was still under way, a line for each host.
+    /// What was still under way, a line each, with its host and where it was asked for.
     pub fn left(&self) -> &[String] {
         &self.left
     }
