@@ -1,16 +1,17 @@
 //! Sockets that somebody else has made.
 
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ropewalk_protocol::{Address, CannotConnect, Disconnect, Seat, SeatFactory};
-use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
-use rustix::net::{AddressFamily, SocketType, getpeername, getsockname, sockopt};
+use rustix::io::Errno;
+use rustix::net::{SocketType, getpeername, getsockname, sockopt};
 
 use crate::inner::{Inner, Request};
-use crate::sys::{Driver, Role, Socket, peer_address};
+use crate::sys::os::{self, peer_address};
+use crate::sys::{Driver, Role, Socket};
 use crate::{ConnectOptions, ListeningPort, Reactor};
 
 /// A descriptor is not what it was said to be.
@@ -165,11 +166,10 @@ fn check(socket: BorrowedFd<'_>) -> Result<bool, CannotAdopt> {
     if sockopt::socket_type(socket)? != SocketType::STREAM {
         return Err(CannotAdopt::NotStream);
     }
-    match sockopt::socket_domain(socket)? {
-        AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX => (),
-        _ => return Err(CannotAdopt::UnknownFamily),
+    let (is_known, listens) = os::family_and_listening(socket)?;
+    if !is_known {
+        return Err(CannotAdopt::UnknownFamily);
     }
-    ioctl_fionbio(socket, true)?;
-    fcntl_setfd(socket, FdFlags::CLOEXEC)?;
-    Ok(sockopt::socket_acceptconn(socket)?)
+    os::make_ours(socket)?;
+    Ok(listens)
 }

@@ -5,14 +5,13 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_reactor::Reactor;
-use ropewalk_reactor::platform::Driver;
+use ropewalk_reactor::platform::{Driver, HostDescriptor, null_descriptor};
 
 use super::driver::{HostDriver, HostPlatform};
 use super::log::{Line, What};
@@ -77,7 +76,7 @@ pub struct Simulation(Rc<Inner>);
 pub(super) struct Inner {
     seed: u64,
     pub(super) world: Rc<RefCell<World>>,
-    pub(super) descriptor: Rc<OwnedFd>,
+    pub(super) descriptor: Rc<HostDescriptor>,
     /// Hosts that were woken by tasks or from other threads.
     pub(super) rung: Arc<Mutex<Vec<usize>>>,
     reactors: RefCell<Vec<Reactor>>,
@@ -97,12 +96,11 @@ impl Simulation {
     ///
     /// If this process cannot open a single file.
     pub fn new(seed: u64) -> Self {
-        let null =
-            std::fs::File::open("/dev/null").expect("a descriptor that stands for the loops");
+        let null = null_descriptor().expect("a descriptor that stands for the loops");
         Self(Rc::new(Inner {
             seed,
             world: Rc::new(RefCell::new(World::new(seed))),
-            descriptor: Rc::new(null.into()),
+            descriptor: Rc::new(null),
             rung: Arc::default(),
             reactors: RefCell::default(),
             front: Cell::new(None),

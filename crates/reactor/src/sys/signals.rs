@@ -1,15 +1,16 @@
 //! SIGINT and SIGTERM, as descriptors that become readable.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::fd::OwnedFd;
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::register_conditional_default;
-use signal_hook::low_level::{pipe, unregister};
+use signal_hook::low_level::unregister;
+
+use super::os;
 
 /// The signals that stop a reactor.
 const STOPPING: [i32; 2] = [SIGINT, SIGTERM];
@@ -33,13 +34,13 @@ impl Process {
         let idle = Arc::new(AtomicBool::new(true));
         let mut taken = Vec::new();
         for signal in STOPPING {
-            match Disposition::of(signal) {
-                Disposition::Ignored => continue,
-                // Somebody else's handler is called before ours, and knows what to do.
-                Disposition::Caught => (),
-                Disposition::Default => {
-                    register_conditional_default(signal, Arc::clone(&idle))?;
-                }
+            let (is_ignored, is_default) = os::disposition(signal);
+            if is_ignored {
+                continue;
+            }
+            // Somebody else's handler is called before ours, and knows what to do.
+            if is_default {
+                register_conditional_default(signal, Arc::clone(&idle))?;
             }
             taken.push(signal);
         }
@@ -52,29 +53,6 @@ impl Process {
             *process = Some(Self::new()?);
         }
         process.as_mut().map_or_else(|| Err(io::ErrorKind::Other.into()), look)
-    }
-}
-
-/// What a signal does.
-enum Disposition {
-    Default,
-    Ignored,
-    Caught,
-}
-
-impl Disposition {
-    fn of(signal: i32) -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let has = |name: &str| {
-            let mask = status.lines().find_map(|line| line.strip_prefix(name));
-            let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-            mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-        };
-        match (has("SigIgn:"), has("SigCgt:")) {
-            (true, _) => Self::Ignored,
-            (_, true) => Self::Caught,
-            _ => Self::Default,
-        }
     }
 }
 
@@ -94,11 +72,9 @@ impl Signals {
         let mut signals = Self { ids: Vec::new() };
         let mut descriptors = Vec::new();
         for signal in Process::with(|process| Ok(process.taken.clone()))? {
-            let (reader, writer) = UnixStream::pair()?;
-            reader.set_nonblocking(true)?;
-            writer.set_nonblocking(true)?;
-            signals.ids.push(pipe::register(signal, writer)?);
-            descriptors.push((signal, reader.into()));
+            let (id, reader) = os::tell_of_signal(signal)?;
+            signals.ids.push(id);
+            descriptors.push((signal, reader));
         }
         Ok((signals, descriptors))
     }

@@ -8,8 +8,9 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
-use super::Sockets;
-use super::readiness::{Interest, Poller, Ready, Token, timespec};
+use super::timespec;
+use crate::sys::Sockets;
+use crate::sys::readiness::{Interest, Poller, Ready, Token};
 
 /// A system call that looks at many descriptors at once.
 pub(crate) trait Scan {
@@ -150,17 +151,16 @@ impl<S: Scan> Poller for Scanner<S> {
         self.events.clear();
         let timeout = timeout.map(timespec);
         let (scan, table, events) = (&mut self.scan, &self.table, &mut self.events);
-        self.sockets.with_all(|sockets| {
-            let watched: Vec<Watched<'_>> = table
-                .iter()
-                .flatten()
-                .filter_map(|&(token, interest)| {
-                    let socket = sockets.get(token.key as usize)?.as_ref()?.as_fd();
-                    Some(Watched { socket, token, interest })
-                })
-                .collect();
-            scan.scan(&watched, timeout.as_ref(), events)
-        })
+        let sockets = self.sockets.0.borrow();
+        let watched: Vec<Watched<'_>> = table
+            .iter()
+            .flatten()
+            .filter_map(|&(token, interest)| {
+                let socket = sockets.get(token.key as usize)?.as_ref()?.as_fd();
+                Some(Watched { socket, token, interest })
+            })
+            .collect();
+        scan.scan(&watched, timeout.as_ref(), events)
     }
 
     fn event(&self, index: usize) -> Option<(Token, Ready)> {

@@ -11,7 +11,8 @@ use super::flight::Flight;
 use super::ring::Done;
 use super::slot::{Kind, Tag};
 use super::{IoUring, is_passing};
-use crate::sys::readiness::{SENDS_PER_TURN_MAX, send_file};
+use crate::sys::os::send_file;
+use crate::sys::readiness::SENDS_PER_TURN_MAX;
 use crate::sys::{Completion, Role};
 
 impl IoUring {

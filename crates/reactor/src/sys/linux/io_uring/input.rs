@@ -10,8 +10,9 @@ use super::buffers::{GROUP, Piece};
 use super::ring::Done;
 use super::slot::{Kind, Late, Tag, accepted};
 use super::{IoUring, is_passing};
+use crate::sys::os::peer_address;
 use crate::sys::readiness::ACCEPTS_PER_TURN_MAX;
-use crate::sys::{Completion, Role, peer_address};
+use crate::sys::{Completion, Role};
 
 /// How many bytes a connection may have in one turn, and go on as it likes.
 const SHARE: usize = 64 * 1024;

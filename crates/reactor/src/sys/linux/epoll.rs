@@ -8,7 +8,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
-use super::readiness::{Interest, Poller, Ready, Token, timespec};
+use super::timespec;
+use crate::sys::readiness::{Interest, Poller, Ready, Token};
 
 /// How many events one wait fetches at most.
 const EVENTS_MAX: usize = 1024;

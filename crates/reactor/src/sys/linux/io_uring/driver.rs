@@ -13,9 +13,10 @@ use super::IoUring;
 use super::datagrams::Datagrams;
 use super::input::Found;
 use super::slot::{GENERATIONS, Kind, Slot, Tag};
-use crate::sys::datagrams::{Mishap, may_segment};
+use crate::sys::datagrams::Mishap;
+use crate::sys::os::{may_segment, unsettled};
 use crate::sys::readiness::{end_stream, make_reset};
-use crate::sys::{Closing, Completion, Driver, Role, Socket, Unsettled, unsettled};
+use crate::sys::{Closing, Completion, Driver, Role, Socket, Unsettled};
 
 /// How often a closing connection throws away what its peer still sent.
 const LAST_READS_MAX: usize = 64;

@@ -34,8 +34,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use slab::Slab;
 
-use super::reserve::Reserve;
-use super::{Refusal, Sockets};
+use crate::sys::reserve::Reserve;
+use crate::sys::{Refusal, Sockets};
 use buffers::{Buffers, DATAGRAM_GROUP, GROUP, Piece};
 use datagrams::Datagrams;
 use ring::{Done, Ring};
@@ -83,7 +83,8 @@ pub(crate) struct IoUring {
 impl IoUring {
     pub(crate) fn new(sockets: Sockets) -> Result<Self, Refusal> {
         if getrlimit(Resource::Memlock).current == Some(0) {
-            return Err(Refusal::NoLockedMemory);
+            let why = "no memory may be locked (RLIMIT_MEMLOCK is 0)";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why).into());
         }
         let ring = Ring::new()?;
         // SAFETY: the buffers are dropped with this driver only, whose `Drop` sees to it that no

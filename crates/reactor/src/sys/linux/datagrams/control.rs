@@ -77,33 +77,22 @@ pub(crate) fn set_option<T: Copy>(
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
-/// Membership in a group of what one sender sends to it.
-#[derive(Clone, Copy)]
-pub(crate) struct SourceMembership {
-    pub(crate) group: IpAddr,
-    pub(crate) source: IpAddr,
-    /// Its number, or 0 for any.
-    pub(crate) interface: u32,
-}
-
-/// Joins or leaves a group for one source, on an interface by its number, for either family.
+/// Joins or leaves a group for one source, on an interface by its number or on any, which is 0, for
+/// either family.
 pub(crate) fn source_membership(
     socket: BorrowedFd<'_>,
-    membership: SourceMembership,
+    group: IpAddr,
+    source: IpAddr,
+    interface: u32,
     join: bool,
 ) -> Result<(), Errno> {
     let name = |ip: IpAddr| {
         let mut name = Name::empty();
         name.set(&Address::Ip(SocketAddr::new(ip, 0))).map(|()| name.storage)
     };
-    let (group, source) =
-        name(membership.group).zip(name(membership.source)).ok_or(Errno::INVAL)?;
-    let request = libc::group_source_req {
-        gsr_interface: membership.interface,
-        gsr_group: group,
-        gsr_source: source,
-    };
-    let level = if membership.group.is_ipv4() { libc::IPPROTO_IP } else { libc::IPPROTO_IPV6 };
+    let (gsr_group, gsr_source) = name(group).zip(name(source)).ok_or(Errno::INVAL)?;
+    let request = libc::group_source_req { gsr_interface: interface, gsr_group, gsr_source };
+    let level = if group.is_ipv4() { libc::IPPROTO_IP } else { libc::IPPROTO_IPV6 };
     let option = if join { libc::MCAST_JOIN_SOURCE_GROUP } else { libc::MCAST_LEAVE_SOURCE_GROUP };
     set_option(socket, level, option, &request)
 }

@@ -10,8 +10,8 @@ use rustix::event::{FdSetElement, FdSetIter, fd_set_insert, fd_set_num_elements,
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
-use super::readiness::{Ready, Token};
 use super::scan::{Scan, Watched};
+use crate::sys::readiness::{Ready, Token};
 
 #[derive(Default)]
 pub(crate) struct Select {

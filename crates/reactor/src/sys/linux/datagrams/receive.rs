@@ -4,11 +4,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use libc::{iovec, mmsghdr};
-use ropewalk_protocol::Address;
 use rustix::io::Errno;
 
 use super::control::{CONTROL_SIZE, Control, last_error};
-use super::{LENGTH_MAX, Name, segment_size};
+use super::{Name, segment_size};
+use crate::sys::datagrams::{LENGTH_MAX, Message};
 
 /// How many messages one call receives at most.
 const MESSAGES_MAX: usize = 32;
@@ -29,17 +29,6 @@ pub(in crate::sys) struct Receiver {
     /// Of the last batch, how many messages there are and how many have been looked at.
     count: usize,
     next: usize,
-}
-
-/// A message: one datagram, or several of one sender put together.
-#[derive(Debug)]
-pub(in crate::sys) struct Message {
-    start: usize,
-    len: usize,
-    /// How long each of its datagrams is, but perhaps the last.
-    pub(in crate::sys) segment: usize,
-    pub(in crate::sys) from: Address,
-    pub(in crate::sys) truncated: bool,
 }
 
 impl Receiver {

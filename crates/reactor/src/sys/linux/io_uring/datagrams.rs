@@ -14,7 +14,8 @@ use super::ring::{Done, Ring};
 use super::slot::Tag;
 use super::{IoUring, is_passing};
 use crate::sys::Completion;
-use crate::sys::datagrams::{CONTROL_SIZE, Mishap, Sender, address_of, segment_size};
+use crate::sys::datagrams::Mishap;
+use crate::sys::linux::datagrams::{CONTROL_SIZE, Sender, address_of, segment_size};
 use crate::sys::readiness::misfortune;
 
 /// What all ports share.

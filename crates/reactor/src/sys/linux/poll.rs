@@ -4,8 +4,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
-use super::readiness::{Interest, Ready, Token};
 use super::scan::{Scan, Watched};
+use crate::sys::readiness::{Interest, Ready, Token};
 
 pub(crate) struct Poll;
 

@@ -8,12 +8,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::{Path, PathBuf};
 
 use ropewalk_protocol::Address;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::UnixListenOptions;
-use crate::listener::stream_socket;
+use crate::sys::os;
 
 /// How often a lock's file may be replaced by another before this one gives up.
 const LOCK_ATTEMPTS_MAX: usize = 16;
@@ -44,7 +44,7 @@ pub(crate) fn listen_at(
     let address = unix_address(&Address::Unix(path.to_owned()))?;
     let _lock = Lock::take(path)?;
     remove_stale_socket(path, &address, Type::STREAM)?;
-    let socket = stream_socket(Domain::UNIX, None)?;
+    let socket = os::socket(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&address)?;
     let place = SocketFile::new(path)?;
     // Nobody can connect before it listens.
@@ -61,7 +61,11 @@ pub(crate) fn receive_at(path: &Path, mode: u32) -> io::Result<(Socket, SocketFi
     let socket = datagram_socket()?;
     // The file gets its permissions from the descriptor, less what the process's mask forbids: there is
     // no moment in which others may send. A system that does it otherwise leaves them that moment.
-    let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(mode & 0o700));
+    let mut own = Mode::empty();
+    for (bit, flag) in [(0o400, Mode::RUSR), (0o200, Mode::WUSR), (0o100, Mode::XUSR)] {
+        own.set(flag, mode & bit != 0);
+    }
+    let _ = rustix::fs::fchmod(&socket, own);
     socket.bind(&address)?;
     let place = SocketFile::new(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
@@ -70,12 +74,12 @@ pub(crate) fn receive_at(path: &Path, mode: u32) -> io::Result<(Socket, SocketFi
 
 /// A socket for datagrams that neither blocks nor outlives an `exec`.
 pub(crate) fn datagram_socket() -> io::Result<Socket> {
-    Socket::new(Domain::UNIX, Type::DGRAM.nonblocking().cloexec(), None)
+    os::socket(Domain::UNIX, Type::DGRAM, None)
 }
 
 /// Makes a socket that listens at a name that is no file.
 pub(crate) fn listen_at_name(name: &[u8], backlog: i32) -> io::Result<Socket> {
-    let socket = stream_socket(Domain::UNIX, None)?;
+    let socket = os::socket(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&unix_address(&Address::Abstract(name.to_owned()))?)?;
     socket.listen(backlog)?;
     Ok(socket)
@@ -172,7 +176,7 @@ fn remove_stale_socket(path: &Path, address: &SockAddr, kind: Type) -> io::Resul
         // Binding will say what is wrong with anything else.
         _ => return Ok(()),
     }
-    let probe = Socket::new(Domain::UNIX, kind.nonblocking().cloexec(), None)?;
+    let probe = os::socket(Domain::UNIX, kind, None)?;
     match probe.connect(address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path)

@@ -7,8 +7,9 @@ use libc::{iovec, mmsghdr};
 use ropewalk_protocol::{Address, DatagramQueue, SendError};
 use rustix::io::Errno;
 
+use super::Name;
 use super::control::{CONTROL_SIZE, Control, ask_for_segments, last_error};
-use super::{Mishap, Name, send_error};
+use crate::sys::datagrams::{Mishap, send_error};
 
 /// How many messages one call sends at most.
 const MESSAGES_MAX: usize = 64;
