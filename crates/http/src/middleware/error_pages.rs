@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    LAST_MODIFIED,
 };
 use http::{HeaderValue, StatusCode};
 
@@ -12,7 +13,8 @@ use crate::{Body, Reply, Request, Resource, Response};
 
 /// Pages of one's own for statuses that tell of an error.
 ///
-/// They take the place of whatever a resource sends with such a status; its other fields stay.
+/// They take the place of whatever a resource sends with such a status; its fields stay, save those that
+/// told of the body: its length, coding, range, validators and policy.
 ///
 /// ```
 /// use http::{HeaderValue, StatusCode};
@@ -71,7 +73,15 @@ impl ErrorPages {
 fn replaced(response: Response, content_type: &HeaderValue, page: &Bytes) -> Response {
     let mut response = response.map(|_| Body::from(page.clone()));
     let headers = response.headers_mut();
-    for name in [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED] {
+    // What was said of the body that went. A policy for it would keep the page from its own styles.
+    for name in [
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        CONTENT_SECURITY_POLICY,
+        ETAG,
+        LAST_MODIFIED,
+    ] {
         headers.remove(name);
     }
     headers.insert(CONTENT_TYPE, content_type.clone());
