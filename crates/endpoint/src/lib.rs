@@ -62,32 +62,43 @@
 
 #![forbid(unsafe_code)]
 
+mod abstract_name;
 mod bare;
 mod client;
 mod description;
 mod error;
+mod handed;
+mod handed_place;
 mod haproxy;
 mod outlet;
+mod own;
 mod place;
 mod scheme;
 mod server;
+mod standard_io;
 mod through;
 mod tls_client;
 mod tls_place;
 mod tls_server;
 mod value;
 
+pub use abstract_name::{AbstractClient, AbstractServer};
 pub use client::{ClientDescription, Tcp6Client, TcpClient, UnixClient};
 pub use description::{Argument, Description, Token, quote};
 pub use error::{EndpointError, Fault};
+pub use handed::{Activation, Descriptor, Family, Handed, NotHanded, SystemdServer};
+pub use handed_place::{HandedEndpoint, connect_pipes};
 pub use haproxy::{HaproxyClient, HaproxyServer};
 pub use outlet::ReactorOutlet;
+pub use own::{Kinds, OwnPlace};
 pub use place::{
-    Tcp6ClientEndpoint, Tcp6ServerEndpoint, TcpClientEndpoint, TcpServerEndpoint,
-    UnixClientEndpoint, UnixServerEndpoint, client_from_string, server_from_string,
+    AbstractClientEndpoint, AbstractServerEndpoint, Tcp6ClientEndpoint, Tcp6ServerEndpoint,
+    TcpClientEndpoint, TcpServerEndpoint, UnixClientEndpoint, UnixServerEndpoint,
+    client_from_string, server_from_string,
 };
 pub use scheme::{Arguments, NESTING_MAX, Scheme, Schemes};
 pub use server::{ServerDescription, Tcp6Server, TcpServer, UnixServer};
+pub use standard_io::StandardIo;
 pub use through::{ProxyKind, ThroughProxy};
 pub use tls_client::TlsClient;
 pub use tls_place::{TlsClientEndpoint, TlsServerEndpoint};

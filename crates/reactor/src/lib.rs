@@ -80,7 +80,7 @@ mod wheel;
 #[doc = include_str!("twisted.md")]
 pub mod twisted {}
 
-pub use adopt::CannotAdopt;
+pub use adopt::{CannotAdopt, NotInherited, inherited};
 pub use connector::ConnectOptions;
 pub use datagrams::{UdpEndpoint, UdpOptions, UnixDatagramEndpoint, UnixDatagramOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};

@@ -9,6 +9,8 @@ mod credentials;
 #[allow(unsafe_code, reason = "messages are described to the kernel by pointers")]
 mod datagrams;
 mod epoll;
+#[allow(unsafe_code, reason = "a number becomes the descriptor that it is")]
+mod inherited;
 #[allow(unsafe_code, reason = "the kernel reads and writes memory while we go on")]
 mod io_uring;
 mod poll;
@@ -32,6 +34,7 @@ pub(crate) use credentials::credentials;
 pub use datagrams::Mishap;
 pub(crate) use datagrams::{SourceMembership, coalesce, source_membership};
 use epoll::Epoll;
+pub(crate) use inherited::take as take_inherited;
 use io_uring::IoUring;
 use poll::Poll;
 use portable::Portable;
