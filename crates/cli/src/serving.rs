@@ -50,7 +50,11 @@ pub(crate) fn listen_at(
     factory: Box<dyn SeatFactory>,
 ) -> Result<Box<dyn Port>, String> {
     reactor.run_until(place.on(reactor).listen_seats(factory)).map_err(|failure| {
-        let complaint = tell(&failure);
+        let complaint = match failure.check::<CannotListen>() {
+            // It names the address itself.
+            Some(_) => tell(&failure),
+            None => format!("no server at endpoint \"{place}\": {}", tell(&failure)),
+        };
         advise(&failure)
             .map_or_else(|| complaint.clone(), |advice| format!("{complaint}; {advice}"))
     })

@@ -359,13 +359,10 @@ fn much_goes_through_pipes_and_a_reader_that_leaves_ends_them() {
     let (input, mut told) = std::io::pipe().unwrap();
     let (mut heard, output) = std::io::pipe().unwrap();
     let over = connect_pipes(&reactor, input.into(), output.into(), seat(Talker)).unwrap();
-    let reading = std::thread::spawn(move || {
-        let mut all = Vec::new();
-        heard.read_to_end(&mut all).map(|length| length)
-    });
+    let reading = reactor.defer_to_thread(move || heard.read_to_end(&mut Vec::new()));
     told.write_all(b"enough").unwrap();
     reactor.run_until(over).unwrap();
-    assert_eq!(reading.join().unwrap().unwrap(), 3 << 20);
+    assert_eq!(reactor.run_until(reading).unwrap(), 3 << 20);
 
     // Nobody reads: the connection is lost, though its input is still open.
     let (input, told) = std::io::pipe().unwrap();
