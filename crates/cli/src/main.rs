@@ -8,6 +8,7 @@ mod portforward;
 mod reactors;
 mod serving;
 mod simple;
+mod site;
 mod socks;
 mod web;
 

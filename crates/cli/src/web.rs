@@ -1,22 +1,28 @@
 //! `ropewalk web`: a directory over HTTP.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ropewalk::http::files::{Folder, Links};
-use ropewalk::http::{Directory, Site};
+use ropewalk::http::Site;
 use ropewalk::protocol::{Address, call_later};
-use ropewalk::reactor::Exit;
+use ropewalk::reactor::{Exit, Reactor};
 
 use crate::log::AccessLog;
 use crate::serving;
+use crate::site::SiteOptions;
 
 /// Where to listen unless told otherwise: reachable from this machine only.
 const LISTEN_DEFAULT: &str = "tcp:8080:interface=127.0.0.1";
+/// What opens a browser on this system, unless `BROWSER` names one.
+const OPENER: &str = if cfg!(target_os = "macos") {
+    "open"
+} else if cfg!(windows) {
+    "explorer"
+} else {
+    "xdg-open"
+};
 /// How long requests in progress may take to finish once the program is asked to stop.
 const GOODBYE: Duration = Duration::from_secs(10);
 
@@ -43,6 +49,10 @@ const GOODBYE: Duration = Duration::from_secs(10);
         at https://127.0.0.1:8443/, for development; its fingerprint is printed\n  \
         systemd-socket-activate -l 8080 ropewalk web --listen systemd:0\n      \
         on a socket that the service manager has made\n  \
+        ropewalk web --vhost example.com=site --vhost '*.example.com=others'\n      \
+        other directories under other names\n  \
+        ropewalk web --spa --error-page 500=oops.html --cors https://app.example\n      \
+        a program that runs in the browser, a page for our own failures, readers from elsewhere\n  \
         ropewalk web --log json 2>>access.log\n      \
         a log for machines\n\n\
         Endpoints:\n  \
@@ -65,25 +75,20 @@ pub(crate) struct Web {
     #[arg(long, value_name = "ENDPOINT", default_value = LISTEN_DEFAULT)]
     listen: Vec<String>,
 
-    /// The directory to serve
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    path: PathBuf,
+    #[command(flatten)]
+    site: SiteOptions,
 
     /// How to log each request, on standard error
     #[arg(long, value_enum, default_value = "common", value_name = "FORMAT")]
     log: LogFormat,
 
-    /// Serve and list names that begin with a dot, too
-    #[arg(long)]
-    hidden: bool,
-
     /// The event loop's driver, one that `ropewalk reactors` lists
     #[arg(long, value_name = "NAME")]
     reactor: Option<String>,
 
-    /// Which symbolic links to follow
-    #[arg(long, value_enum, default_value = "inside", value_name = "WHICH")]
-    links: LinksArg,
+    /// Open the first address in your browser
+    #[arg(long)]
+    open: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -96,24 +101,13 @@ enum LogFormat {
     Off,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LinksArg {
-    /// Those that stay inside the directory
-    Inside,
-    /// All, wherever they lead
-    All,
-    /// None
-    None,
-}
-
 impl Web {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
         crate::log::start();
         let places = serving::places(&self.listen)?.into_iter();
         let places: Vec<_> = places.map(|place| place.speaking(&["http/1.1"])).collect();
-        let folder = self.folder()?;
         let reactor = serving::reactor(self.reactor.as_deref())?;
-        let mut site = Site::new(Directory::new(folder, reactor.clone()));
+        let mut site = Site::new(self.site.resource(&reactor)?);
         site = match self.log {
             LogFormat::Common => site.on_access(AccessLog::combined().into_sink()),
             LogFormat::Json => site.on_access(AccessLog::json().into_sink()),
@@ -123,9 +117,12 @@ impl Web {
         for place in &places {
             ports.push(serving::listen_at(&reactor, place, Box::new(site.clone()))?);
         }
-        for (place, port) in places.iter().zip(&ports) {
-            announce(&port.address(), place.is_encrypted())
-                .map_err(|error| format!("cannot print: {error}"))?;
+        for (index, (place, port)) in places.iter().zip(&ports).enumerate() {
+            let shown = shown(&port.address(), place.is_encrypted());
+            serving::print_line(&shown).map_err(|error| format!("cannot print: {error}"))?;
+            if self.open && index == 0 {
+                browse(&reactor, shown);
+            }
         }
         serving::stop_when_over(&reactor, &ports);
         let goodbye = reactor.clone();
@@ -147,28 +144,11 @@ impl Web {
             Exit::Stopped | Exit::Signal(_) => Ok(ExitCode::SUCCESS),
         }
     }
-
-    fn folder(&self) -> Result<Folder, String> {
-        serving::check_folder(&self.path, "--path")?;
-        let shown = self.path.display();
-        let folder = Folder::new(&self.path)
-            .map_err(|error| format!("cannot read the directory {shown}: {error}"))?;
-        let title = std::fs::canonicalize(&self.path)
-            .ok()
-            .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
-        Ok(folder.title(title.unwrap_or_else(|| "Files".to_owned())).hidden(self.hidden).links(
-            match self.links {
-                LinksArg::Inside => Links::Inside,
-                LinksArg::All => Links::All,
-                LinksArg::None => Links::None,
-            },
-        ))
-    }
 }
 
-/// Prints where it listens, as a URL that a terminal makes clickable.
-fn announce(address: &Address, is_encrypted: bool) -> io::Result<()> {
-    let Address::Ip(address) = address else { return serving::print_line(address) };
+/// Where it listens, as a URL that a terminal makes clickable.
+fn shown(address: &Address, is_encrypted: bool) -> String {
+    let Address::Ip(address) = address else { return address.to_string() };
     let host = match address.ip() {
         // Everywhere is nowhere to click at: the name for here is.
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => "127.0.0.1".to_owned(),
@@ -177,5 +157,22 @@ fn announce(address: &Address, is_encrypted: bool) -> io::Result<()> {
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
     let scheme = if is_encrypted { "https" } else { "http" };
-    serving::print_line(&format_args!("{scheme}://{host}:{}/", address.port()))
+    format!("{scheme}://{host}:{}/", address.port())
+}
+
+/// Shows `url` in the browser that the person or the system has chosen.
+fn browse(reactor: &Reactor, url: String) {
+    let chosen = std::env::var_os("BROWSER").filter(|chosen| !chosen.is_empty());
+    let program = chosen.unwrap_or_else(|| OPENER.into());
+    let shown = program.to_string_lossy().into_owned();
+    let opened = reactor.defer_to_thread(move || {
+        Command::new(program).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).status()
+    });
+    let _ = opened.on_result(move |opened| match opened {
+        Ok(status) if status.success() => (),
+        Ok(status) => tracing::warn!("{shown} could not open the browser: {status}"),
+        Err(failure) => {
+            tracing::warn!("no browser was opened with {shown}: {}", serving::tell(&failure));
+        }
+    });
 }

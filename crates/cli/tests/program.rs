@@ -4,6 +4,8 @@
 mod places;
 #[path = "program/proxies.rs"]
 mod proxies;
+#[path = "program/site.rs"]
+mod site;
 #[path = "program/small.rs"]
 mod small;
 
@@ -63,8 +65,13 @@ impl Served {
     /// Starts the program, which says of so many places that it serves there.
     fn start(arguments: &[&str], places: usize) -> Self {
         let mut command = program();
-        let mut child =
-            command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.args(arguments);
+        Self::of(command, places)
+    }
+
+    /// Starts this command, which says of so many places that it serves there.
+    fn of(mut command: Command, places: usize) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let places = (0..places).map(|_| lines.next().unwrap().unwrap()).collect();
         Self { child, places }

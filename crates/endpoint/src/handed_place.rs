@@ -15,7 +15,7 @@ use ropewalk_protocol::{
 use ropewalk_reactor::{NotInherited, Reactor, inherited};
 use rustix::net::{AddressFamily, sockopt};
 
-use crate::standard_io::{self, Standard};
+use crate::pipes::{self, Standard};
 use crate::{Activation, Descriptor, Family, NotHanded, StandardIo, SystemdServer};
 
 /// A socket or a connection that the process was handed when it started: a place to listen, and for
@@ -57,7 +57,7 @@ impl ServerEndpoint for HandedEndpoint<SystemdServer> {
 
 impl ServerEndpoint for HandedEndpoint<StandardIo> {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
-        let port = standard_io::take().map_err(Failure::from).and_then(|standard| match standard {
+        let port = pipes::take().map_err(Failure::from).and_then(|standard| match standard {
             Standard::Socket(socket) => serve_one(&self.reactor, socket, factory),
             Standard::Pipes(input, output) => {
                 serve_pipes(&self.reactor, input, output, factory).map_err(Failure::from)
@@ -84,12 +84,14 @@ impl ClientEndpoint for HandedEndpoint<Descriptor> {
 
 impl ClientEndpoint for HandedEndpoint<StandardIo> {
     fn connect_seat(&self, seat: Box<dyn Seat>) {
-        match standard_io::take() {
+        match pipes::take() {
             Ok(Standard::Socket(socket)) => adopt(&self.reactor, socket, seat),
-            Ok(Standard::Pipes(input, output)) => match pipes(&self.reactor, input, output, seat) {
-                Ok(over) => over.detach(),
-                Err((error, seat)) => refuse(&error, seat),
-            },
+            Ok(Standard::Pipes(input, output)) => {
+                match carry_pipes(&self.reactor, input, output, seat) {
+                    Ok(over) => over.detach(),
+                    Err((error, seat)) => refuse(&error, seat),
+                }
+            }
             Err(error) => refuse(&error, seat),
         }
     }
@@ -110,7 +112,7 @@ pub fn connect_pipes(
     output: OwnedFd,
     seat: Box<dyn Seat>,
 ) -> io::Result<Deferred<()>> {
-    pipes(reactor, input, output, seat).map_err(|(error, seat)| {
+    carry_pipes(reactor, input, output, seat).map_err(|(error, seat)| {
         lose(seat, error.kind());
         error
     })
@@ -121,7 +123,7 @@ fn refuse(error: &io::Error, seat: Box<dyn Seat>) {
     lose(seat, error.kind());
 }
 
-fn pipes(
+fn carry_pipes(
     reactor: &Reactor,
     input: OwnedFd,
     output: OwnedFd,
@@ -139,8 +141,8 @@ fn pipes(
     let (seat, lost) = Only::seat(seat, true);
     adopt(reactor, near.into(), seat);
     // Input that nobody waits for any more may never come; what went out is waited for.
-    reactor.defer_to_thread(move || standard_io::pass_in(input, far)).detach();
-    let out = reactor.defer_to_thread(move || standard_io::pass_out(output, copy));
+    reactor.defer_to_thread(move || pipes::pass_in(input, far)).detach();
+    let out = reactor.defer_to_thread(move || pipes::pass_out(output, copy));
     Ok(gather([lost, out], Rest::Leave).map(drop))
 }
 

@@ -68,10 +68,16 @@ mod client;
 mod description;
 mod error;
 mod handed;
+#[cfg(not(unix))]
+#[path = "handed_nowhere.rs"]
+mod handed_place;
+#[cfg(unix)]
 mod handed_place;
 mod haproxy;
 mod outlet;
 mod own;
+#[cfg(unix)]
+mod pipes;
 mod place;
 mod scheme;
 mod server;
@@ -90,7 +96,9 @@ pub use client::{ClientDescription, Tcp6Client, TcpClient, UnixClient};
 pub use description::{Argument, Description, Token, quote};
 pub use error::{EndpointError, Fault};
 pub use handed::{Activation, Descriptor, Family, Handed, NotHanded, SystemdServer};
-pub use handed_place::{HandedEndpoint, connect_pipes};
+pub use handed_place::HandedEndpoint;
+#[cfg(unix)]
+pub use handed_place::connect_pipes;
 pub use haproxy::{HaproxyClient, HaproxyServer};
 pub use outlet::ReactorOutlet;
 pub use own::{Kinds, OwnPlace};

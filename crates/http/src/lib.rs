@@ -25,6 +25,8 @@
 //! | RFC 9112 9 connections: keep-alive, pipelining, closing | [`Server`] |
 //! | RFC 9110 10.1.1 `Expect: 100-continue` | [`Incoming`]: sent when the body is first asked for |
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
+//! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
+//! | queries and forms (RFC 7578) | [`form`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`files`] |
 //!
 //! | bound | default | beyond it |
@@ -47,6 +49,8 @@
 
 mod codec;
 pub mod files;
+pub mod form;
+pub mod middleware;
 mod server;
 pub mod tunnel;
 
@@ -58,5 +62,6 @@ pub use codec::{
 };
 pub use server::{
     Access, Body, BodyError, BodyPiece, BodySender, BodyStream, Directory, Incoming, IntoReply,
-    Params, Patience, Reply, Request, Resource, Response, Router, Server, Site, Tree, client_gone,
+    Params, Patience, Reply, Request, Resource, Response, Router, Server, Site, Tree, Wrapped,
+    client_gone,
 };

@@ -1,16 +1,17 @@
 //! Sockets that somebody else has made.
 
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ropewalk_protocol::{Address, CannotConnect, Disconnect, Seat, SeatFactory};
-use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
-use rustix::net::{AddressFamily, SocketType, getpeername, getsockname, sockopt};
+use rustix::io::Errno;
+use rustix::net::{SocketType, getpeername, getsockname, sockopt};
 
 use crate::inner::{Inner, Request};
-use crate::sys::{Driver, Role, Socket, peer_address, take_inherited};
+use crate::sys::os::{self, peer_address};
+use crate::sys::{Driver, Role, Socket};
 use crate::{ConnectOptions, ListeningPort, Reactor};
 
 /// A descriptor is not what it was said to be.
@@ -124,7 +125,7 @@ pub fn inherited(number: i32) -> Result<OwnedFd, NotInherited> {
     if (0..3).contains(&number) {
         return Err(NotInherited::Standard);
     }
-    match take_inherited(number) {
+    match os::take_inherited(number) {
         Ok(Some(descriptor)) => Ok(descriptor),
         Ok(None) => Err(NotInherited::Taken),
         Err(Errno::BADF) => Err(NotInherited::Closed),
@@ -248,11 +249,10 @@ fn check(socket: BorrowedFd<'_>) -> Result<bool, CannotAdopt> {
     if sockopt::socket_type(socket)? != SocketType::STREAM {
         return Err(CannotAdopt::NotStream);
     }
-    match sockopt::socket_domain(socket)? {
-        AddressFamily::INET | AddressFamily::INET6 | AddressFamily::UNIX => (),
-        _ => return Err(CannotAdopt::UnknownFamily),
+    let (is_known, listens) = os::family_and_listening(socket)?;
+    if !is_known {
+        return Err(CannotAdopt::UnknownFamily);
     }
-    ioctl_fionbio(socket, true)?;
-    fcntl_setfd(socket, FdFlags::CLOEXEC)?;
-    Ok(sockopt::socket_acceptconn(socket)?)
+    os::make_ours(socket)?;
+    Ok(listens)
 }

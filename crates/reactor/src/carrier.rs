@@ -13,7 +13,8 @@ use slab::Slab;
 
 use crate::datagrams;
 use crate::platform::Platform;
-use crate::sys::{Sockets, credentials};
+use crate::sys::Sockets;
+use crate::sys::os::credentials;
 
 /// How many used outboxes are kept.
 const SPARE_MAX: usize = 64;

@@ -1,8 +1,8 @@
 //! Connecting.
 
+use rustix::fd::OwnedFd;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,14 +13,13 @@ use ropewalk_protocol::{
     Transport,
 };
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr};
+use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::attempt::{Attempt, Runner, Step};
 use crate::inner::{Entry, Inner, Purpose, Request, Stream};
-use crate::listener::stream_socket;
+use crate::sys::os::{self, unix_address};
 use crate::sys::{Closing, Driver, Role};
 use crate::under_way::Kind;
-use crate::unix::unix_address;
 use crate::{Reactor, SystemResolver, TcpOptions};
 
 /// How long connecting may take, unless said otherwise.
@@ -421,7 +420,7 @@ fn connect(address: &Address, options: ConnectOptions) -> io::Result<(OwnedFd, b
     let (socket, address) = match address {
         Address::Ip(address) => {
             let domain = Domain::for_address(*address);
-            let socket = stream_socket(domain, Some(Protocol::TCP))?;
+            let socket = os::socket(domain, Type::STREAM, Some(Protocol::TCP))?;
             options.tcp.apply(&socket)?;
             if let Some(bind) = options.bind {
                 // Several attempts may go out from one port.
@@ -430,11 +429,11 @@ fn connect(address: &Address, options: ConnectOptions) -> io::Result<(OwnedFd, b
             }
             (socket, SockAddr::from(*address))
         }
-        other => (stream_socket(Domain::UNIX, None)?, unix_address(other)?),
+        other => (os::socket(Domain::UNIX, Type::STREAM, None)?, unix_address(other)?),
     };
     let is_connected = match socket.connect(&address) {
         Ok(()) => true,
-        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => false,
+        Err(error) if os::is_under_way(&error) => false,
         Err(error) => return Err(error),
     };
     Ok((socket.into(), is_connected))

@@ -21,11 +21,10 @@ const VARIABLE: &str = "ROPEWALK_REACTOR";
 /// assert_eq!(reactor.driver(), "poll");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DriverKind {
     /// Linux's readiness interface: what measures best.
-    #[default]
     Epoll,
     /// Linux's completion interface.
     IoUring,
@@ -35,6 +34,14 @@ pub enum DriverKind {
     Select,
     /// What the system has, by way of the `polling` crate.
     Portable,
+}
+
+/// What measures best where it is there: [`Epoll`](DriverKind::Epoll) on Linux, elsewhere
+/// [`Portable`](DriverKind::Portable).
+impl Default for DriverKind {
+    fn default() -> Self {
+        sys::os::DEFAULT_DRIVER
+    }
 }
 
 impl DriverKind {
@@ -201,7 +208,6 @@ impl From<DriverUnavailable> for ReactorError {
     fn from(refused: DriverUnavailable) -> Self {
         let error = match refused.refusal {
             Refusal::System(error) => error,
-            Refusal::NoLockedMemory => io::ErrorKind::PermissionDenied.into(),
             Refusal::Lacks(what) => io::Error::new(io::ErrorKind::Unsupported, what),
         };
         Self::System { doing: "opening what tells of events", error }

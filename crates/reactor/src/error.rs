@@ -7,6 +7,8 @@ use std::io;
 use ropewalk_protocol::Address;
 use rustix::io::Errno;
 
+use crate::sys::os;
+
 /// Why a reactor could not do what was asked of it.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -71,7 +73,9 @@ impl CannotListen {
         if let Some(errno) = self.error.raw_os_error().map(Errno::from_raw_os_error) {
             match errno {
                 Errno::MFILE => return Some("this process may open no more files"),
-                Errno::NFILE => return Some("this machine may open no more files"),
+                errno if errno == os::MACHINE_FULL => {
+                    return Some("this machine may open no more files");
+                }
                 Errno::AFNOSUPPORT => return Some("this machine does not speak this family"),
                 _ => (),
             }

@@ -1,8 +1,8 @@
 //! The state of one reactor.
 
+use rustix::fd::OwnedFd;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use ropewalk_deferred::{Deferred, Promise};
 use ropewalk_protocol::{
     Address, DatagramEvent, DatagramSeat, Disconnect, Event, Resolver, Seat, SeatFactory,
 };
-use rustix::event::{EventfdFlags, eventfd};
 use slab::Slab;
 
 use crate::attempt::Attempt;
@@ -22,11 +21,10 @@ use crate::linger::Lingering;
 use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::remote::{Alarm, Remote};
-use crate::signals::Signals;
-use crate::sys::{Closing, Driver, Role, Socket, Sockets};
+use crate::sys::os::{Counter, SocketFile};
+use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, Socket, Sockets};
 use crate::tasks::Tasks;
 use crate::under_way::Origins;
-use crate::unix::SocketFile;
 use crate::watch::{Foreign, WatchEnd};
 use crate::wheel::{Expired, TimerKey, Wheel};
 use crate::{DriverKind, ReactorError};
@@ -74,7 +72,7 @@ pub(crate) struct Inner {
     /// Room for what came due, used again each turn.
     pub(crate) expired: RefCell<Vec<Expired>>,
     /// The driver's descriptor, for loops that host this one.
-    pub(crate) poll_descriptor: Rc<OwnedFd>,
+    pub(crate) poll_descriptor: Rc<HostDescriptor>,
     /// Somebody has asked for it.
     pub(crate) exposed: Cell<bool>,
 }
@@ -208,16 +206,14 @@ impl Inner {
         let system = |doing| move |error| ReactorError::System { doing, error };
         let sockets = Sockets::default();
         let mut driver = kind.open(&sockets)?;
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let doing = "making the descriptor that wakes the loop";
-        let waker = eventfd(0, flags).map_err(|error| system(doing)(error.into()))?;
-        let remote = waker.try_clone().map_err(system(doing))?;
+        let (counter, waker) = Counter::new().map_err(system(doing))?;
         let mut entries = Slab::new();
         let waker_key = entries.insert(Entry::Watch(Watched::Waker));
         driver.open(waker_key, waker.into(), Role::Watch).map_err(system(doing))?;
         let descriptor = driver.descriptor().try_clone_to_owned().map_err(system(doing))?;
         let mut inner =
-            Self::of(driver, sockets, Alarm::Counter(remote), Rc::new(descriptor), None);
+            Self::of(driver, sockets, Alarm::Counter(counter), Rc::new(descriptor), None);
         inner.entries = RefCell::new(entries);
         Ok(inner)
     }
@@ -232,7 +228,7 @@ impl Inner {
         driver: Box<dyn Driver>,
         sockets: Sockets,
         alarm: Alarm,
-        poll_descriptor: Rc<OwnedFd>,
+        poll_descriptor: Rc<HostDescriptor>,
         platform: Option<Rc<dyn Platform>>,
     ) -> Self {
         let remote = Arc::new(Remote::new(alarm));
@@ -458,7 +454,7 @@ pub(crate) fn expose(driver: &mut dyn Driver) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::OwnedFd;
+    use rustix::fd::OwnedFd;
 
     use super::{Due, Entry};
     use crate::carrier::Peer;

@@ -67,13 +67,11 @@ mod pool;
 mod reactor;
 mod remote;
 mod resolver;
-mod signals;
 mod streams;
 mod sys;
 mod tasks;
 mod tcp;
 mod under_way;
-mod unix;
 mod watch;
 mod wheel;
 

@@ -1,22 +1,21 @@
 //! Listening, and what happens when the descriptors run out.
 
+use rustix::fd::OwnedFd;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
 use ropewalk_protocol::{Address, Disconnect, Port, SeatFactory, Transport};
-use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 
 use crate::inner::{Entry, Inner, Listener, Purpose, Request};
+use crate::sys::os::{self, SocketFile, listen_at, listen_at_name};
 use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
 use crate::under_way::Kind;
-use crate::unix::{SocketFile, listen_at, listen_at_name};
 use crate::{CannotListen, Reactor, TcpOptions};
 
 /// How long a listener without descriptors waits before it turns away who is waiting.
@@ -140,9 +139,12 @@ impl Reactor {
     ) -> Result<ListeningPort, CannotListen> {
         self.inner().origins.ask();
         let bind = || {
-            let socket = stream_socket(Domain::for_address(address), Some(Protocol::TCP))?;
-            socket.set_reuse_address(true)?;
-            socket.set_reuse_port(options.reuse_port)?;
+            let socket =
+                os::socket(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            os::reuse_to_listen(&socket)?;
+            if options.reuse_port {
+                os::share_port(&socket)?;
+            }
             // Accepted sockets inherit these.
             options.tcp.apply(&socket)?;
             if address.is_ipv6() {
@@ -330,9 +332,7 @@ impl Inner {
 
     /// A listener could not accept: it pauses until there is something to accept with.
     pub(crate) fn accept_failed(&self, driver: &mut dyn Driver, key: usize, error: &io::Error) {
-        let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-        let scarce = scarce.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
-        if !scarce {
+        if !os::is_scarce(error) {
             tracing::warn!(target: "ropewalk::reactor", "a connection was not accepted: {error}");
             return;
         }
@@ -405,9 +405,4 @@ impl Inner {
             _ => None,
         }
     }
-}
-
-/// A stream socket that neither blocks nor outlives an `exec`.
-pub(crate) fn stream_socket(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
-    Socket::new(domain, Type::STREAM.nonblocking().cloexec(), protocol)
 }

@@ -8,7 +8,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
@@ -16,7 +15,9 @@ use std::time::Duration;
 use ropewalk_deferred::Deferred;
 use ropewalk_protocol::Address;
 
-pub use crate::sys::{Closing, Completion, Driver, Mishap, Role, Socket, Unsettled};
+pub use crate::sys::{
+    BorrowedHost, Closing, Completion, Driver, HostDescriptor, Mishap, Role, Socket, Unsettled,
+};
 
 /// The part of a system that is asked, where a [`Driver`] is the part that tells.
 ///
@@ -70,5 +71,19 @@ pub trait Platform: 'static {
     fn touch(&self);
 
     /// What a loop that hosts this reactor would watch.
-    fn descriptor(&self) -> Rc<OwnedFd>;
+    fn descriptor(&self) -> Rc<HostDescriptor>;
+}
+
+/// Lends a descriptor, as a [`Driver`] does.
+pub fn lend_descriptor(descriptor: &HostDescriptor) -> BorrowedHost<'_> {
+    crate::sys::os::lend(descriptor)
+}
+
+/// A descriptor for platforms that have none that a loop could watch.
+///
+/// # Errors
+///
+/// If this process may open nothing more.
+pub fn null_descriptor() -> io::Result<HostDescriptor> {
+    crate::sys::os::null()
 }

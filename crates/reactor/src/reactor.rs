@@ -1,7 +1,7 @@
 //! The event loop as its users see it.
 
+use rustix::fd::OwnedFd;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,9 +14,8 @@ use ropewalk_protocol::{
 
 use crate::inner::{Due, Entry, Inner, Purpose, State, Trigger, Watched, expose};
 use crate::platform::Platform;
-use crate::signals::Signals;
 use crate::streams::After;
-use crate::sys::{Closing, Driver, Role};
+use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, os};
 use crate::under_way::Kind;
 use crate::wheel::Expired;
 use crate::{DriverKind, ReactorError, ReactorHandle};
@@ -90,6 +89,12 @@ impl Reactor {
 
     pub(crate) fn inner(&self) -> &Rc<Inner> {
         &self.0
+    }
+
+    /// What a loop that hosts this one watches, told of everything.
+    pub(crate) fn host_descriptor(&self) -> &HostDescriptor {
+        self.0.expose();
+        &self.0.poll_descriptor
     }
 
     /// The name of the driver below.
@@ -412,8 +417,7 @@ impl Reactor {
         match watched {
             Watched::Waker => self.0.remote.quiet(),
             Watched::Signal(signal) => {
-                let mut bytes = [0_u8; 64];
-                self.0.sockets.with(key, |socket| rustix::io::read(socket, &mut bytes).ok());
+                self.0.sockets.with(key, os::drain);
                 let first = self.0.signal.replace(Some(signal)).is_none();
                 if first { self.stop() } else { self.stop_now() }
             }
@@ -541,14 +545,6 @@ impl Spawn for Reactor {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
         let task = self.0.tasks.spawn(future, &self.0.remote);
         self.0.origins.note(Kind::Task, task, "without a name");
-    }
-}
-
-/// The descriptor that is readable when a [`turn`](Reactor::turn) would have something to do.
-impl AsFd for Reactor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.expose();
-        self.0.poll_descriptor.as_fd()
     }
 }
 

@@ -1,11 +1,11 @@
 //! How other threads reach a reactor.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use crate::sys::os::Counter;
 use crate::{Reactor, ReactorGone};
 
 type Call = Box<dyn FnOnce(&Reactor) + Send>;
@@ -13,7 +13,7 @@ type Call = Box<dyn FnOnce(&Reactor) + Send>;
 /// What ends a reactor's sleep.
 pub(crate) enum Alarm {
     /// A counter that the driver watches.
-    Counter(OwnedFd),
+    Counter(Counter),
     /// The platform's own way.
     Waker(Waker),
 }
@@ -21,17 +21,14 @@ pub(crate) enum Alarm {
 impl Alarm {
     fn ring(&self) {
         match self {
-            // A full counter wakes as well as one more would.
-            Self::Counter(counter) => {
-                let _ = rustix::io::write(counter, &1_u64.to_ne_bytes());
-            }
+            Self::Counter(counter) => counter.ring(),
             Self::Waker(waker) => waker.wake_by_ref(),
         }
     }
 
     fn quiet(&self) {
         if let Self::Counter(counter) = self {
-            let _ = rustix::io::read(counter, &mut [0_u8; 8]);
+            counter.quiet();
         }
     }
 }

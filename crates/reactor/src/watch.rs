@@ -1,18 +1,18 @@
 //! Descriptors of others, watched for them.
 
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
 use ropewalk_protocol::Disconnect;
-use rustix::io::Errno;
 
 use crate::Reactor;
 use crate::inner::{Entry, Inner, Request};
 use crate::reactor::guard;
-use crate::sys::{Closing, Driver, Fingerprint, Role};
+use crate::sys::os::{self, Fingerprint};
+use crate::sys::{Closing, Driver, Role};
 
 type Told = Box<dyn FnMut(Result<(), WatchEnd>)>;
 
@@ -61,7 +61,7 @@ impl Error for WatchEnd {
 #[derive(Debug)]
 pub struct CannotWatch {
     /// Its number.
-    pub descriptor: i32,
+    pub descriptor: RawFd,
     /// What the system said: that it is no descriptor, or that no other is left.
     pub error: io::Error,
 }
@@ -276,7 +276,7 @@ impl Inner {
                 self.with_foreign(key, id, |foreign| foreign.is_watched = true);
             }
             // There is no waiting for it, as it is always ready.
-            Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
+            Err(error) if os::is_always_ready(&error) => {
                 driver.close(key, Closing::InOrder);
                 if !is_paused {
                     self.always_ready.borrow_mut().push((key, id));

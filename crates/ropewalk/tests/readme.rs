@@ -16,10 +16,39 @@ fn the_counter_in_readme_is_the_example() {
     assert!(read("README.md").contains(code), "README shows another counter");
 }
 
+/// Each piece of code stands word for word in the file that the page has linked to last.
+#[test]
+fn the_code_in_testing_a_protocol_is_code_that_is_tested() {
+    let page = read("docs/testing-a-protocol.md");
+    let mut checked = 0;
+    for (at, _) in page.match_indices("```") {
+        let (before, block) = (&page[..at], &page[at + 3..]);
+        let Some((language, code)) = block.split_once('\n').filter(|(name, _)| !name.is_empty())
+        else {
+            continue;
+        };
+        if language == "sh" {
+            continue;
+        }
+        let code = code.split_once("```").map(|(code, _)| code).expect("an end");
+        let link = before.rsplit_once("](../").map(|(_, rest)| rest).expect("a link before code");
+        let file = link.split_once(')').map(|(file, _)| file).expect("a link ends");
+        assert!(read(file).contains(code), "{file} has other code than:\n{code}");
+        checked += 1;
+    }
+    assert!(checked >= 8, "{checked} pieces of code");
+}
+
 #[test]
 fn the_pages_link_to_what_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for page in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/dependencies.md"] {
+    for page in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/dependencies.md",
+        "docs/testing-a-protocol.md",
+    ] {
         let text = read(page);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://")) {

@@ -10,3 +10,5 @@ mod hostile;
 mod ident;
 #[path = "small/kit.rs"]
 mod kit;
+#[path = "small/simulated.rs"]
+mod simulated;

@@ -23,15 +23,17 @@ const HOST: &str = "here";
 #[derive(Clone, Debug)]
 pub struct Settings {
     name: &'static str,
-    driver: DriverKind,
+    /// What `ROPEWALK_REACTOR` names, or else the best, unless set.
+    driver: Option<DriverKind>,
     seeds: Option<u64>,
     deadline: Duration,
 }
 
 impl Settings {
-    /// A test of that name, on the driver that measures best.
+    /// A test of that name, on the driver that `ROPEWALK_REACTOR` names, or else on the one that
+    /// measures best.
     pub fn new(name: &'static str) -> Self {
-        Self { name, driver: DriverKind::default(), seeds: None, deadline: DEADLINE_DEFAULT }
+        Self { name, driver: None, seeds: None, deadline: DEADLINE_DEFAULT }
     }
 
     /// On another driver.
@@ -41,7 +43,7 @@ impl Settings {
     /// If there is none of that name.
     pub fn driver(self, name: &str) -> Self {
         let driver = name.parse().unwrap_or_else(|error| panic!("{error}"));
-        Self { driver, ..self }
+        Self { driver: Some(driver), ..self }
     }
 
     /// In a simulation, with one seed.
@@ -122,7 +124,9 @@ pub fn run<R: Outcome<Value = ()>>(settings: &Settings, body: impl Fn(&Trial) ->
 }
 
 fn run_real<R: Outcome<Value = ()>>(settings: &Settings, body: impl Fn(&Trial) -> R) {
-    let reactor = Reactor::with_driver(settings.driver);
+    let driver = settings.driver.map_or_else(DriverKind::from_environment, |kind| Ok(Some(kind)));
+    let driver = driver.unwrap_or_else(|error| panic!("{}: {error}", settings.name));
+    let reactor = Reactor::with_driver(driver.unwrap_or_default());
     let reactor = reactor.unwrap_or_else(|error| panic!("{}: {error}", settings.name));
     let trial = Trial { reactor: reactor.clone(), simulation: None };
     let overheard = Overheard::default();

@@ -211,8 +211,8 @@ impl Hostile {
                 0 => return self.must_end(&mut server, "while a line does not end"),
                 count => taken += count as u64,
             }
-            if taken > self.kept {
-                return Err(format!("it took {taken} bytes of one line"));
+            if taken > self.kept && server.ended().is_none() {
+                return Err(format!("it took {taken} bytes of one line and wants more"));
             }
         }
         unharmed(&server)

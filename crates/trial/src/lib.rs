@@ -63,7 +63,7 @@ pub use hostile::{Attack, Harm, Hostile};
 pub use memory::Memory;
 pub use network::{MemoryEndpoint, MemoryNetwork};
 pub use resolver::FakeResolver;
-pub use sim::{Happening, Link, Machine, Random, Simulation, Standstill};
+pub use sim::{Happening, HostEndpoint, Link, Machine, Random, Simulation, Standstill};
 pub use threads::{ClockThreads, LaterThreads};
 pub use transcript::{BadTranscript, Departure, Transcript};
 pub use wire::{Side, Wire};
@@ -76,7 +76,7 @@ pub use witness::{Note, Notes, Witness};
 ///
 /// | setting | means |
 /// |---|---|
-/// | `driver = "poll"` | on another driver than the one that measures best |
+/// | `driver = "poll"` | on this driver; unless set, on the one that `ROPEWALK_REACTOR` names, or else the best |
 /// | `simulated` | on a host of a [`Simulation`] with the seed 0 |
 /// | `seeds = 200` | the same, once for each seed; `ROPEWALK_TRIAL_SEED` names a single one |
 /// | `deadline = 5` | it may take so many seconds, 30 unless set; simulated ones in a simulation |

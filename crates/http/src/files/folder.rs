@@ -4,7 +4,7 @@ use std::hash::RandomState;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use http::header::{ALLOW, CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
@@ -15,6 +15,7 @@ use super::open::{Found, Links, Miss, Way};
 use super::order::Order;
 use super::path::{BadPath, Names, encode, join};
 use super::{content, page, sys};
+use crate::middleware::preferred;
 
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
@@ -42,6 +43,7 @@ pub struct Folder {
     step_by_step: bool,
     hidden: bool,
     index: Vec<String>,
+    fallback: Option<String>,
     listing: Option<usize>,
     types: Types,
     cache: Option<HeaderValue>,
@@ -65,6 +67,7 @@ impl Folder {
             step_by_step: false,
             hidden: false,
             index: vec!["index.html".to_owned()],
+            fallback: None,
             listing: Some(LISTING_MAX),
             types: Types::default(),
             cache: None,
@@ -97,6 +100,16 @@ impl Folder {
     #[must_use]
     pub fn index<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
         Self { index: names.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Says which file is answered, with 200, where there is none: a program that runs in the browser and
+    /// reads its own addresses. By default there is none, and the answer is 404.
+    ///
+    /// It is for pages alone: the client takes `text/html`, and the last name in the path has no dot. A
+    /// script or picture that is missing is still told to be.
+    #[must_use]
+    pub fn fallback(self, name: impl Into<String>) -> Self {
+        Self { fallback: Some(name.into()), ..self }
     }
 
     /// Says how many entries a listing shows at most; with `None`, folders are not listed (403).
@@ -165,9 +178,10 @@ impl Folder {
     /// file, the answer is 416.
     pub fn plan(&self, ask: &Ask<'_>) -> Answer {
         let mut answer = match *ask.method {
-            Method::GET | Method::HEAD => {
-                self.find(ask).unwrap_or_else(|miss| page::error(miss.status()))
-            }
+            Method::GET | Method::HEAD => self
+                .find(ask)
+                .or_else(|miss| self.fall_back(ask, miss))
+                .unwrap_or_else(|miss| page::error(miss.status())),
             Method::OPTIONS => {
                 let headers = HeaderMap::from_iter([(ALLOW, ALLOWED)]);
                 Answer { status: StatusCode::NO_CONTENT, headers, body: Body::Empty }
@@ -206,6 +220,22 @@ impl Folder {
                 let name = names.names.last().map(Vec::as_slice);
                 self.show_file(ask, found, name.unwrap_or_default())
             }
+        }
+    }
+
+    fn fall_back(&self, ask: &Ask<'_>, miss: Miss) -> Result<Answer, Miss> {
+        let Some(name) = &self.fallback else { return Err(miss) };
+        let is_page = !ask.path.rsplit('/').next().unwrap_or_default().contains('.')
+            && preferred(ask.headers, &ACCEPT, &["text/html"]).is_some();
+        match miss {
+            Miss::Absent if is_page => {
+                let found = sys::open(self.way(), name.as_bytes())?;
+                if !found.metadata.is_file() {
+                    return Err(miss);
+                }
+                self.show_file(ask, found, name.as_bytes())
+            }
+            _ => Err(miss),
         }
     }
 

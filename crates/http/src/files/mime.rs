@@ -40,6 +40,11 @@ impl Types {
     }
 }
 
+/// The usual type of a file with this name, as its extension tells; `application/octet-stream` where it tells none.
+pub fn mime_type(name: &str) -> HeaderValue {
+    Types::default().of(name.as_bytes())
+}
+
 /// Text is taken to be UTF-8, as nearly all of it is; whoever has other text says so by extension.
 fn value(mime: &'static str) -> Result<HeaderValue, InvalidHeaderValue> {
     if mime.starts_with("text/") {

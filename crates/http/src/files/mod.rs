@@ -61,6 +61,7 @@ pub use answer::{Answer, Ask, Body, Part};
 pub use content::SMALL_MAX;
 pub use folder::Folder;
 pub use listing::LISTING_MAX;
+pub use mime::mime_type;
 pub use open::{LINKS_MAX, Links};
 pub use path::DEPTH_MAX;
 pub use range::RANGES_MAX;

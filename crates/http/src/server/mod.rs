@@ -15,14 +15,17 @@ mod sender;
 mod site;
 mod upgrade;
 mod watch;
+mod wrap;
 
 pub use access::Access;
 pub use body::{Body, BodyPiece, BodyStream};
 pub use connection::Server;
 pub use directory::Directory;
 pub use incoming::{BodyError, Incoming, Request};
+pub(crate) use reply::plain;
 pub use reply::{IntoReply, Reply, Response};
 pub use resource::{Resource, Tree};
 pub use router::{Params, Router};
 pub use sender::{BodySender, client_gone};
 pub use site::{Patience, Site};
+pub use wrap::Wrapped;

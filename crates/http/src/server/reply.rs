@@ -19,8 +19,25 @@ pub enum Reply {
     /// It is here.
     Now(Response),
     /// It comes; a failure is answered with 500 and logged, and the client sees nothing of it. A
-    /// [`BodyError`](crate::BodyError) is the client's own: one that is too long gets 413.
+    /// [`BodyError`](crate::BodyError) is the client's own: one that is too long gets 413; so is a [`FormError`](crate::form::FormError).
     Later(Deferred<Response>),
+}
+
+impl Reply {
+    /// The same answer with its response changed, as soon as it is there.
+    pub fn map(self, change: impl FnOnce(Response) -> Response + 'static) -> Self {
+        match self {
+            Self::Now(response) => Self::Now(change(response)),
+            Self::Later(later) => Self::Later(later.map(change)),
+        }
+    }
+
+    fn adjust(self, change: impl FnOnce(&mut Response) + 'static) -> Self {
+        self.map(|mut response| {
+            change(&mut response);
+            response
+        })
+    }
 }
 
 /// What a resource may answer with.
@@ -105,14 +122,14 @@ impl IntoReply for StatusCode {
 impl<R: IntoReply> IntoReply for (StatusCode, R) {
     fn into_reply(self) -> Reply {
         let (status, inner) = self;
-        map(inner.into_reply(), move |response| *response.status_mut() = status)
+        inner.into_reply().adjust(move |response| *response.status_mut() = status)
     }
 }
 
 impl<R: IntoReply> IntoReply for (HeaderMap, R) {
     fn into_reply(self) -> Reply {
         let (headers, inner) = self;
-        map(inner.into_reply(), move |response| response.headers_mut().extend(headers))
+        inner.into_reply().adjust(move |response| response.headers_mut().extend(headers))
     }
 }
 
@@ -134,25 +151,12 @@ impl<R: IntoReply> IntoReply for Deferred<R> {
     }
 }
 
-fn map(reply: Reply, change: impl FnOnce(&mut Response) + 'static) -> Reply {
-    match reply {
-        Reply::Now(mut response) => {
-            change(&mut response);
-            Reply::Now(response)
-        }
-        Reply::Later(later) => Reply::Later(later.map(|mut response| {
-            change(&mut response);
-            response
-        })),
-    }
-}
-
 fn typed(body: impl Into<Body>, content_type: &'static HeaderValue) -> Reply {
     Reply::Now(Response::new(body.into().of_type(content_type)))
 }
 
 /// A status with a line that names it.
-pub(super) fn plain(status: StatusCode) -> Response {
+pub(crate) fn plain(status: StatusCode) -> Response {
     let text = match status.canonical_reason() {
         Some(reason) => format!("{} {reason}\n", status.as_str()),
         None => format!("{}\n", status.as_str()),

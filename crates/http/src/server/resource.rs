@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use super::incoming::Request;
 use super::reply::{IntoReply, Reply};
+use super::wrap::Wrapped;
 
 /// Something that answers requests. A closure `FnMut(Request) -> impl IntoReply` is one.
 ///
@@ -15,6 +16,37 @@ pub trait Resource: 'static {
     /// Answers one request. It runs on the reactor's thread: what takes long belongs elsewhere, its
     /// result into a deferred.
     fn render(&mut self, request: Request) -> Reply;
+
+    /// The same resource with a function around it, which sees each request before it and each reply
+    /// after it, and may answer by itself. What is wrapped last sees requests first.
+    ///
+    /// [`middleware`](crate::middleware) has some that are often wanted.
+    ///
+    /// ```
+    /// use http::{HeaderValue, header::SERVER};
+    /// use ropewalk_http::{Request, Resource, Site, StatusCode};
+    /// use ropewalk_trial::{Clock, Memory};
+    ///
+    /// let hello = |_: Request| "hello";
+    /// let site = Site::new(hello.wrap(|request: Request, inner: &mut dyn Resource| {
+    ///     let reply = inner.render(request);
+    ///     reply.map(|mut response| {
+    ///         response.headers_mut().insert(SERVER, HeaderValue::from_static("ours"));
+    ///         response
+    ///     })
+    /// }));
+    /// let mut client = Memory::seat(site.server(), &Clock::new());
+    /// client.push(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    /// assert!(String::from_utf8(client.take_sent()).unwrap().contains("server: ours\r\n"));
+    /// ```
+    fn wrap<A, F>(self, around: F) -> Wrapped<Self, F>
+    where
+        Self: Sized,
+        A: IntoReply,
+        F: FnMut(Request, &mut dyn Resource) -> A + 'static,
+    {
+        Wrapped::new(self, around)
+    }
 }
 
 impl<R: IntoReply, F: FnMut(Request) -> R + 'static> Resource for F {

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 use ropewalk_http::files::{Answer, Ask, Folder, Links, SMALL_MAX};
 use rustix::fs::{CWD, FileType, Mode};
 
-use super::site::{Reply, Site, get, now, value, ways};
+use super::site::{Reply, Site, fields, get, get_with, now, value, ways};
 
 #[test]
 fn what_a_worker_needs_can_be_sent_to_it() {
@@ -245,4 +245,27 @@ fn what_may_not_be_read_is_forbidden() {
     }
     allow("with", 0o700);
     allow("without", 0o700);
+}
+
+#[test]
+fn a_fallback_stands_for_pages_that_are_not_there() {
+    let site =
+        Site::new(&[("index.html", "app"), ("a.txt", "a"), ("dir/x", "x"), (".hidden", "h")]);
+    let folder = site.folder().fallback("index.html");
+    let page = fields(&["Accept: text/html,*/*;q=0.8"]);
+    for target in ["/deep/place", "/deep/place?q", "/deep/", "/deep.d/place"] {
+        let reply = get_with(&folder, target, &page);
+        assert_eq!((reply.status, reply.text()), (200, "app".to_owned()), "{target}");
+        assert_eq!(get(&site.folder(), target).status, 404, "{target}");
+    }
+    for target in ["/app.js", "/deep/a.png", "/.hidden", "/..%2f", "/a.txt/x.y"] {
+        assert_eq!(get_with(&folder, target, &page).status, 404, "{target}");
+    }
+    assert_eq!(get_with(&folder, "/%", &page).status, 400);
+    assert_eq!(get_with(&folder, "/a.txt", &page).text(), "a");
+    assert_eq!(get_with(&folder, "/dir", &page).status, 308);
+    let picture = fields(&["Accept: image/*"]);
+    assert_eq!(get_with(&folder, "/deep/place", &picture).status, 404);
+    assert_eq!(get_with(&site.folder().fallback("none.html"), "/x", &page).status, 404);
+    assert_eq!(get_with(&site.folder().fallback("dir"), "/x", &page).status, 404);
 }

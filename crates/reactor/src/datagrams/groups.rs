@@ -1,8 +1,8 @@
 //! Groups, as the system has them.
 
+use rustix::fd::BorrowedFd;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::BorrowedFd;
 
 use ropewalk_protocol::{
     Interface, Membership, MulticastChange, MulticastError, MulticastSettings,
@@ -10,7 +10,7 @@ use ropewalk_protocol::{
 use rustix::io::Errno;
 use socket2::{Domain, InterfaceIndexOrAddress, SockRef};
 
-use crate::sys::{SourceMembership, source_membership};
+use crate::sys::os::{self, source_membership};
 
 /// Does what a port asks about groups.
 pub(crate) fn change(
@@ -33,15 +33,7 @@ pub(crate) fn change(
         MulticastChange::Interface(interface) => match (family, interface) {
             (Family::V4, Interface::Any) => port.set_multicast_if_v4(&Ipv4Addr::UNSPECIFIED),
             (Family::V4, Interface::V4(address)) => port.set_multicast_if_v4(&address),
-            (Family::V4, Interface::Index(index)) => {
-                rustix::net::sockopt::set_ip_multicast_if_with_ifindex(
-                    socket,
-                    &Ipv4Addr::UNSPECIFIED,
-                    &Ipv4Addr::UNSPECIFIED,
-                    index,
-                )
-                .map_err(io::Error::from)
-            }
+            (Family::V4, Interface::Index(index)) => os::set_multicast_interface(socket, index),
             (Family::V4, _) => return Err(MulticastError::NoSuchInterface),
             (Family::V6, interface) => port.set_multicast_if_v6(index(interface)?),
         },
@@ -139,8 +131,8 @@ fn join(
         }
         (Family::V4, IpAddr::V4(_), Some(source @ IpAddr::V4(_)))
         | (Family::V6, IpAddr::V6(_), Some(source @ IpAddr::V6(_))) => {
-            let wish = SourceMembership { group, source, interface: index(interface)? };
-            source_membership(socket, wish, join).map_err(io::Error::from)
+            let interface = index(interface)?;
+            source_membership(socket, group, source, interface, join).map_err(io::Error::from)
         }
         _ => return Err(MulticastError::WrongFamily),
     };
@@ -159,7 +151,7 @@ fn index(interface: Interface) -> Result<u32, MulticastError> {
 
 fn refused(error: &io::Error) -> MulticastError {
     match Errno::from_io_error(error) {
-        Some(Errno::NODEV | Errno::NXIO) => MulticastError::NoSuchInterface,
+        Some(errno) if os::is_no_interface(errno) => MulticastError::NoSuchInterface,
         Some(Errno::ADDRINUSE) => MulticastError::AlreadyJoined,
         Some(Errno::ADDRNOTAVAIL) => MulticastError::NotJoined,
         Some(Errno::NOBUFS) => MulticastError::TooMany,

@@ -7,8 +7,8 @@ use ropewalk_protocol::{Address, DatagramEvent, DatagramSeat, Disconnect, Ending
 
 use crate::inner::{Entry, Inner, Purpose, Request};
 use crate::streams::After;
+use crate::sys::os::SocketFile;
 use crate::sys::{Closing, Driver, Mishap, Role, Socket};
-use crate::unix::SocketFile;
 
 use crate::wheel::TimerKey;
 use crate::{ListeningPort, Reactor};

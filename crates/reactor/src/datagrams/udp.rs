@@ -1,14 +1,15 @@
 //! UDP.
 
+use rustix::fd::{AsFd, OwnedFd};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
 
 use ropewalk_protocol::{Address, DatagramEndpoint, DatagramSeat, Disconnect};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::sys::{Socket as AnySocket, coalesce};
+use crate::sys::Socket as AnySocket;
+use crate::sys::os::{self, coalesce};
 use crate::{CannotListen, ListeningPort, Reactor};
 
 /// The longest datagram that is taken, unless said otherwise: longer ones do not exist over IP.
@@ -116,8 +117,7 @@ impl UdpOptions {
 
     /// Makes a socket that is bound to `address`.
     fn open(&self, address: SocketAddr) -> io::Result<Socket> {
-        let kind = Type::DGRAM.nonblocking().cloexec();
-        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::UDP))?;
+        let socket = os::socket(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(self.v6_only)?;
         }
@@ -125,7 +125,7 @@ impl UdpOptions {
             socket.set_reuse_address(true)?;
         }
         if self.reuse_port {
-            socket.set_reuse_port(true)?;
+            os::share_port(&socket)?;
         }
         if self.broadcast {
             socket.set_broadcast(true)?;
@@ -137,7 +137,7 @@ impl UdpOptions {
             socket.set_send_buffer_size(bytes)?;
         }
         if let Some(name) = &self.interface {
-            socket.bind_device(Some(name.as_bytes()))?;
+            os::bind_to_interface(&socket, name)?;
         }
         match self.hops {
             Some(hops) if address.is_ipv4() => socket.set_ttl_v4(hops.into())?,

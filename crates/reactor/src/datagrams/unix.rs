@@ -1,15 +1,15 @@
 //! Unix datagrams.
 
+use rustix::fd::OwnedFd;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 
 use ropewalk_protocol::{Address, DatagramEndpoint, DatagramSeat, Disconnect};
 use socket2::Socket;
 
 use super::udp::LENGTH_DEFAULT;
 use crate::sys::Socket as AnySocket;
-use crate::unix::{SocketFile, datagram_socket, receive_at, unix_address};
+use crate::sys::os::{SocketFile, datagram_socket, receive_at, unix_address};
 use crate::{CannotListen, ListeningPort, Reactor};
 
 /// How to open a port for Unix datagrams.

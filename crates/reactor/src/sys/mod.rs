@@ -3,60 +3,69 @@
 //! A [`Driver`] is asked to start operations and tells of operations that are *completed*: bytes
 //! received, a connection accepted, output gone. Whether it learnt of them by waiting for readiness
 //! and making the system call itself, or the kernel did the work, nobody above can tell.
+//!
+//! What only one system has stands in a folder of its own, `linux`, `bsd` or `windows`, behind the one
+//! `cfg` below; `unix` is what the first two share, and `single` what the last two do. Each offers the
+//! same names as the others, by way of `os`, and all else is the same code everywhere.
 
-#[allow(unsafe_code, reason = "the system's answer is a plain structure")]
-mod credentials;
-#[allow(unsafe_code, reason = "messages are described to the kernel by pointers")]
 mod datagrams;
-mod epoll;
-#[allow(unsafe_code, reason = "a number becomes the descriptor that it is")]
-mod inherited;
-#[allow(unsafe_code, reason = "the kernel reads and writes memory while we go on")]
-mod io_uring;
-mod poll;
 mod portable;
 mod readiness;
 mod reserve;
-mod scan;
-mod select;
+mod signals;
 mod sockets;
+
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) mod bsd;
+#[cfg(target_os = "linux")]
+pub(crate) mod linux;
+#[cfg(not(target_os = "linux"))]
+mod single;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+pub(crate) mod windows;
+
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) use bsd as os;
+#[cfg(target_os = "linux")]
+pub(crate) use linux as os;
+#[cfg(windows)]
+pub(crate) use windows as os;
+
+#[cfg(unix)]
+pub use unix::{BorrowedHost, HostDescriptor};
+#[cfg(windows)]
+pub use windows::{BorrowedHost, HostDescriptor};
 
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use ropewalk_protocol::{Address, DatagramQueue, Outbox};
+use rustix::fd::OwnedFd;
 
 use crate::DriverKind;
-pub(crate) use credentials::credentials;
 pub use datagrams::Mishap;
-pub(crate) use datagrams::{SourceMembership, coalesce, source_membership};
-use epoll::Epoll;
-pub(crate) use inherited::take as take_inherited;
-use io_uring::IoUring;
-use poll::Poll;
 use portable::Portable;
 #[cfg(test)]
 pub(crate) use readiness::Entry as ReadinessEntry;
 use readiness::{Poller, Readiness};
-use scan::Scanner;
-use select::Select;
-pub(crate) use sockets::{Fingerprint, Sockets, peer_address, unsettled};
+pub(crate) use signals::Signals;
+pub(crate) use sockets::Sockets;
 
 /// Opens the driver of that kind, which holds its descriptors in `sockets`.
 pub(crate) fn open(kind: DriverKind, sockets: Sockets) -> Result<Box<dyn Driver>, Refusal> {
-    fn over<P: Poller + 'static>(poller: P, sockets: Sockets) -> Box<dyn Driver> {
-        Box::new(Readiness::new(poller, sockets))
-    }
     match kind {
-        DriverKind::Epoll => Ok(over(Epoll::new()?, sockets)),
-        DriverKind::Poll => Ok(over(Scanner::new(Poll, sockets.clone())?, sockets)),
-        DriverKind::Select => Ok(over(Scanner::new(Select::default(), sockets.clone())?, sockets)),
         DriverKind::Portable => Ok(over(Portable::new(sockets.clone())?, sockets)),
-        DriverKind::IoUring => Ok(Box::new(IoUring::new(sockets)?)),
+        kind => os::open(kind, sockets),
     }
+}
+
+/// The driver over what tells of readiness.
+fn over<P: Poller + 'static>(poller: P, sockets: Sockets) -> Box<dyn Driver> {
+    Box::new(Readiness::new(poller, sockets))
 }
 
 /// Why a driver cannot be opened here.
@@ -64,18 +73,15 @@ pub(crate) fn open(kind: DriverKind, sockets: Sockets) -> Result<Box<dyn Driver>
 pub(crate) enum Refusal {
     /// The system said so.
     System(io::Error),
-    /// The kernel has not got something that the driver needs.
+    /// The system has not got something that the driver needs.
     Lacks(&'static str),
-    /// No memory may be locked.
-    NoLockedMemory,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System(error) => write!(f, "the system refuses: {error}"),
-            Self::Lacks(what) => write!(f, "the kernel lacks {what}"),
-            Self::NoLockedMemory => f.write_str("no memory may be locked (RLIMIT_MEMLOCK is 0)"),
+            Self::Lacks(what) => write!(f, "the system lacks {what}"),
         }
     }
 }
@@ -242,7 +248,7 @@ pub trait Driver {
     fn name(&self) -> &'static str;
 
     /// A descriptor that is readable when [`wait`](Self::wait) would return at once.
-    fn descriptor(&self) -> BorrowedFd<'_>;
+    fn descriptor(&self) -> BorrowedHost<'_>;
 
     /// Makes [`descriptor`](Self::descriptor) tell of all that was asked for until now. Called when
     /// somebody else is to watch it, and then after each turn.

@@ -1,14 +1,15 @@
 //! Whatever the system has, by way of the `polling` crate: `epoll`, `kqueue`, event ports, or
 //! completion ports made to tell of readiness.
 
+use rustix::fd::BorrowedFd;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use polling::{Event, Events, PollMode};
 use rustix::io::Errno;
 
 use super::Sockets;
+use super::os::{self, BorrowedHost};
 use super::readiness::{Interest, Poller, Ready, Token};
 
 /// How many events one wait fetches at most.
@@ -60,7 +61,7 @@ fn event(token: Token, interest: Interest) -> Event {
 }
 
 fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
+    Errno::from_io_error(error).unwrap_or(os::FILE_ERROR)
 }
 
 impl Poller for Portable {
@@ -68,8 +69,8 @@ impl Poller for Portable {
         "portable"
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.poller.as_fd()
+    fn descriptor(&self) -> BorrowedHost<'_> {
+        os::host_of(&self.poller)
     }
 
     fn add(

@@ -4,23 +4,21 @@
 //! is tried at once and waits for writability only if the kernel's buffer is full. What differs from
 //! one interface to the next is a [`Poller`].
 
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use ropewalk_protocol::{DatagramQueue, Outbox};
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use rustix::net::{
-    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
-};
-use rustix::time::Timespec;
+use rustix::net::{RecvFlags, Shutdown, recv, send, shutdown};
 
-use super::datagrams::{Message, Mishap, Receiver, Sender, may_segment};
-use super::reserve::{Reserve, accept};
-use super::{
-    Closing, Completion, Driver, Role, Socket, Sockets, Unsettled, peer_address, unsettled,
+use super::datagrams::{Message, Mishap};
+use super::os::{
+    self, BorrowedHost, Receiver, Sender, accept, may_segment, peer_address, unsettled,
 };
+use super::reserve::Reserve;
+use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one.
 const READ_SIZE: usize = 64 * 1024;
@@ -28,8 +26,6 @@ const READ_SIZE: usize = 64 * 1024;
 pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
 /// How many slices one send gathers.
 pub(super) const SLICES_MAX: usize = 16;
-/// How many bytes of a file one call sends, so that no connection holds the turn up for long.
-const FILE_STEP: u64 = 1 << 20;
 /// How many calls one connection may spend on its output in one turn.
 pub(super) const SENDS_PER_TURN_MAX: usize = 4;
 /// How often a closing connection throws away what its peer still sent.
@@ -42,7 +38,7 @@ pub(crate) trait Poller {
     fn name(&self) -> &'static str;
 
     /// A descriptor that is readable when [`wait`](Self::wait) would return at once.
-    fn descriptor(&self) -> BorrowedFd<'_>;
+    fn descriptor(&self) -> BorrowedHost<'_>;
 
     /// Makes [`descriptor`](Self::descriptor) tell of what is watched from now on.
     fn expose(&mut self) -> io::Result<()> {
@@ -87,16 +83,6 @@ pub(crate) trait Poller {
 pub(crate) struct Token {
     pub(crate) key: u32,
     pub(crate) generation: u32,
-}
-
-impl Token {
-    pub(crate) fn to_u64(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.key)
-    }
-
-    pub(crate) fn from_u64(bits: u64) -> Self {
-        Self { key: bits as u32, generation: (bits >> 32) as u32 }
-    }
 }
 
 /// What is asked of the kernel for one descriptor.
@@ -288,7 +274,7 @@ impl<P: Poller> Readiness<P> {
                 Some(Completion::Accepted { key, socket: socket.into(), peer })
             }
             // Nobody waits, or not any more; or a signal came, and the next turn asks again.
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => None,
+            Err(Errno::WOULDBLOCK | Errno::INTR | Errno::CONNABORTED) => None,
             Err(error) => {
                 self.accepts_left = 0;
                 Some(Completion::AcceptFailed { key, error: error.into() })
@@ -327,7 +313,8 @@ impl<P: Poller> Readiness<P> {
                     }
                 }
                 Ok((count, _)) => Some(Found::Received(key, count)),
-                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => None,
+                Err(Errno::INTR) => None,
+                Err(error) if os::is_passing(error) => None,
                 Err(error) => Some(Found::Other(Completion::Failed { key, error: error.into() })),
             };
         }
@@ -364,7 +351,8 @@ impl<P: Poller> Readiness<P> {
             let receiver = &mut datagrams.receiver;
             return match self.sockets.with(key, |socket| receiver.receive(socket))? {
                 Ok(()) => self.next_datagram(),
-                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => None,
+                Err(Errno::INTR) => None,
+                Err(error) if os::is_passing(error) => None,
                 Err(error) => Some(Found::Other(misfortune(key, error))),
             };
         }
@@ -408,7 +396,7 @@ impl<P: Poller> Readiness<P> {
     /// lose what was sent to it before.
     fn read_the_rest(&mut self, socket: BorrowedFd<'_>) {
         for _ in 0..LAST_READS_MAX {
-            match recv(socket, &mut *self.buffer, RecvFlags::DONTWAIT) {
+            match recv(socket, &mut *self.buffer, os::AT_ONCE) {
                 Ok((count, _)) if count > 0 => (),
                 _ => return,
             }
@@ -429,7 +417,7 @@ impl<P: Poller> Readiness<P> {
                         break;
                     }
                 }
-                Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => break,
+                Err(error) if os::is_passing(error) => break,
                 Err(Errno::INTR) => (),
                 Err(error) => return Err(error.into()),
             }
@@ -443,7 +431,7 @@ impl<P: Poller> Driver for Readiness<P> {
         self.poller.name()
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
+    fn descriptor(&self) -> BorrowedHost<'_> {
         self.poller.descriptor()
     }
 
@@ -578,7 +566,8 @@ impl<P: Poller> Driver for Readiness<P> {
         self.accepts_left = ACCEPTS_PER_TURN_MAX;
         match self.poller.wait(timeout) {
             // A signal, or a kernel that is short of memory for a moment.
-            Ok(()) | Err(Errno::INTR | Errno::AGAIN | Errno::NOMEM) => Ok(()),
+            Ok(()) | Err(Errno::INTR) => Ok(()),
+            Err(error) if os::is_passing(error) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -612,12 +601,6 @@ fn interest_of(role: Role) -> Interest {
     Interest { readable: !writable, writable }
 }
 
-/// A time to wait, in the whole milliseconds in which the wheel counts: never wakes early.
-pub(super) fn timespec(timeout: Duration) -> Timespec {
-    let millis = timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i64;
-    Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
-}
-
 /// Ends the stream out.
 pub(super) fn end_stream(socket: BorrowedFd<'_>) -> io::Result<()> {
     match shutdown(socket, Shutdown::Write) {
@@ -636,29 +619,16 @@ pub(super) fn make_reset(socket: &OwnedFd) {
 /// Sends from the front of `out`; answers how many bytes went and how many were asked for.
 fn send_front(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
     if out.front_file().is_some() {
-        return send_file(socket, out);
+        return os::send_file(socket, out);
     }
     if out.is_one_slice() {
         let front = out.front();
-        let sent = send(socket, front, SendFlags::NOSIGNAL)?;
+        let sent = send(socket, front, os::SEND_FLAGS)?;
         return Ok((sent as u64, front.len() as u64));
     }
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let count = out.gather(&mut slices);
     let asked = slices[..count].iter().map(|slice| slice.len() as u64).sum();
-    let flags = SendFlags::NOSIGNAL;
-    let sent = sendmsg(socket, &slices[..count], &mut SendAncillaryBuffer::default(), flags)?;
+    let sent = os::send_slices(socket, &slices[..count])?;
     Ok((sent as u64, asked))
-}
-
-/// Sends from the file at the front of `out`, whose bytes need not come by here.
-pub(super) fn send_file(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
-    let Some(slice) = out.front_file() else { return Ok((0, 0)) };
-    let mut offset = slice.offset;
-    let asked = slice.len.min(FILE_STEP);
-    match rustix::fs::sendfile(socket, &slice.file, Some(&mut offset), asked as usize)? {
-        // The file is shorter than the peer was promised.
-        0 => Err(Errno::IO),
-        sent => Ok((sent as u64, asked)),
-    }
 }

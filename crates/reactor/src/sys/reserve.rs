@@ -1,25 +1,22 @@
 //! A descriptor kept for the moment in which there is no other left.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
-
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use rustix::fd::OwnedFd;
 
 use super::Sockets;
+use super::os::{accept, spare};
 use super::readiness::ACCEPTS_PER_TURN_MAX;
 
 pub(super) struct Reserve(Option<OwnedFd>);
 
 impl Reserve {
     pub(super) fn new() -> Self {
-        Self(open())
+        Self(spare())
     }
 
     /// Takes the place of one that was lost, now that a descriptor is free.
     pub(super) fn renew(&mut self) {
         if self.0.is_none() {
-            self.0 = open();
+            self.0 = spare();
         }
     }
 
@@ -31,16 +28,7 @@ impl Reserve {
         let count = (0..ACCEPTS_PER_TURN_MAX)
             .take_while(|_| sockets.with(key, |listener| accept(listener).is_ok()) == Some(true))
             .count();
-        self.0 = open();
+        self.0 = spare();
         count
     }
-}
-
-fn open() -> Option<OwnedFd> {
-    rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
-}
-
-/// Accepts a connection, which then neither blocks nor outlives an `exec`.
-pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
-    acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
 }

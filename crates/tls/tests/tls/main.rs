@@ -6,4 +6,5 @@ mod files;
 mod handshake;
 mod raw;
 mod records;
+mod simulated;
 mod upgrade;

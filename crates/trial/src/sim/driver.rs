@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
@@ -13,7 +12,10 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
 use ropewalk_protocol::{Address, DatagramQueue, Outbox};
-use ropewalk_reactor::platform::{Closing, Completion, Driver, Mishap, Platform, Role, Socket};
+use ropewalk_reactor::platform::{
+    BorrowedHost, Closing, Completion, Driver, HostDescriptor, Mishap, Platform, Role, Socket,
+    lend_descriptor,
+};
 use rustix::io::Errno;
 
 use super::Inner;
@@ -62,7 +64,7 @@ pub(super) struct HostDriver {
     batch: VecDeque<Held>,
     accepts_left: usize,
     buffer: Vec<u8>,
-    descriptor: Rc<OwnedFd>,
+    descriptor: Rc<HostDescriptor>,
 }
 
 impl HostDriver {
@@ -114,8 +116,8 @@ impl Driver for HostDriver {
         "simulated"
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+    fn descriptor(&self) -> BorrowedHost<'_> {
+        lend_descriptor(&self.descriptor)
     }
 
     fn expose(&mut self) -> io::Result<()> {
@@ -391,7 +393,7 @@ pub(super) struct HostPlatform {
     world: Rc<RefCell<World>>,
     host: usize,
     rung: Arc<Mutex<Vec<usize>>>,
-    descriptor: Rc<OwnedFd>,
+    descriptor: Rc<HostDescriptor>,
 }
 
 impl HostPlatform {
@@ -441,7 +443,7 @@ impl HostPlatform {
         let mut world = self.world.borrow_mut();
         let Address::Ip(address) = target else {
             if world.listener_at(self.host, target).is_none() {
-                return Err(Errno::NOENT.into());
+                return Err(io::ErrorKind::NotFound.into());
             }
             return Ok((self.host, Address::Unnamed, target.clone()));
         };
@@ -565,7 +567,7 @@ impl Platform for HostPlatform {
         self.world.borrow_mut().touch(self.host);
     }
 
-    fn descriptor(&self) -> Rc<OwnedFd> {
+    fn descriptor(&self) -> Rc<HostDescriptor> {
         Rc::clone(&self.descriptor)
     }
 }

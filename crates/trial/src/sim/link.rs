@@ -120,6 +120,14 @@ impl Link {
         }
     }
 
+    /// As [`rough`](Self::rough) as any, but wide enough that a protocol's own patience is not at stake:
+    /// windows of 4 KiB and more, packets of 536 bytes and more.
+    pub fn passable(random: &mut Random) -> Self {
+        let (windows, segments) = ([4096, 65536, 1 << 20], [536, 1460, 16384]);
+        let (window, segment) = (*random.choose(&windows), *random.choose(&segments));
+        Self { window, segment, ..Self::rough(random) }
+    }
+
     /// What the host is to itself.
     pub(super) fn loopback() -> Self {
         Self {

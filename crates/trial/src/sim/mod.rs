@@ -8,6 +8,7 @@ mod datagrams;
 mod driver;
 mod link;
 mod log;
+mod places;
 mod random;
 mod simulation;
 mod stream;
@@ -15,6 +16,7 @@ mod world;
 
 pub use link::{Link, Machine};
 pub use log::Happening;
+pub use places::HostEndpoint;
 pub use random::Random;
 use simulation::Inner;
 pub use simulation::{Simulation, Standstill};

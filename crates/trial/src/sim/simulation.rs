@@ -5,14 +5,13 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_reactor::Reactor;
-use ropewalk_reactor::platform::Driver;
+use ropewalk_reactor::platform::{Driver, HostDescriptor, null_descriptor};
 
 use super::driver::{HostDriver, HostPlatform};
 use super::log::{Line, What};
@@ -77,7 +76,7 @@ pub struct Simulation(Rc<Inner>);
 pub(super) struct Inner {
     seed: u64,
     pub(super) world: Rc<RefCell<World>>,
-    pub(super) descriptor: Rc<OwnedFd>,
+    pub(super) descriptor: Rc<HostDescriptor>,
     /// Hosts that were woken by tasks or from other threads.
     pub(super) rung: Arc<Mutex<Vec<usize>>>,
     reactors: RefCell<Vec<Reactor>>,
@@ -97,12 +96,11 @@ impl Simulation {
     ///
     /// If this process cannot open a single file.
     pub fn new(seed: u64) -> Self {
-        let null =
-            std::fs::File::open("/dev/null").expect("a descriptor that stands for the loops");
+        let null = null_descriptor().expect("a descriptor that stands for the loops");
         Self(Rc::new(Inner {
             seed,
             world: Rc::new(RefCell::new(World::new(seed))),
-            descriptor: Rc::new(null.into()),
+            descriptor: Rc::new(null),
             rung: Arc::default(),
             reactors: RefCell::default(),
             front: Cell::new(None),
@@ -359,7 +357,8 @@ impl Simulation {
         self.0.world.borrow().hosts[index].descriptors
     }
 
-    /// What goes on still, a line for each host: empty when everything has been let go.
+    /// What goes on still, each with its host and the place where it was asked for, and how many sockets
+    /// a host has open: empty when everything has been let go.
     pub fn left_over(&self) -> Vec<String> {
         self.0.left_over()
     }
@@ -482,17 +481,21 @@ impl Inner {
     }
 
     fn left_over(&self) -> Vec<String> {
-        let reactors = self.reactors.borrow();
-        let world = self.world.borrow();
-        let hosts = world.hosts.iter().zip(&*reactors);
-        hosts
-            .filter_map(|(host, reactor)| {
-                let census = reactor.census();
-                let is_idle = [census.connections, census.listeners, census.calls, census.tasks];
-                (is_idle != [0; 4] || host.descriptors > 0)
-                    .then(|| format!("{}: {census:?}, {} sockets", host.name, host.descriptors))
-            })
-            .collect()
+        let reactors = self.reactors.borrow().clone();
+        // A reactor that is asked what it has under way asks the world for addresses.
+        let host = |index: usize| {
+            let world = self.world.borrow();
+            (world.hosts[index].name.clone(), world.hosts[index].descriptors)
+        };
+        let mut left = Vec::new();
+        for (index, reactor) in reactors.iter().enumerate() {
+            let (name, descriptors) = host(index);
+            left.extend(reactor.under_way().iter().map(|thing| format!("{name}: {thing}")));
+            if descriptors > 0 {
+                left.push(format!("{name}: {descriptors} open sockets"));
+            }
+        }
+        left
     }
 
     fn lines(&self, count: usize) -> Vec<String> {
@@ -563,7 +566,7 @@ pub struct Standstill {
 }
 
 impl Standstill {
-    /// What was still under way, a line for each host.
+    /// What was still under way, a line each, with its host and where it was asked for.
     pub fn left(&self) -> &[String] {
         &self.left
     }

@@ -274,7 +274,10 @@ fn a_wait_without_end_says_what_was_under_way() {
     echo_at(&server, simulation.address("server", 7));
     let (_promise, never) = ropewalk_deferred::deferred::<()>();
     let failure = simulation.run_until(never).unwrap_err();
-    assert!(failure.to_string().contains("server: Census"), "{failure}");
+    let said = failure.to_string();
+    assert!(said.contains("server: a listener at 10.0.0.1:7"), "{said}");
+    assert!(said.contains("asked for at crates/trial/tests/simulation/kit.rs:"), "{said}");
+    assert!(said.contains("server: 1 open sockets"), "{said}");
     let (_promise, never) = ropewalk_deferred::deferred::<()>();
     let failure = client.run_until(never).unwrap_err();
     assert!(format!("{failure:?}").contains("what was waited for does not come"), "{failure:?}");

@@ -1,0 +1,103 @@
+//! What `ropewalk web` is told about the site it serves.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::{Folder, Served, program, run, talk};
+
+const LISTEN: &str = "tcp:0:interface=127.0.0.1";
+
+fn ask(served: &Served, path: &str, fields: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n");
+    talk(served.connect(), &request)
+}
+
+#[test]
+fn other_hosts_have_other_directories() {
+    let main = Folder::new("hosts-main").with("who", "main");
+    let other = Folder::new("hosts-other").with("who", "other");
+    let vhost = format!("*.example.com={}", other.path().display());
+    let served = Served::web(&main, &[LISTEN], &["--vhost", &vhost]);
+    assert!(ask(&served, "/who", "Host: a.example.com\r\n").ends_with("\r\n\r\nother"));
+    assert!(ask(&served, "/who", "Host: elsewhere\r\n").ends_with("\r\n\r\nmain"));
+    assert_eq!(served.stop().0, Some(0));
+}
+
+#[test]
+fn a_site_is_furnished_as_it_is_told() {
+    let folder = Folder::new("furnished").with("index.html", "<p>app").with("oops.html", "<p>oops");
+    let oops = format!("404={}", folder.path().join("oops.html").display());
+    let more = [
+        "--spa",
+        "--header",
+        "Cache-Control: no-cache",
+        "--header=X-Frame-Options:DENY",
+        "--cors=https://app.example",
+        "--error-page",
+        &oops,
+    ];
+    let served = Served::web(&folder, &[LISTEN], &more);
+    let page = ask(&served, "/deep/place", "Host: a\r\nAccept: text/html\r\n");
+    assert!(page.starts_with("HTTP/1.1 200 ") && page.ends_with("<p>app"), "{page}");
+    let missing = ask(&served, "/app.js", "Host: a\r\nOrigin: https://app.example\r\n");
+    assert!(missing.starts_with("HTTP/1.1 404 ") && missing.ends_with("<p>oops"), "{missing}");
+    for field in [
+        "cache-control: no-cache",
+        "x-frame-options: DENY",
+        "access-control-allow-origin: https://app.example",
+        "content-type: text/html; charset=utf-8",
+    ] {
+        assert!(missing.contains(&format!("\r\n{field}\r\n")), "{field}: {missing}");
+    }
+    assert!(!missing.contains("content-security-policy"), "{missing}");
+    assert_eq!(served.stop().0, Some(0));
+}
+
+#[test]
+fn what_makes_no_site_is_told_with_an_example() {
+    let folder = Folder::new("no-site").with("page.html", "<p>");
+    let path = folder.path().display().to_string();
+    let large = folder.path().join("large");
+    fs::File::create(&large).and_then(|file| file.set_len(2 << 20)).unwrap();
+    for (arguments, told) in [
+        (["--vhost", "example.com"], "there is no '=' in \"example.com\"; write --vhost"),
+        (["--vhost", "exa mple=."], "\"exa mple\" is no host"),
+        (["--vhost", "example.com=/nowhere/at/all"], "there is no directory /nowhere/at/all"),
+        (["--header", "Cache-Control"], "there is no ':'"),
+        (["--header", "a b: c"], "\"a b\" cannot be the name of a field"),
+        (["--cors", "app.example"], "\"app.example\" is no origin"),
+        (["--cors", "https://app.example/"], "is no origin: expected one such as"),
+        (["--cors", "https://user@app.example"], "is no origin"),
+        (["--error-page", "200=page.html"], "\"200\" is no error's status"),
+        (["--error-page", "404=/nowhere/at/all"], "cannot read /nowhere/at/all"),
+        (["--error-page", &format!("404={}", large.display())], "has at most 1048576"),
+    ] {
+        let output = run(&[&["web", "--listen", LISTEN, "--path", &path], &arguments[..]].concat());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(error.contains(told) && error.lines().count() == 1, "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn the_browser_is_sent_to_the_first_address() {
+    let folder = Folder::new("browser").with("file", "");
+    let asked = folder.path().join("asked");
+    assert!(Command::new("mkfifo").arg(&asked).status().unwrap().success());
+    let browser = folder.path().join("browser");
+    fs::write(&browser, format!("#!/bin/sh\necho \"$1\" > '{}'\n", asked.display())).unwrap();
+    fs::set_permissions(&browser, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = program();
+    command.args(["web", "--open", "--listen", LISTEN, "--path"]).arg(folder.path());
+    let served = Served::of(
+        {
+            command.env("BROWSER", &browser);
+            command
+        },
+        1,
+    );
+    // Reading waits until the browser has something to say.
+    assert_eq!(fs::read_to_string(&asked).unwrap().trim_end(), served.places[0]);
+    assert_eq!(served.stop().0, Some(0));
+}

@@ -1,0 +1,328 @@
+//! The driver's verbs.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
+use std::time::Duration;
+
+use io_uring::{opcode, types};
+use ropewalk_protocol::{DatagramQueue, Outbox};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::IoUring;
+use super::datagrams::Datagrams;
+use super::input::Found;
+use super::slot::{GENERATIONS, Kind, Slot, Tag};
+use crate::sys::datagrams::Mishap;
+use crate::sys::os::{may_segment, unsettled};
+use crate::sys::readiness::{end_stream, make_reset};
+use crate::sys::{Closing, Completion, Driver, Role, Socket, Unsettled};
+
+/// How often a closing connection throws away what its peer still sent.
+const LAST_READS_MAX: usize = 64;
+/// How often it is asked whether what was closed is let go of.
+const CLOSING_WAITS_MAX: usize = 8;
+
+impl IoUring {
+    /// Looks at completions until one of them means something.
+    fn find(&mut self) -> Option<Found> {
+        self.end_lending();
+        loop {
+            if let Some(tag) = self.resumed.pop() {
+                if let Some(found) = self.give_late(tag) {
+                    return Some(found);
+                }
+                continue;
+            }
+            let done = self.ring.done.pop_front()?;
+            let tag = Tag::from_u64(done.tag);
+            if tag.kind == Kind::Accept && done.result.is_ok() && self.is_sated(tag) {
+                self.postponed.push(done);
+                continue;
+            }
+            let Some(slot) = self.slot(tag) else {
+                self.give_back(done);
+                continue;
+            };
+            if slot.closed {
+                self.bury(tag, done);
+                continue;
+            }
+            if !done.is_more_to_come() {
+                slot.operations -= 1;
+            }
+            let found = match tag.kind {
+                Kind::Send | Kind::Room => self.sent(tag, done).map(Found::Other),
+                _ => self.came(tag, done),
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+
+    /// A completion for a slot that is closed.
+    fn bury(&mut self, tag: Tag, done: super::ring::Done) {
+        self.give_back(done);
+        if let (Kind::Accept, Ok(number)) = (tag.kind, done.result) {
+            drop(super::slot::accepted(number));
+        }
+        if !done.is_more_to_come() {
+            self.slots[tag.slot as usize].operations -= 1;
+            self.dying -= 1;
+            self.release_slot(tag.slot);
+        }
+    }
+
+    /// Starts again what ended with the last turn.
+    fn arm_all(&mut self) {
+        // Who came last, perhaps as no buffer was left, is served first.
+        while let Some(tag) = self.to_arm.pop() {
+            if self.slot(tag).is_some() {
+                self.arm(tag.slot);
+            }
+        }
+    }
+
+    fn flush_if_exposed(&mut self) {
+        if self.exposed {
+            self.ring.hand_over();
+        }
+    }
+
+    /// Whether the kernel still has operations of something that is closed.
+    fn has_dying(&self) -> bool {
+        let is_last_of_dying = |done: &&super::ring::Done| {
+            let tag = Tag::from_u64(done.tag);
+            let slot = self.slots.get(tag.slot as usize);
+            !done.is_more_to_come()
+                && slot.is_some_and(|slot| slot.closed && slot.generation == tag.generation)
+        };
+        self.dying > self.ring.done.iter().filter(is_last_of_dying).count()
+    }
+
+    /// Has the kernel let go of an address.
+    fn finish_closing(&mut self, tag: Tag) {
+        for _ in 0..CLOSING_WAITS_MAX {
+            let is_last =
+                |done: &super::ring::Done| done.tag == tag.to_u64() && !done.is_more_to_come();
+            if self.ring.done.iter().any(is_last) || self.slot(tag).is_none() {
+                return;
+            }
+            if self.ring.wait(Some(Duration::ZERO)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Driver for IoUring {
+    fn name(&self) -> &'static str {
+        "io_uring"
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.ring.descriptor()
+    }
+
+    fn expose(&mut self) -> io::Result<()> {
+        self.exposed = true;
+        self.flush();
+        let busy = [self.postponed.len(), self.resumed.len(), self.ring.done.len()];
+        if busy != [0; 3] {
+            self.ring.ring_the_bell(Tag::silent().to_u64());
+        }
+        self.ring.hand_over();
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        self.end_lending();
+        self.arm_all();
+        let mut is_wanted = self.ring.is_anything_queued() || self.has_dying();
+        for _ in 0..CLOSING_WAITS_MAX {
+            if !is_wanted {
+                return;
+            }
+            if let Err(error) = self.ring.wait(Some(Duration::ZERO)) {
+                tracing::error!(target: "ropewalk::reactor", "operations are put off: {error}");
+                return;
+            }
+            // A descriptor lives as long as the operations on it, cancelled or not.
+            is_wanted = self.has_dying();
+        }
+    }
+
+    fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
+        let socket = socket.into_system()?;
+        if self.by_key.len() <= key {
+            self.by_key.resize(key + 1, None);
+        }
+        if role == Role::Datagrams && self.datagrams.is_none() {
+            // SAFETY: it is dropped with this driver only, whose `Drop` sees to it that no operation is
+            // under way then, or else leaks it.
+            self.datagrams = Some(Box::new(unsafe { Datagrams::new(&self.ring) }?));
+        }
+        self.last_generation = (self.last_generation + 1) % GENERATIONS;
+        let mut slot = Slot::new(key, self.last_generation, role, socket.as_raw_fd());
+        slot.single = role == Role::Datagrams && !may_segment(socket.as_fd());
+        self.sockets.insert(key, socket);
+        let index = self.slots.insert(slot) as u32;
+        self.by_key[key] = Some(index);
+        self.arm(index);
+        self.flush_if_exposed();
+        Ok(())
+    }
+
+    fn set_reading(&mut self, key: usize, reading: bool) -> io::Result<()> {
+        let index = self.slot_of(key).ok_or(Errno::BADF)?;
+        let slot = &mut self.slots[index as usize];
+        if slot.reading != reading {
+            slot.reading = reading;
+            if reading && slot.late.is_some() {
+                let generation = slot.generation;
+                self.resumed.push(Tag { slot: index, kind: Kind::Receive, generation });
+            }
+            self.change_input(index);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64> {
+        let index = self.slot_of(key).ok_or(Errno::BADF)?;
+        if out.is_none() {
+            return Ok(0);
+        }
+        let slot = &mut self.slots[index as usize];
+        if slot.flight.is_some() {
+            if let Some(output) = out {
+                slot.pending.get_or_insert_default().append(output);
+            }
+            return Ok(slot.left());
+        }
+        // One that was used before takes the place of the one that is kept here.
+        let used = self.spare.pop().unwrap_or_default();
+        if let Some(output) = out.replace(used) {
+            self.launch(index, output)?;
+        }
+        Ok(self.slots[index as usize].left())
+    }
+
+    fn send_datagrams(
+        &mut self,
+        key: usize,
+        queue: &mut DatagramQueue,
+        mishaps: &mut Vec<Mishap>,
+    ) -> io::Result<bool> {
+        let index = self.slot_of(key).ok_or(Errno::BADF)?;
+        let full = self.send_now(index, queue, mishaps)?;
+        self.flush_if_exposed();
+        Ok(full)
+    }
+
+    fn end_stream(&mut self, key: usize) -> io::Result<()> {
+        self.sockets.with(key, end_stream).unwrap_or(Ok(()))
+    }
+
+    fn unsettled(&self, key: usize) -> Unsettled {
+        let mut found = self.sockets.with(key, unsettled).unwrap_or_default();
+        let slot = self.slot_of(key).and_then(|index| self.slots.get(index as usize));
+        // What the kernel has received already for nobody.
+        found.is_unread |= slot.is_some_and(|slot| slot.late.is_some());
+        found
+    }
+
+    fn close(&mut self, key: usize, how: Closing) {
+        let Some(index) = self.by_key.get_mut(key).and_then(Option::take) else { return };
+        let slot = &mut self.slots[index as usize];
+        let (role, generation, input) = (slot.role, slot.generation, slot.input);
+        slot.closed = true;
+        slot.pending = None;
+        self.dying += slot.operations as usize;
+        let cancelled = [slot.input.filter(|_| !slot.cancelled), slot.sending];
+        for kind in cancelled.into_iter().flatten() {
+            self.cancel(Tag { slot: index, kind, generation });
+        }
+        if let Some(socket) = self.sockets.remove(key) {
+            match how {
+                Closing::InOrder if role == Role::Stream => read_the_rest(socket.as_fd()),
+                Closing::InOrder => (),
+                Closing::Reset => make_reset(&socket),
+            }
+            // Behind all that was started on it: no other may have its number before.
+            let entry = opcode::Close::new(types::Fd(socket.into_raw_fd())).build();
+            self.ring.start_silent(entry, Tag::silent().to_u64());
+        }
+        self.release_slot(index);
+        if let (Role::Listener | Role::Datagrams, Some(kind)) = (role, input) {
+            self.finish_closing(Tag { slot: index, kind, generation });
+        }
+        self.flush_if_exposed();
+    }
+
+    fn release(&mut self, key: usize) -> Option<Socket> {
+        let index = self.by_key.get_mut(key).and_then(Option::take)?;
+        let slot = &mut self.slots[index as usize];
+        slot.closed = true;
+        self.dying += slot.operations as usize;
+        let (input, generation) = (slot.input.filter(|_| !slot.cancelled), slot.generation);
+        if let Some(kind) = input {
+            self.cancel(Tag { slot: index, kind, generation });
+        }
+        self.release_slot(index);
+        self.sockets.remove(key).map(Socket::from)
+    }
+
+    fn shed(&mut self, key: usize) -> usize {
+        self.reserve.shed(&self.sockets, key)
+    }
+
+    fn operations(&self) -> usize {
+        let taken = self.buffers.as_ref().map_or(0, super::Buffers::taken)
+            + self.datagrams.as_ref().map_or(0, |datagrams| datagrams.buffers.taken());
+        self.ring.in_flight() + usize::from(taken)
+    }
+
+    fn outputs(&self) -> usize {
+        self.slots.iter().filter(|(_, slot)| !slot.closed && slot.left() > 0).count()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.end_lending();
+        self.turn = self.turn.wrapping_add(1);
+        self.arm_all();
+        let busy = [self.postponed.len(), self.resumed.len(), self.ring.done.len()];
+        let timeout = if busy == [0; 3] { timeout } else { Some(Duration::ZERO) };
+        let waited = self.ring.wait(timeout);
+        for done in self.postponed.drain(..).rev() {
+            self.ring.done.push_front(done);
+        }
+        self.reserve.renew();
+        waited
+    }
+
+    fn next(&mut self) -> Option<Completion<'_>> {
+        match self.find()? {
+            Found::Received(key, piece) => {
+                self.lent = Some(piece);
+                let data = self.buffers.as_ref()?.bytes(piece);
+                Some(Completion::Received { key, data })
+            }
+            Found::Datagram(key, piece) => Some(self.datagrams.as_mut()?.lend(key, piece)),
+            Found::Late(key) => Some(Completion::Received { key, data: &self.lent_late }),
+            Found::Other(completion) => Some(completion),
+        }
+    }
+}
+
+/// Throws away what came and nobody read: TCP would answer it with a reset, and the peer might lose
+/// what was sent to it before.
+fn read_the_rest(socket: BorrowedFd<'_>) {
+    let mut scratch = [0; 16 * 1024];
+    for _ in 0..LAST_READS_MAX {
+        match recv(socket, &mut scratch, RecvFlags::DONTWAIT) {
+            Ok((count, _)) if count > 0 => (),
+            _ => return,
+        }
+    }
+}
