@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_protocol::Disconnect;
+use ropewalk_protocol::{Conn, Disconnect};
 use ropewalk_reactor::{Census, DriverKind, Reactor};
 
 use crate::kit::{
@@ -67,6 +67,32 @@ fn at_rest(reactor: &Reactor, before: Census) {
     });
 }
 
+/// Brings a connection to such a moment.
+fn bring_about(reactor: &Reactor, moment: Moment, conn: &Conn<Witness>, stream: &mut TcpStream) {
+    match moment {
+        Moment::Made | Moment::PeerEnded => (),
+        Moment::Unread => stream.write_all(&bytes(10_000)).unwrap(),
+        Moment::Paused => conn.pause_reading(),
+        Moment::PausedWithMoreThanFits => {
+            conn.pause_reading();
+            come_to_rest(reactor);
+            stream.set_nonblocking(true).unwrap();
+            let some = bytes(100_000);
+            while stream.write(&some).is_ok() {}
+        }
+        Moment::Blocked | Moment::PeerEndedAndBlocked => conn.write(&bytes(TOO_MUCH)),
+        Moment::Ended | Moment::BothEnded => conn.close_write(),
+        Moment::EndedAndPaused => {
+            conn.close_write();
+            conn.pause_reading();
+        }
+        Moment::Closing => {
+            conn.write(&bytes(TOO_MUCH));
+            conn.close();
+        }
+    }
+}
+
 fn a_peer_may_reset_at_each_moment(kind: DriverKind) {
     let reactor = reactor(kind);
     let (_port, neighbour) = listen(&reactor, || Echo);
@@ -86,28 +112,7 @@ fn a_peer_may_reset_at_each_moment(kind: DriverKind) {
             turn_until(&reactor, || seen.ended.get());
         }
         let mut stream = stream;
-        match moment {
-            Moment::Made | Moment::PeerEnded => (),
-            Moment::Unread => stream.write_all(&bytes(10_000)).unwrap(),
-            Moment::Paused => conn.pause_reading(),
-            Moment::PausedWithMoreThanFits => {
-                conn.pause_reading();
-                come_to_rest(&reactor);
-                stream.set_nonblocking(true).unwrap();
-                let some = bytes(100_000);
-                while stream.write(&some).is_ok() {}
-            }
-            Moment::Blocked | Moment::PeerEndedAndBlocked => conn.write(&bytes(TOO_MUCH)),
-            Moment::Ended | Moment::BothEnded => conn.close_write(),
-            Moment::EndedAndPaused => {
-                conn.close_write();
-                conn.pause_reading();
-            }
-            Moment::Closing => {
-                conn.write(&bytes(TOO_MUCH));
-                conn.close();
-            }
-        }
+        bring_about(&reactor, moment, &conn, &mut stream);
         if moment != Moment::Unread {
             come_to_rest(&reactor);
         }
