@@ -68,7 +68,8 @@
 //!
 //! - `StartTLS` is responded to only by those who say with what; no certificate is made up. A peer who
 //!   refuses it loses the connection: nothing that was to be encrypted goes out in the clear. If both
-//!   sides ask for it at once, the connection is closed.
+//!   sides ask for it at once, the connection is closed. The side that listened may ask too; Twisted's
+//!   fails then where the handshake comes right behind the answer, which it is free to.
 //!
 //! Left out as yet: the `Descriptor` argument, for which a connection has to be able to pass
 //! descriptors. A descriptor is written as
