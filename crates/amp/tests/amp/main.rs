@@ -9,4 +9,5 @@ mod golden;
 mod hostile;
 mod limits;
 mod switch;
+mod tls;
 mod values;
