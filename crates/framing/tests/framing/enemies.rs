@@ -21,7 +21,7 @@ impl<D: Decoder> FrameProtocol for Measure<D> {
     }
 }
 
-fn check<D: Decoder + Clone>(decoder: D, frames: &[u8], spared: &[Attack]) {
+fn check<D: Decoder + Clone>(decoder: &D, frames: &[u8], spared: &[Attack]) {
     let make = {
         let decoder = decoder.clone();
         move || Framed::new(Measure(std::marker::PhantomData), decoder.clone())
@@ -41,16 +41,16 @@ fn check<D: Decoder + Clone>(decoder: D, frames: &[u8], spared: &[Attack]) {
 
 #[test]
 fn lines_stand_it() {
-    check(LineDecoder::new(Ending::Tolerant), b"\r\na\nhello\r\n", &[]);
+    check(&LineDecoder::new(Ending::Tolerant), b"\r\na\nhello\r\n", &[]);
 }
 
 #[test]
 fn netstrings_stand_it() {
-    check(NetstringDecoder::new(Netstring), b"0:,1:a,5:hello,", &[]);
+    check(&NetstringDecoder::new(Netstring), b"0:,1:a,5:hello,", &[]);
 }
 
 /// Any bytes are frames here.
 #[test]
 fn prefixes_stand_it() {
-    check(PrefixDecoder::new(Prefix::U16), b"\0\0\0\x01a\0\x05hello", &[Attack::EndlessLine]);
+    check(&PrefixDecoder::new(Prefix::U16), b"\0\0\0\x01a\0\x05hello", &[Attack::EndlessLine]);
 }
