@@ -62,6 +62,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "ssh-keygen", package: "openssh-client" },
     Tool { name: "sshd", package: "openssh-server" },
     Tool { name: "strace", package: "strace" },
+    Tool { name: "twist", package: "pip:twisted[tls]" },
     Tool { name: "twist", package: "pip:twisted" },
     Tool { name: "unshare", package: "util-linux" },
     Tool { name: "varnishtest", package: "varnish" },
