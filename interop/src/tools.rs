@@ -63,7 +63,6 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "sshd", package: "openssh-server" },
     Tool { name: "strace", package: "strace" },
     Tool { name: "twist", package: "pip:twisted[tls]" },
-    Tool { name: "twist", package: "pip:twisted" },
     Tool { name: "unshare", package: "util-linux" },
     Tool { name: "varnishtest", package: "varnish" },
     Tool { name: "websockets", package: "pip:websockets" },
