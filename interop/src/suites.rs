@@ -32,6 +32,7 @@ pub const SUITES: &[Suite] = &[
             "twist",
         ],
     },
+    Suite { name: "tls", tools: &["curl", "gnutls-cli", "openssl", "twist"] },
     Suite { name: "websocket", tools: &["websockets"] },
 ];
 

@@ -36,6 +36,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "curl", package: "curl" },
     Tool { name: "danted", package: "dante-server" },
     Tool { name: "dig", package: "bind9-dnsutils" },
+    Tool { name: "gnutls-cli", package: "gnutls-bin" },
     Tool { name: "h2load", package: "nghttp2-client" },
     Tool { name: "haproxy", package: "haproxy" },
     Tool { name: "ip", package: "iproute2" },
