@@ -55,6 +55,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "ssh-keygen", package: "openssh-client" },
     Tool { name: "sshd", package: "openssh-server" },
     Tool { name: "strace", package: "strace" },
+    Tool { name: "testssl", package: "testssl.sh" },
     Tool { name: "twist", package: "pip:twisted[tls]" },
     Tool { name: "varnishtest", package: "varnish" },
     Tool { name: "websockets", package: "pip:websockets" },
