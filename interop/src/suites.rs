@@ -32,8 +32,29 @@ pub const SUITES: &[Suite] = &[
             "twist",
         ],
     },
+<<<<<<< HEAD
     Suite { name: "scanners", tools: &["testssl"] },
     Suite { name: "tls", tools: &["curl", "gnutls-cli", "openssl", "twist"] },
+=======
+    Suite {
+        name: "small",
+        tools: &[
+            "busybox",
+            "finger",
+            "in.fingerd",
+            "memcached",
+            "nc",
+            "oidentd",
+            "perl",
+            "python3",
+            "rdate",
+            "socat",
+            "twist",
+            "unshare",
+            "xinetd",
+        ],
+    },
+>>>>>>> main
     Suite { name: "websocket", tools: &["websockets"] },
 ];
 

@@ -32,35 +32,48 @@ pub fn python_folder() -> PathBuf {
 
 /// All programs that any suite may ask for.
 pub const TOOLS: &[Tool] = &[
+    Tool { name: "busybox", package: "busybox" },
     Tool { name: "chromium", package: "chromium" },
     Tool { name: "curl", package: "curl" },
     Tool { name: "danted", package: "dante-server" },
     Tool { name: "dig", package: "bind9-dnsutils" },
+<<<<<<< HEAD
     Tool { name: "gnutls-cli", package: "gnutls-bin" },
+=======
+    Tool { name: "finger", package: "finger" },
+>>>>>>> main
     Tool { name: "h2load", package: "nghttp2-client" },
     Tool { name: "haproxy", package: "haproxy" },
+    Tool { name: "in.fingerd", package: "fingerd" },
     Tool { name: "ip", package: "iproute2" },
     Tool { name: "lftp", package: "lftp" },
+    Tool { name: "memcached", package: "memcached" },
     Tool { name: "microsocks", package: "microsocks" },
     Tool { name: "nc", package: "netcat-openbsd" },
     Tool { name: "ncat", package: "ncat" },
     Tool { name: "nft", package: "nftables" },
     Tool { name: "nghttp", package: "nghttp2-client" },
     Tool { name: "nginx", package: "nginx" },
+    Tool { name: "oidentd", package: "oidentd" },
     Tool { name: "openssl", package: "openssl" },
+    Tool { name: "perl", package: "perl" },
     Tool { name: "python3", package: "python3" },
+    Tool { name: "rdate", package: "rdate" },
     Tool { name: "sftp", package: "openssh-client" },
     Tool { name: "slowhttptest", package: "slowhttptest" },
+    Tool { name: "socat", package: "socat" },
     Tool { name: "ssh", package: "openssh-client" },
     Tool { name: "ssh-keygen", package: "openssh-client" },
     Tool { name: "sshd", package: "openssh-server" },
     Tool { name: "strace", package: "strace" },
     Tool { name: "testssl", package: "testssl.sh" },
     Tool { name: "twist", package: "pip:twisted[tls]" },
+    Tool { name: "unshare", package: "util-linux" },
     Tool { name: "varnishtest", package: "varnish" },
     Tool { name: "websockets", package: "pip:websockets" },
     Tool { name: "wget", package: "wget" },
     Tool { name: "wrk", package: "wrk" },
+    Tool { name: "xinetd", package: "xinetd" },
 ];
 
 impl Tool {
