@@ -32,10 +32,7 @@ pub const SUITES: &[Suite] = &[
             "twist",
         ],
     },
-<<<<<<< HEAD
     Suite { name: "scanners", tools: &["testssl"] },
-    Suite { name: "tls", tools: &["curl", "gnutls-cli", "openssl", "twist"] },
-=======
     Suite {
         name: "small",
         tools: &[
@@ -54,7 +51,7 @@ pub const SUITES: &[Suite] = &[
             "xinetd",
         ],
     },
->>>>>>> main
+    Suite { name: "tls", tools: &["curl", "gnutls-cli", "openssl", "twist"] },
     Suite { name: "websocket", tools: &["websockets"] },
 ];
 

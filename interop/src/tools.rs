@@ -37,11 +37,8 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "curl", package: "curl" },
     Tool { name: "danted", package: "dante-server" },
     Tool { name: "dig", package: "bind9-dnsutils" },
-<<<<<<< HEAD
     Tool { name: "gnutls-cli", package: "gnutls-bin" },
-=======
     Tool { name: "finger", package: "finger" },
->>>>>>> main
     Tool { name: "h2load", package: "nghttp2-client" },
     Tool { name: "haproxy", package: "haproxy" },
     Tool { name: "in.fingerd", package: "fingerd" },
