@@ -40,11 +40,19 @@ pub(crate) fn instead_of_url((scheme, rest): (&str, &str)) -> Vec<String> {
 /// A client in a WebSocket, or a server for them.
 fn instead_of_websocket(scheme: &str, authority: &str, rest: &str) -> Vec<String> {
     let usual = if scheme == "wss" { 443 } else { 80 };
-    let (host, port) = host_and_port(authority).unwrap_or((Some(authority), usual));
+    let with_port = format!("{authority}:{usual}");
+    let address = if host_and_port(authority).is_some() { authority } else { &with_port };
+    let Some((host, port)) = host_and_port(address) else { return Vec::new() };
     let from = rest.find(['/', '?']).unwrap_or(rest.len());
     let path = rest[from..].split('#').next().unwrap_or_default();
     let path = if path.len() < 2 { String::new() } else { format!(":path={}", quote(path)) };
-    vec![over(scheme, host, port) + &path, format!("websocket{path}:tcp:{port}")]
+    let client = over(scheme, host, port) + &path;
+    let servers = match scheme {
+        "wss" => vec![format!("tls:{port}:self-signed")],
+        _ => instead_of_address(address),
+    };
+    let servers = servers.into_iter().map(|server| format!("websocket{path}:{server}"));
+    [client].into_iter().chain(servers).collect()
 }
 
 /// A path by its looks.

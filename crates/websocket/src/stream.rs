@@ -32,6 +32,7 @@ const AHEAD_MAX: u64 = 128 * 1024;
 /// However the peer has cut the bytes into messages, binary ones or texts, the protocol sees a stream.
 /// Ending it (`close_write`) says so with a close; the peer's close is its end of the stream, and is
 /// answered once this end's own is written. A connection that ends without one is lost.
+#[expect(clippy::struct_excessive_bools, reason = "each tells whether a word was said or heard")]
 pub struct Stream {
     role: Role,
     opening: Option<Box<Asking>>,
@@ -131,7 +132,7 @@ impl Stream {
         Self::new(Role::Client, Some(asking), None, options)
     }
 
-    fn server(options: &Options, agreed: Agreed) -> Self {
+    fn server(options: &Options, agreed: &Agreed) -> Self {
         Self::new(Role::Server, None, Some(Spoken::new(Role::Server, options, agreed)), options)
     }
 
@@ -185,12 +186,10 @@ impl Stream {
         if self.opening.is_some() {
             return self.fail(below, above, StreamError::NotOpened(NotOpened::TimedOut));
         }
-        if self.is_closed {
-            return if self.told {
-                below.close()
-            } else {
-                self.fail(below, above, StreamError::TimedOut)
-            };
+        match (self.is_closed, self.told) {
+            (false, _) => (),
+            (true, true) => return below.close(),
+            (true, false) => return self.fail(below, above, StreamError::TimedOut),
         }
         let silent = below.now().saturating_sub(self.heard);
         // Whoever is not read cannot be heard, nor does one speak who has said that all is said.
@@ -361,7 +360,7 @@ impl Stream {
 }
 
 impl Spoken {
-    fn new(role: Role, options: &Options, agreed: Agreed) -> Self {
+    fn new(role: Role, options: &Options, agreed: &Agreed) -> Self {
         Self {
             encoder: options.encoder(role, agreed.deflate),
             decoder: options.decoder(role, agreed.deflate),
@@ -387,7 +386,7 @@ impl Layer for Stream {
             match asking.feed(data) {
                 Ok(None) => return,
                 Ok(Some((agreed, length))) => {
-                    self.spoken = Some(Spoken::new(self.role, asking.options(), agreed));
+                    self.spoken = Some(Spoken::new(self.role, asking.options(), &agreed));
                     self.opening = None;
                     data = &data[length..];
                     self.start(below, above);
@@ -565,7 +564,7 @@ impl Resource for StreamResource {
         match answer(&request, &self.options) {
             Ok((response, agreed)) => match self.factory.seat(&request.body().peer()) {
                 Some(seat) => {
-                    let stream = Stream::server(&self.options, agreed);
+                    let stream = Stream::server(&self.options, &agreed);
                     Reply::Now(response.map(|()| Body::switch_to(Layered::new(stream, seat))))
                 }
                 None => (StatusCode::SERVICE_UNAVAILABLE, "not now\n").into_reply(),
