@@ -46,6 +46,7 @@
 
 #![forbid(unsafe_code)]
 
+mod client;
 mod codec;
 pub mod files;
 pub mod middleware;
@@ -54,9 +55,15 @@ pub mod tunnel;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
+pub use client::{
+    Agent, AgentError, Answer, COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX,
+    ClientPatience, CookieJar, Credentials, Dial, Options, Origin, PoolBounds, Redirects,
+    RequestBuilder, Scheme, Wait,
+};
 pub use codec::{
-    Asked, BadBody, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, CONTINUE, Date,
-    DateCache, Excerpt, Framing, Head, HeadDecoder, Limits, Out, Piece, SentAs, encode_head,
+    AnswerDecoder, AnswerHead, AnswerTo, Asked, BadAnswer, BadBody, BadRequest, BodyDecoder,
+    BodyLength, BodySize, BodyWriter, CONTINUE, Date, DateCache, Excerpt, Framing, Head,
+    HeadDecoder, Limits, Out, Piece, SentAs, encode_head,
 };
 pub use server::{
     Access, Body, BodyError, BodyPiece, BodySender, BodyStream, Directory, Incoming, IntoReply,

@@ -269,17 +269,17 @@ fn assemble<B>(
 const COPIED_APART_MAX: usize = 6;
 
 /// Copies of parts of a head.
-struct Copies<'h> {
+pub(super) struct Copies<'h> {
     head: &'h [u8],
     shared: Option<Bytes>,
 }
 
 impl<'h> Copies<'h> {
-    fn of_parts_of(head: &'h [u8], count: usize) -> Self {
+    pub(super) fn of_parts_of(head: &'h [u8], count: usize) -> Self {
         Self { head, shared: (count > COPIED_APART_MAX).then(|| Bytes::copy_from_slice(head)) }
     }
 
-    fn of(&self, part: &[u8]) -> Bytes {
+    pub(super) fn of(&self, part: &[u8]) -> Bytes {
         let start = part.as_ptr().addr().wrapping_sub(self.head.as_ptr().addr());
         let end = start.wrapping_add(part.len());
         match &self.shared {
