@@ -198,13 +198,13 @@ impl RequestBuilder {
     /// agent's own, and fail the request.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
-        N: TryInto<HeaderName> + fmt::Debug + Clone,
+        N: TryInto<HeaderName> + fmt::Debug,
         V: TryInto<HeaderValue>,
     {
+        let bad = AgentError::BadRequest(format!("{name:?}"));
+        let field = name.try_into().ok().zip(value.try_into().ok());
         self.change(|call| {
-            let bad = || AgentError::BadRequest(format!("{name:?}"));
-            let value = value.try_into().map_err(|_| bad())?;
-            let name = name.clone().try_into().map_err(|_| bad())?;
+            let (name, value) = field.ok_or(bad)?;
             call.headers.append(name, value);
             Ok(())
         })

@@ -159,10 +159,10 @@ impl Challenge {
             algorithm.name(),
         );
         if self.has_qop {
-            text.push_str(&format!(", qop=auth, nc={count:08x}, cnonce=\"{cnonce}\""));
+            text.extend([", qop=auth, nc=", &format!("{count:08x}"), ", cnonce=", &quoted(cnonce)]);
         }
         if let Some(opaque) = &self.opaque {
-            text.push_str(&format!(", opaque={}", quoted(opaque)));
+            text.extend([", opaque=", &quoted(opaque)]);
         }
         text
     }
@@ -173,7 +173,8 @@ fn quoted(text: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
+    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
 }
 
 /// The Digest challenges in one field that this client can answer (RFC 9110 11.6.1).
@@ -201,10 +202,10 @@ fn digests(text: &str) -> Vec<Challenge> {
             challenge.push((name.to_ascii_lowercase(), unquoted(value.trim())));
         }
     }
-    found.into_iter().filter_map(challenge).collect()
+    found.into_iter().filter_map(|parameters| challenge(&parameters)).collect()
 }
 
-fn challenge(parameters: Vec<(String, String)>) -> Option<Challenge> {
+fn challenge(parameters: &[(String, String)]) -> Option<Challenge> {
     let find = |wanted: &str| {
         parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
     };

@@ -70,7 +70,6 @@ struct Busy {
     sending: Sending,
     reading: Reading,
     keep_alive: bool,
-    total: Option<Duration>,
 }
 
 enum Sending {
@@ -125,8 +124,9 @@ impl Connection {
         let cancelled = conn.clone();
         exchange.promise.on_cancel(move || cancelled.abort());
         self.total = exchange.left.map(|left| {
-            conn.call_later(left, move |this: &mut Self, conn| {
-                this.give_up(conn, Wait::Total(left))
+            conn.call_later(left, |this: &mut Self, conn| {
+                let total = this.patience.total.unwrap_or_default();
+                this.give_up(conn, Wait::Total(total));
             })
         });
         conn.write(&exchange.head);
@@ -137,7 +137,6 @@ impl Connection {
             sending: Sending::Done,
             reading: Reading::Head { decoder, interim: 0, promise: exchange.promise },
             keep_alive: true,
-            total: exchange.left,
         });
         let writer = exchange.writer;
         if exchange.expects_continue {
@@ -272,7 +271,7 @@ impl Connection {
                     match decoder.feed(&mut data, busy.to, &self.limits) {
                         Ok(None) => return,
                         Ok(Some(head)) => {
-                            self.head(conn, head.response, head.body, head.keep_alive)
+                            self.head(conn, head.response, head.body, head.keep_alive);
                         }
                         Err(bad) => return self.fail(conn, AgentError::BadAnswer(bad)),
                     }
@@ -419,11 +418,9 @@ impl Connection {
     }
 
     fn give_up(&mut self, conn: &Conn<Self>, wait: Wait) {
-        let Phase::Busy(busy) = &self.phase else { return };
-        let wait = match wait {
-            Wait::Total(_) => Wait::Total(self.patience.total.or(busy.total).unwrap_or_default()),
-            wait => wait,
-        };
+        if !matches!(self.phase, Phase::Busy(_)) {
+            return;
+        }
         self.fail(conn, AgentError::TimedOut(wait));
     }
 

@@ -145,7 +145,9 @@ impl Call {
         }
         let mut out = Vec::with_capacity(256);
         let mut line = |parts: &[&[u8]]| {
-            parts.iter().for_each(|part| out.extend_from_slice(part));
+            for part in parts {
+                out.extend_from_slice(part);
+            }
             out.extend_from_slice(b"\r\n");
         };
         let target = &self.url[Position::BeforePath..Position::AfterQuery];

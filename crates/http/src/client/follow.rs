@@ -24,10 +24,10 @@ const RETRIES_MAX: usize = 3;
 
 /// Does all that a request needs.
 pub(super) fn run(agent: &Agent, mut call: Call) -> Deferred<Answer> {
-    let Some(total) = agent.options().patience.total else { return go(agent.clone(), call) };
+    let Some(total) = agent.options().patience.total else { return go(agent, call) };
     let clock = agent.clock();
     call.until = Some(clock.now() + total);
-    timeout(&**clock, total, go(agent.clone(), call))
+    timeout(&**clock, total, go(agent, call))
         .add_errback(move |failure| Err::<Answer, _>(named(failure, Wait::Total(total))))
 }
 
@@ -39,7 +39,7 @@ fn named(failure: Failure, wait: Wait) -> Failure {
     }
 }
 
-fn go(agent: Agent, mut call: Call) -> Deferred<Answer> {
+fn go(agent: &Agent, mut call: Call) -> Deferred<Answer> {
     let origin = match call.rewind().and_then(|()| call.origin()) {
         Ok(origin) => Rc::new(origin),
         Err(error) => return Deferred::fail(error),
@@ -54,7 +54,7 @@ fn go(agent: Agent, mut call: Call) -> Deferred<Answer> {
                 connected(&agent, grant).add_both(move |conn| sent(&agent, call, &told, conn))
             }
         })
-        .add_callback(move |(agent, call, result)| decide(agent, call, &progress, result))
+        .add_callback(move |(agent, call, result)| decide(&agent, call, &progress, result))
 }
 
 /// What came of a request that was sent, or not, with all that is needed to send it again.
@@ -109,7 +109,7 @@ fn sent(
 
 /// What to do with an answer, or without one.
 fn decide(
-    agent: Agent,
+    agent: &Agent,
     mut call: Call,
     progress: &Progress,
     result: Result<Response<Incoming>, Failure>,
@@ -140,8 +140,8 @@ fn decide(
             return go(agent, call);
         }
     }
-    match redirect(&agent, &call, &response) {
-        Ok(None) => Deferred::succeed(answer(&agent, call, response)),
+    match redirect(agent, &call, &response) {
+        Ok(None) => Deferred::succeed(answer(agent, call, response)),
         Ok(Some(url)) => match lead(&mut call, response.status(), url) {
             Ok(()) => go(agent, call),
             Err(error) => Deferred::fail(error),
