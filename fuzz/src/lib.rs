@@ -15,6 +15,7 @@ mod framing;
 mod http_request;
 mod ident;
 mod memcached;
+mod multipart;
 mod proxy;
 mod socks;
 
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http_request", check: http_request::check },
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
+    Target { name: "multipart", check: multipart::check },
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },
 ];

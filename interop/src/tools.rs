@@ -54,7 +54,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "ssh-keygen", package: "openssh-client" },
     Tool { name: "sshd", package: "openssh-server" },
     Tool { name: "strace", package: "strace" },
-    Tool { name: "twist", package: "pip:twisted" },
+    Tool { name: "twist", package: "pip:twisted[tls]" },
     Tool { name: "varnishtest", package: "varnish" },
     Tool { name: "websockets", package: "pip:websockets" },
     Tool { name: "wget", package: "wget" },

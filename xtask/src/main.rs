@@ -1,5 +1,5 @@
 //! The chores of the project: `cargo xtask test`, `cargo xtask walls`, `cargo xtask fuzz`,
-//! `cargo xtask bench`.
+//! `cargo xtask cross`, `cargo xtask bench`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "chores measure the time of the world")]
@@ -7,6 +7,7 @@
 #[cfg(target_os = "linux")]
 mod bench;
 mod cargo;
+mod cross;
 mod fuzz;
 mod test;
 mod walls;
@@ -29,6 +30,8 @@ enum Chore {
     Walls,
     /// Makes up inputs for what must hold for any bytes.
     Fuzz(fuzz::Options),
+    /// Compiles for Windows, macOS and FreeBSD, and runs on Windows' interfaces what it can.
+    Cross(cross::Options),
     /// Measures ours against its peers.
     #[cfg(target_os = "linux")]
     #[command(subcommand)]
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => Ok(test::run(&options)),
         Chore::Walls => walls::run(),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Cross(options) => cross::run(&options),
         #[cfg(target_os = "linux")]
         Chore::Bench(bench) => bench::run(&bench),
     };

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ropewalk::Failure;
+use ropewalk::deferred::{Rest, gather};
 use ropewalk::endpoint::{EndpointError, ServerDescription};
 use ropewalk::protocol::{Port, SeatFactory};
 use ropewalk::reactor::{CannotListen, DriverKind, Exit, Reactor};
@@ -49,7 +50,11 @@ pub(crate) fn listen_at(
     factory: Box<dyn SeatFactory>,
 ) -> Result<Box<dyn Port>, String> {
     reactor.run_until(place.on(reactor).listen_seats(factory)).map_err(|failure| {
-        let complaint = tell(&failure);
+        let complaint = match failure.check::<CannotListen>() {
+            // It names the address itself.
+            Some(_) => tell(&failure),
+            None => format!("no server at endpoint \"{place}\": {}", tell(&failure)),
+        };
         advise(&failure)
             .map_or_else(|| complaint.clone(), |advice| format!("{complaint}; {advice}"))
     })
@@ -62,13 +67,30 @@ pub(crate) fn serve(
     places: &[ServerDescription],
     mut factory: impl FnMut() -> Box<dyn SeatFactory>,
 ) -> Result<ExitCode, String> {
-    for place in places {
-        let port = listen_at(reactor, place, factory())?;
+    let listen = |place| listen_at(reactor, place, factory());
+    let ports: Vec<_> = places.iter().map(listen).collect::<Result<_, _>>()?;
+    for port in &ports {
         print_line(&port.address()).map_err(|error| format!("cannot print: {error}"))?;
     }
+    stop_when_over(reactor, &ports);
     match reactor.run().map_err(|error| tell(&error.into()))? {
         Exit::Stopped | Exit::Signal(_) => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Stops the reactor when nobody can come any more: when all these are places of one connection, and
+/// those are over.
+pub(crate) fn stop_when_over(reactor: &Reactor, ports: &[Box<dyn Port>]) {
+    let Some(all) = ports.iter().map(|port| port.over()).collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    let reactor = reactor.clone();
+    gather(all, Rest::Leave).on_result(move |over| {
+        if let Err(failure) = over {
+            tracing::error!("{}", tell(&failure));
+        }
+        reactor.stop();
+    });
 }
 
 /// Says what is wrong with a directory that cannot be served; `option` names it.

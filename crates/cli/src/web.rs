@@ -47,6 +47,8 @@ const GOODBYE: Duration = Duration::from_secs(10);
         in several places at once\n  \
         ropewalk web --listen tls:8443:self-signed\n      \
         at https://127.0.0.1:8443/, for development; its fingerprint is printed\n  \
+        systemd-socket-activate -l 8080 ropewalk web --listen systemd:0\n      \
+        on a socket that the service manager has made\n  \
         ropewalk web --vhost example.com=site --vhost '*.example.com=others'\n      \
         other directories under other names\n  \
         ropewalk web --spa --error-page 500=oops.html --cors https://app.example\n      \
@@ -57,6 +59,10 @@ const GOODBYE: Duration = Duration::from_secs(10);
         tcp:PORT[:interface=ADDRESS][:backlog=NUMBER]    IPv4\n  \
         tcp6:PORT[:interface=[ADDRESS]][:dual=yes]       IPv6, and IPv4 as well if dual\n  \
         unix:PATH[:mode=OCTAL]                           a Unix socket\n  \
+        abstract:NAME                                    a Unix socket without a file\n  \
+        systemd:INDEX or systemd:name=NAME               a socket that systemd hands over\n  \
+        fd:NUMBER                                        a descriptor that the program is started with\n  \
+        stdio                                            one connection, on standard input and output\n  \
         tls:PORT:self-signed                             HTTPS, as nobody in particular\n  \
         tls:PORT:cert=FILE[:key=FILE]                    HTTPS; the files are followed\n  \
         tls:PORT:certs=DIR                               HTTPS under all names in a folder\n  \
@@ -109,14 +115,16 @@ impl Web {
         };
         let mut ports = Vec::new();
         for place in &places {
-            let port = serving::listen_at(&reactor, place, Box::new(site.clone()))?;
+            ports.push(serving::listen_at(&reactor, place, Box::new(site.clone()))?);
+        }
+        for (index, (place, port)) in places.iter().zip(&ports).enumerate() {
             let shown = shown(&port.address(), place.is_encrypted());
             serving::print_line(&shown).map_err(|error| format!("cannot print: {error}"))?;
-            if self.open && ports.is_empty() {
+            if self.open && index == 0 {
                 browse(&reactor, shown);
             }
-            ports.push(port);
         }
+        serving::stop_when_over(&reactor, &ports);
         let goodbye = reactor.clone();
         reactor.before_stop(move || {
             for port in ports {

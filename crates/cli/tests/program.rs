@@ -1,5 +1,7 @@
 //! The program as a person uses it.
 
+#[path = "program/places.rs"]
+mod places;
 #[path = "program/proxies.rs"]
 mod proxies;
 #[path = "program/site.rs"]

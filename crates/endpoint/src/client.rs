@@ -4,9 +4,13 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::abstract_name::AbstractClient;
 use crate::error::{EndpointError, Fault};
+use crate::handed::Descriptor;
 use crate::haproxy::HaproxyClient;
+use crate::own::OwnPlace;
 use crate::scheme::{Arguments, Scheme, Schemes};
+use crate::standard_io::StandardIo;
 use crate::through::ThroughProxy;
 use crate::tls_client::{TlsClient, with_tls};
 use crate::value::{self, Seconds, TIMEOUT_DEFAULT, quote_host, quote_path};
@@ -31,6 +35,14 @@ pub enum ClientDescription {
     Tcp6(Tcp6Client),
     /// To a Unix socket.
     Unix(UnixClient),
+    /// To a Unix socket by an abstract name.
+    Abstract(AbstractClient),
+    /// On a descriptor that the process was started with, which is connected.
+    Descriptor(Descriptor),
+    /// On the standard input and output.
+    StandardIo(StandardIo),
+    /// To where another crate knows.
+    Own(OwnPlace),
     /// With TLS, over any of the others.
     Tls(TlsClient),
     /// To any of these, saying who this side is before all else.
@@ -40,8 +52,8 @@ pub enum ClientDescription {
 }
 
 impl ClientDescription {
-    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `tls`, `ssl`, `haproxy`, `socks4`, `socks5` and
-    /// `http-connect`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `stdio`, `tls`, `ssl`, `haproxy`,
+    /// `socks4`, `socks5` and `http-connect`.
     pub fn schemes() -> Schemes<Self> {
         let schemes = Schemes::new()
             .with(
@@ -61,7 +73,10 @@ impl ClientDescription {
                     .positional(&["path"])
                     .named(&["timeout"])
                     .alias("address", "path"),
-            );
+            )
+            .with(AbstractClient::scheme())
+            .with(Descriptor::scheme())
+            .with(StandardIo::scheme());
         let schemes = with_tls(schemes).with(HaproxyClient::scheme());
         ThroughProxy::schemes().fold(schemes, Schemes::with)
     }
@@ -81,6 +96,10 @@ impl fmt::Display for ClientDescription {
             Self::Tcp(client) => client.fmt(f),
             Self::Tcp6(client) => client.fmt(f),
             Self::Unix(client) => client.fmt(f),
+            Self::Abstract(client) => client.fmt(f),
+            Self::Descriptor(client) => client.fmt(f),
+            Self::StandardIo(client) => client.fmt(f),
+            Self::Own(client) => client.fmt(f),
             Self::Haproxy(client) => client.fmt(f),
             Self::ThroughProxy(client) => client.fmt(f),
             Self::Tls(client) => client.fmt(f),

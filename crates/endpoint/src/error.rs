@@ -146,6 +146,21 @@ pub enum Fault {
         /// Its length in bytes.
         length: usize,
     },
+    /// No name of the abstract namespace.
+    AbstractName {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The name is empty.
+    EmptyName,
+    /// Not a descriptor that can have been handed over.
+    Descriptor,
+    /// Not a place among the sockets that a service manager hands over.
+    SystemdIndex,
+    /// Not a name that a service manager gives.
+    SystemdName,
+    /// Not a family of addresses.
+    Family,
     /// Not a network.
     Network(BadNetwork),
     /// Not a version of the PROXY protocol.
@@ -303,6 +318,16 @@ impl fmt::Display for Fault {
             Self::LongPath { length } => {
                 &format!("the path has {length} bytes, a socket's at most {UNIX_PATH_MAX}")
             }
+            Self::AbstractName { length } => {
+                &format!("a name has 1 to {UNIX_PATH_MAX} bytes, and this one {length}")
+            }
+            Self::EmptyName => "the name is empty",
+            Self::Descriptor => "this is no number of a descriptor from 3 on; 0 and 1 are stdio",
+            Self::SystemdIndex => {
+                "the index is not a number from 0 to 65535; for a name write name=NAME"
+            }
+            Self::SystemdName => "this is no name of 1 to 255 printable characters without a colon",
+            Self::Family => "this is neither INET, INET6 nor UNIX",
             Self::Network(bad) => &bad.to_string(),
             Self::ProxyVersion => "the version is neither 1, 2 nor 2c (2 with a checksum)",
             Self::Ipv6ThroughSocks4 => "SOCKS 4 has no IPv6 addresses; write socks5",

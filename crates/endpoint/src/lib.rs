@@ -10,6 +10,10 @@
 //! | `tcp:PORT[:interface=ADDRESS][:backlog=COUNT]` | IPv4 | each interface, 1024 waiting |
 //! | `tcp6:PORT[:backlog=COUNT][:interface=ADDRESS][:dual=yes]` | IPv6, with `dual=yes` IPv4 too | as above |
 //! | `unix:PATH[:mode=OCTAL][:backlog=COUNT]` | a Unix socket | mode 600: its owner's alone |
+//! | `abstract:NAME[:backlog=COUNT]` | a Unix socket by a name of Linux's abstract namespace | 1024 waiting |
+//! | `systemd:INDEX[:domain=FAMILY]`, `systemd:name=NAME…` | what a service manager has handed over | |
+//! | `fd:NUMBER` | a descriptor that the process was started with: listening, or one connection | |
+//! | `stdio` | nobody: one connection, on standard input and output | |
 //! | `haproxy[:trust=NETWORKS][:timeout=SECONDS]:SERVER` | any server, behind a proxy that says who its client is (PROXY protocol) | proxies on this machine, 5 seconds |
 //! | `tls:PORT[:self-signed][:cert=FILE[:key=FILE]][:certs=DIR][:client-ca=FILE]…` | TLS over TCP, or with `endpoint=` over any of these | see [`TlsServer`] |
 //! | `tls:DIR[:port=PORT]…`, `ssl:PORT:privateKey=FILE…` | the same as Twisted writes it | port 443 |
@@ -19,6 +23,9 @@
 //! | `tcp:HOST:PORT[:timeout=SECONDS][:bind=ADDRESS]` | a host by any of its addresses | 30 seconds |
 //! | `tcp6:HOST:PORT[:timeout=SECONDS][:bind=ADDRESS]` | a host by IPv6 alone | 30 seconds |
 //! | `unix:PATH[:timeout=SECONDS]` | a Unix socket | 30 seconds |
+//! | `abstract:NAME[:timeout=SECONDS]` | a Unix socket by a name of Linux's abstract namespace | 30 seconds |
+//! | `fd:NUMBER` | a descriptor that the process was started with, which is connected | |
+//! | `stdio` | standard input and output | |
 //! | `haproxy[:version=1\|2\|2c]:CLIENT` | any client, saying who this side is first (PROXY protocol) | version 2 |
 //! | `socks5:HOST:PORT[:user=NAME:password=WORD][:timeout=SECONDS]:PROXY` | a host through a SOCKS proxy, itself any client | 30 seconds |
 //! | `socks4:HOST:PORT[:user=NAME][:timeout=SECONDS]:PROXY` | the same in version 4, names in 4a | 30 seconds |
@@ -36,17 +43,10 @@
 //!
 //! What may stand by its place may have its name as well: `tcp:port=8080` is `tcp:8080`. The kind
 //! may be in capitals. How a string is cut into arguments is told at [`Description`], how other
-//! crates add kinds at [`Schemes`].
+//! crates add kinds at [`Kinds`] and [`Schemes`]; so tests have `memory:NAME`.
 //!
-//! # Differs from Twisted
-//!
-//! - The kind may be in capitals on servers too, and `quote` escapes `=`, so that what is nested in
-//!   `haproxy:` survives.
-//! - `haproxy:` believes only proxies in networks that are trusted, and can be told to say a header on
-//!   clients. Clients reach hosts through SOCKS and HTTP proxies.
-//! - A host name in `tcp:` stands for its addresses of both families, which race (RFC 8305).
-//! - Unix sockets are their owner's alone unless told otherwise; there is no `lockfile`, for a socket that
-//!   nobody listens on is taken over by looking.
+//! A service listens in as many places as it likes: whoever makes its factory makes one for each.
+//! What those who know Twisted find is told in [`twisted`].
 //!
 //! ```
 //! use ropewalk_endpoint::{ClientDescription, ServerDescription};
@@ -62,32 +62,54 @@
 
 #![forbid(unsafe_code)]
 
+mod abstract_name;
 mod bare;
 mod client;
 mod description;
 mod error;
+mod handed;
+#[cfg(not(unix))]
+#[path = "handed_nowhere.rs"]
+mod handed_place;
+#[cfg(unix)]
+mod handed_place;
 mod haproxy;
 mod outlet;
+mod own;
+#[cfg(unix)]
+mod pipes;
 mod place;
 mod scheme;
 mod server;
+mod standard_io;
 mod through;
 mod tls_client;
 mod tls_place;
 mod tls_server;
 mod value;
 
+#[doc = include_str!("twisted.md")]
+pub mod twisted {}
+
+pub use abstract_name::{AbstractClient, AbstractServer};
 pub use client::{ClientDescription, Tcp6Client, TcpClient, UnixClient};
 pub use description::{Argument, Description, Token, quote};
 pub use error::{EndpointError, Fault};
+pub use handed::{Activation, Descriptor, Family, Handed, NotHanded, SystemdServer};
+pub use handed_place::HandedEndpoint;
+#[cfg(unix)]
+pub use handed_place::connect_pipes;
 pub use haproxy::{HaproxyClient, HaproxyServer};
 pub use outlet::ReactorOutlet;
+pub use own::{Kinds, OwnPlace};
 pub use place::{
-    Tcp6ClientEndpoint, Tcp6ServerEndpoint, TcpClientEndpoint, TcpServerEndpoint,
-    UnixClientEndpoint, UnixServerEndpoint, client_from_string, server_from_string,
+    AbstractClientEndpoint, AbstractServerEndpoint, Tcp6ClientEndpoint, Tcp6ServerEndpoint,
+    TcpClientEndpoint, TcpServerEndpoint, UnixClientEndpoint, UnixServerEndpoint,
+    client_from_string, server_from_string,
 };
 pub use scheme::{Arguments, NESTING_MAX, Scheme, Schemes};
 pub use server::{ServerDescription, Tcp6Server, TcpServer, UnixServer};
+pub use standard_io::StandardIo;
 pub use through::{ProxyKind, ThroughProxy};
 pub use tls_client::TlsClient;
 pub use tls_place::{TlsClientEndpoint, TlsServerEndpoint};

@@ -12,10 +12,12 @@ use ropewalk_reactor::{
     CannotListen, ConnectOptions, ListeningPort, Reactor, TcpListenOptions, UnixListenOptions,
 };
 
+use crate::handed_place::HandedEndpoint;
 use crate::haproxy::HaproxyServerEndpoint;
 use crate::{
-    ClientDescription, EndpointError, ServerDescription, Tcp6Client, Tcp6Server, TcpClient,
-    TcpServer, TlsClientEndpoint, TlsServerEndpoint, UnixClient, UnixServer,
+    AbstractClient, AbstractServer, ClientDescription, EndpointError, Kinds, ServerDescription,
+    Tcp6Client, Tcp6Server, TcpClient, TcpServer, TlsClientEndpoint, TlsServerEndpoint, UnixClient,
+    UnixServer,
 };
 
 /// The place to listen that a string describes; nothing listens before
@@ -68,15 +70,28 @@ pub fn client_from_string(
 impl ServerDescription {
     /// The place that this describes, on `reactor`.
     pub fn on(&self, reactor: &Reactor) -> Box<dyn ServerEndpoint> {
+        self.on_with(reactor, &Kinds::new())
+    }
+
+    /// The place that this describes, on `reactor`, where other crates' kinds are known too.
+    pub fn on_with(&self, reactor: &Reactor, kinds: &Kinds) -> Box<dyn ServerEndpoint> {
         match self.clone() {
             Self::Tcp(server) => Box::new(TcpServerEndpoint::new(reactor, server)),
             Self::Tcp6(server) => Box::new(Tcp6ServerEndpoint::new(reactor, server)),
             Self::Unix(server) => Box::new(UnixServerEndpoint::new(reactor, server)),
+            Self::Abstract(server) => Box::new(AbstractServerEndpoint::new(reactor, server)),
+            Self::Descriptor(server) => Box::new(HandedEndpoint::new(reactor, server)),
+            Self::Systemd(server) => Box::new(HandedEndpoint::new(reactor, server)),
+            Self::StandardIo(server) => Box::new(HandedEndpoint::new(reactor, server)),
+            Self::Own(server) => kinds.make_server(reactor, server),
             Self::Haproxy(server) => Box::new(HaproxyServerEndpoint {
-                inner: server.server().on(reactor),
+                inner: server.server().on_with(reactor, kinds),
                 acceptance: server.acceptance(),
             }),
-            Self::Tls(server) => Box::new(TlsServerEndpoint::new(reactor, server)),
+            Self::Tls(server) => {
+                let inner = server.inner().on_with(reactor, kinds);
+                Box::new(TlsServerEndpoint::over(reactor, server, inner))
+            }
         }
     }
 }
@@ -84,15 +99,28 @@ impl ServerDescription {
 impl ClientDescription {
     /// The place that this describes, on `reactor`.
     pub fn on(&self, reactor: &Reactor) -> Box<dyn ClientEndpoint> {
+        self.on_with(reactor, &Kinds::new())
+    }
+
+    /// The place that this describes, on `reactor`, where other crates' kinds are known too.
+    pub fn on_with(&self, reactor: &Reactor, kinds: &Kinds) -> Box<dyn ClientEndpoint> {
         match self.clone() {
             Self::Tcp(client) => Box::new(TcpClientEndpoint::new(reactor, client)),
             Self::Tcp6(client) => Box::new(Tcp6ClientEndpoint::new(reactor, client)),
             Self::Unix(client) => Box::new(UnixClientEndpoint::new(reactor, client)),
+            Self::Abstract(client) => Box::new(AbstractClientEndpoint::new(reactor, client)),
+            Self::Descriptor(client) => Box::new(HandedEndpoint::new(reactor, client)),
+            Self::StandardIo(client) => Box::new(HandedEndpoint::new(reactor, client)),
+            Self::Own(client) => kinds.make_client(reactor, client),
             Self::Haproxy(client) => {
-                Box::new(Announcing::new(client.client().on(reactor), client.version()))
+                let inner = client.client().on_with(reactor, kinds);
+                Box::new(Announcing::new(inner, client.version()))
             }
-            Self::ThroughProxy(client) => client.over(client.proxy().on(reactor)),
-            Self::Tls(client) => Box::new(TlsClientEndpoint::new(reactor, client)),
+            Self::ThroughProxy(client) => client.over(client.proxy().on_with(reactor, kinds)),
+            Self::Tls(client) => {
+                let inner = client.inner().on_with(reactor, kinds);
+                Box::new(TlsClientEndpoint::over(reactor, client, inner))
+            }
         }
     }
 }
@@ -143,6 +171,11 @@ place!(
     UnixServer
 );
 place!(
+    /// A Unix socket by an abstract name to listen on.
+    AbstractServerEndpoint,
+    AbstractServer
+);
+place!(
     /// A TCP port of a host to connect to.
     TcpClientEndpoint,
     TcpClient
@@ -156,6 +189,12 @@ place!(
     /// A Unix socket to connect to.
     UnixClientEndpoint,
     UnixClient
+);
+
+place!(
+    /// A Unix socket by an abstract name to connect to.
+    AbstractClientEndpoint,
+    AbstractClient
 );
 
 impl ServerEndpoint for TcpServerEndpoint {
@@ -206,6 +245,22 @@ impl ClientEndpoint for UnixClientEndpoint {
         let place = &self.description;
         let options = connect_options(place.timeout(), None);
         self.reactor.connect_unix(place.path(), options, seat);
+    }
+}
+
+impl ServerEndpoint for AbstractServerEndpoint {
+    fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
+        let place = &self.description;
+        let options = UnixListenOptions::default().backlog(place.backlog());
+        told(place, self.reactor.listen_abstract(place.name().as_bytes(), options, factory))
+    }
+}
+
+impl ClientEndpoint for AbstractClientEndpoint {
+    fn connect_seat(&self, seat: Box<dyn Seat>) {
+        let place = &self.description;
+        let options = connect_options(place.timeout(), None);
+        self.reactor.connect_abstract(place.name().as_bytes(), options, seat);
     }
 }
 

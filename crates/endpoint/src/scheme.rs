@@ -115,6 +115,11 @@ impl<T: 'static> Schemes<T> {
     ///
     /// If the string is no endpoint of a known kind, with what to write instead where that shows.
     pub fn read(&self, source: &str) -> Result<T, EndpointError> {
+        self.read_at(source, 0)
+    }
+
+    /// As [`read`](Self::read), inside of so many others.
+    fn read_at(&self, source: &str, depth: usize) -> Result<T, EndpointError> {
         let whole = |fault| Err(EndpointError::new(source, 0..source.len(), fault));
         if let Some(url) = bare::url(source) {
             let instead = self.first_right(bare::instead_of_url(url));
@@ -125,7 +130,7 @@ impl<T: 'static> Schemes<T> {
         {
             return whole(Fault::BarePath { instead });
         }
-        self.read_plainly(source, 0).map_err(|misread| self.with_advice(misread))
+        self.read_plainly(source, depth).map_err(|misread| self.with_advice(misread))
     }
 
     /// As [`read`](Self::read), without a thought about what else was meant.
@@ -259,6 +264,21 @@ impl<T> Scheme<T> {
         Self { kind, form, parameters, positional: 0, aliases, is_wrapping, build }
     }
 
+    /// A kind that has other endpoints among its arguments, which [`Arguments::endpoint`] reads with the
+    /// schemes that are known there.
+    pub fn containing(
+        kind: &'static str,
+        form: &'static str,
+        build: impl Fn(&Arguments, &Schemes<T>) -> Result<T, EndpointError> + 'static,
+    ) -> Self
+    where
+        T: 'static,
+    {
+        Self::of(kind, form, false, move |arguments, schemes| {
+            build(arguments, schemes).map_err(|error| Misread { error, start: 0 })
+        })
+    }
+
     /// Adds arguments that may stand by their place, in this order, or have their name.
     pub fn positional(mut self, names: &[&'static str]) -> Self {
         self.parameters.splice(self.positional..self.positional, names.iter().copied());
@@ -373,6 +393,29 @@ impl Arguments {
     ) -> Result<V, EndpointError> {
         let missing = || Fault::MissingArgument { name: self.find(name).0, form: self.form };
         self.optional(name, read)?.ok_or_else(|| self.fault(name, missing()))
+    }
+
+    /// The endpoint that is the argument called `name`, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, with the argument's place.
+    ///
+    /// # Panics
+    ///
+    /// If the scheme has no argument of this name.
+    pub fn endpoint<T: 'static>(
+        &self,
+        name: &str,
+        schemes: &Schemes<T>,
+    ) -> Result<Option<T>, EndpointError> {
+        self.optional(name, |text| {
+            if self.depth + 1 >= NESTING_MAX {
+                return Err(Fault::DeepNesting);
+            }
+            let read = schemes.read_at(text, self.depth + 1);
+            read.map_err(|error| Fault::Inner(Box::new(error)))
+        })
     }
 
     /// A fault of the argument called `name`; if it is not there, at the string's end.

@@ -3,9 +3,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::abstract_name::AbstractServer;
 use crate::error::{EndpointError, Fault};
+use crate::handed::{Descriptor, SystemdServer};
 use crate::haproxy::HaproxyServer;
+use crate::own::OwnPlace;
 use crate::scheme::{Arguments, Scheme, Schemes};
+use crate::standard_io::StandardIo;
 use crate::tls_server::{TlsServer, with_tls};
 use crate::value::{self, BACKLOG_DEFAULT, UNIX_MODE_DEFAULT, quote_path};
 
@@ -29,6 +33,16 @@ pub enum ServerDescription {
     Tcp6(Tcp6Server),
     /// On a Unix socket.
     Unix(UnixServer),
+    /// On a Unix socket by an abstract name.
+    Abstract(AbstractServer),
+    /// On a descriptor that the process was started with.
+    Descriptor(Descriptor),
+    /// On a socket that a service manager has handed over.
+    Systemd(SystemdServer),
+    /// On the standard input and output, for one connection.
+    StandardIo(StandardIo),
+    /// Where another crate knows.
+    Own(OwnPlace),
     /// With TLS, over any of the others.
     Tls(TlsServer),
     /// On any of these, behind a proxy that says who its client is.
@@ -36,7 +50,8 @@ pub enum ServerDescription {
 }
 
 impl ServerDescription {
-    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `tls`, `ssl` and `haproxy`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `systemd`, `stdio`, `tls`, `ssl`
+    /// and `haproxy`.
     pub fn schemes() -> Schemes<Self> {
         let schemes = Schemes::new()
             .with(
@@ -56,7 +71,11 @@ impl ServerDescription {
                 Scheme::new("unix", "unix:PATH[:mode=OCTAL][:backlog=COUNT]", unix)
                     .positional(&["path", "mode", "backlog"])
                     .alias("address", "path"),
-            );
+            )
+            .with(AbstractServer::scheme())
+            .with(Descriptor::scheme())
+            .with(SystemdServer::scheme())
+            .with(StandardIo::scheme());
         with_tls(schemes).with(HaproxyServer::scheme())
     }
 
@@ -77,7 +96,7 @@ impl ServerDescription {
         match self {
             Self::Tls(_) => true,
             Self::Haproxy(server) => server.server().is_encrypted(),
-            Self::Tcp(_) | Self::Tcp6(_) | Self::Unix(_) => false,
+            _ => false,
         }
     }
 }
@@ -96,6 +115,11 @@ impl fmt::Display for ServerDescription {
             Self::Tcp(server) => server.fmt(f),
             Self::Tcp6(server) => server.fmt(f),
             Self::Unix(server) => server.fmt(f),
+            Self::Abstract(server) => server.fmt(f),
+            Self::Descriptor(server) => server.fmt(f),
+            Self::Systemd(server) => server.fmt(f),
+            Self::StandardIo(server) => server.fmt(f),
+            Self::Own(server) => server.fmt(f),
             Self::Haproxy(server) => server.fmt(f),
             Self::Tls(server) => server.fmt(f),
         }
@@ -346,6 +370,6 @@ fn unix(arguments: &Arguments) -> Result<ServerDescription, EndpointError> {
     Ok(UnixServer { path, mode, backlog }.into())
 }
 
-fn write_backlog(f: &mut fmt::Formatter<'_>, backlog: u16) -> fmt::Result {
+pub(crate) fn write_backlog(f: &mut fmt::Formatter<'_>, backlog: u16) -> fmt::Result {
     if backlog == BACKLOG_DEFAULT { Ok(()) } else { write!(f, ":backlog={backlog}") }
 }

@@ -165,7 +165,7 @@ pub(crate) fn with_tls(schemes: Schemes<ClientDescription>) -> Schemes<ClientDes
         &["timeout", "bind", "trust", "pin", "cert", "key", "name", "alpn", "endpoint"];
     schemes
         .with(
-            Scheme::new("tls", FORM, tls)
+            Scheme::containing("tls", FORM, tls)
                 .positional(&["host", "port"])
                 .named(NAMED)
                 .alias("bindAddress", "bind")
@@ -174,7 +174,7 @@ pub(crate) fn with_tls(schemes: Schemes<ClientDescription>) -> Schemes<ClientDes
                 .alias("privateKey", "key"),
         )
         .with(
-            Scheme::new("ssl", SSL_FORM, tls)
+            Scheme::containing("ssl", SSL_FORM, tls)
                 .positional(&["host", "port"])
                 .named(NAMED)
                 .alias("bindAddress", "bind")
@@ -185,9 +185,12 @@ pub(crate) fn with_tls(schemes: Schemes<ClientDescription>) -> Schemes<ClientDes
         )
 }
 
-fn tls(arguments: &Arguments) -> Result<ClientDescription, EndpointError> {
+fn tls(
+    arguments: &Arguments,
+    schemes: &Schemes<ClientDescription>,
+) -> Result<ClientDescription, EndpointError> {
     let host = arguments.required("host", value::host)?;
-    let inner = match arguments.optional("endpoint", value::inner)? {
+    let inner = match arguments.endpoint("endpoint", schemes)? {
         None => {
             let port = arguments.required("port", value::client_port)?;
             let tcp =

@@ -25,12 +25,20 @@ use crate::{TlsClient, TlsIdentity, TlsServer};
 pub struct TlsServerEndpoint {
     reactor: Reactor,
     description: TlsServer,
+    place: Rc<dyn ServerEndpoint>,
 }
 
 impl TlsServerEndpoint {
     /// The place that `description` describes, on `reactor`.
     pub fn new(reactor: &Reactor, description: TlsServer) -> Self {
-        Self { reactor: reactor.clone(), description }
+        let place = description.inner().on(reactor);
+        Self::over(reactor, description, place)
+    }
+
+    /// The same, with another place for that which it is described to be over: of a kind that another
+    /// crate has, for one.
+    pub fn over(reactor: &Reactor, description: TlsServer, place: Box<dyn ServerEndpoint>) -> Self {
+        Self { reactor: reactor.clone(), description, place: place.into() }
     }
 
     /// What describes it.
@@ -41,12 +49,11 @@ impl TlsServerEndpoint {
 
 impl ServerEndpoint for TlsServerEndpoint {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
-        let (reactor, place) = (self.reactor.clone(), self.description.clone());
-        let (again, shown) = (reactor.clone(), place.to_string());
-        identities(&reactor, &place)
+        let (place, shown) = (Rc::clone(&self.place), self.description.to_string());
+        identities(&self.reactor, &self.description)
             .add_callback(move |(identities, watch)| {
                 let tls = ropewalk_tls::TlsServer::new(&identities);
-                let listening = tls.over(Boxed(place.inner().on(&again))).listen_seats(factory);
+                let listening = tls.over(Shared(place)).listen_seats(factory);
                 listening.map(move |inner| Box::new(TlsPort { inner, watch }) as Box<dyn Port>)
             })
             .add_errback(move |failure| {
@@ -127,10 +134,10 @@ impl fmt::Debug for TlsServerEndpoint {
     }
 }
 
-/// A boxed endpoint as one that TLS can be put over.
-struct Boxed<E: ?Sized>(Box<E>);
+/// A shared endpoint as one that TLS can be put over.
+struct Shared(Rc<dyn ServerEndpoint>);
 
-impl ServerEndpoint for Boxed<dyn ServerEndpoint> {
+impl ServerEndpoint for Shared {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
         self.0.listen_seats(factory)
     }
@@ -153,6 +160,10 @@ impl Port for TlsPort {
         }
         self.inner.stop_listening()
     }
+
+    fn over(&self) -> Option<Deferred<()>> {
+        self.inner.over()
+    }
 }
 
 /// A place to connect to with TLS. Roots and the like are read when it is first used.
@@ -172,6 +183,12 @@ impl TlsClientEndpoint {
     /// The place that `description` describes, on `reactor`.
     pub fn new(reactor: &Reactor, description: TlsClient) -> Self {
         let place = description.inner().on(reactor);
+        Self::over(reactor, description, place)
+    }
+
+    /// The same, with another place for that which it is described to be over: of a kind that another
+    /// crate has, for one.
+    pub fn over(reactor: &Reactor, description: TlsClient, place: Box<dyn ClientEndpoint>) -> Self {
         let (reactor, tls) = (reactor.clone(), RefCell::new(None));
         Self { inner: Rc::new(Client { reactor, description, place, tls }) }
     }

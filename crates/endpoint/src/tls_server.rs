@@ -209,7 +209,7 @@ fn write_inner(f: &mut fmt::Formatter<'_>, inner: &ServerDescription) -> fmt::Re
 pub(crate) fn with_tls(schemes: Schemes<ServerDescription>) -> Schemes<ServerDescription> {
     schemes
         .with(
-            Scheme::new("tls", FORM, tls)
+            Scheme::containing("tls", FORM, tls)
                 .positional(&["first", "second"])
                 .named(&[
                     "port",
@@ -236,7 +236,10 @@ pub(crate) fn with_tls(schemes: Schemes<ServerDescription>) -> Schemes<ServerDes
         )
 }
 
-fn tls(arguments: &Arguments) -> Result<ServerDescription, EndpointError> {
+fn tls(
+    arguments: &Arguments,
+    schemes: &Schemes<ServerDescription>,
+) -> Result<ServerDescription, EndpointError> {
     let first = arguments.optional("first", first)?;
     let folder = match &first {
         Some(First::Folder(folder)) => Some(folder.clone()),
@@ -265,7 +268,7 @@ fn tls(arguments: &Arguments) -> Result<ServerDescription, EndpointError> {
     }
     let is_twisted = folder.is_some();
     let who = who(arguments, is_self_signed, folder.or(certs))?;
-    let inner = inner(arguments, port.or(named), is_twisted)?;
+    let inner = inner(arguments, schemes, port.or(named), is_twisted)?;
     let mut server = TlsServer::new(inner, who);
     if let Some(alpn) = arguments.optional("alpn", value::alpn)? {
         server.alpn = alpn;
@@ -328,12 +331,13 @@ fn who(
 /// What TLS stands on: a place given whole, or a TCP port by its parts.
 fn inner(
     arguments: &Arguments,
+    schemes: &Schemes<ServerDescription>,
     port: Option<u16>,
     is_twisted: bool,
 ) -> Result<ServerDescription, EndpointError> {
     let interface = arguments.optional("interface", value::bind)?;
     let backlog = arguments.optional("backlog", value::backlog)?;
-    if let Some(inner) = arguments.optional("endpoint", value::inner)? {
+    if let Some(inner) = arguments.endpoint("endpoint", schemes)? {
         for (name, is_there) in [
             ("port", port.is_some()),
             ("interface", interface.is_some()),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::description::{bracketed, quote};
-use crate::error::{EndpointError, Fault};
+use crate::error::Fault;
 
 /// How many connections may wait to be accepted, where nothing is said.
 pub const BACKLOG_DEFAULT: u16 = 1024;
@@ -97,6 +97,19 @@ pub(crate) fn path(text: &str) -> Result<String, Fault> {
     }
 }
 
+/// A name of the abstract namespace, which is as long as a path may be.
+pub(crate) fn abstract_name(text: &str) -> Result<String, Fault> {
+    let fits = (1..=UNIX_PATH_MAX).contains(&text.len());
+    if fits { Ok(text.to_owned()) } else { Err(Fault::AbstractName { length: text.len() }) }
+}
+
+/// A name as `FileDescriptorName=` takes it.
+pub(crate) fn systemd_name(text: &str) -> Result<String, Fault> {
+    let is_name_char = |c: char| c.is_ascii_graphic() && c != ':';
+    let fits = (1..=255).contains(&text.len()) && text.chars().all(is_name_char);
+    if fits { Ok(text.to_owned()) } else { Err(Fault::SystemdName) }
+}
+
 /// A name, an IPv4 address, or an IPv6 address with brackets or without, zone included.
 pub(crate) fn host(text: &str) -> Result<String, Fault> {
     let host = unbracketed(text);
@@ -137,11 +150,6 @@ pub(crate) fn file(text: &str) -> Result<String, Fault> {
         _ if text.contains('\0') => Err(Fault::NulInPath),
         _ => Ok(text.to_owned()),
     }
-}
-
-/// A description inside of another.
-pub(crate) fn inner<D: FromStr<Err = EndpointError>>(text: &str) -> Result<D, Fault> {
-    text.parse().map_err(|error| Fault::Inner(Box::new(error)))
 }
 
 /// One of two words; whether it is the second.
@@ -208,7 +216,7 @@ fn unbracketed(text: &str) -> &str {
 }
 
 /// A number of digits alone: no sign, no space.
-fn number<N: FromStr>(text: &str) -> Option<N> {
+pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)
 }

@@ -114,6 +114,7 @@ fn has_ipv6() -> bool {
 
 #[test]
 fn tcp_listens_on_the_interface_and_the_port_that_the_system_chose() {
+    // 2.8, 71: `tcp`.
     let reactor = reactor();
     let port = serve(&reactor, "tcp:0:interface=127.0.0.2:backlog=5").unwrap();
     let number = port_of(&*port);
@@ -133,6 +134,7 @@ fn tcp_listens_on_each_interface_unless_told_otherwise() {
 
 #[test]
 fn tcp_connects_by_name_and_from_an_address() {
+    // 2.8, 70, 72: a name is looked up.
     let reactor = reactor();
     let port = serve(&reactor, "tcp:0:interface=127.0.0.1").unwrap();
     let number = port_of(&*port);
@@ -157,6 +159,7 @@ fn addresses_of_the_wrong_family_are_passed_over() {
 
 #[test]
 fn tcp6_takes_ipv4_only_when_it_is_dual() {
+    // 2.8: `tcp6`.
     if !has_ipv6() {
         return;
     }
@@ -178,6 +181,7 @@ fn tcp6_takes_ipv4_only_when_it_is_dual() {
 
 #[test]
 fn unix_sockets_have_their_permissions_and_go_when_listening_stops() {
+    // 2.8: `unix`.
     let folder = Folder::new("permissions");
     let reactor = reactor();
     let permissions = |path: &str| Path::new(path).metadata().unwrap().permissions().mode() & 0o777;
@@ -246,6 +250,7 @@ fn strings_that_are_no_endpoints_are_quoted() {
 
 #[test]
 fn an_attempt_takes_no_longer_than_the_endpoint_says() {
+    // 2.8, 67: `timeout`.
     let reactor = reactor();
     // A socket that is full: one waits to be accepted, and nobody accepts.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();

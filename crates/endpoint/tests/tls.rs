@@ -55,6 +55,7 @@ fn files(cert: &str, key: &str) -> TlsIdentity {
 
 #[test]
 fn servers_are_written_in_many_ways() {
+    // 2.8: `tls`, `ssl`.
     let self_signed = TlsServer::new(tcp(8443), TlsIdentity::self_signed());
     assert_eq!(server("tls:8443:self-signed"), self_signed);
     assert_eq!(server("tls:port=8443:self-signed=yes"), self_signed);
@@ -278,6 +279,7 @@ fn call(reactor: &Reactor, string: &str) -> Result<Vec<u8>, Failure> {
 
 #[test]
 fn tls_is_spoken_over_tcp_and_over_unix_sockets() {
+    // 2.8: `endpoint`, a folder by server name.
     let (reactor, folder) = (reactor(), Folder::new("spoken"));
     let (cert, key) = (folder.path("cert.pem"), folder.path("key.pem"));
     let who = format!("cert={cert}:key={key}");
@@ -302,6 +304,7 @@ fn tls_is_spoken_over_tcp_and_over_unix_sockets() {
 
 #[test]
 fn a_server_is_verified_whatever_is_left_out() {
+    // 92, and not as 2.8 has it for `ssl`.
     let reactor = reactor();
     let port = serve(&reactor, "tls:0:self-signed:interface=127.0.0.1").unwrap();
     let number = port.address().ip().unwrap().port();

@@ -37,6 +37,7 @@ fn client(source: &str, told: &str) {
 
 #[test]
 fn servers_stand_behind_proxies() {
+    // 2.8, 99: `haproxy` before any server.
     server("haproxy:tcp:8080", "haproxy:tcp:8080");
     server("HAProxy:TCP:8080:backlog=5", "haproxy:tcp:8080:backlog=5");
     server(r"haproxy:unix:/run/a\:b:mode=660", r"haproxy:unix:/run/a\:b:mode=660");
@@ -53,6 +54,7 @@ fn servers_stand_behind_proxies() {
 
 #[test]
 fn who_is_trusted_is_said_in_networks() {
+    // 100: not everybody is believed.
     let read = |source: &str| match source.parse() {
         Ok(ServerDescription::Haproxy(server)) => server.acceptance(),
         other => panic!("{other:?}"),

@@ -32,6 +32,7 @@
 //! | RFC 6265 cookies | [`CookieJar`] |
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
+//! | queries and forms (RFC 7578) | [`form`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`files`] |
 //!
 //! | bound | default | beyond it |
@@ -61,6 +62,7 @@
 mod client;
 mod codec;
 pub mod files;
+pub mod form;
 pub mod middleware;
 mod server;
 pub mod tunnel;

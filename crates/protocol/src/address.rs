@@ -25,6 +25,8 @@ pub enum Address {
     Unnamed,
     /// A place in memory, by name.
     Memory(String),
+    /// The standard input and output of a process.
+    StandardIo,
     /// A host by its name and a port of it: where a proxy was asked to connect to.
     Host(String, u16),
 }
@@ -38,6 +40,7 @@ impl Address {
             | Self::Abstract(_)
             | Self::Unnamed
             | Self::Memory(_)
+            | Self::StandardIo
             | Self::Host(..) => None,
         }
     }
@@ -57,6 +60,7 @@ impl fmt::Display for Address {
             Self::Abstract(name) => write!(f, "unix:@{}", name.escape_ascii()),
             Self::Unnamed => f.write_str("unix"),
             Self::Memory(name) => write!(f, "memory:{name}"),
+            Self::StandardIo => f.write_str("stdio"),
             Self::Host(name, port) => write!(f, "{name}:{port}"),
         }
     }

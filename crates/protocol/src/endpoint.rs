@@ -54,6 +54,12 @@ pub trait Port {
 
     /// Stops listening; connections that are up stay up. The deferred tells when the place is free.
     fn stop_listening(&self) -> Deferred<()>;
+
+    /// Where no more than one connection can ever come, such as the one on standard input and output:
+    /// tells when that is over, to whoever asks first.
+    fn over(&self) -> Option<Deferred<()>> {
+        None
+    }
 }
 
 /// Listens at `endpoint` with what `factory` makes.

@@ -77,6 +77,62 @@ impl From<Errno> for CannotAdopt {
     }
 }
 
+/// A descriptor that this process was not handed when it started, or not any more.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NotInherited {
+    /// One of the three standard streams, which everybody in the process may use.
+    Standard,
+    /// There is no such descriptor.
+    Closed,
+    /// It was taken before, or opened here.
+    Taken,
+    /// The system refuses to tell.
+    System(io::Error),
+}
+
+impl fmt::Display for NotInherited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Standard => "descriptors 0, 1 and 2 are the standard streams",
+            Self::Closed => "there is no descriptor of this number",
+            Self::Taken => "the descriptor is in use already",
+            Self::System(_) => "the descriptor cannot be looked at",
+        })
+    }
+}
+
+impl Error for NotInherited {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::System(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Takes a descriptor that the process was started with, by its number: what systemd, inetd and their
+/// like hand on. Each can be taken once; it is not inherited further from then on.
+///
+/// It tells those that came with the process by their not being marked close-on-exec. Whoever
+/// opens descriptors in this process without that mark, and knows them by number only, has them taken
+/// too.
+///
+/// # Errors
+///
+/// If there is none of that number, it is a standard stream, or somebody in this process has it.
+pub fn inherited(number: i32) -> Result<OwnedFd, NotInherited> {
+    if (0..3).contains(&number) {
+        return Err(NotInherited::Standard);
+    }
+    match os::take_inherited(number) {
+        Ok(Some(descriptor)) => Ok(descriptor),
+        Ok(None) => Err(NotInherited::Taken),
+        Err(Errno::BADF) => Err(NotInherited::Closed),
+        Err(error) => Err(NotInherited::System(error.into())),
+    }
+}
+
 impl Reactor {
     /// Listens with a socket that somebody else has made listen: the process that started this one, or
     /// the one whose place it takes.
@@ -115,14 +171,13 @@ impl Reactor {
         descriptor: OwnedFd,
         seat: Box<dyn Seat>,
     ) -> Result<(), CannotAdopt> {
-        let (key, id) = self.take_in(ConnectOptions::default(), seat);
         match check_connected(descriptor.as_fd()) {
             Ok(peer) => {
-                let socket = descriptor.into();
-                self.inner().request(Request::Adopt { key, id, socket, peer });
+                self.carry(descriptor, peer, seat);
                 Ok(())
             }
             Err(error) => {
+                let (key, id) = self.take_in(ConnectOptions::default(), seat);
                 let why = Disconnect::Failed(error.kind());
                 let nowhere = CannotConnect::new(why, Vec::new());
                 self.inner().with_attempt(key, id, |attempt| attempt.set_nowhere(nowhere));
@@ -130,6 +185,34 @@ impl Reactor {
                 Err(error)
             }
         }
+    }
+
+    /// Carries a connection that somebody else has accepted, with the seat that `seat` has for its peer;
+    /// closes it if that is none. Answers this end's address. Else it is as with
+    /// [`adopt_stream`](Self::adopt_stream).
+    ///
+    /// # Errors
+    ///
+    /// If it is no stream socket that is connected; the descriptor is closed then.
+    #[track_caller]
+    pub fn adopt_accepted(
+        &self,
+        descriptor: OwnedFd,
+        seat: impl FnOnce(&Address) -> Option<Box<dyn Seat>>,
+    ) -> Result<Address, CannotAdopt> {
+        let peer = check_connected(descriptor.as_fd())?;
+        let local = peer_address(Some(getsockname(&descriptor)?));
+        if let Some(seat) = seat(&peer) {
+            self.carry(descriptor, peer, seat);
+        }
+        Ok(local)
+    }
+
+    #[track_caller]
+    fn carry(&self, descriptor: OwnedFd, peer: Address, seat: Box<dyn Seat>) {
+        let (key, id) = self.take_in(ConnectOptions::default(), seat);
+        let socket = descriptor.into();
+        self.inner().request(Request::Adopt { key, id, socket, peer });
     }
 }
 

@@ -9,7 +9,7 @@
 //! | run and stop | [`Reactor::run`], [`Reactor::run_until`], [`Reactor::stop`] |
 //! | listen | [`Reactor::listen_tcp`], [`Reactor::listen_unix`], [`Reactor::listen_abstract`] |
 //! | connect | [`Reactor::connect_tcp`], [`Reactor::connect_name`], [`Reactor::connect_addresses`], [`Reactor::connect_unix`], [`Reactor::connect_abstract`] |
-//! | go on with sockets that others made | [`Reactor::adopt_listener`], [`Reactor::adopt_stream`] |
+//! | go on with sockets that others made | [`inherited`], [`Reactor::adopt_listener`], [`Reactor::adopt_stream`], [`Reactor::adopt_accepted`] |
 //! | set what a socket can be set to | [`TcpOptions`], [`ConnectOptions`], [`TcpListenOptions`] |
 //! | watch a descriptor of one's own | [`Reactor::add_reader`], [`Reactor::add_writer`] |
 //! | look names up | [`Reactor::set_resolver`], [`SystemResolver`], [`HostsFile`] |
@@ -48,6 +48,7 @@
 //! | bytes read of a file of hosts | 4 MiB |
 //! | threads in the pool | 16, each going after 10 idle seconds |
 //! | jobs waiting for a thread | 16,384 |
+//! | calls from other threads waiting for the loop | 65,536 |
 
 #![deny(unsafe_code)]
 
@@ -78,11 +79,11 @@ mod wheel;
 #[doc = include_str!("twisted.md")]
 pub mod twisted {}
 
-pub use adopt::CannotAdopt;
+pub use adopt::{CannotAdopt, NotInherited, inherited};
 pub use connector::ConnectOptions;
 pub use datagrams::{UdpEndpoint, UdpOptions, UnixDatagramEndpoint, UnixDatagramOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
-pub use error::{CannotListen, PoolRefused, ReactorError, ReactorGone};
+pub use error::{CallRefused, CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};
 pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;

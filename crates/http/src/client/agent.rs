@@ -23,12 +23,15 @@ use crate::server::{Body, Incoming};
 /// encrypted, and speak with the host that the origin names; the agent sends nothing otherwise.
 pub trait Dial {
     /// Connects `seat` to `origin`; a failure reaches it as its end.
-    fn dial(&self, origin: &Origin, seat: Box<dyn Seat>);
+    ///
+    /// The deferred succeeds once the seat is handed on, and fails if that is not to be.
+    fn dial(&self, origin: &Origin, seat: Box<dyn Seat>) -> Deferred<()>;
 }
 
 impl<F: Fn(&Origin, Box<dyn Seat>)> Dial for F {
-    fn dial(&self, origin: &Origin, seat: Box<dyn Seat>) {
+    fn dial(&self, origin: &Origin, seat: Box<dyn Seat>) -> Deferred<()> {
         self(origin, seat);
+        Deferred::succeed(())
     }
 }
 

@@ -71,7 +71,7 @@ fn open(agent: &Agent, lease: Lease) -> Deferred<Conn<Connection>> {
     let origin = lease.origin().clone();
     let (patience, limits) = agent.rules();
     let (seat, made) = seat_and_tell(Connection::new(lease, patience, limits));
-    agent.dial().dial(&origin, seat);
+    let made = agent.dial().dial(&origin, seat).add_callback(move |()| made);
     let made = match agent.options().patience.connect {
         Some(connect) => timeout(&**agent.clock(), connect, made).add_errback(move |failure| {
             Err::<Conn<Connection>, _>(named(failure, Wait::Connect(connect)))

@@ -80,6 +80,6 @@ pub(super) struct Way<'a> {
     pub(super) root: &'a Path,
     pub(super) links: Links,
     /// Without the system call that does it at once.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "there is one way only"))]
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "there is one way only"))]
     pub(super) step_by_step: bool,
 }

@@ -16,6 +16,7 @@ use super::reply::{Reply, Response, plain};
 use super::upgrade::Takeover;
 use super::watch::Watch;
 use crate::codec::{Asked, BadRequest, BodySize, BodyWriter, Framing, ResponseHead, SentAs};
+use crate::form::FormError;
 
 /// Up to how many bytes a body is written together with its head.
 const TOGETHER_MAX: usize = 1024;
@@ -301,6 +302,10 @@ pub(super) fn settled(reply: Reply) -> Reply {
 fn failed(failure: &Failure) -> Response {
     if let Some(error) = failure.check::<BodyError>() {
         tracing::debug!(target: "ropewalk::http", "a request's body was not taken: {failure:?}");
+        return plain(error.status());
+    }
+    if let Some(error) = failure.check::<FormError>() {
+        tracing::debug!(target: "ropewalk::http", "a form was not taken: {failure:?}");
         return plain(error.status());
     }
     tracing::error!(target: "ropewalk::http", "a resource failed: {failure:?}");

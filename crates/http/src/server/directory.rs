@@ -20,10 +20,6 @@ use crate::files::{self, Answer, Ask, Folder, Part};
 
 /// How much of a large file is made ready at a time, in bytes.
 const WINDOW: u64 = 1024 * 1024;
-/// How far apart the bytes lie that are touched to have a window in memory: as far as the system
-/// reads ahead.
-const TOUCH_STEP: u64 = 64 * 1024;
-
 /// A [`Folder`] as a resource: looked into and read by threads, sent by the kernel.
 ///
 /// Below a [`Tree`](crate::Tree) it serves what is left of the path. Small files are read whole in a
@@ -109,22 +105,28 @@ fn windows(file: Arc<File>, mut parts: VecDeque<Part>, threads: Rc<dyn Threads>)
 }
 
 /// Brings part of a file into memory.
+#[cfg(target_os = "linux")]
 fn touch(slice: &FileSlice) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use rustix::fs::{Advice, fadvise};
-        use std::os::unix::fs::FileExt;
+    use rustix::fs::{Advice, fadvise};
+    use std::os::unix::fs::FileExt;
 
-        // Advice may be refused; what follows does the reading all the same.
-        let length = std::num::NonZeroU64::new(slice.len);
-        let _ = fadvise(&*slice.file, slice.offset, length, Advice::WillNeed);
-        let end = slice.offset + slice.len;
-        let mut at = slice.offset;
-        while at < end {
-            slice.file.read_at(&mut [0], at)?;
-            at += TOUCH_STEP;
-        }
-        slice.file.read_at(&mut [0], end.saturating_sub(1))?;
+    /// How far apart the bytes lie that are touched, in bytes: as far as the system reads ahead.
+    const STEP: u64 = 64 * 1024;
+    // Advice may be refused; what follows does the reading all the same.
+    let length = std::num::NonZeroU64::new(slice.len);
+    let _ = fadvise(&*slice.file, slice.offset, length, Advice::WillNeed);
+    let end = slice.offset + slice.len;
+    let mut at = slice.offset;
+    while at < end {
+        slice.file.read_at(&mut [0], at)?;
+        at += STEP;
     }
+    slice.file.read_at(&mut [0], end.saturating_sub(1))?;
+    Ok(())
+}
+
+/// Elsewhere a file is read when it is sent.
+#[cfg(not(target_os = "linux"))]
+fn touch(_: &FileSlice) -> io::Result<()> {
     Ok(())
 }

@@ -19,7 +19,7 @@ pub enum Reply {
     /// It is here.
     Now(Response),
     /// It comes; a failure is answered with 500 and logged, and the client sees nothing of it. A
-    /// [`BodyError`](crate::BodyError) is the client's own: one that is too long gets 413.
+    /// [`BodyError`](crate::BodyError) is the client's own: one that is too long gets 413; so is a [`FormError`](crate::form::FormError).
     Later(Deferred<Response>),
 }
 

@@ -37,6 +37,7 @@ const LOST: &str = "the connection ended before the answer's head did";
 const SHORT: &str = "the connection ended before the body did";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_is_refused_for_its_own_reason_however_it_is_cut() {
     let head = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n").into_bytes();
     let chunks = |body: &str| {

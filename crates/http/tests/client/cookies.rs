@@ -6,12 +6,12 @@ use super::{World, value};
 
 /// What goes out in Cookie to the second URL after the first one set these.
 fn kept(from: &str, set: &[&str], to: &str) -> String {
-    let jar = CookieJar::with_time(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let jar = CookieJar::with_time(|| SystemTime::UNIX_EPOCH + Duration::from_hours(500_000));
     let world = World::with(Options { cookies: Some(jar), ..Options::default() });
     let answer = world.agent.get(from).send();
     let (mut server, request) = world.accept();
     assert!(!request.contains("cookie"));
-    let fields: String = set.iter().map(|set| format!("Set-Cookie: {set}\r\n")).collect();
+    let fields: String = set.iter().flat_map(|set| ["Set-Cookie: ", set, "\r\n"]).collect();
     server.push(format!("HTTP/1.1 204 No Content\r\nConnection: close\r\n{fields}\r\n").as_bytes());
     value(answer);
     world.agent.get(to).send().detach();

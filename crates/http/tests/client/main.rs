@@ -18,11 +18,14 @@ use ropewalk_http::{Agent, Answer, Options, Origin};
 use ropewalk_protocol::{Seat, TlsInfo};
 use ropewalk_trial::{Clock, Memory};
 
+/// Connections that were asked for.
+type Dialled = Rc<RefCell<Vec<(Origin, Box<dyn Seat>)>>>;
+
 /// An agent whose servers are the test.
 struct World {
     clock: Clock,
     agent: Agent,
-    dialled: Rc<RefCell<Vec<(Origin, Box<dyn Seat>)>>>,
+    dialled: Dialled,
 }
 
 impl World {
@@ -32,7 +35,7 @@ impl World {
 
     fn with(options: Options) -> Self {
         let clock = Clock::new();
-        let dialled = Rc::<RefCell<Vec<_>>>::default();
+        let dialled = Dialled::default();
         let asked = Rc::clone(&dialled);
         let dial = move |origin: &Origin, seat: Box<dyn Seat>| {
             asked.borrow_mut().push((origin.clone(), seat));

@@ -14,7 +14,7 @@ fn each_wait_has_an_end() {
     let answer = world.agent.get("http://a/").send();
     let (mut server, _) = world.accept();
     server.push(b"HTTP/1.1 200 OK\r\n");
-    server.advance(head - Duration::from_millis(1));
+    server.advance(head.saturating_sub(Duration::from_millis(1)));
     assert_eq!(server.ended(), None);
     server.advance(Duration::from_millis(1));
     assert_eq!(error::<AgentError, _>(answer), AgentError::TimedOut(Wait::Head(head)));
@@ -28,7 +28,7 @@ fn each_wait_has_an_end() {
     // Nobody waits: the server may take its time.
     server.advance(idle * 2);
     let next = answer.body_mut().next_piece();
-    server.advance(idle - Duration::from_millis(1));
+    server.advance(idle.saturating_sub(Duration::from_millis(1)));
     assert_eq!(server.ended(), None);
     server.advance(Duration::from_millis(1));
     assert_eq!(error::<BodyError, _>(next), BodyError::Slow);

@@ -1,5 +1,7 @@
 //! What all Unixes share.
 
+#[allow(unsafe_code, reason = "a number becomes the descriptor that it is")]
+mod inherited;
 mod places;
 
 use std::fs::File;
@@ -19,6 +21,7 @@ use socket2::Socket;
 
 use super::os;
 use crate::Reactor;
+pub(crate) use inherited::take as take_inherited;
 pub(crate) use places::{
     SocketFile, datagram_socket, listen_at, listen_at_name, receive_at, unix_address,
 };

@@ -88,6 +88,11 @@ pub(crate) fn make_ours(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::io::ioctl_fionbio(socket, true)
 }
 
+/// Numbers of descriptors are the C library's here, and sockets have none.
+pub(crate) fn take_inherited(_: i32) -> Result<Option<OwnedFd>, Errno> {
+    Err(Errno::OPNOTSUPP)
+}
+
 /// A listener has an address to itself unless it says otherwise, and fading connections do not count.
 pub(crate) fn reuse_to_listen(_: &Socket) -> io::Result<()> {
     Ok(())
