@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     /// How many requests went out: which one a reader belongs to.
     serial: u64,
     phase: Phase,
+    /// An answer that is told once all that came with it is read: its connection may be free by then.
+    ready: Option<(Promise<Response<Incoming>>, Response<Incoming>)>,
     /// The time-out that runs.
     timer: Option<ConnCall>,
     total: Option<ConnCall>,
@@ -101,6 +103,7 @@ impl Connection {
             was_used: false,
             serial: 0,
             phase: Phase::Idle,
+            ready: None,
             timer: None,
             total: None,
         }
@@ -350,7 +353,7 @@ impl Connection {
         }
         let serial = has_body.then_some(serial);
         let reader = Reader { conn: conn.clone(), serial, decoding: None };
-        promise.succeed(response.map(|()| Incoming::of_answer(reader, inflow)));
+        self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, inflow))));
     }
 
     /// The answer is read.
@@ -469,6 +472,9 @@ impl Reading {
 impl Protocol for Connection {
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
         self.read(conn, data);
+        if let Some((promise, response)) = self.ready.take() {
+            promise.succeed(response);
+        }
     }
 
     fn eof_received(&mut self, conn: &Conn<Self>) {

@@ -15,9 +15,6 @@ use super::connection::Server;
 use crate::BadRequest;
 use crate::client::{Decoding, Reader, Waker};
 
-/// A request with the body that comes with it.
-pub type Request = http::Request<Incoming>;
-
 /// How much of a body is kept for those who do not take it; the peer waits after that.
 const WAITING_MAX: usize = 64 * 1024;
 
