@@ -84,12 +84,10 @@ impl AnswerDecoder {
         limits: &Limits,
     ) -> Result<Option<AnswerHead>, BadAnswer> {
         // What is no HTTP at all is told by its first bytes, not by the length of its first line.
-        let mut first = self.rest.iter().chain(data.iter());
-        if b"HTTP/".iter().any(|wanted| first.next().is_some_and(|byte| byte != wanted)) {
-            let mut start = mem::take(&mut self.rest);
-            start.extend_from_slice(&data[..data.len().min(64)]);
-            let line = start.split(|&byte| byte == b'\r' || byte == b'\n').next();
-            return Err(BadAnswer::BadStatusLine(Excerpt::of(line.unwrap_or_default())));
+        let first = || self.rest.iter().chain(data.iter()).copied();
+        if let Some(wrong) = first().zip(*b"HTTP/").position(|(byte, wanted)| byte != wanted) {
+            let start: Vec<u8> = first().take(wrong + 1).collect();
+            return Err(BadAnswer::BadStatusLine(Excerpt::of(&start)));
         }
         let lines = self.lines.get_or_insert(Lines::of_head());
         let Some(length) = lines.walk(data, &Bounds::of_head(limits))? else {
