@@ -184,25 +184,30 @@ impl Call {
         for (name, value) in &self.headers {
             line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
         }
+        let sent_as = self.framing(&mut out);
+        out.extend_from_slice(b"\r\n");
+        self.decodes = decodes;
+        Ok((out, sent_as))
+    }
+
+    /// How the body is told from what follows it (RFC 9112 6).
+    fn framing(&self, out: &mut Vec<u8>) -> SentAs {
+        if self.expects_continue && self.length != Some(0) {
+            out.extend_from_slice(b"expect: 100-continue\r\n");
+        }
         // RFC 9110 8.6: a method that may have a body says so when it has none.
         let may_have_body = matches!(self.method, Method::POST | Method::PUT | Method::PATCH);
-        let sent_as = match self.length {
+        match self.length {
             Some(0) if !may_have_body => SentAs::Nothing,
             Some(length) => {
-                line(&[b"content-length: ", length.to_string().as_bytes()]);
+                out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
                 SentAs::Fixed(length)
             }
             None => {
-                line(&[b"transfer-encoding: chunked"]);
+                out.extend_from_slice(b"transfer-encoding: chunked\r\n");
                 SentAs::Chunked
             }
-        };
-        if self.expects_continue && self.length != Some(0) {
-            line(&[b"expect: 100-continue"]);
         }
-        line(&[]);
-        self.decodes = decodes;
-        Ok((out, sent_as))
     }
 }
 
