@@ -1,5 +1,7 @@
 //! Frames, and the policies that connections are kept under.
 
+#[path = "framing/enemies.rs"]
+mod enemies;
 #[path = "framing/frames.rs"]
 mod frames;
 #[path = "framing/policies.rs"]
