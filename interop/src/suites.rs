@@ -32,11 +32,17 @@ pub const SUITES: &[Suite] = &[
             "twist",
         ],
     },
+    Suite {
+        name: "tls",
+        tools: &["curl", "gnutls-cli", "gnutls-serv", "haproxy", "openssl", "python3", "twist"],
+    },
+    Suite { name: "tls_scan", tools: &["sslscan", "testssl"] },
     Suite { name: "websocket", tools: &["websockets"] },
 ];
 
-/// The suites that need no reactor, and so do not run once on each driver.
-pub const REACTORLESS: &[&str] = &["deferred"];
+/// The suites that need no reactor, or look at nothing that depends on its driver, and so do not run once
+/// on each driver.
+pub const REACTORLESS: &[&str] = &["deferred", "tls_scan"];
 
 #[cfg(test)]
 mod tests {
