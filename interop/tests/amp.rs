@@ -4,7 +4,7 @@ mod support;
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,9 +14,12 @@ use ropewalk_amp::{
     serve,
 };
 use ropewalk_deferred::{Deferred, Failure, Promise, deferred};
-use ropewalk_interop::{PATIENCE, Peer as Program, tool};
+use ropewalk_interop::{PATIENCE, Peer as Program, TempDir, tool};
 use ropewalk_protocol::{Clock as _, Conn, Disconnect, Port, Protocol, seat_and_tell, sleep};
 use ropewalk_reactor::{ConnectOptions, Reactor, TcpListenOptions};
+use ropewalk_tls::{
+    Identities, Identity, Policy, Reason, Tls, TlsClient, TlsError, TlsServer, Trust,
+};
 
 use support::reactor;
 
@@ -28,6 +31,7 @@ command! {
     Notes {} -> AllNotes { notes: Vec<String> };
     CallBack { a: i64, b: i64 } -> Total;
     Strange {} -> ();
+    Encrypt {} -> ();
     Echo {
         integer: i64,
         huge: Integer,
@@ -167,6 +171,64 @@ impl Protocol for Listener {
     }
 }
 
+/// A certificate in a file, with its key, and both sides of TLS with it.
+struct Certificate {
+    _folder: TempDir,
+    pem: PathBuf,
+    server: TlsServer,
+    client: TlsClient,
+}
+
+impl Certificate {
+    /// Made by OpenSSL.
+    fn new() -> Self {
+        let folder = TempDir::new("amp-tls").expect("a folder");
+        let pem = folder.path().join("identity.pem");
+        let made = Command::new(tool("openssl"))
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+            .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
+            .args(["-addext", "subjectAltName=DNS:localhost"])
+            .arg("-keyout")
+            .arg(&pem)
+            .arg("-out")
+            .arg(folder.path().join("certificate.pem"))
+            .output()
+            .expect("openssl runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let certificate =
+            std::fs::read(folder.path().join("certificate.pem")).expect("it is there");
+        let mut both = std::fs::read(&pem).expect("the key is there");
+        both.extend(certificate);
+        std::fs::write(&pem, &both).expect("it is written");
+        let identity = Identity::from_pem(&both, &both).expect("an identity");
+        let identities = Identities::new(Policy::new()).expect("a policy");
+        identities.add(&identity).expect("it is taken");
+        Self {
+            _folder: folder,
+            pem,
+            server: TlsServer::new(&identities),
+            client: trusting(&identity),
+        }
+    }
+
+    /// What a client is to say.
+    fn layer(&self) -> Tls {
+        self.client.layer("localhost").expect("a name")
+    }
+}
+
+fn trusting(identity: &Identity) -> TlsClient {
+    TlsClient::new(&Trust::pinned([identity.pin()])).expect("a client")
+}
+
+/// What our side does when it is called as a server.
+fn serving(reactor: &Reactor, certificate: &Certificate) -> Responders {
+    let (granted, asked) = (certificate.server.clone(), certificate.server.clone());
+    responders(reactor)
+        .on_start_tls(move |_| Ok::<_, Failure>(granted.layer()))
+        .on_with_peer(move |_: Encrypt, peer: &Peer| peer.start_tls(asked.layer()).map(drop))
+}
+
 /// What our side does when it is called.
 fn responders(reactor: &Reactor) -> Responders {
     let notes = Rc::new(RefCell::new(Vec::new()));
@@ -197,14 +259,19 @@ fn responders(reactor: &Reactor) -> Responders {
         })
 }
 
-fn twisted(arguments: &[&str]) -> Program {
+fn twisted(pem: &Path, arguments: &[&str]) -> Program {
     let python = tool("twist").with_file_name("python3");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/amp.py");
-    Program::start(Command::new(python).arg(script).args(arguments)).expect("Twisted starts")
+    Program::start(Command::new(python).arg(script).arg(pem).args(arguments))
+        .expect("Twisted starts")
 }
 
 fn connect(reactor: &Reactor, address: SocketAddr) -> Deferred<Peer> {
-    let amp = Amp::new(responders(reactor));
+    connect_with(reactor, address, responders(reactor))
+}
+
+fn connect_with(reactor: &Reactor, address: SocketAddr, responders: Responders) -> Deferred<Peer> {
+    let amp = Amp::new(responders);
     let peer = amp.peer();
     let (seat, made) = seat_and_tell(amp);
     reactor.connect_tcp(address, ConnectOptions::default(), seat);
@@ -212,8 +279,8 @@ fn connect(reactor: &Reactor, address: SocketAddr) -> Deferred<Peer> {
 }
 
 /// A server of ours on a port of its own.
-fn listen(reactor: &Reactor) -> SocketAddr {
-    let factory = Box::new(serve(responders(reactor)));
+fn listen(reactor: &Reactor, certificate: &Certificate) -> SocketAddr {
+    let factory = Box::new(serve(serving(reactor, certificate)));
     let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
     let port = reactor.listen_tcp(anywhere, TcpListenOptions::default(), factory);
     port.expect("a port").address().ip().expect("an address")
@@ -273,6 +340,41 @@ async fn check_errors(reactor: &Reactor, address: SocketAddr) -> Result<(), Fail
     Ok(())
 }
 
+async fn check_tls(
+    reactor: &Reactor,
+    address: SocketAddr,
+    certificate: &Certificate,
+    can_ask: bool,
+) -> Result<(), Failure> {
+    let peer = connect(reactor, address).await?;
+    let agreed = peer.start_tls(certificate.layer());
+    let sum = peer.call(&Sum { a: 13, b: 81 });
+    assert_eq!(agreed.await?.protocol, "TLSv1.3");
+    assert_eq!(sum.await?.total, 94);
+    let strange: CallError = error(peer.call(&Strange {}).await);
+    assert!(matches!(strange, CallError::Unhandled { .. }), "{strange}");
+    let twice: CallError = error(peer.start_tls(certificate.layer()).await);
+    assert_eq!(twice, CallError::OnlyOneTls);
+
+    // The other side asks, which listened. Twisted cannot: bytes that come right behind the answer,
+    // as the handshake of a client does, it takes for a box.
+    if can_ask {
+        let client = certificate.client.clone();
+        let responders = responders(reactor).on_start_tls(move |_| client.layer("localhost"));
+        let peer = connect_with(reactor, address, responders).await?;
+        peer.call(&Encrypt {}).await?;
+        assert!(peer.conn().and_then(|conn| conn.tls()).is_some());
+        check_values(&peer).await?;
+    }
+
+    // Somebody else is trusted.
+    let other = trusting(&Identity::self_signed(["localhost"])?);
+    let peer = connect(reactor, address).await?;
+    let why: TlsError = error(peer.start_tls(other.layer("localhost")?).await);
+    assert!(matches!(why.reason(), Reason::Certificate(..)), "{why}");
+    Ok(())
+}
+
 async fn check_switch(reactor: &Reactor, address: SocketAddr) -> Result<String, Failure> {
     let peer = connect(reactor, address).await?;
     let (done, heard) = deferred();
@@ -295,20 +397,28 @@ async fn check_all(
     reactor: Reactor,
     address: SocketAddr,
     expected: &'static str,
+    certificate: Rc<Certificate>,
 ) -> Result<(), Failure> {
     let peer = connect(&reactor, address).await?;
     check_values(&peer).await?;
     check_many(&peer).await?;
     check_notes(&peer).await?;
     check_errors(&reactor, address).await?;
+    let can_ask = expected.starts_with("ropewalk");
+    check_tls(&reactor, address, &certificate, can_ask).await?;
     assert_eq!(check_switch(&reactor, address).await?, expected);
     Ok(())
 }
 
 /// Runs until all is checked, or for as long as a test may take.
 #[track_caller]
-fn run(reactor: &Reactor, address: SocketAddr, expected: &'static str) {
-    let task = reactor.spawn(check_all(reactor.clone(), address, expected));
+fn run(
+    reactor: &Reactor,
+    address: SocketAddr,
+    expected: &'static str,
+    certificate: Rc<Certificate>,
+) {
+    let task = reactor.spawn(check_all(reactor.clone(), address, expected, certificate));
     let canceller = task.canceller();
     reactor.schedule(PATIENCE, Box::new(move || canceller.cancel()));
     reactor.run_until(task).expect("all is well");
@@ -316,21 +426,23 @@ fn run(reactor: &Reactor, address: SocketAddr, expected: &'static str) {
 
 #[test]
 fn our_client_calls_twisted() {
-    let mut server = twisted(&["serve"]);
+    let certificate = Rc::new(Certificate::new());
+    let mut server = twisted(&certificate.pem, &["serve"]);
     let address = server.listening().expect("it listens");
-    run(&reactor(), address, "twisted here\nHELLO\n");
+    run(&reactor(), address, "twisted here\nHELLO\n", certificate);
 }
 
 #[test]
 fn our_client_calls_our_server() {
-    let reactor = reactor();
-    let address = listen(&reactor);
-    run(&reactor, address, "ropewalk here\nHELLO\n");
+    let (reactor, certificate) = (reactor(), Rc::new(Certificate::new()));
+    let address = listen(&reactor, &certificate);
+    run(&reactor, address, "ropewalk here\nHELLO\n", certificate);
 }
 
 /// What a client of Twisted's says that has called everything the server at `address` can do.
-fn call_from_twisted(address: SocketAddr) -> String {
-    let mut client = twisted(&["call", &address.port().to_string()]);
+fn call_from_twisted(address: SocketAddr, pem: &Path, more: &[&str]) -> String {
+    let port = address.port().to_string();
+    let mut client = twisted(pem, &[&["call", &port], more].concat());
     let heard = client.line_after("heard ").expect("it switches");
     client.line_after("all is well").expect("it comes to its end");
     heard
@@ -340,14 +452,14 @@ fn call_from_twisted(address: SocketAddr) -> String {
 fn twisted_calls_our_server() {
     let (tell, told) = std::sync::mpsc::channel();
     let server = std::thread::Builder::new().spawn(move || {
-        let reactor = reactor();
-        let address = listen(&reactor);
-        tell.send((address, reactor.handle())).expect("somebody waits");
+        let (reactor, certificate) = (reactor(), Certificate::new());
+        let address = listen(&reactor, &certificate);
+        tell.send((address, reactor.handle(), certificate.pem.clone())).expect("somebody waits");
         reactor.run_without_signals().expect("it runs");
     });
     let server = server.expect("a thread");
-    let (address, handle) = told.recv().expect("it listens");
-    assert_eq!(call_from_twisted(address), "ropewalk here");
+    let (address, handle, pem) = told.recv().expect("it listens");
+    assert_eq!(call_from_twisted(address, &pem, &["asked"]), "ropewalk here");
     handle.stop().expect("it runs");
     server.join().expect("it ended well");
 }
@@ -355,7 +467,8 @@ fn twisted_calls_our_server() {
 #[test]
 fn twisted_calls_itself() {
     // What fails here is the script's fault.
-    let mut server = twisted(&["serve"]);
+    let certificate = Certificate::new();
+    let mut server = twisted(&certificate.pem, &["serve"]);
     let address = server.listening().expect("it listens");
-    assert_eq!(call_from_twisted(address), "twisted here");
+    assert_eq!(call_from_twisted(address, &certificate.pem, &[]), "twisted here");
 }

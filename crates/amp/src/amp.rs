@@ -7,7 +7,7 @@ use ropewalk_deferred::Failure;
 use ropewalk_protocol::{Address, Conn, Disconnect, Factory, Protocol};
 
 use crate::codec::{BadBox, Decoder, Fields, Limits};
-use crate::command::{UNHANDLED, UNKNOWN, key};
+use crate::command::{TLS_ERROR, UNHANDLED, UNKNOWN, key};
 use crate::link::{Ending, Link};
 use crate::responders::{Given, Responders};
 use crate::{CallError, Peer, RemoteError};
@@ -172,17 +172,43 @@ impl Shell {
             self.send_error(conn, tag, &error);
             return Next::Box;
         }
+        if responder.is_tls {
+            if self.link.is_encrypting() || tag.is_none() {
+                // Both sides wait for the other's answer; or nobody would know when to begin.
+                tracing::warn!(
+                    target: "ropewalk::amp",
+                    peer = %conn.peer(),
+                    "closing: a call for TLS that cannot be answered",
+                );
+                conn.close();
+                return Next::Box;
+            }
+            if !self.link.take_tls() {
+                let error = RemoteError::new(TLS_ERROR, "the connection is encrypted already");
+                self.send_error(conn, tag, &error);
+                return Next::Box;
+            }
+        }
         let given = responder.respond(fields, &Peer::new(Rc::clone(&self.link)));
-        let refuse = responder.refuse;
+        let (refuse, is_tls) = (responder.refuse, responder.is_tls);
+        let refuse = move |link: &Link, failure: &Failure| {
+            if is_tls {
+                link.refuse_tls();
+            }
+            refuse(failure)
+        };
         match given.try_take() {
-            Ok(result) => self.finish(conn, tag, result.map_err(|failure| refuse(&failure)), rest),
+            Ok(result) => {
+                let result = result.map_err(|failure| refuse(&self.link, &failure));
+                self.finish(conn, tag, result, rest)
+            }
             Err(waiting) => {
                 self.requests += 1;
                 let tag = tag.map(<[u8]>::to_vec);
                 conn.then(waiting, move |this, conn, result| {
                     let Amp { decoder, shell } = this;
                     shell.requests -= 1;
-                    let result = result.map_err(|failure| refuse(&failure));
+                    let result = result.map_err(|failure| refuse(&shell.link, &failure));
                     // Were it a switch, the beginning of a box would be none.
                     let is_switch = result.as_ref().is_ok_and(|given| given.handover.is_some());
                     let rest = if is_switch { decoder.take_rest() } else { Vec::new() };

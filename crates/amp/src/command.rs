@@ -81,6 +81,10 @@ pub(crate) mod key {
     pub(crate) const ERROR_DESCRIPTION: &[u8] = b"_error_description";
 }
 
+/// The command that has the connection encrypted. It has no arguments, and an empty answer.
+pub(crate) const START_TLS: &str = "StartTLS";
+/// The code for TLS that cannot be had.
+pub(crate) const TLS_ERROR: &str = "TLS_ERROR";
 /// The code for what a responder did not expect.
 pub(crate) const UNKNOWN: &str = "UNKNOWN";
 /// The code for a command that nobody responds to.

@@ -156,6 +156,8 @@ pub enum CallError {
     TooMany,
     /// The connection was handed to another protocol, or is about to be; nothing was sent.
     Switched,
+    /// The connection is encrypted, or is about to be: it is not encrypted twice. Nothing was sent.
+    OnlyOneTls,
 
     // The peer did.
     /// It does not know the command.
@@ -174,6 +176,9 @@ pub enum CallError {
     BadAnswer(BadField),
     /// It broke the protocol, and the connection was closed for that.
     BadBox(BadBox),
+    /// It refused to encrypt, and the connection was closed for that: what waited for the encryption
+    /// does not go out in the clear.
+    NotEncrypted,
 
     // The link did.
     /// No answer came in the time that the caller gave it.
@@ -197,6 +202,8 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BadArgument(_) => "an argument cannot be sent",
+            Self::OnlyOneTls => "the connection is encrypted already, or is about to be",
+            Self::NotEncrypted => "the peer refused to encrypt",
             Self::TooMany => "too many calls wait for an answer",
             Self::Switched => "the connection belongs to another protocol",
             Self::Unhandled { description } => {

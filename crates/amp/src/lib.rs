@@ -49,6 +49,7 @@
 //! | `_error_code` `UNHANDLED`: nobody responds | [`CallError::Unhandled`]; the connection stays |
 //! | `_error_code` `UNKNOWN`: a responder failed unexpectedly, and closes | [`CallError::Unknown`] |
 //! | a command that switches protocols | [`Peer::call_and_switch`], [`Responders::on_switch`] |
+//! | `StartTLS`: the connection is encrypted from here on | [`Peer::start_tls`], [`Responders::on_start_tls`] |
 //! | what may come, and how much of it | [`Limits`], [`BadBox`] |
 //!
 //! # Differs from Twisted
@@ -65,8 +66,13 @@
 //! - An answer to a call that was cancelled or ran out of time is dropped, and anything else that
 //!   answers no call closes the connection.
 //!
-//! Left out as yet: `StartTLS`, for which a connection has to be able to encrypt itself, and the
-//! `Descriptor` argument, for which it has to be able to pass descriptors. A descriptor is written as
+//! - `StartTLS` is responded to only by those who say with what; no certificate is made up. A peer who
+//!   refuses it loses the connection: nothing that was to be encrypted goes out in the clear. If both
+//!   sides ask for it at once, the connection is closed. The side that listened may ask too; Twisted's
+//!   fails then where the handshake comes right behind the answer, which it is free to.
+//!
+//! Left out as yet: the `Descriptor` argument, for which a connection has to be able to pass
+//! descriptors. A descriptor is written as
 //! the count of those that were sent before it, in decimal digits, and the descriptor itself goes beside
 //! the bytes (`SCM_RIGHTS`).
 

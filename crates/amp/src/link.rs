@@ -25,6 +25,11 @@ struct Book {
     limits: Limits,
     /// Boxes that may not be sent yet.
     held: Vec<u8>,
+    /// Where those begin that wait for the connection to be encrypted, if it was asked for before it
+    /// was made.
+    clear_end: Option<usize>,
+    /// Whether TLS was asked for by either side.
+    has_tls: bool,
     last_tag: u64,
     calls: HashMap<u64, Call>,
     /// When calls run out of time, the first one first.
@@ -40,6 +45,8 @@ enum Phase {
     Open,
     /// Asked to switch: nothing may be sent before the answer.
     Locked,
+    /// Asked to encrypt: calls and answers wait for that.
+    Encrypting,
     Over(CallError),
 }
 
@@ -48,7 +55,7 @@ struct Call {
     /// asked for all the same.
     finish: Option<Finish>,
     due: Due,
-    is_switch: bool,
+    manner: Manner,
 }
 
 /// When a call runs out of time.
@@ -76,7 +83,16 @@ pub(crate) enum Manner {
     Ask,
     /// Asks, and sends nothing more before the answer.
     AskToSwitch,
+    /// Asks, and keeps all that follows until the connection is encrypted.
+    AskToEncrypt,
     Tell,
+}
+
+impl Manner {
+    /// Whether the connection changes with the answer.
+    fn changes(self) -> bool {
+        matches!(self, Self::AskToSwitch | Self::AskToEncrypt)
+    }
 }
 
 impl Link {
@@ -87,6 +103,8 @@ impl Link {
                 conn: None,
                 limits,
                 held: Vec::new(),
+                clear_end: None,
+                has_tls: false,
                 last_tag: 0,
                 calls: HashMap::new(),
                 deadlines: BTreeSet::new(),
@@ -107,10 +125,17 @@ impl Link {
     pub(crate) fn open(&self, conn: &Conn<Amp>) {
         let mut book = self.book.borrow_mut();
         conn.set_marks(conn.marks().at_most(book.limits.output_max));
+        let encrypted = book.clear_end.take().map(|end| book.held.split_off(end));
         conn.write(&mem::take(&mut book.held));
         book.conn = Some(conn.clone());
-        let is_switching = book.calls.values().any(|call| call.is_switch);
-        book.phase = if is_switching { Phase::Locked } else { Phase::Open };
+        book.phase = match encrypted {
+            Some(encrypted) => {
+                book.held = encrypted;
+                Phase::Encrypting
+            }
+            None if book.is_switching() => Phase::Locked,
+            None => Phase::Open,
+        };
         let now = conn.now();
         let mut waiting = Vec::new();
         for (tag, call) in &mut book.calls {
@@ -137,16 +162,19 @@ impl Link {
             return Err(CallError::TooMany);
         }
         let is_blocked = match &book.phase {
-            Phase::Early => book.calls.values().any(|call| call.is_switch),
-            Phase::Open if book.conn.as_ref().is_some_and(Conn::is_closing) => {
+            Phase::Early => book.is_switching(),
+            Phase::Open | Phase::Encrypting if book.conn.as_ref().is_some_and(Conn::is_closing) => {
                 return Err(CallError::Lost(Disconnect::Closed));
             }
-            Phase::Open => false,
+            Phase::Open | Phase::Encrypting => false,
             Phase::Locked => true,
             Phase::Over(why) => return Err(why.clone()),
         };
         if is_blocked {
             return Err(CallError::Switched);
+        }
+        if manner == Manner::AskToEncrypt && book.is_encrypted() {
+            return Err(CallError::OnlyOneTls);
         }
         let tag = book.last_tag + 1;
         book.put(|writer| {
@@ -159,21 +187,25 @@ impl Link {
         })
         .map_err(CallError::BadArgument)?;
         book.last_tag = tag;
-        if manner == Manner::AskToSwitch && matches!(book.phase, Phase::Open) {
-            book.phase = Phase::Locked;
+        match (manner, &book.phase) {
+            (Manner::AskToSwitch, Phase::Open) => book.phase = Phase::Locked,
+            (Manner::AskToEncrypt, Phase::Open) => book.phase = Phase::Encrypting,
+            (Manner::AskToEncrypt, _) => book.clear_end = Some(book.held.len()),
+            _ => (),
         }
+        book.has_tls |= manner == Manner::AskToEncrypt;
         Ok(tag)
     }
 
     /// Waits for the answer to a request.
-    pub(crate) fn wait(&self, tag: u64, limit: Option<Duration>, is_switch: bool, finish: Finish) {
+    pub(crate) fn wait(&self, tag: u64, limit: Option<Duration>, manner: Manner, finish: Finish) {
         let mut book = self.book.borrow_mut();
         let due = match (limit, &book.conn) {
             (None, _) => Due::Never,
             (Some(limit), None) => Due::After(limit),
             (Some(limit), Some(conn)) => Due::At(conn.now().saturating_add(limit)),
         };
-        book.calls.insert(tag, Call { finish: Some(finish), due, is_switch });
+        book.calls.insert(tag, Call { finish: Some(finish), due, manner });
         if let Due::At(at) = due {
             book.deadlines.insert((at, tag));
             book.arm();
@@ -185,7 +217,7 @@ impl Link {
         let mut book = self.book.borrow_mut();
         match book.phase {
             Phase::Over(_) => Ok(()),
-            Phase::Early | Phase::Open | Phase::Locked => book.put(fill),
+            Phase::Early | Phase::Open | Phase::Locked | Phase::Encrypting => book.put(fill),
         }
     }
 
@@ -201,20 +233,51 @@ impl Link {
         if let Due::At(at) = call.due {
             book.deadlines.remove(&(at, number));
         }
-        let is_switched = call.is_switch && matches!(ending, Ending::Answer(_));
-        if is_switched {
-            book.phase = Phase::Over(CallError::Switched);
-        } else if call.is_switch && matches!(book.phase, Phase::Locked) {
-            book.unlock();
+        let is_answer = matches!(ending, Ending::Answer(_));
+        match call.manner {
+            Manner::AskToSwitch if is_answer => book.phase = Phase::Over(CallError::Switched),
+            Manner::AskToSwitch if matches!(book.phase, Phase::Locked) => book.unlock(),
+            Manner::AskToEncrypt if !is_answer => book.phase = Phase::Over(CallError::NotEncrypted),
+            _ => (),
         }
+        // What the peer does next can be answered by a handover only; and nothing that was to be
+        // encrypted goes out in the clear.
+        let must_hand_over = match call.manner {
+            Manner::AskToSwitch => is_answer,
+            Manner::AskToEncrypt => true,
+            Manner::Ask | Manner::Tell => false,
+        };
         let conn = book.conn.clone();
         drop(book);
         let handover = call.finish.and_then(|finish| finish(ending));
-        if let Some(conn) = conn.filter(|_| is_switched && handover.is_none()) {
-            // The peer has handed the connection on, and nobody here can make sense of that.
+        if let Some(conn) = conn.filter(|_| must_hand_over && handover.is_none()) {
             conn.close();
         }
         Ok(handover)
+    }
+
+    /// The connection encrypts from here on: what waited for that is sent.
+    pub(crate) fn encrypted(&self) {
+        let mut book = self.book.borrow_mut();
+        if matches!(book.phase, Phase::Encrypting) {
+            book.unlock();
+        }
+    }
+
+    /// The peer wants to encrypt. False if that was asked for before, by either side.
+    pub(crate) fn take_tls(&self) -> bool {
+        let mut book = self.book.borrow_mut();
+        !book.is_encrypted() && !mem::replace(&mut book.has_tls, true)
+    }
+
+    /// What the peer wanted to encrypt is not to be: it may ask again.
+    pub(crate) fn refuse_tls(&self) {
+        self.book.borrow_mut().has_tls = false;
+    }
+
+    /// Whether this side has asked to encrypt and has no answer.
+    pub(crate) fn is_encrypting(&self) -> bool {
+        matches!(self.book.borrow().phase, Phase::Encrypting)
     }
 
     /// Nobody wants the answer to this call any more.
@@ -224,14 +287,24 @@ impl Link {
         drop(finish);
     }
 
+    /// Nobody wants the connection any more that was to be encrypted.
+    pub(crate) fn give_up_tls(&self, tag: u64) {
+        self.forget(tag);
+        if let Some(conn) = self.conn() {
+            conn.close();
+        }
+    }
+
     fn give_up(&self, tag: u64) -> Option<Finish> {
         let mut book = self.book.borrow_mut();
         let call = book.calls.get_mut(&tag)?;
-        let (finish, due, is_switch) = (call.finish.take(), call.due, call.is_switch);
+        let (finish, due, manner) = (call.finish.take(), call.due, call.manner);
         if let Due::At(at) = due {
             book.deadlines.remove(&(at, tag));
         }
-        if is_switch && let Some(conn) = &book.conn {
+        if manner.changes()
+            && let Some(conn) = &book.conn
+        {
             // The peer may switch at any moment, and nobody here would take the connection.
             conn.close();
         }
@@ -278,6 +351,14 @@ impl Link {
 }
 
 impl Book {
+    fn is_switching(&self) -> bool {
+        self.calls.values().any(|call| call.manner == Manner::AskToSwitch)
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.has_tls || self.conn.as_ref().is_some_and(|conn| conn.tls().is_some())
+    }
+
     /// Writes a box, to the connection or where boxes are held.
     fn put(&mut self, fill: impl FnOnce(&mut BoxWriter<'_>)) -> Result<(), BadField> {
         let write = |out: &mut Vec<u8>| {

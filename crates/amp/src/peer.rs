@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::{ClientEndpoint, Conn, Protocol};
+use ropewalk_protocol::{ClientEndpoint, Conn, Protocol, TlsInfo};
+use ropewalk_tls::{Tls, start_tls_agreed};
 
 use crate::amp::Amp;
-use crate::command::{UNHANDLED, UNKNOWN};
+use crate::command::{START_TLS, UNHANDLED, UNKNOWN};
 use crate::link::{Ending, Link, Manner};
 use crate::responders::Handover;
 use crate::{CallError, Command, DeclaredError, Record, RemoteError, Responders};
@@ -105,6 +106,54 @@ impl Peer {
         })
     }
 
+    /// Has the connection encrypted from here on; the deferred tells what was agreed on.
+    ///
+    /// Whoever connected is TLS's client, whichever side asks: `tls` is a
+    /// [`TlsClient`](ropewalk_tls::TlsClient)'s layer there, and a
+    /// [`TlsServer`](ropewalk_tls::TlsServer)'s at the side that listened. Calls that are made from
+    /// now on, and answers that are given, wait and go out encrypted. A connection is encrypted once:
+    /// the second time this fails with [`CallError::OnlyOneTls`].
+    ///
+    /// A peer who refuses, or with whom nothing can be agreed on, loses the connection, and so does
+    /// one whose bytes come ahead of the handshake; nothing that waited is ever sent in the clear. To
+    /// cancel this closes the connection too.
+    #[track_caller]
+    pub fn start_tls(&self, tls: Tls) -> Deferred<TlsInfo> {
+        let tag = match self.link.request(START_TLS, Manner::AskToEncrypt, &()) {
+            Ok(tag) => tag,
+            Err(error) => return Deferred::fail(error),
+        };
+        let (promise, agreed) = deferred();
+        let link = Rc::downgrade(&self.link);
+        promise.on_cancel(move || {
+            if let Some(link) = link.upgrade() {
+                link.give_up_tls(tag);
+            }
+        });
+        let link = Rc::downgrade(&self.link);
+        let finish = Box::new(move |ending: Ending<'_>| {
+            match ending {
+                Ending::Answer(_) => {
+                    let handover: Handover = Box::new(move |conn, rest| {
+                        start_tls_agreed(conn, tls, rest)
+                            .on_result(move |result| promise.fire(result));
+                        if let Some(link) = link.upgrade() {
+                            link.encrypted();
+                        }
+                    });
+                    return Some(handover);
+                }
+                Ending::Error { code, description } => {
+                    promise.fail(undeclared(code, description));
+                }
+                Ending::Failed(error) => promise.fail(error),
+            }
+            None
+        });
+        self.link.wait(tag, None, Manner::AskToEncrypt, finish);
+        agreed
+    }
+
     /// The connection, to close it or to ask whose it is; `None` before it is made and once it is over.
     pub fn conn(&self) -> Option<Conn<Amp>> {
         self.link.conn()
@@ -154,7 +203,7 @@ impl Peer {
                 None
             }
         });
-        self.link.wait(tag, limit, manner == Manner::AskToSwitch, finish);
+        self.link.wait(tag, limit, manner, finish);
         answer
     }
 }

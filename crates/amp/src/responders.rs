@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use ropewalk_deferred::{Deferred, Failure, Outcome, Panicked};
 use ropewalk_protocol::{Conn, Protocol};
+use ropewalk_tls::{Tls, start_tls};
 
 use crate::amp::Amp;
 use crate::codec::{BoxWriter, Fields};
-use crate::command::UNKNOWN;
-use crate::{Command, DeclaredError, Peer, Record, RemoteError};
+use crate::command::{START_TLS, UNKNOWN};
+use crate::{Command, DeclaredError, NoErrors, Peer, Record, RemoteError};
 
 /// A closure for each command that is responded to.
 ///
@@ -57,6 +58,8 @@ pub(crate) struct Responder {
     respond: RefCell<Box<Respond>>,
     /// What a failure of it looks like to the caller.
     pub(crate) refuse: fn(&Failure) -> RemoteError,
+    /// Whether it has the connection encrypted.
+    pub(crate) is_tls: bool,
 }
 
 type Respond = dyn FnMut(Fields<'_>, &Peer) -> Deferred<Given>;
@@ -133,12 +136,43 @@ impl Responders {
         })
     }
 
+    /// Lets the peer have the connection encrypted, with the layer that `respond` gives for it.
+    ///
+    /// Whoever connected is TLS's client, whichever side asks: see
+    /// [`Peer::start_tls`](crate::Peer::start_tls). Without this the peer is told that the command is
+    /// unhandled. Bytes that came behind the peer's request, ahead of the handshake, end the
+    /// connection.
+    pub fn on_start_tls<R>(mut self, mut respond: impl FnMut(&Peer) -> R + 'static) -> Self
+    where
+        R: Outcome<Value = Tls>,
+    {
+        let respond = move |_: Fields<'_>, peer: &Peer| {
+            respond(peer).into_deferred().map(|tls| {
+                let handover: Handover = Box::new(|conn, rest| {
+                    // The layer tells the log what went wrong, and the connection is over then.
+                    start_tls(conn, tls, rest).on_result(drop);
+                });
+                Given { answer: Box::new(()), handover: Some(handover) }
+            })
+        };
+        let responder = Responder {
+            respond: RefCell::new(Box::new(respond)),
+            refuse: refuse::<NoErrors>,
+            is_tls: true,
+        };
+        Rc::make_mut(&mut self.table).insert(START_TLS.as_bytes(), Rc::new(responder));
+        self
+    }
+
     fn add<C: Command>(
         mut self,
         respond: impl FnMut(Fields<'_>, &Peer) -> Deferred<Given> + 'static,
     ) -> Self {
-        let responder =
-            Responder { respond: RefCell::new(Box::new(respond)), refuse: refuse::<C::Error> };
+        let responder = Responder {
+            respond: RefCell::new(Box::new(respond)),
+            refuse: refuse::<C::Error>,
+            is_tls: false,
+        };
         Rc::make_mut(&mut self.table).insert(C::NAME.as_bytes(), Rc::new(responder));
         self
     }

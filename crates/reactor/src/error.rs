@@ -129,6 +129,27 @@ impl fmt::Display for ReactorGone {
 
 impl Error for ReactorGone {}
 
+/// A [`ReactorHandle`](crate::ReactorHandle) could not have a call made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallRefused {
+    /// The reactor is gone.
+    Gone,
+    /// As many calls wait as are allowed to.
+    Full,
+}
+
+impl fmt::Display for CallRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "the reactor is gone",
+            Self::Full => "too many calls from other threads wait for the reactor",
+        })
+    }
+}
+
+impl Error for CallRefused {}
+
 /// The thread pool would not take a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

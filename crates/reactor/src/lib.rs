@@ -37,7 +37,7 @@
 //!
 //! | bound | default |
 //! |---|---|
-//! | bytes received from one connection in one turn | 64 KiB |
+//! | bytes received from one connection in one turn | 64 KiB, in two parts |
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
 //! | closed connections that wait for their peers | 1,024, for 2 seconds without progress each |
@@ -48,6 +48,7 @@
 //! | bytes read of a file of hosts | 4 MiB |
 //! | threads in the pool | 16, each going after 10 idle seconds |
 //! | jobs waiting for a thread | 16,384 |
+//! | calls from other threads waiting for the loop | 65,536 |
 
 #![deny(unsafe_code)]
 
@@ -82,7 +83,7 @@ pub use adopt::{CannotAdopt, NotInherited, inherited};
 pub use connector::ConnectOptions;
 pub use datagrams::{UdpEndpoint, UdpOptions, UnixDatagramEndpoint, UnixDatagramOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
-pub use error::{CannotListen, PoolRefused, ReactorError, ReactorGone};
+pub use error::{CallRefused, CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};
 pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;

@@ -363,6 +363,9 @@ impl Reactor {
         for call in queue.calls {
             guard("a call from another thread", || call(self));
         }
+        if queue.stops {
+            self.stop();
+        }
         for job in queue.finished {
             let finished = self.0.jobs.borrow_mut().remove(&job);
             if let Some(finished) = finished {

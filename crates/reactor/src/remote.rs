@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use crate::sys::os::Counter;
-use crate::{Reactor, ReactorGone};
+use crate::{CallRefused, Reactor, ReactorGone};
+
+/// How many calls from other threads may wait.
+const CALLS_MAX: usize = 64 * 1024;
 
 type Call = Box<dyn FnOnce(&Reactor) + Send>;
 
@@ -48,12 +51,14 @@ pub(crate) struct Queue {
     pub(crate) finished: Vec<u64>,
     /// Tasks that can go on.
     pub(crate) tasks: Vec<usize>,
+    /// The reactor is to stop, after the calls.
+    pub(crate) stops: bool,
     gone: bool,
 }
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.finished.is_empty() && self.tasks.is_empty()
+        self.calls.is_empty() && self.finished.is_empty() && self.tasks.is_empty() && !self.stops
     }
 }
 
@@ -144,14 +149,18 @@ impl ReactorHandle {
     ///
     /// # Errors
     ///
-    /// If the reactor is gone. One that is merely not running will make the call when it does.
+    /// If the reactor is gone, or 65,536 calls wait already: a thread that asks for more than the reactor
+    /// can do has to wait. One that is merely not running will make the call when it does.
     pub fn call_from_thread(
         &self,
         call: impl FnOnce(&Reactor) + Send + 'static,
-    ) -> Result<(), ReactorGone> {
+    ) -> Result<(), CallRefused> {
         let mut queue = self.remote.lock();
         if queue.gone {
-            return Err(ReactorGone);
+            return Err(CallRefused::Gone);
+        }
+        if queue.calls.len() >= CALLS_MAX {
+            return Err(CallRefused::Full);
         }
         queue.calls.push(Box::new(call));
         drop(queue);
@@ -159,13 +168,20 @@ impl ReactorHandle {
         Ok(())
     }
 
-    /// Stops the reactor as [`Reactor::stop`] does.
+    /// Stops the reactor as [`Reactor::stop`] does, once it has made the calls that wait.
     ///
     /// # Errors
     ///
     /// If the reactor is gone already.
     pub fn stop(&self) -> Result<(), ReactorGone> {
-        self.call_from_thread(Reactor::stop)
+        let mut queue = self.remote.lock();
+        if queue.gone {
+            return Err(ReactorGone);
+        }
+        queue.stops = true;
+        drop(queue);
+        self.remote.wake();
+        Ok(())
     }
 }
 

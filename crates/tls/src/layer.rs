@@ -123,6 +123,11 @@ impl Tls {
         }
     }
 
+    /// Whether this side says the first word of the handshake, as clients do.
+    pub(crate) fn begins(&self) -> bool {
+        self.opening.as_ref().is_some_and(|opening| opening.starts.is_some())
+    }
+
     /// Has the connection fail because of what came in the clear.
     pub(crate) fn refuse_early(&mut self, count: usize) {
         if let Some(opening) = &mut self.opening {

@@ -52,7 +52,7 @@
 //! | listen | [`TlsServer`] |
 //! | say whom a client trusts | [`Trust`] |
 //! | connect | [`TlsClient`] |
-//! | encrypt in the middle of a protocol | [`start_tls`] |
+//! | encrypt in the middle of a protocol | [`start_tls`], [`start_tls_agreed`] |
 //! | know what was agreed on | [`Conn::tls`](ropewalk_protocol::Conn::tls) |
 //! | know what went wrong | [`TlsError`], [`Reason`], [`BadCertificate`] |
 //!
@@ -120,7 +120,7 @@ pub use policy::Policy;
 pub use self_signed::SELF_SIGNED_DAYS;
 pub use server::{TlsFactory, TlsServer, TlsServerEndpoint};
 pub use trust::Trust;
-pub use upgrade::start_tls;
+pub use upgrade::{start_tls, start_tls_agreed};
 pub use watch::{EXPIRY_TOLD_EVERY, EXPIRY_WARNED_DAYS, RELOAD_EVERY, Watch};
 
 /// The cryptography that everything here uses: no process-wide default is read or set.

@@ -38,12 +38,27 @@ pub fn start_tls<P: 'static>(conn: &Conn<P>, mut tls: Tls, rest: &[u8]) -> Defer
     if early > 0 {
         tls.refuse_early(early);
     }
+    insert(conn, tls, &[])
+}
+
+/// The same for the side that asked for it and has the peer's consent.
+///
+/// The peer may have begun the handshake right behind its answer, where it is the one to begin:
+/// a server's layer takes `rest` for that, and it can be nothing else. For a client's layer there
+/// must be nothing, as in [`start_tls`].
+#[track_caller]
+pub fn start_tls_agreed<P: 'static>(conn: &Conn<P>, tls: Tls, rest: &[u8]) -> Deferred<TlsInfo> {
+    if tls.begins() { start_tls(conn, tls, rest) } else { insert(conn, tls, rest) }
+}
+
+#[track_caller]
+fn insert<P: 'static>(conn: &Conn<P>, mut tls: Tls, rest: &[u8]) -> Deferred<TlsInfo> {
     let (promise, agreed) = deferred();
     let giving_up = conn.clone();
     promise.on_cancel(move || giving_up.abort());
     tls.tell(promise);
     // Where it is not inserted it is dropped, and says so.
-    if !conn.insert_layer(tls, &[]) {
+    if !conn.insert_layer(tls, rest) {
         tracing::debug!(target: "ropewalk::tls", "{}", TlsError::from(Reason::NotNow));
     }
     agreed

@@ -1,11 +1,15 @@
-"""The other side of the AMP suite: `amp.py serve` or `amp.py call PORT`."""
+"""The other side of the AMP suite: `amp.py PEM serve` or `amp.py PEM call PORT [asked]`.
+
+PEM has the certificate that proves who a server is, and its key. With `asked`, the server is made to
+ask for TLS too.
+"""
 
 import datetime
 import decimal
 import math
 import sys
 
-from twisted.internet import defer, endpoints, error, protocol, reactor, task
+from twisted.internet import defer, endpoints, error, protocol, reactor, ssl, task
 from twisted.protocols import amp
 from twisted.python.filepath import FilePath
 
@@ -48,6 +52,14 @@ class CallBack(amp.Command):
 class Strange(amp.Command):
     pass
 
+
+class Encrypt(amp.Command):
+    """Has the other side ask for TLS."""
+
+
+with open(sys.argv[1]) as pem:
+    CERTIFICATE = ssl.PrivateCertificate.loadPEM(pem.read())
+AUTHORITIES = [ssl.Certificate(CERTIFICATE.original)]
 
 VALUES = [
     (b"integer", amp.Integer()),
@@ -129,9 +141,24 @@ class Shout(protocol.Protocol):
 
 
 class Side(amp.AMP):
-    def __init__(self):
+    def __init__(self, is_client=False):
         super().__init__()
         self.notes = []
+        self.is_client = is_client
+        self.authorities = AUTHORITIES
+
+    def tls(self):
+        if self.is_client:
+            return {"tls_verifyAuthorities": self.authorities}
+        return {"tls_localCertificate": CERTIFICATE}
+
+    @amp.StartTLS.responder
+    def start_tls(self):
+        return self.tls()
+
+    @Encrypt.responder
+    def encrypt(self):
+        return self.callRemote(amp.StartTLS, **self.tls()).addCallback(lambda _: {})
 
     @Sum.responder
     def sum(self, a, b):
@@ -182,7 +209,7 @@ async def serve():
 
 def connect(port):
     endpoint = endpoints.clientFromString(reactor, f"tcp:127.0.0.1:{port}")
-    return endpoints.connectProtocol(endpoint, Side())
+    return endpoints.connectProtocol(endpoint, Side(is_client=True))
 
 
 async def failure(deferred, kind):
@@ -262,6 +289,32 @@ async def check_errors(port):
     await failure(waiting, error.ConnectionDone)
 
 
+async def check_tls(port):
+    side = await connect(port)
+    answer = side.callRemote(amp.StartTLS, **side.tls())
+    total = side.callRemote(Sum, a=13, b=81)
+    await answer
+    assert (await total)["total"] == 94
+    assert side.peerCertificate == AUTHORITIES[0]
+    await failure(side.callRemote(Strange), amp.UnhandledCommand)
+    await failure(defer.maybeDeferred(side.callRemote, amp.StartTLS), amp.OnlyOneTLS)
+
+    # The other side asks, which listened. Twisted cannot: bytes that come right behind the answer,
+    # as the handshake of a client does, it takes for a box.
+    if "asked" in sys.argv:
+        side = await connect(port)
+        await side.callRemote(Encrypt)
+        assert side.peerCertificate == AUTHORITIES[0]
+        await check_values(side)
+
+    # Somebody else is trusted.
+    side = await connect(port)
+    key = ssl.KeyPair.generate()
+    side.authorities = [key.selfSignedCert(1, CN="somebody else")]
+    await side.callRemote(amp.StartTLS, **side.tls())
+    await failure(side.callRemote(Sum, a=1, b=2), ssl.SSL.Error)
+
+
 async def check_switch(port):
     side = await connect(port)
     await failure(side.callRemote(Upgrade, ListenerFactory(), to="nothing"), ZeroDivisionError)
@@ -280,12 +333,13 @@ async def call(port):
     await check_many(side)
     await check_notes(side)
     await check_errors(port)
+    await check_tls(port)
     await check_switch(port)
     print("all is well", flush=True)
 
 
 def main(_):
-    what = serve() if sys.argv[1] == "serve" else call(int(sys.argv[2]))
+    what = serve() if sys.argv[2] == "serve" else call(int(sys.argv[3]))
     return defer.Deferred.fromCoroutine(what)
 
 

@@ -1,6 +1,9 @@
 //! Bytes that were recorded between two programs of Twisted.
 
-use ropewalk_amp::{AmpList, DateTime, Value, record};
+use ropewalk_amp::{Amp, AmpList, DateTime, Responders, Value, record};
+use ropewalk_deferred::Failure;
+use ropewalk_tls::{Identities, Identity, Policy, TlsClient, TlsServer, Trust};
+use ropewalk_trial::{Clock, Memory};
 
 use crate::common::{Divide, DivideError, Strange, Sum, client, error, server, value, wire_box};
 
@@ -46,6 +49,28 @@ fn responders_read_and_write_what_was_recorded() {
         assert_eq!(memory.take_sent(), bytes(ZERO_DIVISION), "in pieces of {size}");
         assert_eq!(memory.ended(), None);
     }
+}
+
+/// Recorded from Twisted's `StartTLS`: the request, and the answer that the handshake follows.
+const START_TLS: &str = "00 04 5f 61 73 6b 00 01 31 00 08 5f 63 6f 6d 6d 61 6e 64
+    00 08 53 74 61 72 74 54 4c 53 00 00";
+const START_TLS_ANSWER: &str = "00 07 5f 61 6e 73 77 65 72 00 01 31 00 00";
+
+#[test]
+fn tls_is_asked_for_and_granted_as_it_was_recorded() {
+    let identity = Identity::self_signed(["localhost"]).expect("an identity");
+    let identities = Identities::new(Policy::new()).expect("a policy");
+    identities.add(&identity).expect("it is taken");
+    let server = TlsServer::new(&identities);
+    let responders = Responders::new().on_start_tls(move |_| Ok::<_, Failure>(server.layer()));
+    let mut memory = Memory::seat(Amp::new(responders), &Clock::new());
+    memory.push(&bytes(START_TLS));
+    assert_eq!(memory.take_sent(), bytes(START_TLS_ANSWER));
+
+    let (mut memory, peer) = client();
+    let tls = TlsClient::new(&Trust::pinned([identity.pin()])).expect("a client");
+    peer.start_tls(tls.layer("localhost").expect("a name")).detach();
+    assert_eq!(memory.take_sent(), bytes(START_TLS));
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod golden;
 mod hostile;
 mod limits;
 mod switch;
+mod tls;
 mod values;

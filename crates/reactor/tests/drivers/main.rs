@@ -8,5 +8,6 @@ mod datagrams;
 mod io_uring;
 mod kit;
 mod lingering;
+mod resets;
 mod scarcity;
 mod watching;

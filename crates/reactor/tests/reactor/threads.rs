@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Abandoned, Cancelled, Failure, Panicked, deferred};
 use ropewalk_protocol::{call_later, sleep};
-use ropewalk_reactor::{PoolRefused, Reactor, ReactorGone};
+use ropewalk_reactor::{CallRefused, PoolRefused, Reactor, ReactorGone};
 
 use crate::kit::{Count, PATIENCE, is_quiet, reactor, settle, threads, turn_until};
 
@@ -83,6 +83,26 @@ fn a_call_made_by_such_a_call_has_its_turn_later_and_a_panic_harms_nobody() {
 }
 
 #[test]
+fn so_many_calls_wait_and_no_more_and_a_stop_gets_through() {
+    const CALLS_MAX: usize = 65_536;
+    let reactor = reactor();
+    let handle = reactor.handle();
+    let made = Arc::new(AtomicUsize::new(0));
+    let ask = || {
+        let made = Arc::clone(&made);
+        handle.call_from_thread(move |_| _ = made.fetch_add(1, Ordering::Relaxed))
+    };
+    for _ in 0..CALLS_MAX {
+        ask().unwrap();
+    }
+    assert_eq!(ask(), Err(CallRefused::Full));
+    handle.stop().unwrap();
+    reactor.run_without_signals().unwrap();
+    assert_eq!(made.load(Ordering::Relaxed), CALLS_MAX, "the stop came after the calls");
+    ask().unwrap();
+}
+
+#[test]
 fn a_handle_outlives_its_reactor_and_says_so() {
     let reactor = reactor();
     let handle = reactor.handle();
@@ -91,7 +111,7 @@ fn a_handle_outlives_its_reactor_and_says_so() {
     handle.call_from_thread(move |_| drop(held)).unwrap();
     drop(reactor);
     assert_eq!(Arc::strong_count(&token), 1, "a call that is not made is dropped");
-    assert_eq!(handle.call_from_thread(|_| ()), Err(ReactorGone));
+    assert_eq!(handle.call_from_thread(|_| ()), Err(CallRefused::Gone));
     assert_eq!(handle.stop(), Err(ReactorGone));
 }
 
