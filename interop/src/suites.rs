@@ -32,6 +32,7 @@ pub const SUITES: &[Suite] = &[
             "twist",
         ],
     },
+    Suite { name: "scanners", tools: &["sslscan", "testssl"] },
     Suite {
         name: "small",
         tools: &[
@@ -54,13 +55,11 @@ pub const SUITES: &[Suite] = &[
         name: "tls",
         tools: &["curl", "gnutls-cli", "gnutls-serv", "haproxy", "openssl", "python3", "twist"],
     },
-    Suite { name: "tls_scan", tools: &["sslscan", "testssl"] },
     Suite { name: "websocket", tools: &["websockets"] },
 ];
 
-/// The suites that need no reactor, or look at nothing that depends on its driver, and so do not run once
-/// on each driver.
-pub const REACTORLESS: &[&str] = &["deferred", "tls_scan"];
+/// The suites that look at nothing which a driver could change, and so do not run once on each.
+pub const REACTORLESS: &[&str] = &["deferred", "scanners"];
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! TLS against the programs that people run, in either role.
 
+#[path = "support/house.rs"]
+mod base;
 mod support;
 
 #[path = "tls/curl.rs"]

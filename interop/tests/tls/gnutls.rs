@@ -4,20 +4,20 @@ use std::process::Command;
 
 use ropewalk_interop::{Peer, free_port, tool, wait_for_port};
 
-use crate::house::{Client, House, QUESTION, local, run, said};
+use crate::house::{Client, QUESTION, converse, local, said, telling};
 use crate::papers::Papers;
 
 #[test]
 fn its_client_has_its_page_and_comes_again() {
     let papers = Papers::new();
-    let server = House::telling(papers.server(":alpn=http/1.1"));
+    let server = telling(papers.server(":alpn=http/1.1"));
     for version in ["TLS1.2", "TLS1.3"] {
         let mut gnutls = Command::new(tool("gnutls-cli"));
         gnutls.args(["--sni-hostname=localhost", "--verify-hostname=localhost"]);
         gnutls.args(["--x509cafile", &papers.text("root.pem"), "--alpn=http/1.1"]);
         gnutls.arg(format!("--priority=NORMAL:-VERS-ALL:+VERS-{version}"));
         gnutls.args(["--resume", "--waitresumption", "127.0.0.1", "-p"]);
-        let said = said(&run(gnutls.arg(server.port().to_string()), QUESTION));
+        let said = said(&converse(gnutls.arg(server.port().to_string()), QUESTION));
         let number = version.replace("TLS", "TLSv");
         assert!(said.contains(&format!("protocol {number}\n")), "{version}: {said}");
         assert!(said.contains("\nresumed true\n"), "{version}: {said}");
@@ -29,12 +29,12 @@ fn its_client_has_its_page_and_comes_again() {
 fn its_client_says_who_it_is() {
     let papers = Papers::new();
     let roots = papers.quoted("root.pem");
-    let server = House::telling(papers.server(&format!(":client-ca={roots}")));
+    let server = telling(papers.server(&format!(":client-ca={roots}")));
     let ask = |more: &[String]| {
         let mut gnutls = Command::new(tool("gnutls-cli"));
         gnutls.args(["--sni-hostname=localhost", "--verify-hostname=localhost"]);
         gnutls.args(["--x509cafile", &papers.text("root.pem")]);
-        said(&run(
+        said(&converse(
             gnutls.args(more).args(["127.0.0.1", "-p", &server.port().to_string()]),
             QUESTION,
         ))

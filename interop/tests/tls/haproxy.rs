@@ -5,7 +5,7 @@ use std::process::Command;
 use ropewalk_endpoint::quote;
 use ropewalk_interop::{Peer, TempDir, free_port, tool, wait_for_port};
 
-use crate::house::{House, fetch, local};
+use crate::house::{fetch, local, telling};
 use crate::papers::Papers;
 
 #[test]
@@ -13,7 +13,7 @@ fn it_tells_us_who_its_client_is_ahead_of_tls() {
     let papers = Papers::new();
     let inner = quote("haproxy:tcp:0:interface=127.0.0.1");
     let (cert, roots) = (papers.quoted("server.pem"), papers.quoted("root.pem"));
-    let server = House::telling(format!("tls:endpoint={inner}:cert={cert}:client-ca={roots}"));
+    let server = telling(format!("tls:endpoint={inner}:cert={cert}:client-ca={roots}"));
     let folder = TempDir::new("haproxy-tls").expect("a folder");
     for version in ["TLSv1.2", "TLSv1.3"] {
         for options in [

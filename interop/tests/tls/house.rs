@@ -1,73 +1,27 @@
-//! Our own servers, each on a reactor in a thread of its own, and our own client.
+//! Our own server, which tells what was agreed on, and our own client.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::channel;
-use std::thread::{self, JoinHandle};
 
 use ropewalk_deferred::{Promise, deferred};
-use ropewalk_endpoint::{client_from_string, server_from_string};
+use ropewalk_endpoint::client_from_string;
 use ropewalk_interop::PATIENCE;
 use ropewalk_protocol::{
-    Address, ClientEndpoint, Conn, Disconnect, Port, Protocol, SeatFactory, TlsInfo, connect,
-    timeout,
+    Address, ClientEndpoint, Conn, Disconnect, Protocol, TlsInfo, connect, timeout,
 };
-use ropewalk_reactor::{Reactor, ReactorHandle};
+use ropewalk_reactor::Reactor;
 use ropewalk_tls::TlsError;
 
+use crate::base::House;
 use crate::support::reactor;
 
 /// What a client says to have a page.
 pub(crate) const QUESTION: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 
-/// A running server of ours; it goes with its owner.
-pub(crate) struct House {
-    pub(crate) address: SocketAddr,
-    handle: ReactorHandle,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl House {
-    /// Listens at the place that `string` names, with what `make` makes on the reactor there.
-    pub(crate) fn start<F: SeatFactory>(
-        string: String,
-        make: impl FnOnce(&Reactor) -> F + Send + 'static,
-    ) -> Self {
-        let (sender, ready) = channel();
-        let serve = move || {
-            let reactor = reactor();
-            let place = server_from_string(&reactor, &string).expect("a place");
-            let listening = place.listen_seats(Box::new(make(&reactor)));
-            let port: Box<dyn Port> = reactor.run_until(listening).expect("a port");
-            let address = port.address().ip().expect("an Internet address");
-            sender.send((address, reactor.handle())).expect("somebody waits");
-            reactor.run_without_signals().expect("a loop that runs");
-        };
-        let thread =
-            thread::Builder::new().name("house".to_owned()).spawn(serve).expect("a thread");
-        let (address, handle) = ready.recv().expect("a server");
-        Self { address, handle, thread: Some(thread) }
-    }
-
-    /// A page with what was agreed on.
-    pub(crate) fn telling(string: String) -> Self {
-        Self::start(string, |_| |_: &Address| Some(Telling { heard: Vec::new() }))
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.address.port()
-    }
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        let stopped = self.handle.stop();
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(thread::panicking() || (stopped.is_ok() && ended.is_ok()), "a server fell");
-        }
-    }
+/// A server with a page about what was agreed on.
+pub(crate) fn telling(string: String) -> House {
+    House::start(string, |_| |_: &Address| Some(Telling { heard: Vec::new() }))
 }
 
 /// Answers the first request with what was agreed on, and closes.
@@ -181,7 +135,7 @@ impl Protocol for Asking {
 }
 
 /// Runs a program to its end, which gets something to read and no end of it.
-pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
+pub(crate) fn converse(command: &mut Command, input: &[u8]) -> Output {
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().expect("it starts");
     let mut stdin = child.stdin.take().expect("a pipe");

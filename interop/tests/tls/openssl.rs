@@ -4,7 +4,8 @@ use std::process::{Command, Output};
 
 use ropewalk_interop::tool;
 
-use crate::house::{House, QUESTION, run, run_on, said};
+use crate::base::House;
+use crate::house::{QUESTION, converse, run_on, said, telling};
 use crate::papers::Papers;
 
 /// `openssl s_client` at this server, with the question for a page or something else to say.
@@ -13,13 +14,13 @@ fn s_client(papers: &Papers, server: &House, more: &[&str], says: &[u8]) -> Outp
     openssl.args(["s_client", "-connect", &server.address.to_string()]);
     openssl.args(["-servername", "localhost", "-verify_hostname", "localhost"]);
     openssl.args(["-verify_return_error", "-CAfile", &papers.text("root.pem")]);
-    run(openssl.args(more), says)
+    converse(openssl.args(more), says)
 }
 
 #[test]
 fn it_speaks_both_versions_with_each_cipher() {
     let papers = Papers::new();
-    let server = House::telling(papers.server(""));
+    let server = telling(papers.server(""));
     for (version, cipher, found) in [
         ("-tls1_3", "TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
         ("-tls1_3", "TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
@@ -46,7 +47,7 @@ fn it_speaks_both_versions_with_each_cipher() {
 #[test]
 fn it_agrees_on_a_key_exchange_and_an_application_protocol() {
     let papers = Papers::new();
-    let server = House::telling(papers.server(":alpn=h2,http/1.1"));
+    let server = telling(papers.server(":alpn=h2,http/1.1"));
     for (group, found) in [("X25519", "X25519"), ("P-256", "secp256r1"), ("P-384", "secp384r1")] {
         let output = s_client(&papers, &server, &["-groups", group], QUESTION);
         assert!(said(&output).contains(&format!("group {found}\n")), "{}", said(&output));
@@ -61,7 +62,7 @@ fn it_agrees_on_a_key_exchange_and_an_application_protocol() {
 #[test]
 fn old_versions_and_weak_ciphers_are_refused() {
     let papers = Papers::new();
-    let server = House::telling(papers.server(""));
+    let server = telling(papers.server(""));
     for more in [
         &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"][..],
         &["-tls1", "-cipher", "ALL:@SECLEVEL=0"],
@@ -78,7 +79,7 @@ fn old_versions_and_weak_ciphers_are_refused() {
 #[test]
 fn it_resumes_its_session() {
     let papers = Papers::new();
-    let server = House::telling(papers.server(""));
+    let server = telling(papers.server(""));
     for (version, tickets) in [("-tls1_3", ""), ("-tls1_2", ""), ("-tls1_2", "-no_ticket")] {
         let session = papers.text("session");
         for (option, is_resumed) in [("-sess_out", false), ("-sess_in", true)] {
@@ -96,8 +97,8 @@ fn it_resumes_its_session() {
 fn it_says_who_it_is_where_it_must() {
     let papers = Papers::new();
     let roots = papers.quoted("root.pem");
-    let required = House::telling(papers.server(&format!(":client-ca={roots}")));
-    let optional = House::telling(papers.server(&format!(":client-ca={roots}:clients=optional")));
+    let required = telling(papers.server(&format!(":client-ca={roots}")));
+    let optional = telling(papers.server(&format!(":client-ca={roots}:clients=optional")));
     let (cert, key) = (papers.text("alice.crt"), papers.text("alice.key"));
     let (own, own_key) = (papers.text("server.crt"), papers.text("server.key"));
     for version in ["-tls1_2", "-tls1_3"] {
@@ -120,7 +121,7 @@ fn it_says_who_it_is_where_it_must() {
 #[test]
 fn nobody_renegotiates() {
     let papers = Papers::new();
-    let server = House::telling(papers.server(""));
+    let server = telling(papers.server(""));
     let output = s_client(&papers, &server, &["-tls1_2"], b"R\n");
     let said = said(&output);
     assert!(said.contains("RENEGOTIATING") && said.contains("no renegotiation"), "{said}");

@@ -5,7 +5,7 @@ use std::process::Command;
 use ropewalk_interop::{Peer, tool};
 use ropewalk_protocol::{Disconnect, TlsFault};
 
-use crate::house::{Client, House, fetch, said};
+use crate::house::{Client, fetch, said, telling};
 use crate::papers::Papers;
 
 /// Asks twice, the second time with the session of the first, and tells what it is told.
@@ -35,8 +35,8 @@ for _ in range(2):
 fn its_client_has_its_page_and_comes_again() {
     let papers = Papers::new();
     let roots = papers.quoted("root.pem");
-    let server = House::telling(papers.server(":alpn=http/1.1"));
-    let strict = House::telling(papers.server(&format!(":alpn=http/1.1:client-ca={roots}")));
+    let server = telling(papers.server(":alpn=http/1.1"));
+    let strict = telling(papers.server(&format!(":alpn=http/1.1:client-ca={roots}")));
     for (version, name) in [("TLSv1_2", "TLSv1.2"), ("TLSv1_3", "TLSv1.3")] {
         for (server, files) in [(&server, ["", ""]), (&strict, ["alice.crt", "alice.key"])] {
             let files = files.map(|file| (!file.is_empty()).then(|| papers.text(file)));

@@ -8,7 +8,8 @@ use ropewalk_interop::{PATIENCE, Peer, tool};
 use ropewalk_protocol::{Address, Conn, Disconnect, Protocol, connect, timeout};
 use ropewalk_tls::{Identities, IdentityFiles, Policy, TlsClient, TlsServer, Trust, start_tls};
 
-use crate::house::{House, fetch, said};
+use crate::base::House;
+use crate::house::{fetch, said, telling};
 use crate::papers::Papers;
 use crate::support::reactor;
 
@@ -50,7 +51,7 @@ task.react(main)
 #[test]
 fn its_client_has_its_page() {
     let papers = Papers::new();
-    let server = House::telling(papers.server(":alpn=http/1.1"));
+    let server = telling(papers.server(":alpn=http/1.1"));
     let arguments = [server.port().to_string(), papers.text("root.pem")];
     let output = twisted(CLIENT, &arguments).output().expect("it runs");
     let said = said(&output);
