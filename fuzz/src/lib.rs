@@ -12,12 +12,14 @@ mod amp;
 mod cut;
 mod finger;
 mod framing;
+mod http_answer;
 mod http_request;
 mod ident;
 mod memcached;
 mod multipart;
 mod proxy;
 mod socks;
+mod tls;
 
 /// Something that must hold for any bytes.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +35,14 @@ pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
+    Target { name: "http_answer", check: http_answer::check },
     Target { name: "http_request", check: http_request::check },
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
     Target { name: "multipart", check: multipart::check },
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },
+    Target { name: "tls", check: tls::check },
 ];
 
 impl Target {

@@ -14,6 +14,10 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "amp", tools: &["twist"] },
     Suite { name: "deferred", tools: &["twist"] },
     Suite { name: "faults", tools: &["ip", "nft", "python3", "strace"] },
+    Suite {
+        name: "fetch",
+        tools: &["microsocks", "ncat", "nginx", "node", "openssl", "python3", "twist", "wget"],
+    },
     Suite { name: "gopher", tools: &["curl"] },
     Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
     Suite {
@@ -32,11 +36,34 @@ pub const SUITES: &[Suite] = &[
             "twist",
         ],
     },
+    Suite { name: "scanners", tools: &["sslscan", "testssl"] },
+    Suite {
+        name: "small",
+        tools: &[
+            "busybox",
+            "finger",
+            "in.fingerd",
+            "memcached",
+            "nc",
+            "oidentd",
+            "perl",
+            "python3",
+            "rdate",
+            "socat",
+            "twist",
+            "unshare",
+            "xinetd",
+        ],
+    },
+    Suite {
+        name: "tls",
+        tools: &["curl", "gnutls-cli", "gnutls-serv", "haproxy", "openssl", "python3", "twist"],
+    },
     Suite { name: "websocket", tools: &["websockets"] },
 ];
 
-/// The suites that need no reactor, and so do not run once on each driver.
-pub const REACTORLESS: &[&str] = &["deferred"];
+/// The suites that look at nothing which a driver could change, and so do not run once on each.
+pub const REACTORLESS: &[&str] = &["deferred", "scanners"];
 
 #[cfg(test)]
 mod tests {

@@ -8,3 +8,5 @@ mod frames;
 mod policies;
 #[path = "framing/protocols.rs"]
 mod protocols;
+#[path = "framing/traffic.rs"]
+mod traffic;

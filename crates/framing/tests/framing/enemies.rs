@@ -1,56 +1,85 @@
-//! The kit's enemies, and its ways of cutting, on servers of frames.
+//! The suites of hostile clients and of cuts, against a server on each kind of frame.
 
 use std::time::Duration;
 
 use ropewalk_framing::policy::{Policy, Timeouts};
 use ropewalk_framing::{
-    Decoder, Ending, FrameConn, FrameProtocol, Framed, LineDecoder, Netstring, NetstringDecoder,
-    Prefix, PrefixDecoder,
+    Decoder, Ending, FrameConn, FrameProtocol, Framed, LengthDecoder, LineDecoder, Netstring,
+    Prefix,
 };
-use ropewalk_protocol::{Address, SeatFactory as _};
-use ropewalk_trial::{Attack, Hostile, chunked};
+use ropewalk_protocol::{Address, Seat, SeatFactory};
+use ropewalk_trial::{Clock, Hostile, chunked_seats};
+
+/// The longest frame here.
+const MAX: usize = 64;
+/// How long a client may take to its first frame, and between any two.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Says how long each frame is.
-struct Measure<D>(std::marker::PhantomData<D>);
+struct Measuring<D>(std::marker::PhantomData<D>);
 
-impl<D: Decoder> FrameProtocol for Measure<D> {
+impl<D: Decoder + 'static> FrameProtocol for Measuring<D> {
     type Decoder = D;
 
     fn frame_received(&mut self, conn: &FrameConn<Self>, frame: &[u8]) {
         conn.write(format!("{}\n", frame.len()).as_bytes());
     }
+
+    fn writing_paused(&mut self, conn: &FrameConn<Self>) {
+        conn.pause_reading();
+    }
+
+    fn writing_resumed(&mut self, conn: &FrameConn<Self>) {
+        conn.resume_reading();
+    }
 }
 
-fn check<D: Decoder + Clone>(decoder: &D, frames: &[u8], spared: &[Attack]) {
-    let make = {
-        let decoder = decoder.clone();
-        move || Framed::new(Measure(std::marker::PhantomData), decoder.clone())
-    };
-    assert_eq!(chunked(frames, &make).sent, b"0\n1\n5\n");
-    let patience = Duration::from_secs(30);
-    let timeouts = Timeouts {
-        idle: Some(Duration::from_secs(10)),
-        total: Some(patience),
-        ..Timeouts::default()
-    };
-    let mut factory = timeouts.wrap(move |_: &Address| Some(make()));
-    let server = move |_: &_| factory.seat(&Address::Unnamed).expect("there is room");
-    let hostile = Hostile::against(server).request(frames).patience(patience).kept(1 << 20);
-    spared.iter().fold(hostile, |hostile, attack| hostile.spare(*attack)).assert();
+/// Its end of a connection, under time-outs.
+fn server<D: Decoder + 'static>(
+    decoder: impl Fn() -> D + 'static,
+) -> impl FnMut(&Clock) -> Box<dyn Seat> {
+    move |_| {
+        let framed = Framed::new(Measuring(std::marker::PhantomData), decoder());
+        let mut framed = Some(framed);
+        let timeouts = Timeouts { idle: Some(PATIENCE), first: Some(PATIENCE), total: None };
+        let mut factory = timeouts.wrap(move |_: &Address| framed.take());
+        factory.seat(&Address::Unnamed).expect("there is room")
+    }
+}
+
+#[track_caller]
+fn check<D: Decoder + 'static>(
+    decoder: impl Fn() -> D + Copy + 'static,
+    frames: &[u8],
+    said: &str,
+) {
+    Hostile::against(server(decoder))
+        .request(frames)
+        .patience(PATIENCE * 4)
+        .kept(256 * 1024)
+        .assert();
+    let answer = chunked_seats(frames, server(decoder));
+    assert_eq!(String::from_utf8_lossy(&answer.sent), said);
 }
 
 #[test]
-fn lines_stand_it() {
-    check(&LineDecoder::new(Ending::Tolerant), b"\r\na\nhello\r\n", &[]);
+fn line_receivers_stand() {
+    check(|| LineDecoder::new(Ending::CrLf).line_max(MAX), b"one\r\n\r\nfour\r\n", "3\n0\n4\n");
+    check(|| LineDecoder::new(Ending::Lf).line_max(MAX), b"one\n\nfour\n", "3\n0\n4\n");
+    check(|| LineDecoder::new(Ending::Tolerant).line_max(MAX), b"one\r\n\nfour\n", "3\n0\n4\n");
 }
 
 #[test]
-fn netstrings_stand_it() {
-    check(&NetstringDecoder::new(Netstring), b"0:,1:a,5:hello,", &[]);
-}
-
-/// Any bytes are frames here.
-#[test]
-fn prefixes_stand_it() {
-    check(&PrefixDecoder::new(Prefix::U16), b"\0\0\0\x01a\0\x05hello", &[Attack::EndlessLine]);
+fn length_driven_receivers_stand() {
+    check(|| LengthDecoder::new(Netstring).frame_max(MAX), b"3:one,0:,4:four,", "3\n0\n4\n");
+    let prefixed: [(Prefix, &[u8]); 5] = [
+        (Prefix::U8, b"\x03one\0\x04four"),
+        (Prefix::U16, b"\0\x03one\0\0\0\x04four"),
+        (Prefix::U16Le, b"\x03\0one\0\0\x04\0four"),
+        (Prefix::U32, b"\0\0\0\x03one\0\0\0\0\0\0\0\x04four"),
+        (Prefix::U32Le, b"\x03\0\0\0one\0\0\0\0\x04\0\0\0four"),
+    ];
+    for (prefix, frames) in prefixed {
+        check(move || LengthDecoder::new(prefix).frame_max(MAX), frames, "3\n0\n4\n");
+    }
 }
