@@ -18,7 +18,7 @@ fn no_client_wears_the_server_out() {
     // AMP itself sets no time: whoever wants one puts `Timeouts` around it.
     let mut hostile = Hostile::against(server)
         .request(&sum())
-        .patience(Duration::from_secs(60))
+        .patience(Duration::from_mins(1))
         .spare(Attack::HalfOpen)
         .spare(Attack::SlowRead)
         .spare(Attack::Flood)
