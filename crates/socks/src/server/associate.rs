@@ -231,7 +231,10 @@ impl DatagramProtocol for Inside {
     }
 
     fn stopped(&mut self, _: &DatagramPort<Self>, _: Disconnect) {
-        self.association.control.close();
+        // One that was never opened is told to the client.
+        if self.association.inside.get().is_some() {
+            self.association.control.close();
+        }
     }
 }
 

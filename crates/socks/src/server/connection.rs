@@ -58,7 +58,13 @@ type Next = fn(&mut Server, &Conn<Server>, Request, &[SocketAddr]);
 
 impl Server {
     pub(super) fn new(rules: Rc<Rules>) -> Self {
-        Self { rules, decoder: Decoder::default(), state: State::Opening, timer: None, association: None }
+        Self {
+            rules,
+            decoder: Decoder::default(),
+            state: State::Opening,
+            timer: None,
+            association: None,
+        }
     }
 
     /// Takes one message off the front of `data`, or all of it.
