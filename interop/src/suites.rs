@@ -26,6 +26,8 @@ pub const SUITES: &[Suite] = &[
             "nc",
             "ncat",
             "openssl",
+            "python3",
+            "socksify",
             "ssh",
             "ssh-keygen",
             "sshd",

@@ -50,6 +50,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "python3", package: "python3" },
     Tool { name: "sftp", package: "openssh-client" },
     Tool { name: "slowhttptest", package: "slowhttptest" },
+    Tool { name: "socksify", package: "dante-client" },
     Tool { name: "ssh", package: "openssh-client" },
     Tool { name: "ssh-keygen", package: "openssh-client" },
     Tool { name: "sshd", package: "openssh-server" },
