@@ -34,6 +34,24 @@ pub const SUITES: &[Suite] = &[
             "twist",
         ],
     },
+    Suite {
+        name: "small",
+        tools: &[
+            "busybox",
+            "finger",
+            "in.fingerd",
+            "memcached",
+            "nc",
+            "oidentd",
+            "perl",
+            "python3",
+            "rdate",
+            "socat",
+            "twist",
+            "unshare",
+            "xinetd",
+        ],
+    },
     Suite { name: "websocket", tools: &["websockets"] },
 ];
 

@@ -37,7 +37,7 @@
 //!
 //! | bound | default |
 //! |---|---|
-//! | bytes received from one connection in one turn | 64 KiB |
+//! | bytes received from one connection in one turn | 64 KiB, in two parts |
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
 //! | closed connections that wait for their peers | 1,024, for 2 seconds without progress each |

@@ -1,11 +1,14 @@
 use std::mem::{self, MaybeUninit};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderName, HeaderValue};
-use http::{Method, Request, Version};
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Uri, Version};
 use httparse::{Header, Status};
 
 use super::error::{BadRequest, Excerpt};
+use super::fields::RawFields;
 use super::framing::{BodyLength, Signs};
 use super::host::LastHost;
 use super::limits::{FIELD_COUNT_MAX, Limits};
@@ -40,7 +43,49 @@ pub(crate) struct Manner {
     wants_upgrade: bool,
 }
 
+/// What a head says of its request. What is seldom asked for is not made before it is.
+#[derive(Debug)]
+pub(crate) struct RawHead {
+    pub(crate) method: Method,
+    /// Absent where it is `/`.
+    pub(crate) uri: Option<Box<Uri>>,
+    pub(crate) version: Version,
+    pub(crate) fields: RawFields,
+}
+
+static ROOT: LazyLock<Uri> = LazyLock::new(Uri::default);
+
+impl RawHead {
+    pub(crate) fn uri(&self) -> &Uri {
+        self.uri.as_deref().unwrap_or_else(|| &ROOT)
+    }
+
+    pub(crate) fn uri_mut(&mut self) -> &mut Uri {
+        self.uri.get_or_insert_default()
+    }
+
+    /// What others know as a request's head, with `headers` where they are made already.
+    pub(crate) fn into_parts(self, headers: Option<HeaderMap>) -> Parts {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.headers = headers.unwrap_or_else(|| self.fields.to_map());
+        parts.method = self.method;
+        parts.uri = self.uri.map(|uri| *uri).unwrap_or_default();
+        parts.version = self.version;
+        parts
+    }
+}
+
 impl Head {
+    fn of(head: RawHead, manner: &Manner) -> Self {
+        Self {
+            request: Request::from_parts(head.into_parts(None), ()),
+            body: manner.body,
+            keep_alive: manner.keep_alive,
+            expects_continue: manner.expects_continue,
+            wants_upgrade: manner.wants_upgrade,
+        }
+    }
+
     /// The host that is asked, and its port if that was said: the target's, else Host's
     /// (RFC 9112 3.2.2).
     pub fn authority(&self) -> Option<&str> {
@@ -83,45 +128,23 @@ impl HeadDecoder {
     ///
     /// If they are no head of a request that this server takes. Feed it nothing more then.
     pub fn feed(&mut self, data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
-        let mut request = None;
-        let manner = self.feed_into(&mut request, || (), data, limits, &mut LastHost::default())?;
-        Ok(request.zip(manner).map(|(request, manner)| Head {
-            request,
-            body: manner.body,
-            keep_alive: manner.keep_alive,
-            expects_continue: manner.expects_continue,
-            wants_upgrade: manner.wants_upgrade,
-        }))
-    }
-
-    /// The same, but puts the request into `place`, and `body` into the request: it is long to move,
-    /// or to make into another. The place is empty afterwards unless a head is whole.
-    fn feed_into<B>(
-        &mut self,
-        place: &mut Option<Request<B>>,
-        body: impl Fn() -> B,
-        data: &mut &[u8],
-        limits: &Limits,
-        host: &mut LastHost,
-    ) -> Result<Option<Manner>, BadRequest> {
+        let mut host = LastHost::default();
         if self.lines.is_none()
-            && let Some(manner) = read_in_place(place, &body, data, limits, host)
+            && let Some((head, manner)) = read_in_place(data, limits, &mut host)
         {
-            return Ok(Some(manner));
+            return Ok(Some(Head::of(head, &manner)));
         }
-        self.go_on(place, body, data, limits, host)
+        let read = self.go_on(data, limits, &mut host)?;
+        Ok(read.map(|(head, manner)| Head::of(head, &manner)))
     }
 
     /// The same for what [`read_in_place`] has not found to be a whole head.
-    pub(crate) fn go_on<B>(
+    pub(crate) fn go_on(
         &mut self,
-        place: &mut Option<Request<B>>,
-        body: impl Fn() -> B,
         data: &mut &[u8],
         limits: &Limits,
         host: &mut LastHost,
-    ) -> Result<Option<Manner>, BadRequest> {
-        *place = None;
+    ) -> Result<Option<(RawHead, Manner)>, BadRequest> {
         let lines = self.lines.get_or_insert(Lines::of_head());
         let Some(length) = lines.walk(data, &Bounds::of_head(limits))? else {
             self.keep(data);
@@ -132,11 +155,11 @@ impl HeadDecoder {
         *data = after;
         self.lines = None;
         if self.rest.is_empty() {
-            return read_whole(place, body, end, host).map(Some);
+            return read_whole(end, host).map(Some);
         }
         let mut whole = mem::take(&mut self.rest);
         whole.extend_from_slice(end);
-        read_whole(place, body, &whole, host).map(Some)
+        read_whole(&whole, host).map(Some)
     }
 
     /// Whether it has bytes of a head that is not whole; an empty line before one is none.
@@ -157,13 +180,11 @@ type Fields<'f> = [MaybeUninit<Header<'f>>; FIELD_COUNT_MAX];
 
 /// The short way, for a head that lies whole at the front of `data` and in which nothing is wrong:
 /// what it says, or `None` where the [long way](HeadDecoder::go_on) has to be taken.
-pub(crate) fn read_in_place<B>(
-    place: &mut Option<Request<B>>,
-    body: impl Fn() -> B,
+pub(crate) fn read_in_place(
     data: &mut &[u8],
     limits: &Limits,
     host: &mut LastHost,
-) -> Option<Manner> {
+) -> Option<(RawHead, Manner)> {
     // The parser steps over empty lines by itself, but over too many of them.
     if !data.first().copied().is_some_and(is_tchar) {
         return None;
@@ -183,9 +204,9 @@ pub(crate) fn read_in_place<B>(
     if !fits || !are_lines_whole(head, parsed.headers) {
         return None;
     }
-    let manner = assemble(place, body(), &parsed, head, host).ok()?;
+    let read = assemble(&parsed, head, host).ok()?;
     *data = &data[length..];
-    Some(manner)
+    Some(read)
 }
 
 /// Whether each line of a parsed head ends with a pair of carriage return and line feed: the parser
@@ -199,87 +220,71 @@ fn are_lines_whole(head: &[u8], fields: &[Header<'_>]) -> bool {
 }
 
 /// The long way: `head` ends where it should, and its lines are whole and not too many.
-fn read_whole<B>(
-    place: &mut Option<Request<B>>,
-    body: impl Fn() -> B,
-    head: &[u8],
-    host: &mut LastHost,
-) -> Result<Manner, BadRequest> {
+fn read_whole(head: &[u8], host: &mut LastHost) -> Result<(RawHead, Manner), BadRequest> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, &mut fields) {
-        Ok(Status::Complete(_)) => assemble(place, body(), &parsed, head, host),
+        Ok(Status::Complete(_)) => assemble(&parsed, head, host),
         Ok(Status::Partial) | Err(_) => Err(fault_in(head)),
     }
 }
 
-/// What it puts into `place` is good only if it succeeds.
-fn assemble<B>(
-    place: &mut Option<Request<B>>,
-    body: B,
+fn assemble(
     parsed: &httparse::Request<'_, '_>,
     head: &[u8],
     host: &mut LastHost,
-) -> Result<Manner, BadRequest> {
+) -> Result<(RawHead, Manner), BadRequest> {
     let (Some(method), Some(path), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
         return Err(fault_in(head));
     };
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let request = place.insert(Request::new(body));
-    *request.version_mut() = version;
-    // A new request is GET for /, and what is not assigned need not be moved.
-    if method != "GET" {
-        *request.method_mut() = Method::from_bytes(method.as_bytes())
-            .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?;
-    }
-    if path != "/" || *request.method() == Method::CONNECT {
-        *request.uri_mut() = target(request.method(), path.as_bytes())?;
-    }
-
-    let copies = Copies::of_parts_of(head, parsed.headers.len());
+    // Most are this one, and telling the others apart takes longer.
+    let method = if method == "GET" {
+        Method::GET
+    } else {
+        Method::from_bytes(method.as_bytes())
+            .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?
+    };
+    let uri = if path == "/" && method != Method::CONNECT {
+        None
+    } else {
+        Some(Box::new(target(&method, path.as_bytes())?))
+    };
     let mut signs = Signs::default();
-    let headers = request.headers_mut();
-    headers.reserve(parsed.headers.len());
     for field in parsed.headers.iter() {
-        let name = match signs.note(field.name.as_bytes(), field.value)? {
-            Some(HOST) => {
-                headers.append(HOST, host.value(field.value)?.clone());
-                continue;
-            }
-            Some(name) => name,
-            None => HeaderName::from_bytes(field.name.as_bytes())
-                .map_err(|_| BadRequest::BadHeaderName(Excerpt::of(field.name.as_bytes())))?,
-        };
-        let value = HeaderValue::from_maybe_shared(copies.of(field.value));
-        headers.append(name, value.map_err(|_| fault_in(head))?);
+        RawFields::check_name(field.name)?;
+        if signs.note(field.name.as_bytes(), field.value)? == Some(HOST) {
+            host.check(field.value)?;
+        }
     }
-
     let body = signs.length(version)?;
-    Ok(Manner {
+    let manner = Manner {
         body,
         keep_alive: signs.keep_alive(version),
         expects_continue: signs.expects_continue(version)? && body != BodyLength::None,
         wants_upgrade: signs.wants_upgrade(version),
-    })
+    };
+    let fields = RawFields::of(head, parsed.headers);
+    Ok((RawHead { method, uri, version, fields }, manner))
 }
 
 /// As many values as cost less when each is copied than when all count the owners of one copy.
 const COPIED_APART_MAX: usize = 6;
 
 /// Copies of parts of a head.
-struct Copies<'h> {
+pub(super) struct Copies<'h> {
     head: &'h [u8],
     shared: Option<Bytes>,
 }
 
 impl<'h> Copies<'h> {
-    fn of_parts_of(head: &'h [u8], count: usize) -> Self {
+    pub(super) fn of_parts_of(head: &'h [u8], count: usize) -> Self {
         Self { head, shared: (count > COPIED_APART_MAX).then(|| Bytes::copy_from_slice(head)) }
     }
 
-    fn of(&self, part: &[u8]) -> Bytes {
+    pub(super) fn of(&self, part: &[u8]) -> Bytes {
         let start = part.as_ptr().addr().wrapping_sub(self.head.as_ptr().addr());
         let end = start.wrapping_add(part.len());
         match &self.shared {

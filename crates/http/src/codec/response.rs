@@ -1,7 +1,7 @@
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, TRANSFER_ENCODING,
 };
-use http::{Method, Request, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::chunked::is_forbidden;
 use super::date::Date;
@@ -51,17 +51,16 @@ enum Kind {
 impl Asked {
     /// What this request says.
     pub fn by(head: &Head) -> Self {
-        Self::by_request(&head.request, head.keep_alive)
+        Self::by_request(head.request.method(), head.request.version(), head.keep_alive)
     }
 
-    pub(crate) fn by_request<B>(request: &Request<B>, keep_alive: bool) -> Self {
-        let kind = match *request.method() {
+    pub(crate) fn by_request(method: &Method, version: Version, keep_alive: bool) -> Self {
+        let kind = match *method {
             Method::HEAD => Kind::Head,
             Method::CONNECT => Kind::Connect,
             _ => Kind::Other,
         };
-        let is_old = request.version() == Version::HTTP_10;
-        Self { is_old, kind, keep_alive }
+        Self { is_old: version == Version::HTTP_10, kind, keep_alive }
     }
 
     /// For an answer to what could not be read: the connection closes after it.

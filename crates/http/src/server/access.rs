@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use ropewalk_protocol::{Address, Conn};
 
 use super::connection::Server;
-use super::incoming::Request;
+use super::request::Request;
 
 /// One answered request, for a log.
 #[derive(Clone, Debug)]

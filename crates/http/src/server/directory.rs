@@ -12,8 +12,8 @@ use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_protocol::{FileSlice, Threads, defer_to_threads};
 
 use super::body::{Body, BodyPiece, BodyStream};
-use super::incoming::Request;
 use super::reply::{Reply, Response};
+use super::request::Request;
 use super::resource::{Resource, Used};
 use super::site::system_time;
 use crate::files::{self, Answer, Ask, Folder, Part};

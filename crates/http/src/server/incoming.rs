@@ -14,9 +14,6 @@ use ropewalk_protocol::{Address, Conn, Disconnect, TlsInfo};
 use super::connection::Server;
 use crate::BadRequest;
 
-/// A request with the body that comes with it.
-pub type Request = http::Request<Incoming>;
-
 /// How much of a body is kept for a resource that does not take it; the client waits after that.
 const WAITING_MAX: usize = 64 * 1024;
 

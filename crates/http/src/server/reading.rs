@@ -10,19 +10,20 @@ use super::access::Access;
 use super::answering::{is_whole, settled};
 use super::connection::{Phase, RATE_INTERVAL, Server};
 use super::exchange::{Exchange, Outflow};
-use super::incoming::{BodyError, Incoming, Inflow, Request};
+use super::incoming::{BodyError, Incoming, Inflow};
 use super::reply::Reply;
-use crate::codec::{Asked, BadRequest, BodyDecoder, BodyLength, Manner, read_in_place};
+use super::request::Request;
+use crate::codec::{Asked, BadRequest, BodyDecoder, BodyLength, Manner, RawHead, read_in_place};
 
 impl Server {
     /// Reads requests until there are no more bytes or one is not answered at once.
     pub(super) fn read(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
-        let mut request = None;
         let mut answered = false;
         while matches!(self.phase, Phase::Idle) && !data.is_empty() && !conn.is_closing() {
-            match self.read_head(conn, &mut request, &mut data) {
-                Ok(Some(manner)) => {
-                    self.begin(conn, &mut request, &manner, &mut data);
+            match self.read_head(conn, &mut data) {
+                Ok(Some((head, manner))) => {
+                    let body = Incoming::new(conn.clone(), None);
+                    self.begin(conn, Request::new(head, body), &manner, &mut data);
                     answered = true;
                 }
                 Ok(None) => (),
@@ -51,48 +52,45 @@ impl Server {
     fn read_head(
         &mut self,
         conn: &Conn<Self>,
-        request: &mut Option<Request>,
         data: &mut &[u8],
-    ) -> Result<Option<Manner>, BadRequest> {
+    ) -> Result<Option<(RawHead, Manner)>, BadRequest> {
         let site = &*self.site;
         let (limits, mut host) = (&site.limits, site.host.borrow_mut());
-        let incoming = || Incoming::new(conn.clone(), None);
         if self.head.is_none()
-            && let Some(manner) = read_in_place(request, incoming, data, limits, &mut host)
+            && let Some(read) = read_in_place(data, limits, &mut host)
         {
-            return Ok(Some(manner));
+            return Ok(Some(read));
         }
         let decoder = self.head.get_or_insert_default();
         let had_begun = decoder.has_begun();
-        let manner = decoder.go_on(request, incoming, data, limits, &mut host)?;
+        let read = decoder.go_on(data, limits, &mut host)?;
         let begins = decoder.has_begun() && !had_begun;
         drop(host);
-        if manner.is_some() {
+        if read.is_some() {
             self.head = None;
         } else if begins {
             self.arm(conn, self.site.patience.head);
         }
-        Ok(manner)
+        Ok(read)
     }
 
     /// A request's head is whole: takes the request and has it answered.
     fn begin(
         &mut self,
         conn: &Conn<Self>,
-        place: &mut Option<Request>,
+        mut request: Request,
         manner: &Manner,
         data: &mut &[u8],
     ) {
-        let Some(request) = place else { return };
-        let mut asked = Asked::by_request(request, manner.keep_alive);
+        let mut asked = Asked::by_request(request.method(), request.version(), manner.keep_alive);
         if request.method() == Method::CONNECT {
             // What follows is for whoever the client thinks that it is connected to now.
             asked = asked.and_close();
         }
-        let access = self.site.is_logging().then(|| Box::new(Access::to(request, conn)));
+        let access = self.site.is_logging().then(|| Box::new(Access::to(&request, conn)));
         if matches!(manner.body, BodyLength::None | BodyLength::Fixed(0)) {
             let mut reply = None;
-            self.render(place, &mut reply);
+            self.render(&mut Some(request), &mut reply);
             // Nothing has to be remembered of what is over at once.
             if let Some(Reply::Now(response)) = &reply
                 && is_whole(response)
@@ -114,7 +112,7 @@ impl Server {
         self.phase = Phase::Busy(Box::new(exchange));
         self.arm(conn, RATE_INTERVAL);
         let mut reply = None;
-        self.render(place, &mut reply);
+        self.render(&mut Some(request), &mut reply);
         // An answer that does not wait for the body is given before it is looked at, so that it is
         // the same wherever the pieces are cut. One that waits gets what is there first.
         match reply.map(settled) {

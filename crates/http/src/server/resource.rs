@@ -5,8 +5,8 @@ use std::fmt;
 
 use http::StatusCode;
 
-use super::incoming::Request;
 use super::reply::{IntoReply, Reply};
+use super::request::Request;
 use super::wrap::Wrapped;
 
 /// Something that answers requests. A closure `FnMut(Request) -> impl IntoReply` is one.

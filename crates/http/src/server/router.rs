@@ -5,8 +5,8 @@ use std::fmt;
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::incoming::Request;
 use super::reply::{IntoReply, Reply, Response, plain};
+use super::request::Request;
 use super::resource::{Resource, not_found};
 
 /// Resources by path pattern and method.

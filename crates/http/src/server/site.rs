@@ -11,8 +11,8 @@ use ropewalk_protocol::{Address, Conn, Factory};
 
 use super::access::Access;
 use super::connection::Server;
-use super::incoming::Request;
 use super::reply::{Reply, plain};
+use super::request::Request;
 use super::resource::Resource;
 use crate::codec::{Asked, Framing, LastHead, LastHost, ResponseHead};
 use crate::{DateCache, Limits};

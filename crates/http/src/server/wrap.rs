@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::incoming::Request;
 use super::reply::{IntoReply, Reply};
+use super::request::Request;
 use super::resource::Resource;
 
 /// A resource with a function around it; [`Resource::wrap`] makes one.

@@ -302,3 +302,33 @@ fn hosts_are_names_or_addresses() {
     assert!(right.into_iter().all(|host| reads(host) || panic!("{host} is right")));
     assert!(wrong.into_iter().all(|host| !reads(host) || panic!("{host} is wrong")));
 }
+
+#[test]
+fn every_byte_that_is_taken_is_in_the_map() {
+    for byte in 0..=u8::MAX {
+        for (before, after) in [("x", ": v"), ("x: a", "b")] {
+            let mut data = b"GET / HTTP/1.1\r\nhost: a\r\n".to_vec();
+            data.extend_from_slice(before.as_bytes());
+            data.push(byte);
+            data.extend_from_slice(after.as_bytes());
+            data.extend_from_slice(b"\r\n\r\n");
+            let whole = HeadDecoder::default().feed(&mut &data[..], &Limits::default());
+            let fields = whole.map(|head| head.expect("a whole head").request.headers().len());
+            assert!(matches!(fields, Err(_) | Ok(2)), "{byte:#x}: {fields:?}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_no_map_takes_is_refused() {
+    let limits = Limits { header_block_max: 100_000, ..Limits::default() };
+    for (length, is_taken) in [(65_535, true), (65_536, false)] {
+        let name = "x".repeat(length);
+        let text = format!("GET / HTTP/1.1\r\nhost: a\r\n{name}: v\r\n\r\n");
+        let whole = HeadDecoder::default().feed(&mut text.as_bytes(), &limits);
+        assert_eq!(whole.is_ok(), is_taken, "{length}: {whole:?}");
+        if let Ok(Some(head)) = whole {
+            assert_eq!(head.request.headers().len(), 2);
+        }
+    }
+}

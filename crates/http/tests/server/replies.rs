@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::header::SERVER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ropewalk_deferred::{Deferred, Failure};
-use ropewalk_http::{Body, IntoReply, Reply, Request, Site};
+use ropewalk_http::{Body, Incoming, IntoReply, Reply, Request, Site};
 use ropewalk_protocol::Disconnect;
 use ropewalk_trial::{Clock, Memory};
 
@@ -277,4 +277,25 @@ fn an_answer_is_the_same_whatever_was_answered_before() {
             assert_eq!(after.escape_ascii().to_string(), alone.escape_ascii().to_string());
         }
     }
+}
+
+#[test]
+fn a_request_is_changed_and_becomes_another_one() {
+    let mut client = Client::new(|mut request: Request| {
+        request.headers_mut().insert("x-more", HeaderValue::from_static("1"));
+        *request.uri_mut() = "/b".parse().expect("a path");
+        request.extensions_mut().insert(7_u8);
+        let mut plain: http::Request<Incoming> = request.into();
+        *plain.method_mut() = http::Method::PUT;
+        let request = Request::from(plain);
+        let more = &request.headers()["x-more"];
+        let names = request.headers().len();
+        format!(
+            "{} {} {names} {more:?} {:?}",
+            request.method(),
+            request.uri(),
+            request.extensions().get::<u8>()
+        )
+    });
+    assert_eq!(client.ask(get("/a")).text(), "PUT /b 2 \"1\" Some(7)");
 }

@@ -20,8 +20,11 @@ use super::os::{
 use super::reserve::Reserve;
 use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
 
-/// How many bytes one receive takes at most; the buffer is the reactor's only one.
-const READ_SIZE: usize = 64 * 1024;
+/// How many bytes one receive takes at most; the buffer is the reactor's only one. Twice as much at
+/// once costs a stream of bytes nearly twice the time, half as much costs small connections more calls.
+const READ_SIZE: usize = 32 * 1024;
+/// How often one connection may receive in one turn, while its bytes fill the buffer.
+const READS_PER_TURN_MAX: usize = 2;
 /// How many connections one listener may accept in one turn.
 pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
 /// How many slices one send gathers.
@@ -112,6 +115,8 @@ pub(crate) struct Readiness<P> {
     /// The output side of that event has been dealt with.
     output_done: bool,
     accepts_left: usize,
+    /// How often the connection of that event may still receive.
+    reads_left: usize,
     buffer: Box<[u8]>,
     reserve: Reserve,
     /// From the first port on.
@@ -164,6 +169,7 @@ impl<P: Poller> Readiness<P> {
             cursor: 0,
             output_done: false,
             accepts_left: ACCEPTS_PER_TURN_MAX,
+            reads_left: READS_PER_TURN_MAX,
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
             reserve: Reserve::new(),
             datagrams: None,
@@ -207,6 +213,7 @@ impl<P: Poller> Readiness<P> {
         self.cursor += 1;
         self.output_done = false;
         self.accepts_left = ACCEPTS_PER_TURN_MAX;
+        self.reads_left = READS_PER_TURN_MAX;
     }
 
     /// Looks at events until one of them completes something.
@@ -247,7 +254,13 @@ impl<P: Poller> Readiness<P> {
                             return Some(Found::Other(found));
                         }
                     }
-                    self.receive(key, ready)
+                    let found = self.receive(key, ready);
+                    let is_full = matches!(found, Some(Found::Received(_, count)) if count == self.buffer.len());
+                    self.reads_left -= 1;
+                    if is_full && self.reads_left > 0 {
+                        return found;
+                    }
+                    found
                 }
             };
             self.advance_cursor();
@@ -564,6 +577,7 @@ impl<P: Poller> Driver for Readiness<P> {
         self.cursor = 0;
         self.output_done = false;
         self.accepts_left = ACCEPTS_PER_TURN_MAX;
+        self.reads_left = READS_PER_TURN_MAX;
         match self.poller.wait(timeout) {
             // A signal, or a kernel that is short of memory for a moment.
             Ok(()) | Err(Errno::INTR) => Ok(()),

@@ -1,0 +1,62 @@
+use std::fmt;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use httparse::Header;
+
+use super::error::{BadRequest, Excerpt};
+use super::head::Copies;
+use super::syntax::trimmed;
+
+/// The longest name that a map of fields takes.
+const NAME_LENGTH_MAX: usize = u16::MAX as usize;
+
+/// A request's fields as they came, with nothing wrong in them: most resources look at few of them or
+/// at none, and a map costs more than all the rest of a request.
+#[derive(Default)]
+pub(crate) struct RawFields {
+    lines: Box<[u8]>,
+}
+
+impl RawFields {
+    /// The lines of `fields`, which the parser has found in `head`, a whole one.
+    pub(super) fn of(head: &[u8], fields: &[Header<'_>]) -> Self {
+        let Some(first) = fields.first() else { return Self::default() };
+        let start = first.name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+        let lines = head.get(start..head.len() - b"\r\n".len()).unwrap_or_default();
+        Self { lines: lines.into() }
+    }
+
+    /// Whether a map can have such a name. The parser has seen to all else.
+    pub(super) fn check_name(name: &str) -> Result<(), BadRequest> {
+        if name.len() > NAME_LENGTH_MAX {
+            return Err(BadRequest::BadHeaderName(Excerpt::of(name.as_bytes())));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn to_map(&self) -> HeaderMap {
+        let lines = self.lines.split_inclusive(|&byte| byte == b'\n');
+        let count = lines.clone().count();
+        let copies = Copies::of_parts_of(&self.lines, count);
+        let mut map = HeaderMap::with_capacity(count);
+        for line in lines {
+            let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+            let field = line.iter().position(|&byte| byte == b':').and_then(|colon| {
+                let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+                let value = copies.of(trimmed(&line[colon + 1..]));
+                Some((name, HeaderValue::from_maybe_shared(value).ok()?))
+            });
+            match field {
+                Some((name, value)) => _ = map.append(name, value),
+                None => debug_assert!(false, "the parser took {:?}", Excerpt::of(line)),
+            }
+        }
+        map
+    }
+}
+
+impl fmt::Debug for RawFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_map().fmt(f)
+    }
+}

@@ -1,0 +1,155 @@
+//! A request, and what it says of itself when it is asked.
+
+use std::cell::OnceCell;
+use std::fmt;
+
+use http::request::Parts;
+use http::{Extensions, HeaderMap, Method, Uri, Version};
+
+use super::incoming::Incoming;
+use crate::codec::{RawFields, RawHead};
+
+/// A request with the body that comes with it.
+///
+/// It is read as an [`http::Request`] is, and [becomes one](#impl-From<Request>-for-Request<Incoming>)
+/// where that is wanted. Its fields were checked when it came; the map of them is made when somebody
+/// asks for it first.
+///
+/// ```
+/// use http::header::ACCEPT;
+/// use ropewalk_http::{Incoming, Request, Site};
+/// use ropewalk_trial::{Clock, Memory};
+///
+/// let site = Site::new(|request: Request| {
+///     let wanted = request.headers().get(ACCEPT).cloned();
+///     let request: http::Request<Incoming> = request.into();
+///     format!("{} {} {wanted:?}", request.method(), request.uri())
+/// });
+/// let mut client = Memory::seat(site.server(), &Clock::new());
+/// client.push(b"GET /a HTTP/1.1\r\nHost: b\r\nAccept: text/html\r\n\r\n");
+/// assert!(client.take_sent().ends_with(b"GET /a Some(\"text/html\")"));
+/// ```
+pub struct Request {
+    head: RawHead,
+    headers: OnceCell<Box<HeaderMap>>,
+    extensions: Extensions,
+    body: Incoming,
+}
+
+impl Request {
+    pub(super) fn new(head: RawHead, body: Incoming) -> Self {
+        Self { head, headers: OnceCell::new(), extensions: Extensions::new(), body }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The method, to be changed.
+    pub fn method_mut(&mut self) -> &mut Method {
+        &mut self.head.method
+    }
+
+    /// The target: a path, or a whole URI if the client sent one; `*` only for OPTIONS, and a host and a
+    /// port only for CONNECT (RFC 9112 3.2).
+    pub fn uri(&self) -> &Uri {
+        self.head.uri()
+    }
+
+    /// The target, to be changed.
+    pub fn uri_mut(&mut self) -> &mut Uri {
+        self.head.uri_mut()
+    }
+
+    /// The version: HTTP/1.1 or HTTP/1.0.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The fields.
+    pub fn headers(&self) -> &HeaderMap {
+        self.headers.get_or_init(|| Box::new(self.head.fields.to_map()))
+    }
+
+    /// The fields, to be changed.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.headers();
+        match self.headers.get_mut() {
+            Some(headers) => headers,
+            None => unreachable!("the line above has made them"),
+        }
+    }
+
+    /// What was laid beside it on its way here.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// What was laid beside it, to be changed.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Incoming {
+        &self.body
+    }
+
+    /// The body, to be read.
+    pub fn body_mut(&mut self) -> &mut Incoming {
+        &mut self.body
+    }
+
+    /// The body alone.
+    pub fn into_body(self) -> Incoming {
+        self.body
+    }
+
+    /// All that is not the body, and the body.
+    pub fn into_parts(self) -> (Parts, Incoming) {
+        let Self { head, headers, extensions, body } = self;
+        let mut parts = head.into_parts(headers.into_inner().map(|map| *map));
+        parts.extensions = extensions;
+        (parts, body)
+    }
+
+    /// A request out of such parts.
+    pub fn from_parts(parts: Parts, body: Incoming) -> Self {
+        let headers = OnceCell::from(Box::new(parts.headers));
+        let mut head = RawHead {
+            method: parts.method,
+            uri: None,
+            version: parts.version,
+            fields: RawFields::default(),
+        };
+        *head.uri_mut() = parts.uri;
+        Self { head, headers, extensions: parts.extensions, body }
+    }
+}
+
+impl From<Request> for http::Request<Incoming> {
+    fn from(request: Request) -> Self {
+        let (parts, body) = request.into_parts();
+        Self::from_parts(parts, body)
+    }
+}
+
+impl From<http::Request<Incoming>> for Request {
+    fn from(request: http::Request<Incoming>) -> Self {
+        let (parts, body) = request.into_parts();
+        Self::from_parts(parts, body)
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", self.method())
+            .field("uri", self.uri())
+            .field("version", &self.version())
+            .field("headers", self.headers())
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
+}
