@@ -34,6 +34,7 @@ pub const SUITES: &[Suite] = &[
             "twist",
         ],
     },
+    Suite { name: "scanners", tools: &["testssl"] },
     Suite {
         name: "small",
         tools: &[
@@ -52,11 +53,12 @@ pub const SUITES: &[Suite] = &[
             "xinetd",
         ],
     },
+    Suite { name: "tls", tools: &["curl", "gnutls-cli", "openssl", "twist"] },
     Suite { name: "websocket", tools: &["websockets"] },
 ];
 
-/// The suites that need no reactor, and so do not run once on each driver.
-pub const REACTORLESS: &[&str] = &["deferred"];
+/// The suites that look at nothing which a driver could change, and so do not run once on each.
+pub const REACTORLESS: &[&str] = &["deferred", "scanners"];
 
 #[cfg(test)]
 mod tests {

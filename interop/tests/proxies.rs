@@ -1,6 +1,8 @@
 //! Proxies of all kinds against the programs that people run: SOCKS both ways round, HTTP's `CONNECT`,
 //! and the PROXY protocol.
 
+#[path = "support/house.rs"]
+mod base;
 mod support;
 
 #[path = "proxies/connect.rs"]

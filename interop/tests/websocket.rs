@@ -5,9 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 use ropewalk_deferred::{Deferred, Promise, deferred};
+use ropewalk_endpoint::{client_from_string, server_from_string};
 use ropewalk_http::{Request, Site};
 use ropewalk_interop::{PATIENCE, Peer as Program, python_folder};
-use ropewalk_protocol::{Port, seat, timeout};
+use ropewalk_protocol::{
+    Address, Conn, Disconnect, Port, Protocol, connect, listen, seat, timeout,
+};
 use ropewalk_reactor::{ConnectOptions, Reactor, TcpListenOptions};
 use ropewalk_websocket::{
     self as websocket, CloseCode, Closed, Compression, Message, Opening, Options, WebSocket,
@@ -119,4 +122,63 @@ fn a_python_server_finds_our_client_good() {
         assert_eq!((closed.code.number(), closed.reason.as_str()), (4003, "as you wish"));
         assert!(closed.is_clean);
     }
+}
+
+/// Says back what it hears.
+struct Bytes;
+
+impl Protocol for Bytes {
+    fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+        conn.write(data);
+    }
+}
+
+#[test]
+fn a_python_client_speaks_with_any_protocol() {
+    let reactor = support::reactor();
+    let place = server_from_string(&reactor, "websocket:path=/:tcp:0:interface=127.0.0.1");
+    let listening = listen(&*place.expect("a place"), |_: &Address| Some(Bytes));
+    let port = reactor.run_until(listening).expect("a port");
+    let url = format!("ws://{}/", port.address());
+    wait_for(&reactor, script(&["stream", &url]), "done");
+}
+
+/// Sends much, closes once it is all back, and tells how that ended.
+struct Sender {
+    left: usize,
+    done: Option<Promise<Disconnect>>,
+}
+
+impl Protocol for Sender {
+    fn connection_made(&mut self, conn: &Conn<Self>) {
+        conn.write(&vec![7; self.left]);
+    }
+
+    fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+        assert!(data.iter().all(|byte| *byte == 7));
+        self.left -= data.len();
+        if self.left == 0 {
+            conn.close();
+        }
+    }
+
+    fn connection_lost(&mut self, _: &Conn<Self>, why: Disconnect) {
+        if let Some(done) = self.done.take() {
+            done.succeed(why);
+        }
+    }
+}
+
+#[test]
+fn any_protocol_speaks_with_a_python_server() {
+    let reactor = support::reactor();
+    let (_server, number) = wait_for(&reactor, script(&["server"]), "port ");
+    let place =
+        client_from_string(&reactor, &format!("ws:127.0.0.1:{number}:path=/any?x:protocol=v1"));
+    let (promise, done) = deferred();
+    let sender = Sender { left: 3_000_000, done: Some(promise) };
+    let made = connect(&*place.expect("a place"), sender);
+    reactor.run_until(made).expect("a connection");
+    let ended = reactor.run_until(timeout(&reactor, PATIENCE, done));
+    assert_eq!(ended.expect("it ends in time"), Disconnect::Closed);
 }

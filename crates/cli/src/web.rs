@@ -66,6 +66,7 @@ const GOODBYE: Duration = Duration::from_secs(10);
         tls:PORT:self-signed                             HTTPS, as nobody in particular\n  \
         tls:PORT:cert=FILE[:key=FILE]                    HTTPS; the files are followed\n  \
         tls:PORT:certs=DIR                               HTTPS under all names in a folder\n  \
+        websocket[:path=PATH]:ENDPOINT                   any of these, inside of WebSockets\n  \
         haproxy[:trust=NETWORKS]:ENDPOINT                any of these, behind a proxy that says who \
         its client is\n\n\
         Exit status: 0 after Ctrl-C or SIGTERM, 1 if it cannot serve, 2 for wrong usage."

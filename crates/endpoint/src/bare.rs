@@ -6,6 +6,7 @@
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
+use crate::description::quote;
 use crate::value::{quote_host, quote_path};
 
 /// How many colons of a string are looked at for the start of an address, and for its end.
@@ -26,13 +27,32 @@ pub(crate) fn instead_of_url((scheme, rest): (&str, &str)) -> Vec<String> {
     let with_port = |port| format!("{authority}:{port}");
     match scheme.as_str() {
         "unix" | "file" => vec![format!("unix:{}", quote_path(rest))],
-        "https" | "wss" | "tls" | "ssl" => {
+        "ws" | "wss" => instead_of_websocket(&scheme, authority, rest),
+        "https" | "tls" | "ssl" => {
             let address = host_and_port(authority).unwrap_or((Some(authority), 443));
             vec![over("tls", address.0, address.1), format!("tls:{}:self-signed", address.1)]
         }
-        "http" | "ws" if host_and_port(authority).is_none() => instead_of_address(&with_port(80)),
+        "http" if host_and_port(authority).is_none() => instead_of_address(&with_port(80)),
         _ => instead_of_address(authority),
     }
+}
+
+/// A client in a WebSocket, or a server for them.
+fn instead_of_websocket(scheme: &str, authority: &str, rest: &str) -> Vec<String> {
+    let usual = if scheme == "wss" { 443 } else { 80 };
+    let with_port = format!("{authority}:{usual}");
+    let address = if host_and_port(authority).is_some() { authority } else { &with_port };
+    let Some((host, port)) = host_and_port(address) else { return Vec::new() };
+    let from = rest.find(['/', '?']).unwrap_or(rest.len());
+    let path = rest[from..].split('#').next().unwrap_or_default();
+    let path = if path.len() < 2 { String::new() } else { format!(":path={}", quote(path)) };
+    let client = over(scheme, host, port) + &path;
+    let servers = match scheme {
+        "wss" => vec![format!("tls:{port}:self-signed")],
+        _ => instead_of_address(address),
+    };
+    let servers = servers.into_iter().map(|server| format!("websocket{path}:{server}"));
+    [client].into_iter().chain(servers).collect()
 }
 
 /// A path by its looks.

@@ -14,6 +14,7 @@ use crate::standard_io::StandardIo;
 use crate::through::ThroughProxy;
 use crate::tls_client::{TlsClient, with_tls};
 use crate::value::{self, Seconds, TIMEOUT_DEFAULT, quote_host, quote_path};
+use crate::websocket::WebSocketClient;
 
 /// Where to connect.
 ///
@@ -49,11 +50,13 @@ pub enum ClientDescription {
     Haproxy(Box<HaproxyClient>),
     /// To a port of a host, through a proxy that is reached by any of these.
     ThroughProxy(Box<ThroughProxy>),
+    /// To any of these, in a WebSocket.
+    WebSocket(Box<WebSocketClient>),
 }
 
 impl ClientDescription {
     /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `stdio`, `tls`, `ssl`, `haproxy`,
-    /// `socks4`, `socks5` and `http-connect`.
+    /// `socks4`, `socks5`, `http-connect`, `ws`, `wss` and `websocket`.
     pub fn schemes() -> Schemes<Self> {
         let schemes = Schemes::new()
             .with(
@@ -78,7 +81,8 @@ impl ClientDescription {
             .with(Descriptor::scheme())
             .with(StandardIo::scheme());
         let schemes = with_tls(schemes).with(HaproxyClient::scheme());
-        ThroughProxy::schemes().fold(schemes, Schemes::with)
+        let schemes = ThroughProxy::schemes().fold(schemes, Schemes::with);
+        WebSocketClient::schemes().into_iter().fold(schemes, Schemes::with)
     }
 }
 
@@ -102,6 +106,7 @@ impl fmt::Display for ClientDescription {
             Self::Own(client) => client.fmt(f),
             Self::Haproxy(client) => client.fmt(f),
             Self::ThroughProxy(client) => client.fmt(f),
+            Self::WebSocket(client) => client.fmt(f),
             Self::Tls(client) => client.fmt(f),
         }
     }

@@ -161,6 +161,10 @@ pub enum Fault {
     SystemdName,
     /// Not a family of addresses.
     Family,
+    /// Not a path of a WebSocket.
+    WebSocketPath,
+    /// Not the name of a subprotocol.
+    Subprotocol,
     /// Not a network.
     Network(BadNetwork),
     /// Not a version of the PROXY protocol.
@@ -328,6 +332,8 @@ impl fmt::Display for Fault {
             }
             Self::SystemdName => "this is no name of 1 to 255 printable characters without a colon",
             Self::Family => "this is neither INET, INET6 nor UNIX",
+            Self::WebSocketPath => "this is no path such as /chat or /chat?room=1",
+            Self::Subprotocol => "this is no name of letters, digits and -.+_ alone",
             Self::Network(bad) => &bad.to_string(),
             Self::ProxyVersion => "the version is neither 1, 2 nor 2c (2 with a checksum)",
             Self::Ipv6ThroughSocks4 => "SOCKS 4 has no IPv6 addresses; write socks5",

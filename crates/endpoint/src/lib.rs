@@ -15,6 +15,7 @@
 //! | `fd:NUMBER` | a descriptor that the process was started with: listening, or one connection | |
 //! | `stdio` | nobody: one connection, on standard input and output | |
 //! | `haproxy[:trust=NETWORKS][:timeout=SECONDS]:SERVER` | any server, behind a proxy that says who its client is (PROXY protocol) | proxies on this machine, 5 seconds |
+//! | `websocket[:path=PATH][:protocol=NAME][:origins=any]:SERVER` | any server, for WebSockets with the protocol in them | any path, pages of the same origin |
 //! | `tls:PORT[:self-signed][:cert=FILE[:key=FILE]][:certs=DIR][:client-ca=FILE]…` | TLS over TCP, or with `endpoint=` over any of these | see [`TlsServer`] |
 //! | `tls:DIR[:port=PORT]…`, `ssl:PORT:privateKey=FILE…` | the same as Twisted writes it | port 443 |
 //!
@@ -27,6 +28,9 @@
 //! | `fd:NUMBER` | a descriptor that the process was started with, which is connected | |
 //! | `stdio` | standard input and output | |
 //! | `haproxy[:version=1\|2\|2c]:CLIENT` | any client, saying who this side is first (PROXY protocol) | version 2 |
+//! | `ws:HOST[:PORT][:path=PATH][:protocol=NAME]` | a host by a WebSocket, with the protocol in it | port 80, path `/` |
+//! | `wss:HOST[:PORT][:path=PATH][:protocol=NAME][:trust=PATH]` | the same with TLS | port 443, path `/` |
+//! | `websocket[:host=HOST][:path=PATH][:protocol=NAME]:CLIENT` | the same over any client | host `localhost`, path `/` |
 //! | `socks5:HOST:PORT[:user=NAME:password=WORD][:timeout=SECONDS]:PROXY` | a host through a SOCKS proxy, itself any client | 30 seconds |
 //! | `socks4:HOST:PORT[:user=NAME][:timeout=SECONDS]:PROXY` | the same in version 4, names in 4a | 30 seconds |
 //! | `http-connect:HOST:PORT[:user=NAME:password=WORD][:timeout=SECONDS]:PROXY` | a host through an HTTP proxy | 30 seconds |
@@ -87,6 +91,7 @@ mod tls_client;
 mod tls_place;
 mod tls_server;
 mod value;
+mod websocket;
 
 #[doc = include_str!("twisted.md")]
 pub mod twisted {}
@@ -118,3 +123,4 @@ pub use value::{
     BACKLOG_DEFAULT, BACKLOG_MAX, HOST_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, UNIX_MODE_DEFAULT,
     UNIX_PATH_MAX,
 };
+pub use websocket::{WebSocketClient, WebSocketServer};

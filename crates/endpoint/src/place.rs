@@ -88,6 +88,10 @@ impl ServerDescription {
                 inner: server.server().on_with(reactor, kinds),
                 acceptance: server.acceptance(),
             }),
+            Self::WebSocket(server) => {
+                let inner = server.server().clone().speaking(&["http/1.1"]);
+                server.over(inner.on_with(reactor, kinds))
+            }
             Self::Tls(server) => {
                 let inner = server.inner().on_with(reactor, kinds);
                 Box::new(TlsServerEndpoint::over(reactor, server, inner))
@@ -117,6 +121,7 @@ impl ClientDescription {
                 Box::new(Announcing::new(inner, client.version()))
             }
             Self::ThroughProxy(client) => client.over(client.proxy().on_with(reactor, kinds)),
+            Self::WebSocket(client) => client.over(client.client().on_with(reactor, kinds)),
             Self::Tls(client) => {
                 let inner = client.inner().on_with(reactor, kinds);
                 Box::new(TlsClientEndpoint::over(reactor, client, inner))

@@ -12,6 +12,7 @@ use crate::scheme::{Arguments, Scheme, Schemes};
 use crate::standard_io::StandardIo;
 use crate::tls_server::{TlsServer, with_tls};
 use crate::value::{self, BACKLOG_DEFAULT, UNIX_MODE_DEFAULT, quote_path};
+use crate::websocket::WebSocketServer;
 
 /// Where to listen.
 ///
@@ -47,11 +48,13 @@ pub enum ServerDescription {
     Tls(TlsServer),
     /// On any of these, behind a proxy that says who its client is.
     Haproxy(Box<HaproxyServer>),
+    /// On any of these, in WebSockets.
+    WebSocket(Box<WebSocketServer>),
 }
 
 impl ServerDescription {
-    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `systemd`, `stdio`, `tls`, `ssl`
-    /// and `haproxy`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `systemd`, `stdio`, `tls`, `ssl`,
+    /// `haproxy` and `websocket`.
     pub fn schemes() -> Schemes<Self> {
         let schemes = Schemes::new()
             .with(
@@ -76,7 +79,7 @@ impl ServerDescription {
             .with(Descriptor::scheme())
             .with(SystemdServer::scheme())
             .with(StandardIo::scheme());
-        with_tls(schemes).with(HaproxyServer::scheme())
+        with_tls(schemes).with(HaproxyServer::scheme()).with(WebSocketServer::scheme())
     }
 
     /// Has TLS offer these application protocols, where there is TLS and nothing was said of them.
@@ -96,6 +99,7 @@ impl ServerDescription {
         match self {
             Self::Tls(_) => true,
             Self::Haproxy(server) => server.server().is_encrypted(),
+            Self::WebSocket(server) => server.server().is_encrypted(),
             _ => false,
         }
     }
@@ -121,6 +125,7 @@ impl fmt::Display for ServerDescription {
             Self::StandardIo(server) => server.fmt(f),
             Self::Own(server) => server.fmt(f),
             Self::Haproxy(server) => server.fmt(f),
+            Self::WebSocket(server) => server.fmt(f),
             Self::Tls(server) => server.fmt(f),
         }
     }

@@ -3,6 +3,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ropewalk_websocket::Request;
+
 use crate::description::{bracketed, quote};
 use crate::error::Fault;
 
@@ -101,6 +103,19 @@ pub(crate) fn path(text: &str) -> Result<String, Fault> {
 pub(crate) fn abstract_name(text: &str) -> Result<String, Fault> {
     let fits = (1..=UNIX_PATH_MAX).contains(&text.len());
     if fits { Ok(text.to_owned()) } else { Err(Fault::AbstractName { length: text.len() }) }
+}
+
+/// A path as HTTP asks for it, with a query or without.
+pub(crate) fn web_path(text: &str) -> Result<String, Fault> {
+    let fits = text.starts_with('/') && Request::new(&format!("ws://a{text}")).is_ok();
+    if fits { Ok(text.to_owned()) } else { Err(Fault::WebSocketPath) }
+}
+
+/// A token (RFC 9110 5.6.2).
+pub(crate) fn token(text: &str) -> Result<String, Fault> {
+    let is_token_char = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let fits = !text.is_empty() && text.chars().all(is_token_char);
+    if fits { Ok(text.to_owned()) } else { Err(Fault::Subprotocol) }
 }
 
 /// A name as `FileDescriptorName=` takes it.

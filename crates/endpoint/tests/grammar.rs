@@ -356,11 +356,11 @@ fn newcomers_are_told_what_to_write() {
     instead("http://localhost:8080", "tcp:8080:interface=127.0.0.1", "tcp:localhost:8080");
     instead("http://example.com/a:b?c", "tcp:80", "tcp:example.com:80");
     instead("HTTP://me:secret@10.0.0.1/", "tcp:80:interface=10.0.0.1", "tcp:10.0.0.1:80");
-    instead("ws://[::1]", "tcp6:80:interface=[::1]", "tcp:[::1]:80");
+    instead("ws://[::1]", "websocket:tcp6:80:interface=[::1]", "ws:[::1]:80");
     instead("tcp://:80", "tcp:80", "tcp:localhost:80");
     instead("tcp://10.0.0.1:80", "tcp:80:interface=10.0.0.1", "tcp:10.0.0.1:80");
     instead("https://example.com/x", "tls:443:self-signed", "tls:example.com:443");
-    instead("wss://[::1]:8443", "tls:8443:self-signed", "tls:[::1]:8443");
+    instead("wss://[::1]:8443", "websocket:tls:8443:self-signed", "wss:[::1]:8443");
     instead("unix:///run/x.sock", "unix:/run/x.sock", "unix:/run/x.sock");
     instead("/run/x.sock", "unix:/run/x.sock", "unix:/run/x.sock");
     instead("./a:b=c", r"unix:./a\:b\=c", r"unix:./a\:b\=c");

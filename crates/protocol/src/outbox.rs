@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -43,6 +43,33 @@ pub struct FileSlice {
     pub offset: u64,
     /// How many bytes long it is.
     pub len: u64,
+}
+
+impl FileSlice {
+    /// Reads the beginning, at most `most` bytes of it, for carriers that have to look at what they send;
+    /// `bytes` then holds that alone.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or has become shorter than the part.
+    pub fn read_into(&self, most: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let count = usize::try_from(self.len).unwrap_or(usize::MAX).min(most);
+        bytes.resize(count, 0);
+        #[cfg(unix)]
+        std::os::unix::fs::FileExt::read_exact_at(&*self.file, bytes, self.offset)?;
+        #[cfg(windows)]
+        {
+            let mut done = 0;
+            while done < count {
+                let (at, rest) = (self.offset + done as u64, &mut bytes[done..]);
+                match std::os::windows::fs::FileExt::seek_read(&*self.file, rest, at)? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    read => done += read,
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Outbox {

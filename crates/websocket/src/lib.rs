@@ -11,6 +11,7 @@
 //! | RFC 6455 7 closing | [`CloseCode`], [`WebSocket::close`], [`Closed`] |
 //! | RFC 6455 10.2 origins | [`Origins`] |
 //! | RFC 7692 compression | [`Compression`] |
+//! | any protocol inside | [`StreamClient`], [`StreamServer`], [`StreamResource`], [`Stream`] |
 //! | the same to many | [`Prepared`], [`Group`], [`Slow`] |
 //!
 //! | bound | default | beyond it |
@@ -35,6 +36,7 @@ mod handshake;
 mod options;
 mod resource;
 mod session;
+mod stream;
 
 pub use codec::{
     BadFrame, CONTROL_MAX, CloseCode, Decoder, Encoder, FrameHead, Limits, Message, NoRandom,
@@ -46,3 +48,4 @@ pub use handshake::{Refusal, accept};
 pub use options::{Compression, Options, Origins, Patience};
 pub use resource::WebSocketResource;
 pub use session::{Closed, Session, WebSocket, WebSocketProtocol};
+pub use stream::{Stream, StreamClient, StreamError, StreamResource, StreamServer};

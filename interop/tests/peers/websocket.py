@@ -1,6 +1,7 @@
 """The other side of the WebSocket suite: the `websockets` package as client and as server.
 
     websocket.py client ws://HOST:PORT/     speaks with an echo, prints `done`
+    websocket.py stream ws://HOST:PORT/     sends bytes to an echo of streams, prints `done`
     websocket.py server                     prints `port N`, echoes, and closes when told `close`
 """
 
@@ -73,6 +74,23 @@ async def client(url):
     print("done", flush=True)
 
 
+async def stream(url):
+    sent = b"".join(bytes([index % 251]) * (index * 37) for index in range(200))
+    async with connect(url, compression=None) as socket:
+        async def send():
+            for start in range(0, len(sent), 5000):
+                await socket.send(sent[start : start + 5000])
+        sending = asyncio.create_task(send())
+        heard = b""
+        while len(heard) < len(sent):
+            heard += await socket.recv()
+        await sending
+        assert heard == sent
+        await socket.close()
+        assert socket.close_code == 1000, socket.close_code
+    print("done", flush=True)
+
+
 async def echo(socket):
     try:
         async for message in socket:
@@ -93,5 +111,7 @@ async def server():
 
 if sys.argv[1] == "client":
     asyncio.run(client(sys.argv[2]))
+elif sys.argv[1] == "stream":
+    asyncio.run(stream(sys.argv[2]))
 else:
     asyncio.run(server())

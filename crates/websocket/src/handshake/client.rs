@@ -217,38 +217,42 @@ pub fn connect<P: WebSocketProtocol>(
 
 /// The protocol of a client until its WebSocket is open, for those who carry connections themselves.
 pub struct Opening<P: WebSocketProtocol> {
+    asking: Asking,
+    next: Option<(P, Promise<WebSocket<P>>)>,
+}
+
+/// What was asked for, and as much of the answer as has come.
+pub(crate) struct Asking {
     request: Request,
     options: Options,
     key: String,
     head: Vec<u8>,
-    next: Option<(P, Promise<WebSocket<P>>)>,
 }
 
-impl<P: WebSocketProtocol> Opening<P> {
-    /// Asks for what `request` says as soon as there is a connection; the deferred is that of
-    /// [`connect`].
-    #[track_caller]
-    pub fn new(
-        request: &Request,
-        options: &Options,
-        protocol: P,
-    ) -> (Self, Deferred<WebSocket<P>>) {
-        let (promise, opened) = deferred();
-        let opening = Self {
-            request: request.clone(),
-            options: options.clone(),
-            key: String::new(),
-            head: Vec::new(),
-            next: Some((protocol, promise)),
-        };
-        (opening, opened)
+impl Asking {
+    pub(crate) fn new(request: &Request, options: &Options) -> Self {
+        let (request, options) = (request.clone(), options.clone());
+        Self { request, options, key: String::new(), head: Vec::new() }
     }
 
-    fn fail(&mut self, conn: &Conn<Self>, why: NotOpened) {
-        if let Some((_, promise)) = self.next.take() {
-            promise.fail(why);
-        }
-        conn.abort();
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The request, with a key of its own.
+    pub(crate) fn begin(&mut self) -> Result<Vec<u8>, NotOpened> {
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(|_| NotOpened::NoRandom(NoRandom::new()))?;
+        self.key = STANDARD.encode(nonce);
+        Ok(self.request.encode(&self.key, &self.options))
+    }
+
+    /// What the server has agreed to, once its answer is whole, and how much of `data` belonged to that.
+    pub(crate) fn feed(&mut self, data: &[u8]) -> Result<Option<(Agreed, usize)>, NotOpened> {
+        let before = self.head.len();
+        let added = data.len().min(HEAD_MAX - before);
+        self.head.extend_from_slice(&data[..added]);
+        Ok(self.read()?.map(|(agreed, length)| (agreed, length - before)))
     }
 
     /// What the server has agreed to, and how long its head is; `None` if that is not whole.
@@ -309,19 +313,39 @@ impl<P: WebSocketProtocol> Opening<P> {
     }
 }
 
+impl<P: WebSocketProtocol> Opening<P> {
+    /// Asks for what `request` says as soon as there is a connection; the deferred is that of
+    /// [`connect`].
+    #[track_caller]
+    pub fn new(
+        request: &Request,
+        options: &Options,
+        protocol: P,
+    ) -> (Self, Deferred<WebSocket<P>>) {
+        let (promise, opened) = deferred();
+        let asking = Asking::new(request, options);
+        (Self { asking, next: Some((protocol, promise)) }, opened)
+    }
+
+    fn fail(&mut self, conn: &Conn<Self>, why: NotOpened) {
+        if let Some((_, promise)) = self.next.take() {
+            promise.fail(why);
+        }
+        conn.abort();
+    }
+}
+
 impl<P: WebSocketProtocol> Protocol for Opening<P> {
     fn connection_made(&mut self, conn: &Conn<Self>) {
         let given_up = self.next.as_ref().is_none_or(|(_, promise)| promise.is_cancelled());
         if given_up {
             return conn.abort();
         }
-        let mut nonce = [0; 16];
-        if getrandom::fill(&mut nonce).is_err() {
-            return self.fail(conn, NotOpened::NoRandom(NoRandom::new()));
+        match self.asking.begin() {
+            Ok(request) => conn.write(&request),
+            Err(why) => return self.fail(conn, why),
         }
-        self.key = STANDARD.encode(nonce);
-        conn.write(&self.request.encode(&self.key, &self.options));
-        conn.call_later(self.options.patience.opening, |this, conn| {
+        conn.call_later(self.asking.options.patience.opening, |this, conn| {
             this.fail(conn, NotOpened::TimedOut);
         });
         if let Some((_, promise)) = &self.next {
@@ -331,15 +355,12 @@ impl<P: WebSocketProtocol> Protocol for Opening<P> {
     }
 
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
-        let before = self.head.len();
-        let added = data.len().min(HEAD_MAX - before);
-        self.head.extend_from_slice(&data[..added]);
-        match self.read() {
+        match self.asking.feed(data) {
             Ok(None) => (),
             Ok(Some((agreed, length))) => {
                 let Some((protocol, promise)) = self.next.take() else { return };
-                let session = Session::new(Role::Client, protocol, &self.options, agreed);
-                conn.switch_protocol(session.telling(promise), &data[length - before..]);
+                let session = Session::new(Role::Client, protocol, &self.asking.options, agreed);
+                conn.switch_protocol(session.telling(promise), &data[length..]);
             }
             Err(why) => self.fail(conn, why),
         }
@@ -354,6 +375,6 @@ impl<P: WebSocketProtocol> Protocol for Opening<P> {
 
 impl<P: WebSocketProtocol> fmt::Debug for Opening<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opening").field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("Opening").field("request", &self.asking.request).finish_non_exhaustive()
     }
 }

@@ -9,3 +9,4 @@ mod groups;
 mod opening;
 mod patience;
 mod properties;
+mod streams;
