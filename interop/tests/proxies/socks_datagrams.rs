@@ -30,13 +30,15 @@ impl Shout {
         let address = socket.local_addr().expect("an address");
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);
-        let thread = thread::spawn(move || {
-            let mut buffer = [0; 65_536];
+        let shout = move || {
+            let mut buffer = [0; 1024];
             while !over.load(Ordering::Acquire) {
                 let (length, from) = socket.recv_from(&mut buffer).expect("a datagram");
                 let _ = socket.send_to(&buffer[..length].to_ascii_uppercase(), from);
             }
-        });
+        };
+        let thread = thread::Builder::new().name("shout".to_owned()).spawn(shout);
+        let thread = thread.expect("a thread");
         Self { address, is_over, thread: Some(thread) }
     }
 }
