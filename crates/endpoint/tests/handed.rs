@@ -14,11 +14,12 @@ use ropewalk_endpoint::{
     Handed, HaproxyServer, Kinds, NotHanded, OwnPlace, ServerDescription, StandardIo,
     SystemdServer, TlsIdentity, TlsServer, client_from_string, connect_pipes, server_from_string,
 };
+use ropewalk_http::{Request, Site};
 use ropewalk_protocol::{
     Address, Conn, Disconnect, Identity, Port, Protocol, connect, listen, seat,
 };
 use ropewalk_reactor::{CannotAdopt, CannotListen, DriverKind, NotInherited, Reactor};
-use ropewalk_trial::{Clock, MemoryNetwork};
+use ropewalk_trial::{Clock, MemoryNetwork, Note, Witness};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 /// A reactor on the driver that `ROPEWALK_REACTOR` names, or on the default.
@@ -409,6 +410,35 @@ fn other_crates_bring_kinds_that_stand_inside_of_others() {
     let lost = ServerDescription::from(OwnPlace::new("memory", "a")).on(&reactor);
     let failure = reactor.run_until(listen(&*lost, |_: &Address| Some(WhoAmI))).err().unwrap();
     assert_eq!(failure.to_string(), "nobody here knows the kind of endpoint \"memory:a\"");
+}
+
+#[test]
+fn a_page_is_served_in_memory() {
+    let reactor = reactor();
+    let network = MemoryNetwork::new(&Clock::new());
+    let here = network.clone();
+    let kinds = Kinds::new().server("memory", move |_, name| Box::new(here.endpoint(name)));
+    let places = [
+        ("memory:a", &b""[..]),
+        ("haproxy:memory:b", b"PROXY TCP4 192.0.2.1 198.51.100.7 4000 443\r\n"),
+    ];
+    let site = Site::new(|_: Request| "hello");
+    for (string, header) in places {
+        let place = kinds.server_from_string(&reactor, string).unwrap();
+        let port = reactor.run_until(listen(&*place, site.clone())).unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let request = [header, request].concat();
+        let (witness, notes) = Witness::new(move |conn, note| {
+            if *note == Note::Made {
+                conn.write(&request);
+            }
+        });
+        connect(&network.endpoint(&port.address().to_string()), witness).detach();
+        network.run();
+        let answer = String::from_utf8(notes.data()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{string}: {answer}");
+        assert!(answer.ends_with("\r\n\r\nhello"), "{string}: {answer}");
+    }
 }
 
 #[test]

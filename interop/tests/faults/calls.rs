@@ -37,6 +37,11 @@ impl Traced {
     /// A server that is traced from its start on, with the calls that are logged and those that fail;
     /// none where it may not be traced.
     pub(crate) fn server(logged: &str, failing: &[String]) -> Option<Self> {
+        Self::playing("server", logged, failing)
+    }
+
+    /// The same for another scene.
+    fn playing(scene: &str, logged: &str, failing: &[String]) -> Option<Self> {
         let strace = tool("strace");
         let folder = TempDir::new("strace").expect("a folder");
         let probe = Command::new(&strace).args(["-qq", "-o", "/dev/null", "true"]).output();
@@ -51,7 +56,7 @@ impl Traced {
         for failing in failing {
             command.args(["-e", &format!("inject={failing}")]);
         }
-        play(&mut command, "server", "127.0.0.1:0");
+        play(&mut command, scene, "127.0.0.1:0");
         let peer = Peer::start(&mut command).expect("strace");
         let mut traced = Self { peer, process: None, log, _folder: folder };
         let process = traced.peer.line_after("process ").expect("its number");
@@ -177,6 +182,25 @@ fn calls_that_fail_for_a_moment_cost_nobody_a_byte() {
         if let Some(broken) = try_with(&faults) {
             assert_eq!(broken, 0, "connections broke");
         }
+    }
+}
+
+/// As a seccomp profile refuses: at the door, or inside.
+#[test]
+fn where_the_system_refuses_io_uring_epoll_serves() {
+    for (call, error) in [
+        ("io_uring_setup", "EPERM"),
+        ("io_uring_setup", "ENOSYS"),
+        ("io_uring_register", "EPERM"),
+        ("io_uring_enter", "EPERM"),
+    ] {
+        let failing = [format!("{call}:error={error}")];
+        let Some(mut server) = Traced::playing("uring", call, &failing) else { return };
+        let driver = server.peer.line_after("driver ").expect("its name");
+        assert_eq!(driver.trim(), "epoll", "{failing:?}");
+        let address = server.peer.listening().expect("its address");
+        assert!(matches!(exchange(address, 100_000, 4096), End::Whole), "{failing:?}");
+        server.stop();
     }
 }
 

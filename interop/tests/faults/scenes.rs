@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Failure, Promise, deferred};
 use ropewalk_protocol::{Address, Conn, Disconnect, Port, Protocol, seat};
-use ropewalk_reactor::{Census, ConnectOptions, Reactor, TcpListenOptions};
+use ropewalk_reactor::{Census, ConnectOptions, DriverKind, Reactor, TcpListenOptions};
 
 use crate::exchange::pattern;
 use crate::support::reactor;
@@ -40,7 +40,8 @@ pub(crate) fn play_client(command: &mut Command, place: SocketAddr, bytes: usize
 #[test]
 fn are_played_where_they_are_asked_for() {
     match env::var(SCENE).as_deref() {
-        Ok("server") => serve(),
+        Ok("server") => serve(&reactor()),
+        Ok("uring") => serve(&Reactor::with_driver(DriverKind::IoUring).expect("a reactor")),
         Ok("client") => ask(),
         Ok(other) => panic!("there is no scene {other}"),
         Err(_) => (),
@@ -70,13 +71,13 @@ impl Protocol for Echo {
 }
 
 /// Serves until it is asked to stop, and then has nothing left.
-fn serve() {
-    let reactor = reactor();
+fn serve(reactor: &Reactor) {
     let factory = Box::new(|_: &Address| Some(Echo));
     let port = reactor.listen_tcp(place(), TcpListenOptions::default(), factory).expect("a port");
     let address = port.address().ip().expect("an address");
     // The harness may have begun a line.
     println!("\nprocess {}", std::process::id());
+    println!("driver {}", reactor.driver());
     println!("listening {address}");
     reactor.run().expect("a loop that runs");
     assert_eq!(reactor.census(), Census::default());
