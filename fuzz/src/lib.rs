@@ -12,6 +12,7 @@ mod amp;
 mod cut;
 mod finger;
 mod framing;
+mod http_answer;
 mod http_request;
 mod ident;
 mod memcached;
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
+    Target { name: "http_answer", check: http_answer::check },
     Target { name: "http_request", check: http_request::check },
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },

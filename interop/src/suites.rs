@@ -14,6 +14,10 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "amp", tools: &["twist"] },
     Suite { name: "deferred", tools: &["twist"] },
     Suite { name: "faults", tools: &["ip", "nft", "python3", "strace"] },
+    Suite {
+        name: "fetch",
+        tools: &["microsocks", "ncat", "nginx", "node", "openssl", "python3", "twist", "wget"],
+    },
     Suite { name: "gopher", tools: &["curl"] },
     Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
     Suite {

@@ -51,6 +51,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "nft", package: "nftables" },
     Tool { name: "nghttp", package: "nghttp2-client" },
     Tool { name: "nginx", package: "nginx" },
+    Tool { name: "node", package: "nodejs" },
     Tool { name: "oidentd", package: "oidentd" },
     Tool { name: "openssl", package: "openssl" },
     Tool { name: "perl", package: "perl" },

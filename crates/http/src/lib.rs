@@ -18,12 +18,18 @@
 //! assert!(client.take_sent().ends_with(b"\r\n\r\nI am request #1\n"));
 //! ```
 //!
+//! An [`Agent`] asks: it keeps connections, follows redirects, and gives up in time.
+//!
 //! | what | here |
 //! |---|---|
 //! | RFC 9112 2–3 messages and request lines, 5 fields | [`HeadDecoder`], [`Head`] |
 //! | RFC 9112 6–7 bodies | [`BodyDecoder`], [`BodyWriter`], [`Incoming`], [`Body`] |
 //! | RFC 9112 9 connections: keep-alive, pipelining, closing | [`Server`] |
 //! | RFC 9110 10.1.1 `Expect: 100-continue` | [`Incoming`]: sent when the body is first asked for |
+//! | clients: RFC 9112 4 answers, 9 connections | [`Agent`], [`AnswerDecoder`] |
+//! | RFC 9110 15.4 redirects, 8.4 codings, 9.2.2 sending again | [`Redirects`], [`Options`], [`Agent`] |
+//! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |
+//! | RFC 6265 cookies | [`CookieJar`] |
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
 //! | queries and forms (RFC 7578) | [`form`] |
@@ -40,6 +46,12 @@
 //! | input kept while an answer is made, or not taken | 64 KiB | the client has to wait |
 //! | a request body that its resource does not take | 64 KiB | the client has to wait |
 //! | a request body that nobody wants | 256 KiB | the connection's end |
+//! | a client's waits: in all, to connect, for a head, for more of a body | 5 min, 30 s, 60 s, 30 s: [`ClientPatience`] | [`AgentError::TimedOut`], [`BodyError::Slow`] |
+//! | a client's connections: to an origin, in all, unused | 8, 256, 64 (for 15 s): [`PoolBounds`] | requests wait |
+//! | requests that wait for a connection | 1,024 | [`AgentError::Busy`] |
+//! | redirects; interim answers; an answer's fields | 10; 16; 64 KiB | [`AgentError`] |
+//! | a decoded body; a collected one | 256 MiB; 10 MiB: [`Options`] | [`BodyError`] |
+//! | cookies; those of a domain; bytes of one | [`COOKIES_MAX`], 3,000; 50; 4 KiB | the oldest make room; it is dropped |
 //! | a proxy's answer to `CONNECT` | 16 KiB, 100 fields, 8 interim answers, 30 s | [`tunnel::TunnelError`] |
 //!
 //! [RFC 9110]: https://www.rfc-editor.org/rfc/rfc9110
@@ -47,6 +59,7 @@
 
 #![forbid(unsafe_code)]
 
+mod client;
 mod codec;
 pub mod files;
 pub mod form;
@@ -56,9 +69,15 @@ pub mod tunnel;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
+pub use client::{
+    Agent, AgentError, Answer, COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX,
+    ClientPatience, CookieJar, Credentials, Dial, Options, Origin, PoolBounds, Redirects,
+    RequestBuilder, Scheme, Wait,
+};
 pub use codec::{
-    Asked, BadBody, BadRequest, BodyDecoder, BodyLength, BodySize, BodyWriter, CONTINUE, Date,
-    DateCache, Excerpt, Framing, Head, HeadDecoder, Limits, Out, Piece, SentAs, encode_head,
+    AnswerDecoder, AnswerHead, AnswerTo, Asked, BadAnswer, BadBody, BadRequest, BodyDecoder,
+    BodyLength, BodySize, BodyWriter, CONTINUE, Date, DateCache, Excerpt, Framing, Head,
+    HeadDecoder, Limits, Out, Piece, SentAs, encode_head,
 };
 pub use server::{
     Access, Body, BodyError, BodyPiece, BodySender, BodyStream, Directory, Incoming, IntoReply,

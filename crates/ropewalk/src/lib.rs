@@ -24,7 +24,7 @@
 //! | [`tls`] | TLS over any transport, identities by name |
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
-//! | [`http`] | HTTP/1.1: sites, resources, static files |
+//! | [`http`] | HTTP/1.1: sites, resources, static files; requests, in one line or by an agent |
 //! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
 //! | [`proxy`] | the PROXY protocol: who is behind the proxy in front |
 //! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
@@ -34,12 +34,19 @@
 
 #![forbid(unsafe_code)]
 
+mod fetch;
+
+/// HTTP/1.1: sites, and requests over a reactor with [`get`](http::get) and [`agent`](http::agent).
+pub mod http {
+    pub use crate::fetch::{AgentBuilder, NoAddressAllowed, agent, get};
+    pub use ropewalk_http::*;
+}
+
 pub use ropewalk_amp as amp;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
 pub use ropewalk_forward as forward;
 pub use ropewalk_framing as framing;
-pub use ropewalk_http as http;
 pub use ropewalk_memcached as memcached;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;

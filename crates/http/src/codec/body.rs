@@ -1,3 +1,5 @@
+use std::mem;
+
 use http::HeaderMap;
 
 use super::chunked::Chunks;
@@ -14,7 +16,7 @@ pub enum Piece<'d> {
     End(HeaderMap),
 }
 
-/// Takes a request's body out of bytes that arrive in any pieces, and leaves what comes after it.
+/// Takes a message's body out of bytes that arrive in any pieces, and leaves what comes after it.
 ///
 /// ```
 /// # use ropewalk_http::{BodyDecoder, BodyLength, Limits, Piece};
@@ -37,6 +39,7 @@ pub struct BodyDecoder {
 enum State {
     Fixed { left: u64 },
     Chunked(Chunks),
+    UntilClose { room: Option<u64>, max: u64 },
     Over,
 }
 
@@ -53,6 +56,9 @@ impl BodyDecoder {
             }
             (BodyLength::None, _) => State::Fixed { left: 0 },
             (BodyLength::Fixed(length), _) => State::Fixed { left: length },
+            (BodyLength::UntilClose, max) => {
+                State::UntilClose { room: max, max: max.unwrap_or(u64::MAX) }
+            }
             (BodyLength::Chunked, max) => State::Chunked(Chunks::new(max)),
         };
         Ok(Self { state })
@@ -75,12 +81,28 @@ impl BodyDecoder {
             State::Fixed { left: 0 } => Some(Piece::End(HeaderMap::new())),
             State::Fixed { left } => take(data, left).map(Piece::Data),
             State::Chunked(chunks) => chunks.feed(data, limits)?,
+            State::UntilClose { room, max } => {
+                let piece = mem::take(data);
+                if let Some(room) = room {
+                    let left = room.checked_sub(piece.len() as u64);
+                    *room = left.ok_or(BadRequest::BodyTooLong { max: *max })?;
+                }
+                (!piece.is_empty()).then_some(Piece::Data(piece))
+            }
             State::Over => None,
         };
         if matches!(piece, Some(Piece::End(_))) {
             self.state = State::Over;
         }
         Ok(piece)
+    }
+
+    /// The connection has ended; whether the body has too, so that nothing of it is missing.
+    pub fn close(&mut self) -> bool {
+        if matches!(self.state, State::UntilClose { .. }) {
+            self.state = State::Over;
+        }
+        self.is_over()
     }
 
     /// Whether the whole body has been taken.

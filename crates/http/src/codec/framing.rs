@@ -6,7 +6,7 @@ use http::header::{
 use super::error::{BadRequest, Excerpt};
 use super::syntax::{is_token, members};
 
-/// Where a request's body ends (RFC 9112 6.3).
+/// Where a message's body ends (RFC 9112 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
     /// There is none: neither Content-Length nor Transfer-Encoding came.
@@ -15,6 +15,8 @@ pub enum BodyLength {
     Fixed(u64),
     /// Where the chunks say.
     Chunked,
+    /// Where the connection ends: only an answer can have such a body.
+    UntilClose,
 }
 
 /// Whether a token is this word, which is in lower case and has letters and hyphens only.
@@ -144,6 +146,18 @@ impl Signs {
         if version == Version::HTTP_11 && !self.has_host {
             return Err(BadRequest::MissingHost);
         }
+        self.told_length(version)
+    }
+
+    /// Where the body of an answer ends that has one, all fields seen.
+    pub(super) fn length_of_answer(&self, version: Version) -> Result<BodyLength, BadRequest> {
+        self.told_length(version).map(|length| match length {
+            BodyLength::None => BodyLength::UntilClose,
+            told => told,
+        })
+    }
+
+    fn told_length(&self, version: Version) -> Result<BodyLength, BadRequest> {
         if self.has_coding && self.length.is_some() {
             return Err(BadRequest::LengthAndCoding);
         }

@@ -1,8 +1,9 @@
-//! Requests out of bytes and responses into bytes; no connection and no clock.
+//! Messages out of bytes and into bytes; no connection and no clock.
 //!
 //! | RFC | here |
 //! |---|---|
 //! | 9112 2.2 lines, 3 request line, 5 fields | [`HeadDecoder`], [`Head`] |
+//! | 9112 4 status line, as clients read it | [`AnswerDecoder`], [`AnswerHead`] |
 //! | 9112 3.2 request target, 9110 7.2 Host | [`Head::authority`] |
 //! | 9112 6.3 body length | [`BodyLength`] |
 //! | 9112 7.1 chunked, 9110 6.5 trailers | [`BodyDecoder`], [`Piece`] |
@@ -11,6 +12,7 @@
 //! | 9110 5.6.7 dates | [`DateCache`] |
 //! | 9112 11 attacks on framing | [`BadRequest`], [`Limits`] |
 
+mod answer;
 mod body;
 mod chunked;
 mod date;
@@ -26,6 +28,7 @@ mod status;
 mod syntax;
 mod target;
 
+pub use answer::{AnswerDecoder, AnswerHead, AnswerTo, BadAnswer};
 pub use body::{BodyDecoder, Piece};
 pub use date::{Date, DateCache};
 pub use error::{BadBody, BadRequest, Excerpt};

@@ -12,12 +12,12 @@ use super::upgrade::Takeover;
 /// A response's body.
 #[derive(Debug, Default)]
 pub struct Body {
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     content_type: Option<&'static HeaderValue>,
 }
 
 #[derive(Debug, Default)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     #[default]
     Empty,
     Bytes(Bytes),
@@ -76,7 +76,7 @@ impl BodyStream {
         Self { next: Box::new(next) }
     }
 
-    pub(super) fn next(&mut self) -> Deferred<Option<BodyPiece>> {
+    pub(crate) fn next(&mut self) -> Deferred<Option<BodyPiece>> {
         (self.next)()
     }
 }

@@ -103,7 +103,7 @@ impl Exchange {
             waits_for_continue: manner.expects_continue,
             length: match manner.body {
                 BodyLength::Fixed(length) => Some(length),
-                BodyLength::None | BodyLength::Chunked => None,
+                BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => None,
             },
             received: 0,
             rate_from: (now, 0),

@@ -1,4 +1,4 @@
-//! A request's body, as it comes in.
+//! A message's body, as it comes in.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,27 +13,47 @@ use ropewalk_protocol::{Address, Conn, Disconnect, TlsInfo};
 
 use super::connection::Server;
 use crate::BadRequest;
+use crate::client::{Decoding, Reader, Waker};
 
-/// How much of a body is kept for a resource that does not take it; the client waits after that.
+/// How much of a body is kept for those who do not take it; the peer waits after that.
 const WAITING_MAX: usize = 64 * 1024;
 
 /// Pieces are joined up to this size, so that a body in tiny chunks costs little more than its bytes.
 const JOINED_MAX: usize = 4 * 1024;
 
-/// A request's body, and the connection that it comes on.
+/// A message's body, and the connection that it comes on: a request's for a server, an answer's for
+/// a client.
 ///
-/// It is asked for piece by piece, and the client feels it where nobody asks. A body that nobody
-/// wants is read and dropped if it is short, and ends the connection after the answer if it is not.
+/// It is asked for piece by piece, and the peer feels it where nobody asks. A body that nobody
+/// wants is read and dropped if it is short, and ends the connection if it is not.
 /// A client that waits for `100 Continue` hears it when the body is first asked for.
 pub struct Incoming {
-    conn: Conn<Server>,
+    source: Source,
     /// Absent where there is no body.
     inflow: Option<Rc<RefCell<Inflow>>>,
 }
 
+/// Who has the body sent.
+enum Source {
+    Request(Conn<Server>),
+    Answer(Box<Reader>),
+}
+
+impl Source {
+    /// Somebody waits for more, or there is room for it.
+    fn want(&self) {
+        match self {
+            Self::Request(conn) => {
+                conn.call_later(Duration::ZERO, Server::body_wanted);
+            }
+            Self::Answer(reader) => reader.want(),
+        }
+    }
+}
+
 /// What the connection has received of a body and nobody has taken yet.
 #[derive(Default)]
-pub(super) struct Inflow {
+pub(crate) struct Inflow {
     queue: VecDeque<BytesMut>,
     waiting: usize,
     end: Option<Result<HeaderMap, BodyError>>,
@@ -43,17 +63,17 @@ pub(super) struct Inflow {
 
 impl Inflow {
     /// Whether the client should wait.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.waiting >= WAITING_MAX
     }
 
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.taker.is_some()
     }
 }
 
 /// Lays the next piece in.
-pub(super) fn give(inflow: &RefCell<Inflow>, data: &[u8]) {
+pub(crate) fn give(inflow: &RefCell<Inflow>, data: &[u8]) {
     let mut inflow = inflow.borrow_mut();
     if let Some(taker) = inflow.taker.take() {
         drop(inflow);
@@ -67,7 +87,7 @@ pub(super) fn give(inflow: &RefCell<Inflow>, data: &[u8]) {
 }
 
 /// Says how the body ended.
-pub(super) fn end(inflow: &RefCell<Inflow>, end: Result<HeaderMap, BodyError>) {
+pub(crate) fn end(inflow: &RefCell<Inflow>, end: Result<HeaderMap, BodyError>) {
     let mut inflow = inflow.borrow_mut();
     if inflow.end.is_some() {
         return;
@@ -85,7 +105,19 @@ pub(super) fn end(inflow: &RefCell<Inflow>, end: Result<HeaderMap, BodyError>) {
 
 impl Incoming {
     pub(super) fn new(conn: Conn<Server>, inflow: Option<Rc<RefCell<Inflow>>>) -> Self {
-        Self { conn, inflow }
+        Self { source: Source::Request(conn), inflow }
+    }
+
+    /// The body of an answer.
+    pub(crate) fn of_answer(reader: Reader, inflow: Option<Rc<RefCell<Inflow>>>) -> Self {
+        Self { source: Source::Answer(Box::new(reader)), inflow }
+    }
+
+    /// Undoes the coding of an answer's body.
+    pub(crate) fn decode(&mut self, decoding: Decoding) {
+        if let Source::Answer(reader) = &mut self.source {
+            reader.decode(decoding);
+        }
     }
 
     /// There is a body, and here is what comes of it.
@@ -95,25 +127,15 @@ impl Incoming {
 
     /// The next piece, once it is there; `None` at the end.
     ///
-    /// The deferred fails with a [`BodyError`] where the client is gone, too slow, or broke the rules.
+    /// The deferred fails with a [`BodyError`] where the peer is gone, too slow, or broke the rules.
     pub fn next_piece(&mut self) -> Deferred<Option<Bytes>> {
         let Some(shared) = &self.inflow else { return Deferred::succeed(None) };
-        let mut inflow = shared.borrow_mut();
-        if let Some(piece) = inflow.queue.pop_front() {
-            let was_full = inflow.is_full();
-            inflow.waiting -= piece.len();
-            if was_full && !inflow.is_full() {
-                self.conn.call_later(Duration::ZERO, Server::body_wanted);
-            }
-            return Deferred::succeed(Some(piece.freeze()));
+        if let Source::Answer(reader) = &self.source
+            && let Some(decoding) = reader.decoding()
+        {
+            return decoded_piece(decoding, Rc::clone(shared), reader.waker());
         }
-        if let Some(end) = &inflow.end {
-            return Deferred::ready(end.clone().map(|_| None).map_err(Into::into));
-        }
-        let (promise, next) = deferred();
-        inflow.taker = Some(promise);
-        self.conn.call_later(Duration::ZERO, Server::body_wanted);
-        next
+        take_next(shared, || self.source.want())
     }
 
     /// The whole body, if it has at most `max` bytes.
@@ -133,19 +155,75 @@ impl Incoming {
         self.inflow.is_none()
     }
 
-    /// Who asks.
+    /// Who is at the other end: the client of a request, the server of an answer.
     pub fn peer(&self) -> Address {
-        self.conn.peer()
+        match &self.source {
+            Source::Request(conn) => conn.peer(),
+            Source::Answer(reader) => reader.conn().peer(),
+        }
     }
 
-    /// Where the client was answered.
+    /// This side's own address.
     pub fn local(&self) -> Address {
-        self.conn.local()
+        match &self.source {
+            Source::Request(conn) => conn.local(),
+            Source::Answer(reader) => reader.conn().local(),
+        }
     }
 
-    /// What was agreed on with the client, if the connection is encrypted.
+    /// What was agreed on with the peer, if the connection is encrypted.
     pub fn tls(&self) -> Option<TlsInfo> {
-        self.conn.tls()
+        match &self.source {
+            Source::Request(conn) => conn.tls(),
+            Source::Answer(reader) => reader.conn().tls(),
+        }
+    }
+}
+
+/// The next piece as it came, or a wait for it; `want` is called where more is to be sent.
+fn take_next(shared: &RefCell<Inflow>, want: impl FnOnce()) -> Deferred<Option<Bytes>> {
+    let mut inflow = shared.borrow_mut();
+    if let Some(piece) = inflow.queue.pop_front() {
+        let was_full = inflow.is_full();
+        inflow.waiting -= piece.len();
+        if was_full && !inflow.is_full() {
+            want();
+        }
+        return Deferred::succeed(Some(piece.freeze()));
+    }
+    if let Some(end) = &inflow.end {
+        return Deferred::ready(end.clone().map(|_| None).map_err(Into::into));
+    }
+    let (promise, next) = deferred();
+    inflow.taker = Some(promise);
+    want();
+    next
+}
+
+/// The next piece behind a content coding.
+fn decoded_piece(
+    decoding: Rc<RefCell<Decoding>>,
+    shared: Rc<RefCell<Inflow>>,
+    waker: Waker,
+) -> Deferred<Option<Bytes>> {
+    loop {
+        let step = decoding.borrow_mut().step();
+        match step {
+            Ok(Some(piece)) => return Deferred::succeed(Some(piece)),
+            Ok(None) if decoding.borrow().is_over() => return Deferred::succeed(None),
+            Ok(None) => (),
+            Err(error) => return Deferred::fail(error),
+        }
+        match take_next(&shared, || waker.want()).try_take() {
+            Ok(Ok(piece)) => decoding.borrow_mut().feed(piece),
+            Ok(Err(failure)) => return Deferred::ready(Err(failure)),
+            Err(waiting) => {
+                return waiting.add_callback(move |piece| {
+                    decoding.borrow_mut().feed(piece);
+                    decoded_piece(decoding, shared, waker)
+                });
+            }
+        }
     }
 }
 
@@ -181,19 +259,27 @@ impl fmt::Debug for Incoming {
     }
 }
 
-/// Why a request's body did not come whole.
+/// Why a body did not come whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// It broke a rule; the client was told so.
+    /// It broke a rule; a client was told so.
     Bad(BadRequest),
-    /// It is longer than the resource wants.
+    /// It is longer than is wanted.
     TooLong {
         /// How many bytes were wanted at most.
         max: usize,
     },
-    /// It came more slowly than [`Patience::body_rate`](crate::Patience) allows.
+    /// It came more slowly than [`Patience::body_rate`](crate::Patience) or
+    /// [`ClientPatience`](crate::ClientPatience) allow.
     Slow,
+    /// Its content coding, which is named, was broken or broke off.
+    BadCoding(&'static str),
+    /// It is longer than [`Options::decoded_max`](crate::Options::decoded_max) once it is decoded.
+    DecodedTooLong {
+        /// How many bytes were wanted at most.
+        max: u64,
+    },
     /// The connection ended first.
     Lost(Disconnect),
 }
@@ -203,9 +289,9 @@ impl BodyError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Bad(bad) => bad.status(),
-            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLong { .. } | Self::DecodedTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Lost(_) => StatusCode::BAD_REQUEST,
+            Self::Lost(_) | Self::BadCoding(_) => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -213,12 +299,16 @@ impl BodyError {
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bad(_) => f.write_str("the request's body broke a rule"),
+            Self::Bad(_) => f.write_str("the body broke a rule"),
             Self::TooLong { max } => {
-                write!(f, "the request's body is longer than the {max} bytes that were wanted")
+                write!(f, "the body is longer than the {max} bytes that were wanted")
             }
-            Self::Slow => f.write_str("the request's body came too slowly"),
-            Self::Lost(_) => f.write_str("the connection ended before the request's body did"),
+            Self::BadCoding(coding) => write!(f, "the body is no whole {coding}"),
+            Self::DecodedTooLong { max } => {
+                write!(f, "the body is longer than {max} bytes once it is decoded")
+            }
+            Self::Slow => f.write_str("the body came too slowly"),
+            Self::Lost(_) => f.write_str("the connection ended before the body did"),
         }
     }
 }
@@ -228,7 +318,7 @@ impl std::error::Error for BodyError {
         match self {
             Self::Bad(bad) => Some(bad),
             Self::Lost(why) => Some(why),
-            Self::TooLong { .. } | Self::Slow => None,
+            _ => None,
         }
     }
 }

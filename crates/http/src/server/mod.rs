@@ -19,10 +19,12 @@ mod watch;
 mod wrap;
 
 pub use access::Access;
+pub(crate) use body::Kind as BodyKind;
 pub use body::{Body, BodyPiece, BodyStream};
 pub use connection::Server;
 pub use directory::Directory;
 pub use incoming::{BodyError, Incoming};
+pub(crate) use incoming::{Inflow, end, give};
 pub(crate) use reply::plain;
 pub use reply::{IntoReply, Reply, Response};
 pub use request::Request;

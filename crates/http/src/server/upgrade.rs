@@ -8,7 +8,7 @@ use super::body::{Body, Kind};
 use super::connection::Server;
 
 /// Hands a connection, and what the client sent behind its request, to whoever comes next.
-pub(super) struct Takeover(HandOver);
+pub(crate) struct Takeover(HandOver);
 
 type HandOver = Box<dyn FnOnce(&Conn<Server>, &[u8])>;
 

@@ -1,0 +1,333 @@
+use std::fmt;
+use std::future::IntoFuture;
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Response};
+use ropewalk_deferred::Deferred;
+use ropewalk_protocol::{Clock, Seat};
+use url::Url;
+
+use super::exchange::Call;
+use super::pool::Pool;
+use super::{AgentError, ClientPatience, Credentials, Options, Origin, follow};
+use crate::Limits;
+use crate::server::{Body, Incoming};
+
+/// How an [`Agent`] comes by connections.
+///
+/// A closure is one. What it connects for an origin that [is secure](Origin::is_secure) has to be
+/// encrypted, and speak with the host that the origin names; the agent sends nothing otherwise.
+pub trait Dial {
+    /// Connects `seat` to `origin`; a failure reaches it as its end.
+    ///
+    /// The deferred succeeds once the seat is handed on, and fails if that is not to be.
+    fn dial(&self, origin: &Origin, seat: Box<dyn Seat>) -> Deferred<()>;
+}
+
+impl<F: Fn(&Origin, Box<dyn Seat>)> Dial for F {
+    fn dial(&self, origin: &Origin, seat: Box<dyn Seat>) -> Deferred<()> {
+        self(origin, seat);
+        Deferred::succeed(())
+    }
+}
+
+/// An HTTP client: it keeps connections, follows redirects, and waits no longer than it was told.
+///
+/// Clones are the same. When the last one is dropped, unused connections are closed; requests that
+/// are under way go on.
+///
+/// ```
+/// use ropewalk_http::{Agent, Origin, Request, Site};
+/// use ropewalk_protocol::{ClientEndpoint, Seat, listen};
+/// use ropewalk_trial::{Clock, MemoryNetwork};
+///
+/// let clock = Clock::new();
+/// let network = MemoryNetwork::new(&clock);
+/// let site = Site::new(|_: Request| "hello");
+/// let port = listen(&network.endpoint("example.org:80"), site);
+///
+/// let dialled = network.clone();
+/// let dial = move |origin: &Origin, seat: Box<dyn Seat>| {
+///     dialled.endpoint(&format!("{}:{}", origin.host(), origin.port())).connect_seat(seat);
+/// };
+/// let agent = Agent::new(dial, clock);
+/// let text = agent.get("http://example.org/").send().add_callback(|answer| answer.text());
+/// network.run();
+/// assert_eq!(text.now_or_never().unwrap()?, "hello");
+/// # Ok::<(), ropewalk_deferred::Failure>(())
+/// ```
+#[derive(Clone)]
+pub struct Agent(Rc<Inner>);
+
+struct Inner {
+    dial: Box<dyn Dial>,
+    clock: Rc<dyn Clock>,
+    options: Options,
+    patience: Rc<ClientPatience>,
+    limits: Rc<Limits>,
+    pool: Rc<Pool>,
+}
+
+impl Agent {
+    /// An agent with the usual options.
+    pub fn new(dial: impl Dial + 'static, clock: impl Clock + 'static) -> Self {
+        Self::with_options(dial, clock, Options::default())
+    }
+
+    /// An agent with other options.
+    pub fn with_options(
+        dial: impl Dial + 'static,
+        clock: impl Clock + 'static,
+        options: Options,
+    ) -> Self {
+        Self(Rc::new(Inner {
+            dial: Box::new(dial),
+            clock: Rc::new(clock),
+            patience: Rc::new(options.patience.clone()),
+            limits: Rc::new(options.limits.clone()),
+            pool: Pool::new(options.pool.clone()),
+            options,
+        }))
+    }
+
+    /// A request for what is at `url`.
+    pub fn get(&self, url: &str) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// A request for the fields that [`get`](Self::get) would have.
+    pub fn head(&self, url: &str) -> RequestBuilder {
+        self.request(Method::HEAD, url)
+    }
+
+    /// A request that has `body` processed.
+    pub fn post(&self, url: &str, body: impl Into<Body>) -> RequestBuilder {
+        self.request(Method::POST, url).body(body)
+    }
+
+    /// A request that puts `body` at `url`.
+    pub fn put(&self, url: &str, body: impl Into<Body>) -> RequestBuilder {
+        self.request(Method::PUT, url).body(body)
+    }
+
+    /// A request to remove what is at `url`.
+    pub fn delete(&self, url: &str) -> RequestBuilder {
+        self.request(Method::DELETE, url)
+    }
+
+    /// A request. User and password in the URL are taken for Basic credentials. A URL that is none
+    /// fails the request when it is sent.
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        RequestBuilder { agent: self.clone(), call: call(method, url) }
+    }
+
+    /// How many connections are open or being made, and how many of them unused.
+    pub fn connections(&self) -> (usize, usize) {
+        self.0.pool.count()
+    }
+
+    /// Closes the connections that nobody uses.
+    pub fn close_idle(&self) {
+        self.0.pool.close_idle();
+    }
+
+    /// How it goes about it.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    pub(super) fn dial(&self) -> &dyn Dial {
+        &*self.0.dial
+    }
+
+    pub(super) fn clock(&self) -> &Rc<dyn Clock> {
+        &self.0.clock
+    }
+
+    pub(super) fn pool(&self) -> &Rc<Pool> {
+        &self.0.pool
+    }
+
+    pub(super) fn rules(&self) -> (Rc<ClientPatience>, Rc<Limits>) {
+        (Rc::clone(&self.0.patience), Rc::clone(&self.0.limits))
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+fn call(method: Method, text: &str) -> Result<Call, AgentError> {
+    let mut url = Url::parse(text).map_err(|_| AgentError::BadUrl(text.to_owned()))?;
+    // Says what is wrong with it, if anything is.
+    Origin::of(&url, None)?;
+    let decoded =
+        |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (user, password) = (decoded(url.username()), url.password().map(decoded));
+    let has_login = !user.is_empty() || password.is_some();
+    let bad = |()| AgentError::BadUrl(text.to_owned());
+    if has_login {
+        url.set_username("").and_then(|()| url.set_password(None)).map_err(bad)?;
+    }
+    let mut call = Call::new(method, url);
+    if has_login {
+        call.credentials = Some(Credentials::basic(&user, &password.unwrap_or_default()));
+    }
+    Ok(call)
+}
+
+/// A request that is being put together; [`send`](Self::send) it, or await it.
+///
+/// What is wrong with its parts fails it when it is sent.
+#[must_use = "a request is sent by `send` or by awaiting it"]
+pub struct RequestBuilder {
+    agent: Agent,
+    call: Result<Call, AgentError>,
+}
+
+impl RequestBuilder {
+    fn change(mut self, change: impl FnOnce(&mut Call) -> Result<(), AgentError>) -> Self {
+        self.call = self.call.and_then(|mut call| change(&mut call).map(|()| call));
+        self
+    }
+
+    /// Adds a field. Those that say where the message ends, or are for one connection alone, are the
+    /// agent's own, and fail the request.
+    pub fn header<N, V>(self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName> + fmt::Debug,
+        V: TryInto<HeaderValue>,
+    {
+        let bad = AgentError::BadRequest(format!("{name:?}"));
+        let field = name.try_into().ok().zip(value.try_into().ok());
+        self.change(|call| {
+            let (name, value) = field.ok_or(bad)?;
+            call.headers.append(name, value);
+            Ok(())
+        })
+    }
+
+    /// Has this body: bytes, text, or a stream that is asked for as the server takes it.
+    pub fn body(self, body: impl Into<Body>) -> Self {
+        self.change(|call| {
+            call.set_body(body.into());
+            Ok(())
+        })
+    }
+
+    /// Asks for the server's word before the body is sent (RFC 9110 10.1.1). Without one it is sent
+    /// after [`ClientPatience::proceed`].
+    pub fn expect_continue(self) -> Self {
+        self.change(|call| {
+            call.expects_continue = true;
+            Ok(())
+        })
+    }
+
+    /// Says who asks, to this origin alone.
+    pub fn credentials(self, credentials: Credentials) -> Self {
+        self.change(|call| {
+            call.credentials = Some(credentials);
+            Ok(())
+        })
+    }
+
+    /// Goes by way of this Unix socket instead of to the URL's host.
+    pub fn over_unix(self, path: impl Into<PathBuf>) -> Self {
+        self.change(|call| {
+            call.socket = Some(path.into());
+            Ok(())
+        })
+    }
+
+    /// Sends it. Cancelling the deferred ends the connection that it has, or its wait for one.
+    ///
+    /// The deferred fails with an [`AgentError`], or where no connection was made with what its
+    /// endpoint said.
+    pub fn send(self) -> Deferred<Answer> {
+        match self.call {
+            Ok(call) => follow::run(&self.agent, call),
+            Err(error) => Deferred::fail(error),
+        }
+    }
+}
+
+impl IntoFuture for RequestBuilder {
+    type Output = Result<Answer, ropewalk_deferred::Failure>;
+    type IntoFuture = Deferred<Answer>;
+
+    fn into_future(self) -> Deferred<Answer> {
+        self.send()
+    }
+}
+
+impl fmt::Debug for RequestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.call.as_ref().map(|call| format!("{} {}", call.method, call.url));
+        f.debug_tuple("RequestBuilder").field(&line).finish()
+    }
+}
+
+/// An answer: what [`http::Response`] has, the URL that it came from, and ways to read its body.
+#[derive(Debug)]
+pub struct Answer {
+    response: Response<Incoming>,
+    url: Url,
+    collect_max: usize,
+}
+
+impl Answer {
+    pub(super) fn new(response: Response<Incoming>, url: Url, collect_max: usize) -> Self {
+        Self { response, url, collect_max }
+    }
+
+    /// Where it came from, all redirects followed.
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// The whole body, if it has at most [`Options::collect_max`] bytes.
+    pub fn bytes(self) -> Deferred<Bytes> {
+        self.response.into_body().collect(self.collect_max)
+    }
+
+    /// The whole body as text: in ISO 8859-1 if Content-Type says so, else in UTF-8, where `U+FFFD`
+    /// stands for what is none.
+    pub fn text(self) -> Deferred<String> {
+        let kind = self.response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let kind = kind.unwrap_or_default().to_ascii_lowercase();
+        let is_latin = kind.windows(10).any(|part| part == b"iso-8859-1");
+        self.bytes().map(move |bytes| {
+            if is_latin {
+                bytes.iter().map(|&byte| char::from(byte)).collect()
+            } else {
+                String::from_utf8_lossy(&bytes).into_owned()
+            }
+        })
+    }
+
+    /// The response by itself.
+    pub fn into_response(self) -> Response<Incoming> {
+        self.response
+    }
+}
+
+impl Deref for Answer {
+    type Target = Response<Incoming>;
+
+    fn deref(&self) -> &Response<Incoming> {
+        &self.response
+    }
+}
+
+impl DerefMut for Answer {
+    fn deref_mut(&mut self) -> &mut Response<Incoming> {
+        &mut self.response
+    }
+}

@@ -1,0 +1,572 @@
+//! One connection: one request after another.
+
+use std::cell::{Cell, RefCell};
+use std::mem;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use ropewalk_deferred::{Failure, Promise};
+use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
+
+use super::pool::Lease;
+use super::{AgentError, ClientPatience, Decoding, Wait};
+use crate::codec::{AnswerDecoder, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, Piece};
+use crate::server::{BodyError, BodyKind, BodyPiece, BodyStream, Incoming, Inflow, end, give};
+
+/// How many interim answers (1xx) there may be before a final one.
+const INTERIM_MAX: usize = 16;
+/// How much of an answer that nobody wants is read, so that its connection can be used again.
+const UNWANTED_MAX: u64 = 64 * 1024;
+
+/// How far a request has got; the one who retries looks at it.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Some of it may have left.
+    pub(super) sent: Cell<bool>,
+    /// Something came back.
+    pub(super) answered: Cell<bool>,
+    /// It went out on a connection that had been used before.
+    pub(super) reused: Cell<bool>,
+}
+
+/// One request for one connection.
+pub(super) struct Exchange {
+    /// Request line and fields.
+    pub(super) head: Vec<u8>,
+    pub(super) to: AnswerTo,
+    pub(super) body: Rc<RefCell<Option<BodyKind>>>,
+    pub(super) writer: BodyWriter,
+    /// Whether the body waits for a word of the server.
+    pub(super) expects_continue: bool,
+    pub(super) progress: Rc<Progress>,
+    /// What is left of the total time.
+    pub(super) left: Option<Duration>,
+    pub(super) promise: Promise<Response<Incoming>>,
+}
+
+pub(crate) struct Connection {
+    lease: Option<Lease>,
+    patience: Rc<ClientPatience>,
+    limits: Rc<Limits>,
+    was_used: bool,
+    /// How many requests went out: which one a reader belongs to.
+    serial: u64,
+    phase: Phase,
+    /// An answer that is told once all that came with it is read: its connection may be free by then.
+    ready: Option<(Promise<Response<Incoming>>, Response<Incoming>)>,
+    /// The time-out that runs.
+    timer: Option<ConnCall>,
+    total: Option<ConnCall>,
+}
+
+enum Phase {
+    Idle,
+    Busy(Box<Busy>),
+    Over,
+}
+
+struct Busy {
+    to: AnswerTo,
+    progress: Rc<Progress>,
+    sending: Sending,
+    reading: Reading,
+    keep_alive: bool,
+}
+
+enum Sending {
+    /// The server is to say `100 Continue` first.
+    Held {
+        body: BodyKind,
+        writer: BodyWriter,
+    },
+    Stream {
+        pieces: BodyStream,
+        writer: BodyWriter,
+        is_asked: bool,
+    },
+    Done,
+}
+
+enum Reading {
+    Head { decoder: AnswerDecoder, interim: usize, promise: Promise<Response<Incoming>> },
+    Body { decoder: BodyDecoder, inflow: Rc<RefCell<Inflow>>, unwanted: Option<u64> },
+    Done,
+}
+
+impl Connection {
+    pub(super) fn new(lease: Lease, patience: Rc<ClientPatience>, limits: Rc<Limits>) -> Self {
+        Self {
+            lease: Some(lease),
+            patience,
+            limits,
+            was_used: false,
+            serial: 0,
+            phase: Phase::Idle,
+            ready: None,
+            timer: None,
+            total: None,
+        }
+    }
+
+    pub(super) fn begin(&mut self, conn: &Conn<Self>, exchange: Exchange) {
+        // Dropped unsent, it is sent elsewhere.
+        if !matches!(self.phase, Phase::Idle) || conn.is_closing() {
+            return;
+        }
+        let is_secure = self.lease.as_ref().is_some_and(|lease| lease.origin().is_secure());
+        if is_secure && conn.tls().is_none() {
+            exchange.promise.fail(AgentError::NotEncrypted);
+            self.phase = Phase::Over;
+            return conn.abort();
+        }
+        let Some(body) = exchange.body.borrow_mut().take() else { return };
+        exchange.progress.sent.set(true);
+        exchange.progress.reused.set(mem::replace(&mut self.was_used, true));
+        self.serial += 1;
+        let cancelled = conn.clone();
+        exchange.promise.on_cancel(move || cancelled.abort());
+        self.total = exchange.left.map(|left| {
+            conn.call_later(left, |this: &mut Self, conn| {
+                let total = this.patience.total.unwrap_or_default();
+                this.give_up(conn, Wait::Total(total));
+            })
+        });
+        conn.write(&exchange.head);
+        let decoder = AnswerDecoder::default();
+        let mut busy = Box::new(Busy {
+            to: exchange.to,
+            progress: exchange.progress,
+            sending: Sending::Done,
+            reading: Reading::Head { decoder, interim: 0, promise: exchange.promise },
+            keep_alive: true,
+        });
+        let writer = exchange.writer;
+        if exchange.expects_continue {
+            busy.sending = Sending::Held { body, writer };
+            self.phase = Phase::Busy(busy);
+            let proceed = self.patience.proceed;
+            self.stop_timer(conn);
+            self.timer = Some(conn.call_later(proceed, Self::send_held));
+        } else {
+            self.phase = Phase::Busy(busy);
+            self.send(conn, body, writer);
+        }
+    }
+
+    /// Sends a body that was held back, if it still is.
+    fn send_held(&mut self, conn: &Conn<Self>) {
+        let Phase::Busy(busy) = &mut self.phase else { return };
+        match mem::replace(&mut busy.sending, Sending::Done) {
+            Sending::Held { body, writer } => self.send(conn, body, writer),
+            other => busy.sending = other,
+        }
+    }
+
+    fn send(&mut self, conn: &Conn<Self>, body: BodyKind, mut writer: BodyWriter) {
+        let Phase::Busy(busy) = &mut self.phase else { return };
+        let written = match body {
+            BodyKind::Stream { pieces, .. } => {
+                busy.sending = Sending::Stream { pieces, writer, is_asked: false };
+                return self.ask(conn);
+            }
+            BodyKind::Bytes(bytes) => {
+                let mut out = |bytes: &[u8]| conn.write(bytes);
+                writer.begin(&mut out, bytes.len() as u64).and_then(|is_sent| {
+                    if is_sent {
+                        conn.write_bytes(bytes);
+                        writer.end(&mut out);
+                    }
+                    writer.finish(&mut out)
+                })
+            }
+            _ => writer.finish(&mut |bytes: &[u8]| conn.write(bytes)),
+        };
+        match written {
+            Ok(()) => self.all_sent(conn),
+            Err(bad) => self.fail(conn, AgentError::BadBody(bad)),
+        }
+    }
+
+    /// The request is out; the answer's turn.
+    fn all_sent(&mut self, conn: &Conn<Self>) {
+        let Phase::Busy(busy) = &mut self.phase else { return };
+        busy.sending = Sending::Done;
+        match busy.reading {
+            Reading::Head { .. } => {
+                let head = self.patience.head;
+                self.wait(conn, head.map(|head| (head, Wait::Head(head))));
+            }
+            Reading::Done => self.finish(conn),
+            Reading::Body { .. } => (),
+        }
+    }
+
+    /// Asks for the next piece of the request's body, if there is room for it.
+    fn ask(&mut self, conn: &Conn<Self>) {
+        let Phase::Busy(busy) = &mut self.phase else { return };
+        let Sending::Stream { pieces, is_asked, .. } = &mut busy.sending else { return };
+        if *is_asked {
+            return;
+        }
+        if !conn.is_writing_paused() {
+            *is_asked = true;
+            let next = pieces.next();
+            conn.then(next, Self::piece);
+            // Whoever makes the body may take its time; the total time runs.
+            return self.stop_timer(conn);
+        }
+        self.wait_idle(conn);
+    }
+
+    fn piece(&mut self, conn: &Conn<Self>, piece: Result<Option<BodyPiece>, Failure>) {
+        let Phase::Busy(busy) = &mut self.phase else { return };
+        let Sending::Stream { writer, is_asked, .. } = &mut busy.sending else { return };
+        *is_asked = false;
+        let mut out = |bytes: &[u8]| conn.write(bytes);
+        let written = match piece {
+            Err(failure) => {
+                tracing::debug!(target: "ropewalk::http", "a request's body broke off: {failure:?}");
+                return self.fail(conn, AgentError::BodyFailed);
+            }
+            Ok(None) => {
+                let ended = mem::replace(&mut busy.sending, Sending::Done);
+                let Sending::Stream { writer, .. } = ended else { return };
+                match writer.finish(&mut out) {
+                    Ok(()) => return self.all_sent(conn),
+                    Err(bad) => Err(bad),
+                }
+            }
+            Ok(Some(piece)) => writer.begin(&mut out, piece.len()).map(|is_sent| {
+                if is_sent {
+                    match piece {
+                        BodyPiece::Bytes(bytes) => conn.write_bytes(bytes),
+                        BodyPiece::File(slice) => {
+                            conn.write_file(slice.file, slice.offset, slice.len);
+                        }
+                    }
+                    writer.end(&mut out);
+                }
+            }),
+        };
+        match written {
+            Ok(()) => self.ask(conn),
+            Err(bad) => self.fail(conn, AgentError::BadBody(bad)),
+        }
+    }
+
+    fn read(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
+        loop {
+            let Phase::Busy(busy) = &mut self.phase else {
+                // Nobody asked for this.
+                if !data.is_empty() {
+                    self.phase = Phase::Over;
+                    conn.abort();
+                }
+                return;
+            };
+            match &mut busy.reading {
+                Reading::Head { decoder, .. } => {
+                    if data.is_empty() {
+                        return;
+                    }
+                    busy.progress.answered.set(true);
+                    match decoder.feed(&mut data, busy.to, &self.limits) {
+                        Ok(None) => return,
+                        Ok(Some(head)) => {
+                            self.head(conn, head.response, head.body, head.keep_alive);
+                        }
+                        Err(bad) => return self.fail(conn, AgentError::BadAnswer(bad)),
+                    }
+                }
+                Reading::Body { decoder, inflow, unwanted } => {
+                    match decoder.feed(&mut data, &self.limits) {
+                        Ok(None) => break,
+                        Ok(Some(Piece::Data(piece))) => match unwanted {
+                            None => give(inflow, piece),
+                            Some(left) => match left.checked_sub(piece.len() as u64) {
+                                Some(rest) => *left = rest,
+                                None => return conn.abort(),
+                            },
+                        },
+                        Ok(Some(Piece::End(trailers))) => {
+                            end(inflow, Ok(trailers));
+                            busy.reading = Reading::Done;
+                            self.finish(conn);
+                        }
+                        Err(bad) => {
+                            end(inflow, Err(BodyError::Bad(bad)));
+                            self.phase = Phase::Over;
+                            return conn.abort();
+                        }
+                    }
+                }
+                Reading::Done if data.is_empty() => return,
+                Reading::Done => {
+                    self.phase = Phase::Over;
+                    return conn.abort();
+                }
+            }
+        }
+        self.body_wanted(conn);
+    }
+
+    fn head(&mut self, conn: &Conn<Self>, response: Response<()>, body: BodyLength, keep: bool) {
+        let serial = self.serial;
+        let Phase::Busy(busy) = &mut self.phase else { return };
+        let Reading::Head { interim, .. } = &mut busy.reading else { return };
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.fail(conn, AgentError::Upgraded);
+        }
+        if status.is_informational() {
+            *interim += 1;
+            if *interim > INTERIM_MAX {
+                return self.fail(conn, AgentError::Interim { max: INTERIM_MAX });
+            }
+            if status == StatusCode::CONTINUE {
+                self.send_held(conn);
+            }
+            return;
+        }
+        let decoder = match BodyDecoder::new(body, self.limits.body_max) {
+            Ok(decoder) => decoder,
+            Err(bad) => return self.fail(conn, AgentError::BadAnswer(bad.into())),
+        };
+        // What was held back is not wanted any more, and the server waits for it no longer.
+        if matches!(busy.sending, Sending::Held { .. }) {
+            busy.sending = Sending::Done;
+            busy.keep_alive = false;
+        }
+        busy.keep_alive &= keep;
+        let has_body = !matches!(body, BodyLength::None | BodyLength::Fixed(0));
+        let inflow = has_body.then(|| Rc::new(RefCell::new(Inflow::default())));
+        let next = match &inflow {
+            Some(inflow) => Reading::Body { decoder, inflow: Rc::clone(inflow), unwanted: None },
+            None => Reading::Done,
+        };
+        let Reading::Head { promise, .. } = mem::replace(&mut busy.reading, next) else { return };
+        if has_body {
+            self.stop_timer(conn);
+        } else {
+            self.finish(conn);
+        }
+        let serial = has_body.then_some(serial);
+        let reader = Reader { conn: conn.clone(), serial, decoding: None };
+        self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, inflow))));
+    }
+
+    /// The answer is read.
+    fn finish(&mut self, conn: &Conn<Self>) {
+        self.stop_timers(conn);
+        let Phase::Busy(busy) = mem::replace(&mut self.phase, Phase::Over) else { return };
+        if !matches!(busy.sending, Sending::Done) {
+            // The server has answered without hearing all, and would take the rest for a request.
+            return conn.abort();
+        }
+        if !busy.keep_alive || conn.is_closing() {
+            return conn.close();
+        }
+        self.phase = Phase::Idle;
+        conn.resume_reading();
+        let keep = self.patience.keep;
+        self.timer = Some(conn.call_later(keep, |this: &mut Self, conn| {
+            if matches!(this.phase, Phase::Idle) {
+                this.phase = Phase::Over;
+                conn.close();
+            }
+        }));
+        if !self.lease.as_ref().is_some_and(|lease| lease.give_back(conn)) {
+            conn.close();
+        }
+    }
+
+    /// Somebody waits for more of the body, or has made room for it.
+    pub(crate) fn body_wanted(&mut self, conn: &Conn<Self>) {
+        let Phase::Busy(busy) = &mut self.phase else { return };
+        let Reading::Body { inflow, unwanted, .. } = &busy.reading else { return };
+        let (is_full, is_wanted) = {
+            let inflow = inflow.borrow();
+            (inflow.is_full() && unwanted.is_none(), inflow.is_wanted() || unwanted.is_some())
+        };
+        if is_full {
+            conn.pause_reading();
+        } else {
+            conn.resume_reading();
+        }
+        if is_wanted && matches!(busy.sending, Sending::Done) {
+            self.wait_idle(conn);
+        } else {
+            self.stop_timer(conn);
+        }
+    }
+
+    /// Nobody will take the rest of the body.
+    fn body_dropped(&mut self, conn: &Conn<Self>, serial: u64) {
+        if serial != self.serial {
+            return;
+        }
+        let Phase::Busy(busy) = &mut self.phase else { return };
+        let Reading::Body { unwanted, .. } = &mut busy.reading else { return };
+        *unwanted = Some(UNWANTED_MAX);
+        self.body_wanted(conn);
+    }
+
+    fn fail(&mut self, conn: &Conn<Self>, error: AgentError) {
+        self.stop_timers(conn);
+        if let Phase::Busy(busy) = mem::replace(&mut self.phase, Phase::Over) {
+            busy.reading.fail(error);
+        }
+        conn.abort();
+    }
+
+    fn give_up(&mut self, conn: &Conn<Self>, wait: Wait) {
+        if !matches!(self.phase, Phase::Busy(_)) {
+            return;
+        }
+        self.fail(conn, AgentError::TimedOut(wait));
+    }
+
+    fn wait_idle(&mut self, conn: &Conn<Self>) {
+        self.wait(conn, self.patience.idle.map(|idle| (idle, Wait::Idle(idle))));
+    }
+
+    fn wait(&mut self, conn: &Conn<Self>, wait: Option<(Duration, Wait)>) {
+        self.stop_timer(conn);
+        self.timer = wait.map(|(time, wait)| {
+            conn.call_later(time, move |this: &mut Self, conn| this.give_up(conn, wait))
+        });
+    }
+
+    fn stop_timer(&mut self, conn: &Conn<Self>) {
+        if let Some(timer) = self.timer.take() {
+            conn.cancel_call(timer);
+        }
+    }
+
+    fn stop_timers(&mut self, conn: &Conn<Self>) {
+        self.stop_timer(conn);
+        if let Some(total) = self.total.take() {
+            conn.cancel_call(total);
+        }
+    }
+}
+
+impl Reading {
+    fn fail(self, error: AgentError) {
+        match self {
+            Self::Head { promise, .. } => promise.fail(error),
+            Self::Body { inflow, .. } => {
+                let error = match error {
+                    AgentError::TimedOut(_) => BodyError::Slow,
+                    AgentError::Lost(why) => BodyError::Lost(why),
+                    _ => BodyError::Lost(Disconnect::Aborted),
+                };
+                end(&inflow, Err(error));
+            }
+            Self::Done => (),
+        }
+    }
+}
+
+impl Protocol for Connection {
+    fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+        self.read(conn, data);
+        if let Some((promise, response)) = self.ready.take() {
+            promise.succeed(response);
+        }
+    }
+
+    fn eof_received(&mut self, conn: &Conn<Self>) {
+        if let Phase::Busy(busy) = &mut self.phase
+            && let Reading::Body { decoder, inflow, .. } = &mut busy.reading
+            && decoder.close()
+        {
+            end(inflow, Ok(http::HeaderMap::new()));
+            busy.reading = Reading::Done;
+            busy.keep_alive = false;
+            return self.finish(conn);
+        }
+        let busy = mem::replace(&mut self.phase, Phase::Over);
+        if let Phase::Busy(busy) = busy {
+            self.stop_timers(conn);
+            busy.reading.fail(AgentError::Lost(Disconnect::Closed));
+            return conn.abort();
+        }
+        conn.close();
+    }
+
+    fn writing_resumed(&mut self, conn: &Conn<Self>) {
+        self.ask(conn);
+    }
+
+    fn output_sent(&mut self, conn: &Conn<Self>) {
+        let Phase::Busy(busy) = &self.phase else { return };
+        match (&busy.sending, &busy.reading) {
+            (Sending::Stream { is_asked: false, .. }, _) => self.wait_idle(conn),
+            // It has not heard all of the request yet.
+            (Sending::Done, Reading::Head { .. }) => {
+                let head = self.patience.head;
+                self.wait(conn, head.map(|head| (head, Wait::Head(head))));
+            }
+            _ => (),
+        }
+    }
+
+    fn connection_lost(&mut self, _: &Conn<Self>, why: Disconnect) {
+        if let Phase::Busy(busy) = mem::replace(&mut self.phase, Phase::Over) {
+            busy.reading.fail(AgentError::Lost(why));
+        }
+        self.lease = None;
+    }
+}
+
+/// An answer's body, seen from the one who reads it.
+pub(crate) struct Reader {
+    conn: Conn<Connection>,
+    /// There is a body, of this request; its connection hears when nobody wants the rest.
+    serial: Option<u64>,
+    decoding: Option<Rc<RefCell<Decoding>>>,
+}
+
+/// Tells a connection that more of a body is wanted.
+pub(crate) struct Waker(Conn<Connection>);
+
+impl Waker {
+    pub(crate) fn want(&self) {
+        self.0.call_later(Duration::ZERO, Connection::body_wanted);
+    }
+}
+
+impl Reader {
+    pub(crate) fn want(&self) {
+        self.conn.call_later(Duration::ZERO, Connection::body_wanted);
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        Waker(self.conn.clone())
+    }
+
+    pub(crate) fn conn(&self) -> &Conn<Connection> {
+        &self.conn
+    }
+
+    pub(crate) fn decoding(&self) -> Option<Rc<RefCell<Decoding>>> {
+        self.decoding.clone()
+    }
+
+    pub(crate) fn decode(&mut self, decoding: Decoding) {
+        self.decoding = Some(Rc::new(RefCell::new(decoding)));
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(serial) = self.serial {
+            let told = move |this: &mut Connection, conn: &Conn<Connection>| {
+                this.body_dropped(conn, serial);
+            };
+            self.conn.call_later(Duration::ZERO, told);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What is to be asked, and how it is written.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, RANGE, TE, TRANSFER_ENCODING,
+    UPGRADE, USER_AGENT,
+};
+use url::{Position, Url};
+
+use super::connection::{Exchange, Progress};
+use super::{AgentError, Credentials, Options, Origin};
+use crate::codec::{AnswerTo, BodyWriter, SentAs};
+use crate::server::{Body, BodyKind};
+
+/// A request that may be sent more than once: after a redirect, to say who asks, or once more.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Rc<RefCell<Option<BodyKind>>>,
+    /// A copy of a body that is bytes; nothing of one that is a stream.
+    spare: Option<Bytes>,
+    length: Option<u64>,
+    pub(super) expects_continue: bool,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) redirects: usize,
+    pub(super) was_challenged: bool,
+    pub(super) retries: usize,
+    /// When the total time is over, on the agent's clock.
+    pub(super) until: Option<Duration>,
+    /// Whether what comes back is decoded.
+    pub(super) decodes: bool,
+}
+
+impl Call {
+    pub(super) fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Rc::new(RefCell::new(Some(BodyKind::Empty))),
+            spare: None,
+            length: Some(0),
+            expects_continue: false,
+            credentials: None,
+            socket: None,
+            redirects: 0,
+            was_challenged: false,
+            retries: 0,
+            until: None,
+            decodes: false,
+        }
+    }
+
+    pub(super) fn set_body(&mut self, body: Body) {
+        self.length = body.length();
+        if let Some(kind) = body.content_type()
+            && !self.headers.contains_key(CONTENT_TYPE)
+        {
+            self.headers.insert(CONTENT_TYPE, kind.clone());
+        }
+        self.spare = match &body.kind {
+            BodyKind::Bytes(bytes) => Some(bytes.clone()),
+            _ => None,
+        };
+        self.body = Rc::new(RefCell::new(Some(body.kind)));
+    }
+
+    /// Lets go of the body and of what the fields tell of it.
+    pub(super) fn drop_body(&mut self) {
+        self.set_body(Body::empty());
+        self.expects_continue = false;
+        let is_about_body = |name: &HeaderName| {
+            name.as_str().starts_with("content-") || *name == TRANSFER_ENCODING || *name == EXPECT
+        };
+        let names: Vec<_> =
+            self.headers.keys().filter(|name| is_about_body(name)).cloned().collect();
+        for name in names {
+            self.headers.remove(name);
+        }
+    }
+
+    /// Has the body ready to be sent once more.
+    pub(super) fn rewind(&mut self) -> Result<(), AgentError> {
+        let mut body = self.body.borrow_mut();
+        if body.is_some() {
+            return Ok(());
+        }
+        *body = Some(match (&self.spare, self.length) {
+            (Some(bytes), _) => BodyKind::Bytes(bytes.clone()),
+            (None, Some(0)) => BodyKind::Empty,
+            _ => return Err(AgentError::BodyUsedUp),
+        });
+        Ok(())
+    }
+
+    pub(super) fn origin(&self) -> Result<Origin, AgentError> {
+        Origin::of(&self.url, self.socket.as_deref())
+    }
+
+    /// The request in the form of bytes, with the rest of what a connection has to know.
+    pub(super) fn exchange(
+        &mut self,
+        options: &Options,
+        progress: &Rc<Progress>,
+        left: Option<Duration>,
+        promise: ropewalk_deferred::Promise<http::Response<crate::Incoming>>,
+    ) -> Result<Exchange, (AgentError, ropewalk_deferred::Promise<http::Response<crate::Incoming>>)>
+    {
+        let (head, sent_as) = match self.head(options) {
+            Ok(head) => head,
+            Err(error) => return Err((error, promise)),
+        };
+        Ok(Exchange {
+            head,
+            to: AnswerTo::from(&self.method),
+            body: Rc::clone(&self.body),
+            writer: BodyWriter::new(sent_as),
+            expects_continue: self.expects_continue && self.length != Some(0),
+            progress: Rc::clone(progress),
+            left,
+            promise,
+        })
+    }
+
+    /// Request line and fields (RFC 9112 3 and 5).
+    fn head(&mut self, options: &Options) -> Result<(Vec<u8>, SentAs), AgentError> {
+        // A tunnel is no exchange of messages; `tunnel` makes them.
+        if self.method == Method::CONNECT {
+            return Err(AgentError::BadRequest(self.method.to_string()));
+        }
+        // The agent alone says where messages end and whom they are for.
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, EXPECT] {
+            if self.headers.contains_key(&name) {
+                return Err(AgentError::BadRequest(name.to_string()));
+            }
+        }
+        let mut out = Vec::with_capacity(256);
+        let mut line = |parts: &[&[u8]]| {
+            for part in parts {
+                out.extend_from_slice(part);
+            }
+            out.extend_from_slice(b"\r\n");
+        };
+        let target = &self.url[Position::BeforePath..Position::AfterQuery];
+        line(&[self.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1"]);
+        if !self.headers.contains_key(HOST) {
+            let authority = &self.url[Position::BeforeHost..Position::AfterPort];
+            line(&[b"host: ", authority.as_bytes()]);
+        }
+        if let Some(agent) =
+            options.user_agent.as_ref().filter(|_| !self.headers.contains_key(USER_AGENT))
+        {
+            let value = HeaderValue::from_str(agent)
+                .map_err(|_| AgentError::BadRequest(USER_AGENT.to_string()))?;
+            line(&[b"user-agent: ", value.as_bytes()]);
+        }
+        let decodes = options.decode
+            && !self.headers.contains_key(ACCEPT_ENCODING)
+            && !self.headers.contains_key(RANGE);
+        if decodes {
+            line(&[b"accept-encoding: gzip, deflate"]);
+        }
+        if let Some(jar) = &options.cookies
+            && !self.headers.contains_key(COOKIE)
+            && let Some(cookies) = jar.cookies_for(&self.url)
+        {
+            line(&[b"cookie: ", cookies.as_bytes()]);
+        }
+        if let Some(credentials) = self.credentials.as_ref().or(options.credentials.as_ref())
+            && !self.headers.contains_key(AUTHORIZATION)
+            && let Some(value) = credentials.answer(&self.method, target)
+        {
+            line(&[b"authorization: ", value.as_bytes()]);
+        }
+        for (name, value) in &self.headers {
+            line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
+        }
+        let sent_as = self.framing(&mut out);
+        out.extend_from_slice(b"\r\n");
+        self.decodes = decodes;
+        Ok((out, sent_as))
+    }
+
+    /// How the body is told from what follows it (RFC 9112 6).
+    fn framing(&self, out: &mut Vec<u8>) -> SentAs {
+        if self.expects_continue && self.length != Some(0) {
+            out.extend_from_slice(b"expect: 100-continue\r\n");
+        }
+        // RFC 9110 8.6: a method that may have a body says so when it has none.
+        let may_have_body = matches!(self.method, Method::POST | Method::PUT | Method::PATCH);
+        match self.length {
+            Some(0) if !may_have_body => SentAs::Nothing,
+            Some(length) => {
+                out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+                SentAs::Fixed(length)
+            }
+            None => {
+                out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+                SentAs::Chunked
+            }
+        }
+    }
+}
+
+/// The coding of an answer's body, if there is one alone.
+pub(super) fn content_coding(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    codings.next().filter(|_| codings.next().is_none()).cloned()
+}

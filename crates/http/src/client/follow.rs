@@ -1,0 +1,238 @@
+//! From a request to its last answer: retries, challenges, redirects.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION,
+    WWW_AUTHENTICATE,
+};
+use http::{Method, Response, StatusCode};
+use ropewalk_deferred::{Deferred, Failure, deferred};
+use ropewalk_protocol::{Conn, TimedOut, seat_and_tell, timeout};
+use url::Url;
+
+use super::agent::{Agent, Answer};
+use super::connection::{Connection, Progress};
+use super::exchange::{Call, content_coding};
+use super::pool::{Grant, Lease};
+use super::{AgentError, Decoding, Wait};
+use crate::server::Incoming;
+
+/// How often a request is sent anew after a connection that was closed meanwhile.
+const RETRIES_MAX: usize = 3;
+
+/// Does all that a request needs.
+pub(super) fn run(agent: &Agent, mut call: Call) -> Deferred<Answer> {
+    let Some(total) = agent.options().patience.total else { return go(agent, call) };
+    let clock = agent.clock();
+    call.until = Some(clock.now() + total);
+    timeout(&**clock, total, go(agent, call))
+        .add_errback(move |failure| Err::<Answer, _>(named(failure, Wait::Total(total))))
+}
+
+/// A time-out by the name of what took too long.
+fn named(failure: Failure, wait: Wait) -> Failure {
+    match failure.check::<TimedOut>() {
+        Some(_) => AgentError::TimedOut(wait).into(),
+        None => failure,
+    }
+}
+
+fn go(agent: &Agent, mut call: Call) -> Deferred<Answer> {
+    let origin = match call.rewind().and_then(|()| call.origin()) {
+        Ok(origin) => Rc::new(origin),
+        Err(error) => return Deferred::fail(error),
+    };
+    let progress = Rc::new(Progress::default());
+    let told = Rc::clone(&progress);
+    let pool = agent.pool();
+    pool.take(origin)
+        .add_callback({
+            let agent = agent.clone();
+            move |grant| {
+                connected(&agent, grant).add_both(move |conn| sent(&agent, call, &told, conn))
+            }
+        })
+        .add_callback(move |(agent, call, result)| decide(&agent, call, &progress, result))
+}
+
+/// What came of a request that was sent, or not, with all that is needed to send it again.
+type Outcome = (Agent, Call, Result<Response<Incoming>, Failure>);
+
+fn connected(agent: &Agent, grant: Grant) -> Deferred<Conn<Connection>> {
+    match grant {
+        Grant::Reuse(conn) => Deferred::succeed(conn),
+        Grant::Open(lease) => open(agent, lease),
+    }
+}
+
+fn open(agent: &Agent, lease: Lease) -> Deferred<Conn<Connection>> {
+    let origin = lease.origin().clone();
+    let (patience, limits) = agent.rules();
+    let (seat, made) = seat_and_tell(Connection::new(lease, patience, limits));
+    let made = agent.dial().dial(&origin, seat).add_callback(move |()| made);
+    let made = match agent.options().patience.connect {
+        Some(connect) => timeout(&**agent.clock(), connect, made).add_errback(move |failure| {
+            Err::<Conn<Connection>, _>(named(failure, Wait::Connect(connect)))
+        }),
+        None => made,
+    };
+    made.add_errback(move |failure| {
+        Err::<Conn<Connection>, _>(failure.context(format!("no connection to {origin}")))
+    })
+}
+
+fn sent(
+    agent: &Agent,
+    mut call: Call,
+    progress: &Rc<Progress>,
+    conn: Result<Conn<Connection>, Failure>,
+) -> Deferred<Outcome> {
+    let agent = agent.clone();
+    let conn = match conn {
+        Ok(conn) => conn,
+        Err(failure) => return Deferred::fail(failure),
+    };
+    let left = call.until.map(|until| until.saturating_sub(agent.clock().now()));
+    let (promise, answer) = deferred();
+    let exchange = match call.exchange(agent.options(), progress, left, promise) {
+        Ok(exchange) => exchange,
+        Err((error, _)) => {
+            conn.close();
+            return Deferred::fail(error);
+        }
+    };
+    conn.call_later(Duration::ZERO, move |this, conn| this.begin(conn, exchange));
+    answer.add_both(move |result| Ok::<_, Failure>((agent, call, result)))
+}
+
+/// What to do with an answer, or without one.
+fn decide(
+    agent: &Agent,
+    mut call: Call,
+    progress: &Progress,
+    result: Result<Response<Incoming>, Failure>,
+) -> Deferred<Answer> {
+    let response = match result {
+        Ok(response) => response,
+        Err(failure) => {
+            if call.retries < RETRIES_MAX && may_retry(&call, progress, &failure) {
+                call.retries += 1;
+                if call.rewind().is_ok() {
+                    return go(agent, call);
+                }
+            }
+            return Deferred::ready(Err(failure));
+        }
+    };
+    if let Some(jar) = &agent.options().cookies {
+        jar.store(&call.url, response.headers());
+    }
+    if response.status() == StatusCode::UNAUTHORIZED && !call.was_challenged {
+        let challenges = response.headers().get_all(WWW_AUTHENTICATE);
+        let own = call.credentials.as_ref();
+        if let Some(credentials) = own.or(agent.options().credentials.as_ref())
+            && credentials.hear(challenges.iter())
+            && call.rewind().is_ok()
+        {
+            call.was_challenged = true;
+            return go(agent, call);
+        }
+    }
+    match redirect(agent, &call, &response) {
+        Ok(None) => Deferred::succeed(answer(agent, call, response)),
+        Ok(Some(url)) => match lead(&mut call, response.status(), url) {
+            Ok(()) => go(agent, call),
+            Err(error) => Deferred::fail(error),
+        },
+        Err(error) => Deferred::fail(error),
+    }
+}
+
+/// Whether a request that failed can be sent again without harm: nothing of it has left, or it was
+/// one that changes nothing, on a connection that its server had closed as unused (RFC 9110 9.2.2).
+fn may_retry(call: &Call, progress: &Progress, failure: &Failure) -> bool {
+    if !progress.sent.get() {
+        return failure.check::<ropewalk_deferred::Abandoned>().is_some();
+    }
+    let is_lost = matches!(failure.check::<AgentError>(), Some(AgentError::Lost(_)));
+    is_lost && progress.reused.get() && !progress.answered.get() && call.method.is_safe()
+}
+
+/// Where an answer leads, if it does and it is to be followed.
+fn redirect(
+    agent: &Agent,
+    call: &Call,
+    response: &Response<Incoming>,
+) -> Result<Option<Url>, AgentError> {
+    let rules = &agent.options().redirects;
+    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let Some(location) = response.headers().get(LOCATION).filter(|_| is_redirect && rules.max > 0)
+    else {
+        return Ok(None);
+    };
+    if call.redirects >= rules.max {
+        return Err(AgentError::TooManyRedirects { max: rules.max });
+    }
+    let bad = || AgentError::BadRedirect(String::from_utf8_lossy(location.as_bytes()).into_owned());
+    let text = str::from_utf8(location.as_bytes()).map_err(|_| bad())?;
+    let mut url = call.url.join(text).map_err(|_| bad())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(bad());
+    }
+    // A server has no say in who asks.
+    if url.set_username("").and_then(|()| url.set_password(None)).is_err() {
+        return Err(bad());
+    }
+    // RFC 9110 10.2.2: the fragment goes along.
+    if url.fragment().is_none() {
+        url.set_fragment(call.url.fragment());
+    }
+    if call.url.scheme() == "https" && url.scheme() == "http" && !rules.downgrade {
+        return Err(AgentError::Downgrade(url.into()));
+    }
+    if !(rules.allow)(url.as_str()) {
+        return Err(AgentError::RedirectRefused(url.into()));
+    }
+    Ok(Some(url))
+}
+
+/// Makes a request one to where it was led (RFC 9110 15.4).
+fn lead(call: &mut Call, status: StatusCode, url: Url) -> Result<(), AgentError> {
+    call.redirects += 1;
+    call.was_challenged = false;
+    let becomes_get = match status {
+        StatusCode::SEE_OTHER => call.method != Method::HEAD,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => call.method == Method::POST,
+        _ => false,
+    };
+    if becomes_get {
+        call.method = Method::GET;
+        call.drop_body();
+    }
+    if call.url.origin() != url.origin() {
+        for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+            call.headers.remove(name);
+        }
+        call.credentials = Some(super::Credentials::none());
+        call.socket = None;
+    }
+    call.headers.remove(HOST);
+    call.url = url;
+    call.rewind()
+}
+
+fn answer(agent: &Agent, call: Call, response: Response<Incoming>) -> Answer {
+    let (mut parts, mut body) = response.into_parts();
+    if call.decodes
+        && !body.is_none()
+        && let Some(coding) = content_coding(&parts.headers)
+        && let Some(decoding) = Decoding::of(coding.as_bytes(), agent.options().decoded_max)
+    {
+        body.decode(decoding);
+        parts.headers.remove(CONTENT_ENCODING);
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    Answer::new(Response::from_parts(parts, body), call.url, agent.options().collect_max)
+}

@@ -1,0 +1,22 @@
+//! The client's side: requests, and connections that are kept for more of them.
+
+mod agent;
+mod auth;
+mod connection;
+mod cookies;
+mod decoding;
+mod error;
+mod exchange;
+mod follow;
+mod options;
+mod origin;
+mod pool;
+
+pub use agent::{Agent, Answer, Dial, RequestBuilder};
+pub use auth::Credentials;
+pub(crate) use connection::{Reader, Waker};
+pub use cookies::{COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX, CookieJar};
+pub(crate) use decoding::Decoding;
+pub use error::{AgentError, Wait};
+pub use options::{ClientPatience, Options, PoolBounds, Redirects};
+pub use origin::{Origin, Scheme};

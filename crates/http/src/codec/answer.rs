@@ -1,0 +1,239 @@
+//! Answers, as clients read them.
+
+use std::error::Error;
+use std::fmt;
+use std::mem;
+
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode, Version};
+use httparse::Status;
+
+use super::error::{BadRequest, Excerpt};
+use super::framing::{BodyLength, Signs};
+use super::head::{Copies, fault_in_field};
+use super::limits::{FIELD_COUNT_MAX, Limits};
+use super::lines::{Bounds, Lines};
+
+/// An answer without its body, and what it says about the body and the connection.
+#[derive(Debug)]
+pub struct AnswerHead {
+    /// Status, version and fields.
+    pub response: Response<()>,
+    /// Where the body ends (RFC 9112 6.3).
+    pub body: BodyLength,
+    /// Whether the connection may go on after it (RFC 9112 9.3). Never where it ends the body.
+    pub keep_alive: bool,
+}
+
+/// What an answer is an answer to: not all of them have the body that their fields tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerTo {
+    /// HEAD, whose answers have no body.
+    Head,
+    /// CONNECT, whose successes have no body.
+    Connect,
+    /// Any other method.
+    Other,
+}
+
+impl From<&Method> for AnswerTo {
+    fn from(method: &Method) -> Self {
+        match *method {
+            Method::HEAD => Self::Head,
+            Method::CONNECT => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Finds the heads of answers in bytes that arrive in any pieces (RFC 9112 2 to 6).
+///
+/// It is as strict as [`HeadDecoder`](crate::HeadDecoder): what could be read in two ways is refused.
+/// A reason phrase may be missing together with the space before it.
+///
+/// ```
+/// # use ropewalk_http::{AnswerDecoder, AnswerTo, BodyLength, Limits};
+/// let mut decoder = AnswerDecoder::default();
+/// let mut bytes = &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"[..];
+///
+/// let head = decoder.feed(&mut bytes, AnswerTo::Other, &Limits::default())?.expect("it is whole");
+/// assert_eq!(head.response.status(), 200);
+/// assert_eq!(head.body, BodyLength::Fixed(5));
+/// assert_eq!(bytes, b"hello");
+/// # Ok::<(), ropewalk_http::BadAnswer>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct AnswerDecoder {
+    rest: Vec<u8>,
+    /// Absent before the first byte of a head.
+    lines: Option<Lines>,
+}
+
+impl AnswerDecoder {
+    /// Takes bytes off the front of `data` up to the end of a head, or all of them and keeps them.
+    ///
+    /// Of the limits, `request_line_max` bounds the status line.
+    ///
+    /// # Errors
+    ///
+    /// If they are no head of an answer. Feed it nothing more then.
+    pub fn feed(
+        &mut self,
+        data: &mut &[u8],
+        to: AnswerTo,
+        limits: &Limits,
+    ) -> Result<Option<AnswerHead>, BadAnswer> {
+        // What is no HTTP at all is told by its first bytes, not by the length of its first line.
+        let first = || self.rest.iter().chain(data.iter()).copied();
+        if let Some(wrong) = first().zip(*b"HTTP/").position(|(byte, wanted)| byte != wanted) {
+            let start: Vec<u8> = first().take(wrong + 1).collect();
+            return Err(BadAnswer::BadStatusLine(Excerpt::of(&start)));
+        }
+        let lines = self.lines.get_or_insert(Lines::of_head());
+        let Some(length) = lines.walk(data, &Bounds::of_head(limits))? else {
+            self.rest.extend_from_slice(data);
+            *data = &[];
+            return Ok(None);
+        };
+        let (end, after) = data.split_at(length);
+        *data = after;
+        self.lines = None;
+        if self.rest.is_empty() {
+            return read(end, to).map(Some);
+        }
+        let mut whole = mem::take(&mut self.rest);
+        whole.extend_from_slice(end);
+        read(&whole, to).map(Some)
+    }
+
+    /// Whether it has bytes of a head that is not whole.
+    pub fn has_begun(&self) -> bool {
+        !self.rest.is_empty()
+    }
+}
+
+/// Reads a head whose lines are whole.
+fn read(head: &[u8], to: AnswerTo) -> Result<AnswerHead, BadAnswer> {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let version = check_status_line(line)?;
+    let mut fields = [httparse::EMPTY_HEADER; FIELD_COUNT_MAX];
+    let mut parsed = httparse::Response::new(&mut fields);
+    let code = match parsed.parse(head) {
+        Ok(Status::Complete(_)) => parsed.code,
+        Ok(Status::Partial) | Err(_) => return Err(fault_in(head)),
+    };
+    let status = code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or_else(|| BadAnswer::BadStatus(Excerpt::of(line)))?;
+
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.version_mut() = version;
+    let copies = Copies::of_parts_of(head, parsed.headers.len());
+    let mut signs = Signs::default();
+    let headers = response.headers_mut();
+    headers.reserve(parsed.headers.len());
+    for field in parsed.headers.iter() {
+        // Host and Expect mean nothing here.
+        let name = match field.name.len() {
+            7 | 10 | 14 | 17 => signs.note(field.name.as_bytes(), field.value)?,
+            _ => None,
+        };
+        let name = match name {
+            Some(name) => name,
+            None => HeaderName::from_bytes(field.name.as_bytes())
+                .map_err(|_| BadRequest::BadHeaderName(Excerpt::of(field.name.as_bytes())))?,
+        };
+        let value = HeaderValue::from_maybe_shared(copies.of(field.value));
+        headers.append(name, value.map_err(|_| fault_in(head))?);
+    }
+
+    // What contradicts itself is refused also where it does not count.
+    let told = signs.length_of_answer(version)?;
+    let has_none = status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || to == AnswerTo::Head
+        || (to == AnswerTo::Connect && status.is_success());
+    let body = if has_none { BodyLength::None } else { told };
+    let keep_alive = signs.keep_alive(version) && body != BodyLength::UntilClose;
+    Ok(AnswerHead { response, body, keep_alive })
+}
+
+/// The version in a status line, if the line is one (RFC 9112 4).
+fn check_status_line(line: &[u8]) -> Result<Version, BadAnswer> {
+    let bad = || BadAnswer::BadStatusLine(Excerpt::of(line));
+    let (version, rest) = line.split_at_checked(8).ok_or_else(bad)?;
+    let known = match version {
+        b"HTTP/1.1" => Version::HTTP_11,
+        b"HTTP/1.0" => Version::HTTP_10,
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            return Err(BadAnswer::UnsupportedVersion(Excerpt::of(version)));
+        }
+        _ => return Err(bad()),
+    };
+    match rest {
+        [b' ', code @ ..] => match code {
+            [b'1'..=b'9', b, c] | [b'1'..=b'9', b, c, b' ', ..]
+                if b.is_ascii_digit() && c.is_ascii_digit() =>
+            {
+                Ok(known)
+            }
+            _ => Err(BadAnswer::BadStatus(Excerpt::of(code))),
+        },
+        _ => Err(bad()),
+    }
+}
+
+/// What is wrong with a head whose status line is in order but which is none.
+#[cold]
+fn fault_in(head: &[u8]) -> BadAnswer {
+    let text = head.strip_suffix(b"\r\n\r\n").unwrap_or(head);
+    let mut lines =
+        text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let first = lines.next().unwrap_or_default();
+    let in_fields = lines.find_map(fault_in_field);
+    in_fields.map_or(BadAnswer::BadStatusLine(Excerpt::of(first)), BadAnswer::Message)
+}
+
+/// Why an answer is refused; the connection cannot be used after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BadAnswer {
+    /// It does not begin as an answer in HTTP/1 does (RFC 9112 4).
+    BadStatusLine(Excerpt),
+    /// A version other than 1.0 and 1.1 (RFC 9110 2.5).
+    UnsupportedVersion(Excerpt),
+    /// The status is not a number of three digits (RFC 9112 4).
+    BadStatus(Excerpt),
+    /// The status line is too long.
+    StatusLineTooLong {
+        /// [`Limits::request_line_max`](crate::Limits::request_line_max).
+        max: usize,
+    },
+    /// A rule is broken that requests and answers share: about lines, fields and where the body ends.
+    Message(BadRequest),
+}
+
+impl From<BadRequest> for BadAnswer {
+    fn from(bad: BadRequest) -> Self {
+        match bad {
+            BadRequest::RequestLineTooLong { max } => Self::StatusLineTooLong { max },
+            bad => Self::Message(bad),
+        }
+    }
+}
+
+impl fmt::Display for BadAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadStatusLine(got) => write!(f, "expected an HTTP/1 status line, got {got}"),
+            Self::UnsupportedVersion(got) => write!(f, "expected HTTP/1.0 or 1.1, got {got}"),
+            Self::BadStatus(got) => write!(f, "expected a status of three digits, got {got}"),
+            Self::StatusLineTooLong { max } => {
+                write!(f, "expected a status line of {max} bytes, got more")
+            }
+            Self::Message(bad) => bad.fmt(f),
+        }
+    }
+}
+
+impl Error for BadAnswer {}
