@@ -19,6 +19,7 @@ mod memcached;
 mod multipart;
 mod proxy;
 mod socks;
+mod tls;
 
 /// Something that must hold for any bytes.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "multipart", check: multipart::check },
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },
+    Target { name: "tls", check: tls::check },
 ];
 
 impl Target {

@@ -38,7 +38,7 @@ pub const SUITES: &[Suite] = &[
             "twist",
         ],
     },
-    Suite { name: "scanners", tools: &["testssl"] },
+    Suite { name: "scanners", tools: &["sslscan", "testssl"] },
     Suite {
         name: "small",
         tools: &[
@@ -57,7 +57,10 @@ pub const SUITES: &[Suite] = &[
             "xinetd",
         ],
     },
-    Suite { name: "tls", tools: &["curl", "gnutls-cli", "openssl", "twist"] },
+    Suite {
+        name: "tls",
+        tools: &["curl", "gnutls-cli", "gnutls-serv", "haproxy", "openssl", "python3", "twist"],
+    },
     Suite { name: "websocket", tools: &["websockets"] },
 ];
 

@@ -1,14 +1,24 @@
-//! TLS against those who speak it otherwise: OpenSSL, `GnuTLS`, curl, Python and Twisted, both ways round.
+//! TLS against the programs that people run, in either role.
 
-mod support;
-
-#[path = "tls/authority.rs"]
-mod authority;
 #[path = "support/house.rs"]
 mod base;
-#[path = "tls/clients.rs"]
-mod clients;
-#[path = "tls/servers.rs"]
-mod servers;
-#[path = "tls/talker.rs"]
-mod talker;
+mod support;
+
+#[path = "tls/curl.rs"]
+mod curl;
+#[path = "tls/gnutls.rs"]
+mod gnutls;
+#[path = "tls/haproxy.rs"]
+mod haproxy;
+#[path = "tls/house.rs"]
+mod house;
+#[path = "tls/openssl.rs"]
+mod openssl;
+#[path = "tls/openssl_server.rs"]
+mod openssl_server;
+#[path = "tls/papers.rs"]
+mod papers;
+#[path = "tls/python.rs"]
+mod python;
+#[path = "tls/twisted.rs"]
+mod twisted;

@@ -8,7 +8,7 @@ use clap::Args;
 use ropewalk::endpoint::{ClientDescription, EndpointError, TcpClient};
 use ropewalk::small::finger::{self, Plans, Query};
 
-use crate::serving;
+use crate::serving::{self, Shared};
 
 /// Where to listen unless told otherwise: reachable from this machine only, and by anybody's hand.
 const LISTEN_DEFAULT: &str = "tcp:8079:interface=127.0.0.1";
@@ -59,9 +59,8 @@ pub(crate) struct Finger {
     #[arg(long, value_name = "ENDPOINT", default_value = LISTEN_DEFAULT, requires = "serve")]
     listen: Vec<String>,
 
-    /// The event loop's driver, one that `ropewalk reactors` lists
-    #[arg(long, value_name = "NAME")]
-    reactor: Option<String>,
+    #[command(flatten)]
+    shared: Shared,
 }
 
 impl Finger {
@@ -89,7 +88,7 @@ impl Finger {
                 .map(ClientDescription::from)
                 .map_err(|fault| format!("cannot ask at \"{host}\": {fault}"))?,
         };
-        let reactor = serving::reactor(self.reactor.as_deref())?;
+        let reactor = self.shared.reactor()?;
         let answer = finger::ask(&*place.on(&reactor), &query);
         let answer = reactor
             .run_until(answer)
@@ -104,7 +103,7 @@ impl Finger {
     fn serve(&self, folder: &Path) -> Result<ExitCode, String> {
         let places = serving::places(&self.listen)?;
         serving::check_folder(folder, "--serve")?;
-        let reactor = serving::reactor(self.reactor.as_deref())?;
+        let reactor = self.shared.reactor()?;
         serving::serve(&reactor, &places, || {
             Box::new(finger::serve(Plans::new(folder, reactor.clone())))
         })

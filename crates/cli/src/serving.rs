@@ -84,6 +84,10 @@ pub(crate) fn stop_when_over(reactor: &Reactor, ports: &[Box<dyn Port>]) {
     let Some(all) = ports.iter().map(|port| port.over()).collect::<Option<Vec<_>>>() else {
         return;
     };
+    if all.is_empty() {
+        // What is served is served elsewhere, as over datagrams.
+        return;
+    }
     let reactor = reactor.clone();
     gather(all, Rest::Leave).on_result(move |over| {
         if let Err(failure) = over {

@@ -1,5 +1,6 @@
 //! `ropewalk simple`: the services of RFC 862 to 868.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -7,9 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use ropewalk::protocol::SeatFactory;
-use ropewalk::small::{chargen, daytime, discard, echo, qotd, time, users};
+use ropewalk::protocol::open_datagrams;
+use ropewalk::reactor::{Reactor, UdpEndpoint, UdpOptions};
+use ropewalk::small::{chargen, datagrams, daytime, discard, echo, qotd, time, users};
 
-use crate::serving;
+use crate::serving::{self, Shared};
 
 /// The quote of each day, where no others are given.
 const QUOTE: &str = "Three strands hold what one would not.\n";
@@ -19,7 +22,7 @@ const QUOTES_MAX: u64 = 16 << 20;
 /// Serve one of the small services of RFC 862 to 868
 #[derive(Args)]
 #[command(
-    long_about = "Serve one of the small services of RFC 862 to 868, over TCP.\n\n\
+    long_about = "Serve one of the small services of RFC 862 to 868, over TCP or UDP.\n\n\
         They are good for trying out a network, a firewall or a client. Each takes at most 100 \
         connections from one address and 10,000 in all, and ends those on which nothing moves for \
         two minutes.\n\n\
@@ -35,7 +38,10 @@ const QUOTES_MAX: u64 = 16 << 20;
         ropewalk simple users --user alice --user bob\n      \
         names, one a line\n  \
         ropewalk simple chargen --listen unix:/run/characters.sock\n      \
-        characters for ever, on a Unix socket\n\n\
+        characters for ever, on a Unix socket\n  \
+        ropewalk simple time --udp 127.0.0.1:8037\n      \
+        the time over datagrams; a sender at a port below 1024 gets no answer, for two services would \
+        answer each other for ever\n\n\
         Exit status: 0 after Ctrl-C or SIGTERM, 1 if it cannot serve, 2 for wrong usage."
 )]
 pub(crate) struct Simple {
@@ -56,9 +62,12 @@ pub(crate) struct Simple {
     #[arg(long, value_name = "NAME")]
     user: Vec<String>,
 
-    /// The event loop's driver, one that `ropewalk reactors` lists
-    #[arg(long, value_name = "NAME")]
-    reactor: Option<String>,
+    /// Answer datagrams at this address and port too; may be given several times
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    udp: Vec<SocketAddr>,
+
+    #[command(flatten)]
+    shared: Shared,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -106,15 +115,52 @@ impl Simple {
         if self.name != Name::Users && !self.user.is_empty() {
             return Err("--user is for users: leave it out, or serve that".to_owned());
         }
+        // Who asks for datagrams alone gets those alone.
         let default = [format!("tcp:{}:interface=127.0.0.1", 8000 + self.name.port())];
-        let listen = if self.listen.is_empty() { &default[..] } else { &self.listen };
+        let listen = match (self.listen.is_empty(), self.udp.is_empty()) {
+            (true, true) => &default[..],
+            _ => &self.listen,
+        };
         let places = serving::places(listen)?;
         let quotes: Rc<[String]> = match &self.quotes {
             Some(file) => read_quotes(file)?.into(),
             None => [QUOTE.to_owned()].into(),
         };
-        let reactor = serving::reactor(self.reactor.as_deref())?;
+        let reactor = self.shared.reactor()?;
+        for place in &self.udp {
+            self.answer_datagrams(&reactor, *place, &quotes)?;
+        }
         serving::serve(&reactor, &places, || self.factory(&quotes))
+    }
+
+    fn answer_datagrams(
+        &self,
+        reactor: &Reactor,
+        place: SocketAddr,
+        quotes: &Rc<[String]>,
+    ) -> Result<(), String> {
+        let service = match self.name {
+            Name::Echo => datagrams::echo(),
+            Name::Discard => datagrams::discard(),
+            Name::Chargen => datagrams::chargen(),
+            Name::Daytime => datagrams::daytime(now),
+            Name::Time => datagrams::time(now),
+            Name::Users => {
+                let users = self.user.clone();
+                datagrams::users(move || users.clone())
+            }
+            Name::Qotd => {
+                let quotes = Rc::clone(quotes);
+                datagrams::qotd(move || of_the_day(&quotes, now()).to_owned())
+            }
+        };
+        let endpoint = UdpEndpoint::new(reactor, place, UdpOptions::default());
+        let port = reactor.run_until(open_datagrams(&endpoint, service));
+        let port = port.map_err(|failure| {
+            format!("cannot answer datagrams at {place}: {}", serving::tell(&failure))
+        })?;
+        serving::print_line(&format_args!("udp {}", port.local()))
+            .map_err(|error| format!("cannot print: {error}"))
     }
 
     fn factory(&self, quotes: &Rc<[String]>) -> Box<dyn SeatFactory> {

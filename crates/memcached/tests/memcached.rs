@@ -2,6 +2,8 @@
 
 #[path = "memcached/calls.rs"]
 mod calls;
+#[path = "memcached/enemies.rs"]
+mod enemies;
 #[path = "memcached/limits.rs"]
 mod limits;
 #[path = "memcached/replies.rs"]

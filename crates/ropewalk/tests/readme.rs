@@ -17,9 +17,9 @@ fn the_counter_in_readme_is_the_example() {
 }
 
 /// Each piece of code stands word for word in the file that the page has linked to last.
-#[test]
-fn the_code_in_testing_a_protocol_is_code_that_is_tested() {
-    let page = read("docs/testing-a-protocol.md");
+#[track_caller]
+fn check_code(page: &str, least: usize) {
+    let page = read(page);
     let mut checked = 0;
     for (at, _) in page.match_indices("```") {
         let (before, block) = (&page[..at], &page[at + 3..]);
@@ -36,7 +36,17 @@ fn the_code_in_testing_a_protocol_is_code_that_is_tested() {
         assert!(read(file).contains(code), "{file} has other code than:\n{code}");
         checked += 1;
     }
-    assert!(checked >= 8, "{checked} pieces of code");
+    assert!(checked >= least, "{checked} pieces of code");
+}
+
+#[test]
+fn the_code_in_testing_a_protocol_is_code_that_is_tested() {
+    check_code("docs/testing-a-protocol.md", 8);
+}
+
+#[test]
+fn the_code_in_writing_a_protocol_is_the_code_of_finger() {
+    check_code("docs/writing-a-protocol.md", 20);
 }
 
 #[test]
@@ -48,6 +58,7 @@ fn the_pages_link_to_what_exists() {
         "CHANGELOG.md",
         "docs/dependencies.md",
         "docs/testing-a-protocol.md",
+        "docs/writing-a-protocol.md",
     ] {
         let text = read(page);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -32,7 +32,7 @@ pub fn ask(endpoint: &(impl ClientEndpoint + ?Sized)) -> Deferred<String> {
 }
 
 /// The line for `now`; an empty one for times that have no year of four digits.
-fn line(now: SystemTime) -> String {
+pub(crate) fn line(now: SystemTime) -> String {
     let in_range = |date: &OffsetDateTime| (0..=9999).contains(&date.year());
     let date = Some(now).filter(is_datable).map(OffsetDateTime::from).filter(in_range);
     let mut line = date.and_then(|date| date.format(FORM).ok()).unwrap_or_default();

@@ -16,6 +16,8 @@
 //! | 1288 | [`finger`] | answers about users from a [`Directory`](finger::Directory) | text |
 //! | 1413 | [`ident`] | tells whose a connection is, from [`Owners`](ident::Owners) | an [`Owner`](ident::Owner) |
 //!
+//! Those of RFC 862 to 868 are there over [`datagrams`] too.
+//!
 //! ```
 //! use ropewalk_small::finger;
 //! use ropewalk_deferred::Deferred;
@@ -37,6 +39,9 @@
 //! | what an echo server holds for a peer that does not read | the high mark, 64 KiB | it stops reading |
 //! | characters that one connection is sent | [`chargen::PIECE`] each [`chargen::PACE`] | – |
 //! | a quote that a server says | [`qotd::QUOTE_MAX`], 512 B | cut |
+//! | an answer over datagrams | [`datagrams::DATAGRAM_MAX`], 512 B; an echo as long as what it answers | cut |
+//! | answers that wait to be sent | a port's queue, 1 MiB | dropped |
+//! | a client's wait for a datagram | [`datagrams::ATTEMPTS`], 3, each [`datagrams::RETRY`], 2 s | [`AskError::Late`] |
 //! | a query to a finger server | [`finger::QUERY_MAX`], 512 B | told so |
 //! | a client's time for its finger query | [`finger::QUERY_PATIENCE`], 30 s | ended |
 //! | a directory's time for an answer | [`finger::LOOK_UP_PATIENCE`], 60 s | told so |
@@ -50,6 +55,7 @@
 
 mod ask;
 pub mod chargen;
+pub mod datagrams;
 pub mod daytime;
 pub mod discard;
 pub mod echo;

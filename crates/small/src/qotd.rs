@@ -23,7 +23,7 @@ pub fn ask(endpoint: &(impl ClientEndpoint + ?Sized)) -> Deferred<String> {
     ask::ask(endpoint, Vec::new(), ANSWER_MAX).map(|bytes| printable(&bytes))
 }
 
-fn encode(quote: &str) -> Vec<u8> {
+pub(crate) fn encode(quote: &str) -> Vec<u8> {
     let mut wire = lines(quote);
     if wire.len() > QUOTE_MAX {
         // Neither a character nor the line's end is cut in two.

@@ -9,10 +9,7 @@ use crate::text::{lines, printable};
 
 /// A server that says the names that `users` gives, one a line.
 pub fn serve(users: impl Fn() -> Vec<String> + 'static) -> impl Factory {
-    say(move || {
-        // A name is one line, whatever it holds.
-        users().iter().flat_map(|user| lines(&user.replace(['\r', '\n'], " "))).collect()
-    })
+    say(move || users().iter().flat_map(|user| line(user)).collect())
 }
 
 /// Asks the server at `endpoint` who is there.
@@ -22,4 +19,9 @@ pub fn serve(users: impl Fn() -> Vec<String> + 'static) -> impl Factory {
 pub fn ask(endpoint: &(impl ClientEndpoint + ?Sized)) -> Deferred<Vec<String>> {
     let answer = ask::ask(endpoint, Vec::new(), ANSWER_MAX);
     answer.map(|bytes| printable(&bytes).lines().map(str::to_owned).collect())
+}
+
+/// A name as a line, which it is whatever it holds.
+pub(crate) fn line(user: &str) -> Vec<u8> {
+    lines(&user.replace(['\r', '\n'], " "))
 }

@@ -1,5 +1,9 @@
 //! The small protocols in memory, under a clock that the tests move.
 
+#[path = "small/datagrams.rs"]
+mod datagrams;
+#[path = "small/enemies.rs"]
+mod enemies;
 #[path = "small/family.rs"]
 mod family;
 #[path = "small/finger.rs"]

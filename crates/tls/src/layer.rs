@@ -212,6 +212,11 @@ impl Tls {
             below.abort_with(error.disconnect());
         } else {
             below.close();
+            // Who does not take what it is told does not keep the connection for that.
+            let limit = self.common.limits.handshake_timeout;
+            let _ = above.call_later(limit, |layer, below, _| {
+                below.abort_with(layer.ending.unwrap_or(Disconnect::Aborted));
+            });
         }
     }
 

@@ -59,6 +59,7 @@
 //! | what is bounded | by | unless told otherwise |
 //! |---|---|--:|
 //! | how long a handshake takes | [`Limits::handshake_timeout`] | 10 s |
+//! | how long a peer who is refused may take to hear of it | [`Limits::handshake_timeout`] | 10 s |
 //! | what the peer sends for it | [`Limits::handshake_max`] | 64 KiB |
 //! | what waits for the rest of a record | the longest record | 16 KiB |
 //! | what is encrypted ahead of the transport | 64 KiB | |
@@ -70,7 +71,8 @@
 //! | sessions that a client keeps | [`SESSIONS_MAX`] | 256 |
 //!
 //! TLS 1.3 and 1.2, as [rustls] speaks them, on the cryptography of AWS-LC: the first key exchange
-//! offered is X25519 with ML-KEM-768, which a future quantum computer does not undo. There is no
+//! offered is X25519 with ML-KEM-768, which a future quantum computer does not undo. Of the ciphers that both
+//! sides have, the server's first is taken. There is no
 //! renegotiation, no compression, no 0-RTT. Servers give out session tickets whose keys change every
 //! six hours.
 //!

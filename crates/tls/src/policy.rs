@@ -114,6 +114,8 @@ impl Policy {
         let resolver = SingleCertAndKey::from(Arc::clone(&identity.certified));
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols.clone_from(&self.alpn);
+        // All that is spoken is strong; which of it is this side's to say, as scanners want it.
+        config.ignore_client_order = true;
         config.ticketer = sessions.tickets;
         config.session_storage = sessions.storage;
         if self.key_log {

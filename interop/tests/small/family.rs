@@ -1,29 +1,31 @@
 //! Echo, Discard, Chargen, QOTD, Users, Daytime and Time.
 
 use std::fmt::Write as _;
+use std::net::UdpSocket;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ropewalk_interop::{Peer, TempDir, free_port, tool, wait_for_port};
-use ropewalk_small::{chargen, daytime, discard, echo, qotd, time, users};
+use ropewalk_interop::{PATIENCE, Peer, TempDir, free_port, tool, wait_for_port};
+use ropewalk_protocol::{Disconnect, open_datagrams, sleep, timeout};
+use ropewalk_reactor::{UdpEndpoint, UdpOptions};
+use ropewalk_small::{AskError, chargen, datagrams, daytime, discard, echo, qotd, time, users};
 
 use crate::kit::{House, asked, local, printed, run, twisted};
+use crate::support::reactor;
 
 /// A Tuesday.
 fn moment() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
-#[test]
-fn xinetd_is_asked() {
-    let names = ["echo", "discard", "chargen", "daytime", "time"];
-    let ports = names.map(|_| free_port().expect("a port"));
+/// xinetd with these services, which it has in itself, at these ports.
+fn xinetd(kind: &str, protocol: &str, wait: &str, services: &[(&str, u16)]) -> (TempDir, Command) {
     let mut rules = "defaults\n{\nbind = 127.0.0.1\n}\n".to_owned();
-    for (name, port) in names.iter().zip(ports) {
+    for (name, port) in services {
         write!(
             rules,
-            "service {name}\n{{\ntype = INTERNAL UNLISTED\nsocket_type = stream\nprotocol = tcp\n\
-             port = {port}\nuser = root\nwait = no\n}}\n"
+            "service {name}\n{{\ntype = INTERNAL UNLISTED\nsocket_type = {kind}\n\
+             protocol = {protocol}\nport = {port}\nuser = root\nwait = {wait}\n}}\n"
         )
         .expect("a string grows");
     }
@@ -32,6 +34,15 @@ fn xinetd_is_asked() {
     let mut xinetd = Command::new(tool("xinetd"));
     xinetd.args(["-dontfork", "-stayalive", "-filelog"]).arg(folder.path().join("log"));
     xinetd.arg("-pidfile").arg(folder.path().join("pid")).arg("-f").arg(rules);
+    (folder, xinetd)
+}
+
+#[test]
+fn xinetd_is_asked() {
+    let names = ["echo", "discard", "chargen", "daytime", "time"];
+    let ports = names.map(|_| free_port().expect("a port"));
+    let services: Vec<_> = names.into_iter().zip(ports).collect();
+    let (_folder, mut xinetd) = xinetd("stream", "tcp", "no", &services);
     let _xinetd = Peer::start(&mut xinetd).expect("xinetd starts");
     for port in ports {
         wait_for_port(local(port)).expect("it listens");
@@ -50,6 +61,60 @@ fn xinetd_is_asked() {
     let told = stamp.near(now);
     let apart = now.duration_since(told).or_else(|_| told.duration_since(now)).expect("close");
     assert!(apart < Duration::from_mins(5), "{apart:?}");
+}
+
+/// xinetd with an internal service over datagrams.
+#[test]
+fn xinetd_is_asked_over_datagrams() {
+    let names = ["echo", "chargen", "daytime", "time"];
+    let ports = names.map(|_| {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket.local_addr().expect("an address").port()
+    });
+    let services: Vec<_> = names.into_iter().zip(ports).collect();
+    let (_folder, mut xinetd) = xinetd("dgram", "udp", "yes", &services);
+    let _xinetd = Peer::start(&mut xinetd).expect("xinetd starts");
+    let reactor = reactor();
+    let ask = |port: u16, words: &'static str| {
+        let endpoint = UdpEndpoint::new(&reactor, local(0), UdpOptions::default());
+        // Nobody listens there at first.
+        let mut attempts = 1;
+        loop {
+            let asked = datagrams::ask(&endpoint, &local(port).into(), words);
+            match reactor.run_until(timeout(&reactor, PATIENCE, asked)) {
+                Err(failure) if attempts < 400 => {
+                    let refused = Some(&AskError::Lost(Disconnect::Refused));
+                    assert_eq!(failure.check::<AskError>(), refused);
+                    let pause = sleep(&reactor, Duration::from_millis(10));
+                    reactor.run_until(pause).expect("time passes");
+                    attempts += 1;
+                }
+                told => return told.expect("an answer"),
+            }
+        }
+    };
+    assert_eq!(ask(ports[0], "hello"), b"hello");
+    assert!(ask(ports[1], "?").len() >= 72);
+    let said = ask(ports[2], "");
+    assert!(said.contains(&b':'), "{}", said.escape_ascii());
+    time::Stamp::decode(&ask(ports[3], "")).expect("four bytes");
+}
+
+#[test]
+fn python_is_told_over_datagrams() {
+    let reactor = reactor();
+    let endpoint = UdpEndpoint::new(&reactor, local(0), UdpOptions::default());
+    let port = reactor.run_until(open_datagrams(&endpoint, datagrams::time(moment)));
+    let address = port.expect("a port").local().ip().expect("an Internet address");
+    let script = "import socket, sys\n\
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(20)\n\
+        s.sendto(b'', ('127.0.0.1', int(sys.argv[1]))); print(s.recv(600).hex())";
+    let mut python = Command::new(tool("python3"));
+    python.args(["-c", script, &address.port().to_string()]);
+    let said = reactor.defer_to_thread(move || {
+        Ok::<_, std::convert::Infallible>(printed(&run(&mut python, b"")))
+    });
+    assert_eq!(reactor.run_until(said).expect("it ran"), "e8fe6f80\n");
 }
 
 #[test]

@@ -22,13 +22,14 @@ pub(crate) struct House {
 impl House {
     /// Listens at the place that `string` names, with what `make` makes on the reactor there.
     pub(crate) fn start<F: SeatFactory>(
-        string: &'static str,
+        string: impl Into<String>,
         make: impl FnOnce(&Reactor) -> F + Send + 'static,
     ) -> Self {
         let (sender, ready) = channel();
+        let string = string.into();
         let serve = move || {
             let reactor = reactor();
-            let place = server_from_string(&reactor, string).expect("a place");
+            let place = server_from_string(&reactor, &string).expect("a place");
             let listening = place.listen_seats(Box::new(make(&reactor)));
             let port: Box<dyn Port> = reactor.run_until(listening).expect("a port");
             let address = port.address().ip().expect("an Internet address");

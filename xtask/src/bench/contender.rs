@@ -137,6 +137,10 @@ pub(crate) fn peers_target() -> PathBuf {
 pub(crate) fn build(peers: &[Contender]) -> Outcome<Vec<Contender>> {
     let mut building = cargo();
     building.current_dir(root().join("bench/peers")).args(["build", "--release", "--locked"]);
+    building.args(["-p", "peer-bare"]);
+    for peer in peers.iter().filter(|peer| **peer != Contender::Nginx) {
+        building.arg("-p").arg(format!("peer-{}", peer.name()));
+    }
     if !building.arg("--target-dir").arg(peers_target()).status()?.success() {
         return Err("the peers do not build".into());
     }

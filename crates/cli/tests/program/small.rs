@@ -1,8 +1,9 @@
 //! `ropewalk finger` and `ropewalk simple`.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use crate::{ANYWHERE, Folder, Served, run, talk};
 
@@ -93,6 +94,26 @@ fn small_services_are_served() {
     served.connect().read_exact(&mut line).unwrap();
     assert!(line.starts_with(b" !\"#$") && line.ends_with(b"efg\r\n"));
     assert_eq!(served.stop(), (Some(0), String::new()), "also while somebody is being served");
+}
+
+#[test]
+fn small_services_answer_datagrams() {
+    let served = Served::start(&["simple", "daytime", "--udp", "127.0.0.1:0"], 1);
+    let place = served.places[0].strip_prefix("udp ").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.send_to(b"", place).unwrap();
+    let mut answer = [0; 600];
+    let (length, _) = socket.recv_from(&mut answer).unwrap();
+    assert!(answer[..length].ends_with(b"-UTC\r\n"), "{}", answer[..length].escape_ascii());
+    assert_eq!(served.stop(), (Some(0), String::new()));
+    let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let busy = holder.local_addr().unwrap().to_string();
+    let (said, told, status) = ran(&["simple", "time", "--udp", &busy]);
+    assert_eq!((said.as_str(), status), ("", Some(1)), "{told}");
+    assert!(told.starts_with("ropewalk: cannot answer datagrams at "), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(ran(&["simple", "time", "--udp", "8037"]).2, Some(2));
 }
 
 #[test]

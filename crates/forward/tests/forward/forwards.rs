@@ -6,7 +6,7 @@ use std::rc::Rc;
 use ropewalk_forward::{Forward, IDLE, RelayOptions};
 use ropewalk_framing::policy::Limits;
 use ropewalk_protocol::{Address, Disconnect, Ending, Event, Factory, Seat, seat};
-use ropewalk_trial::Memory;
+use ropewalk_trial::{Attack, Clock, Hostile, Memory, chunked_seats};
 
 use crate::kit::{Answer, Far, ip};
 
@@ -111,4 +111,30 @@ fn whose_connection_it_is_may_be_said_on_the_way() {
     near.push(b"hello");
     assert_eq!(far.take().take_sent(), b"hello");
     assert_eq!(*asked.borrow(), ["memory:peer at memory:local"]);
+}
+
+/// A forwarder's end of a client's connection, with somebody at the far end who takes whatever comes.
+fn forwarded(answer: Answer) -> impl FnMut(&Clock) -> Box<dyn Seat> {
+    let mut kept = Vec::new();
+    move |clock| {
+        let far = Far::on(clock, answer);
+        kept.push(far.clone());
+        seat(Forward::to(far).build(&ip("192.0.2.1:4000")).expect("a connection"))
+    }
+}
+
+#[test]
+fn no_client_wears_it_out() {
+    for answer in [Answer::Made, Answer::Refused] {
+        // It forwards as long as somebody speaks: what is too slow or too long is for the far end to say.
+        let hostile = Hostile::against(forwarded(answer)).request(b"hello").kept(256 * 1024);
+        let hostile = hostile.patience(IDLE).spare(Attack::Slowloris).spare(Attack::EndlessLine);
+        hostile.spare(Attack::Flood).assert();
+    }
+}
+
+#[test]
+fn any_cut_is_forwarded_the_same() {
+    let answer = chunked_seats(b"whatever is said\r\n", forwarded(Answer::Made));
+    assert_eq!((answer.sent, answer.ended), (Vec::new(), None));
 }

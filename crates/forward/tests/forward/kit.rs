@@ -37,6 +37,11 @@ impl Far {
         far
     }
 
+    pub(crate) fn on(clock: &Clock, answer: Answer) -> Self {
+        let inner = Inner { clock: clock.clone(), answer: Cell::new(answer), ..Inner::default() };
+        Self(Rc::new(inner))
+    }
+
     /// The connection that was made last.
     pub(crate) fn take(&self) -> Memory {
         self.0.made.borrow_mut().pop().expect("a connection")

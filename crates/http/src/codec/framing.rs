@@ -47,6 +47,10 @@ pub(super) struct Signs {
 }
 
 impl Signs {
+    pub(super) fn has_host(&self) -> bool {
+        self.has_host
+    }
+
     /// Looks at one field; answers its name if it is one of those that are signs. Whether Host is a
     /// host is not looked at.
     pub(super) fn note(

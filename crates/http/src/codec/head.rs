@@ -255,7 +255,9 @@ fn assemble(
     let mut signs = Signs::default();
     for field in parsed.headers.iter() {
         RawFields::check_name(field.name)?;
-        if signs.note(field.name.as_bytes(), field.value)? == Some(HOST) {
+        let had_host = signs.has_host();
+        signs.note(field.name.as_bytes(), field.value)?;
+        if signs.has_host() && !had_host {
             host.check(field.value)?;
         }
     }

@@ -1,14 +1,15 @@
 //! How a server answers: at once, later, or piece by piece; and what comes after that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::{Failure, Panicked};
 use ropewalk_protocol::{Conn, Protocol};
 
 use super::access::Access;
-use super::body::{BodyPiece, Kind};
+use super::body::{Body, BodyPiece, Kind};
 use super::connection::{Choked, Phase, RATE_INTERVAL, Server};
 use super::exchange::{Exchange, Outflow};
 use super::incoming::BodyError;
@@ -37,6 +38,7 @@ impl Server {
         match reply.map(settled) {
             None => (),
             Some(Reply::Now(response)) => self.answer(conn, response),
+            Some(Reply::Body(body)) => self.answer(conn, Response::new(body)),
             Some(Reply::Later(later)) => conn.then(later, |this, conn, result| {
                 this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
             }),
@@ -49,17 +51,17 @@ impl Server {
         &mut self,
         conn: &Conn<Self>,
         asked: Asked,
-        response: &Response,
+        whole: Whole<'_>,
         access: Option<Box<Access>>,
     ) {
         let asked = if self.site.is_draining() { asked.and_close() } else { asked };
-        let bytes = match &response.body().kind {
+        let bytes = match &whole.body.kind {
             Kind::Bytes(bytes) => Some(bytes),
             Kind::Empty | Kind::Stream { .. } | Kind::Switch(_) => None,
         };
         // Head and body in one go; a long body is not copied.
         let short = bytes.filter(|bytes| bytes.len() <= TOGETHER_MAX);
-        let framing = self.put_head(conn, asked, response, short.map_or(&[], |bytes| bytes));
+        let framing = self.put_head(conn, asked, whole, short.map_or(&[], |bytes| bytes));
         let mut sent = 0;
         if let (SentAs::Fixed(length), Some(bytes)) = (framing.body, bytes) {
             sent = length;
@@ -68,7 +70,7 @@ impl Server {
             }
         }
         if let Some(mut access) = access {
-            access.status = response.status();
+            access.status = whole.status;
             access.sent = sent;
             self.site.log(&access);
         }
@@ -80,18 +82,12 @@ impl Server {
     }
 
     /// Writes a response's head, and `body` behind it if there is to be one.
-    fn put_head(
-        &self,
-        conn: &Conn<Self>,
-        asked: Asked,
-        response: &Response,
-        body: &[u8],
-    ) -> Framing {
+    fn put_head(&self, conn: &Conn<Self>, asked: Asked, whole: Whole<'_>, body: &[u8]) -> Framing {
         let head = ResponseHead {
-            status: response.status(),
-            headers: response.headers(),
-            content_type: response.body().content_type(),
-            size: response.body().length().map_or(BodySize::Unknown, BodySize::Known),
+            status: whole.status,
+            headers: whole.headers,
+            content_type: whole.body.content_type(),
+            size: whole.body.length().map_or(BodySize::Unknown, BodySize::Known),
         };
         let mut framing = Framing { body: SentAs::Nothing, keep_alive: false };
         conn.write_with(|out| {
@@ -113,7 +109,7 @@ impl Server {
         exchange.welcome_body(conn);
         let stays = exchange.may_stay_open() && !self.site.is_draining();
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
-        let framing = self.put_head(conn, asked, &response, &[]);
+        let framing = self.put_head(conn, asked, Whole::of(&response), &[]);
         let Phase::Busy(exchange) = &mut self.phase else { return };
         exchange.status = Some(response.status());
         exchange.keep_alive = framing.keep_alive;
@@ -263,14 +259,36 @@ impl Server {
         let access =
             access.or_else(|| self.site.is_logging().then(|| Box::new(Access::to_nothing(conn))));
         self.phase = Phase::Idle;
-        self.answer_whole(conn, Asked::unread(), response, access);
+        self.answer_whole(conn, Asked::unread(), Whole::of(response), access);
     }
 }
 
-/// Whether everything of a response is in memory.
-pub(super) fn is_whole(response: &Response) -> bool {
-    matches!(response.body().kind, Kind::Empty | Kind::Bytes(_))
-        && !response.status().is_informational()
+static NO_FIELDS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+
+/// A response, wherever its parts lie.
+#[derive(Clone, Copy)]
+pub(super) struct Whole<'r> {
+    status: StatusCode,
+    headers: &'r HeaderMap,
+    body: &'r Body,
+}
+
+impl<'r> Whole<'r> {
+    fn of(response: &'r Response) -> Self {
+        Self { status: response.status(), headers: response.headers(), body: response.body() }
+    }
+
+    /// What is answered, if it is here and everything of it is in memory.
+    pub(super) fn of_reply(reply: &'r Reply) -> Option<Self> {
+        let whole = match reply {
+            Reply::Now(response) => Self::of(response),
+            Reply::Body(body) => Self { status: StatusCode::OK, headers: &NO_FIELDS, body },
+            Reply::Later(_) => return None,
+        };
+        let is_whole = matches!(whole.body.kind, Kind::Empty | Kind::Bytes(_))
+            && !whole.status.is_informational();
+        is_whole.then_some(whole)
+    }
 }
 
 /// An answer that another one has to follow is none: the client would wait for it.
@@ -295,7 +313,7 @@ pub(super) fn settled(reply: Reply) -> Reply {
             Ok(result) => Reply::Now(result.unwrap_or_else(|failure| failed(&failure))),
             Err(later) => Reply::Later(later),
         },
-        now @ Reply::Now(_) => now,
+        now @ (Reply::Now(_) | Reply::Body(_)) => now,
     }
 }
 

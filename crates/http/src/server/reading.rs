@@ -7,7 +7,7 @@ use http::Method;
 use ropewalk_protocol::Conn;
 
 use super::access::Access;
-use super::answering::{is_whole, settled};
+use super::answering::{Whole, settled};
 use super::connection::{Phase, RATE_INTERVAL, Server};
 use super::exchange::{Exchange, Outflow};
 use super::incoming::{BodyError, Incoming, Inflow};
@@ -92,10 +92,8 @@ impl Server {
             let mut reply = None;
             self.render(&mut Some(request), &mut reply);
             // Nothing has to be remembered of what is over at once.
-            if let Some(Reply::Now(response)) = &reply
-                && is_whole(response)
-            {
-                return self.answer_whole(conn, asked, response, access);
+            if let Some(whole) = reply.as_ref().and_then(Whole::of_reply) {
+                return self.answer_whole(conn, asked, whole, access);
             }
             self.phase = Phase::Busy(Box::new(Exchange::new(asked, access, conn.now())));
             self.take_reply(conn, reply);
@@ -116,8 +114,8 @@ impl Server {
         // An answer that does not wait for the body is given before it is looked at, so that it is
         // the same wherever the pieces are cut. One that waits gets what is there first.
         match reply.map(settled) {
-            Some(Reply::Now(response)) => {
-                self.answer(conn, response);
+            now @ Some(Reply::Now(_) | Reply::Body(_)) => {
+                self.take_reply(conn, now);
                 self.receive(conn, data);
             }
             later => {

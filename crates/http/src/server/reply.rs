@@ -18,6 +18,9 @@ static BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream")
 pub enum Reply {
     /// It is here.
     Now(Response),
+    /// It is here, has the status 200 and no fields of its own: the same as [`Now`](Self::Now) with just
+    /// this body, and less work.
+    Body(Body),
     /// It comes; a failure is answered with 500 and logged, and the client sees nothing of it. A
     /// [`BodyError`](crate::BodyError) is the client's own: one that is too long gets 413; so is a [`FormError`](crate::form::FormError).
     Later(Deferred<Response>),
@@ -28,6 +31,7 @@ impl Reply {
     pub fn map(self, change: impl FnOnce(Response) -> Response + 'static) -> Self {
         match self {
             Self::Now(response) => Self::Now(change(response)),
+            Self::Body(body) => Self::Now(change(Response::new(body))),
             Self::Later(later) => Self::Later(later.map(change)),
         }
     }
@@ -109,7 +113,7 @@ impl IntoReply for Vec<u8> {
 
 impl IntoReply for Body {
     fn into_reply(self) -> Reply {
-        Reply::Now(Response::new(self))
+        Reply::Body(self)
     }
 }
 
@@ -146,13 +150,14 @@ impl<R: IntoReply> IntoReply for Deferred<R> {
     fn into_reply(self) -> Reply {
         Reply::Later(self.add_callback(|inner| match inner.into_reply() {
             Reply::Now(response) => Deferred::succeed(response),
+            Reply::Body(body) => Deferred::succeed(Response::new(body)),
             Reply::Later(later) => later,
         }))
     }
 }
 
 fn typed(body: impl Into<Body>, content_type: &'static HeaderValue) -> Reply {
-    Reply::Now(Response::new(body.into().of_type(content_type)))
+    Reply::Body(body.into().of_type(content_type))
 }
 
 /// A status with a line that names it.

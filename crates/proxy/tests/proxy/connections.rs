@@ -8,9 +8,9 @@ use ropewalk_protocol::{
     Address, ClientEndpoint, Conn, Disconnect, Factory, Protocol, Seat, SeatFactory, connect, seat,
 };
 use ropewalk_proxy::{Acceptance, Announcing, HEADER_PATIENCE, Version, announce};
-use ropewalk_trial::{Clock, Memory};
+use ropewalk_trial::{Attack, Clock, Hostile, Memory, chunked_seats};
 
-use crate::kit::{From, Greeter, binary, from, ip, wordy};
+use crate::kit::{ENDS, From, Greeter, binary, from, ip, wordy};
 
 const PROXY: &str = "127.0.0.1:5000";
 const LINE: &[u8] = b"PROXY TCP4 192.0.2.1 198.51.100.7 4000 443\r\n";
@@ -202,5 +202,34 @@ fn what_is_passed_on_is_believed_on_the_other_side() {
         let told = "[2001:db8::1]:4000 through 127.0.0.1:5000 to [2001:db8::2]:80 \n";
         let sent = String::from_utf8_lossy(&server.take_sent()).into_owned();
         assert!(sent.starts_with(told), "{sent}");
+    }
+}
+
+/// A greeter's end of a connection that a trusted proxy makes.
+fn greeter_on(_: &Clock) -> Box<dyn Seat> {
+    let peer = ip(PROXY);
+    let awaiting = Acceptance::default().wrap(greeters()).build(&peer).expect("a trusted proxy");
+    from(&peer, seat(awaiting))
+}
+
+#[test]
+fn nobody_wears_it_out_before_the_header_is_whole() {
+    for header in [LINE.to_vec(), binary(0x21, 0x11, &ENDS)] {
+        // What comes after the header is the protocol's own business, as is how long it waits for it.
+        let begun = &header[..header.len() - 1];
+        let hostile = Hostile::against(greeter_on).request(begun).patience(HEADER_PATIENCE);
+        hostile.kept(64 * 1024).spare(Attack::Garbage).spare(Attack::Flood).assert();
+    }
+}
+
+#[test]
+fn any_cut_of_a_header_is_the_same_header() {
+    let checked = {
+        let mut bytes = Vec::new();
+        wordy().encode(Version::V2Checked, &mut bytes).expect("there is room");
+        bytes
+    };
+    for header in [LINE.to_vec(), binary(0x20, 0, b""), checked, b"GET / HTTP/1.1\r\n".to_vec()] {
+        chunked_seats(&[&header[..], b"hello"].concat(), greeter_on);
     }
 }

@@ -10,7 +10,7 @@ use ropewalk_small::{IDLE, daytime, discard, echo, finger, ident, qotd, time, us
 
 use crate::kit::{client, server};
 
-struct Known;
+pub(crate) struct Known;
 
 impl Directory for Known {
     fn look_up(&self, query: &Query) -> Deferred<String> {

@@ -98,6 +98,18 @@ impl World {
         Memory::take_seat(seat, &self.0.clock)
     }
 
+    /// A service's ends of clients' connections, each in a world of its own that outlives it.
+    pub(crate) fn seats(answer: Answer) -> impl FnMut(&Clock) -> Box<dyn Seat> {
+        let mut worlds = Vec::new();
+        move |clock| {
+            let mut world = Self::answering(answer);
+            Rc::get_mut(&mut world.0).expect("a new world").clock = clock.clone();
+            worlds.push(world.clone());
+            let served = Service::new(world).build(&Address::Ip(ip(CLIENT)));
+            named(ip(NEAR), ip(CLIENT), seat(served.expect("a connection")))
+        }
+    }
+
     /// A client's connection to a service as it is unless told otherwise.
     pub(crate) fn client(&self) -> Memory {
         self.call(&mut Service::new(self.clone()))
@@ -217,6 +229,23 @@ impl Gate {
 impl ClientEndpoint for Gate {
     fn connect_seat(&self, seat: Box<dyn Seat>) {
         self.made.borrow_mut().push(Memory::take_seat(seat, &self.clock));
+    }
+}
+
+/// A place to connect to that keeps what connects for the test.
+#[derive(Clone, Default)]
+pub(crate) struct Held(Rc<RefCell<Option<Box<dyn Seat>>>>);
+
+impl Held {
+    #[track_caller]
+    pub(crate) fn take(&self) -> Box<dyn Seat> {
+        self.0.take().expect("somebody connects")
+    }
+}
+
+impl ClientEndpoint for Held {
+    fn connect_seat(&self, seat: Box<dyn Seat>) {
+        *self.0.borrow_mut() = Some(seat);
     }
 }
 

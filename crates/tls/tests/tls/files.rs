@@ -61,7 +61,7 @@ fn pem(authority: &Authority, wanted: &Wanted) -> Pem {
     Pem { chain: chain.iter().map(text).collect(), key: key.serialize_pem(), own: chain[0].clone() }
 }
 
-fn pem_of(kind: &str, der: &[u8]) -> String {
+pub(crate) fn pem_of(kind: &str, der: &[u8]) -> String {
     use std::fmt::Write as _;
     // By hand, for want of anything that writes it: 48 bytes make a line.
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

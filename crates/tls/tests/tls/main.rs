@@ -4,6 +4,7 @@ mod certificates;
 mod common;
 mod files;
 mod handshake;
+mod hostile;
 mod raw;
 mod records;
 mod simulated;

@@ -64,6 +64,7 @@ impl IntoReply for Refusal {
     fn into_reply(self) -> Reply {
         let mut response = match (self.status(), format!("{self}\n")).into_reply() {
             Reply::Now(response) => response,
+            Reply::Body(body) => Response::new(body),
             later @ Reply::Later(_) => return later,
         };
         let headers = response.headers_mut();
