@@ -139,7 +139,7 @@ fn run_real<R: Outcome<Value = ()>>(settings: &Settings, body: impl Fn(&Trial) -
             }
             let left = deadline.saturating_sub(reactor.now());
             if left.is_zero() {
-                break Ended::Late(report(&[("", &reactor)]));
+                break Ended::Late(report(&reactor));
             }
             if let Err(error) = reactor.turn(left) {
                 break Ended::With(Err(error.into()));
@@ -149,7 +149,7 @@ fn run_real<R: Outcome<Value = ()>>(settings: &Settings, body: impl Fn(&Trial) -
     // What has just been let go of may need a turn to be gone.
     overheard.listen(|| {
         for _ in 0..SETTLING_TURNS {
-            if reactor.under_way().is_empty() {
+            if report(&reactor).is_empty() {
                 break;
             }
             if reactor.turn(SETTLING_TIME).is_err() {
@@ -157,7 +157,7 @@ fn run_real<R: Outcome<Value = ()>>(settings: &Settings, body: impl Fn(&Trial) -
             }
         }
     });
-    let left = report(&[("", &reactor)]);
+    let left = report(&reactor);
     judge(settings, None, ended, &left, &overheard);
 }
 
@@ -182,24 +182,18 @@ fn run_simulated<R: Outcome<Value = ()>>(
             Some(result) => Ended::With(result),
             None => {
                 debug_assert!(!came, "a result that is there can be taken");
-                Ended::Late(left_in(&simulation))
+                Ended::Late(simulation.left_over())
             }
         }
     });
     simulation.patience(SETTLING_SIMULATED);
     // Whatever is left is found below.
-    let _ = overheard.listen(|| simulation.until(|| left_in(&simulation).is_empty()));
-    judge(settings, Some(seed), ended, &left_in(&simulation), &overheard);
+    let _ = overheard.listen(|| simulation.until(|| simulation.left_over().is_empty()));
+    judge(settings, Some(seed), ended, &simulation.left_over(), &overheard);
 }
 
 /// How long a simulated test has for what it closed to be gone, in its own time.
 const SETTLING_SIMULATED: Duration = Duration::from_mins(1);
-
-fn left_in(simulation: &Simulation) -> Vec<String> {
-    let hosts = simulation.reactors();
-    let hosts: Vec<_> = hosts.iter().map(|(name, reactor)| (name.as_str(), reactor)).collect();
-    report(&hosts)
-}
 
 /// A result that may be there.
 struct Waiting(Rc<RefCell<Option<Result<(), Failure>>>>);
@@ -229,13 +223,14 @@ enum Ended {
     Late(Vec<String>),
 }
 
-/// A line for each thing that is under way.
-fn report(reactors: &[(&str, &Reactor)]) -> Vec<String> {
-    let each = |(host, reactor): &(&str, &Reactor)| {
-        let host = if host.is_empty() { String::new() } else { format!("{host}: ") };
-        reactor.under_way().into_iter().map(move |thing| format!("{host}{thing}"))
-    };
-    reactors.iter().flat_map(each).collect()
+/// A line for each thing that is under way, and how many descriptors are open.
+fn report(reactor: &Reactor) -> Vec<String> {
+    let mut lines: Vec<_> = reactor.under_way().iter().map(ToString::to_string).collect();
+    match reactor.census().descriptors {
+        0 => (),
+        count => lines.push(format!("{count} open descriptors")),
+    }
+    lines
 }
 
 fn judge(

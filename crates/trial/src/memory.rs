@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_protocol::{
-    Address, Clock as _, Conn, Disconnect, Ending, Event, FileSlice, Outbox, Protocol, Seat,
-    Successor, TlsInfo, Transport, seat, seat_and_tell,
+    Address, Clock as _, Conn, Credentials, Disconnect, Ending, Event, FileSlice, Outbox, Protocol,
+    Seat, Successor, TlsInfo, Transport, seat, seat_and_tell,
 };
 
 use crate::Clock;
@@ -38,6 +38,7 @@ struct Carrier {
     local: Address,
     peer: Address,
     tls: Option<TlsInfo>,
+    credentials: Option<Credentials>,
 }
 
 impl Transport for Carrier {
@@ -59,6 +60,10 @@ impl Transport for Carrier {
 
     fn tls(&self, _: usize) -> Option<TlsInfo> {
         self.tls.clone()
+    }
+
+    fn credentials(&self, _: usize) -> Option<Credentials> {
+        self.credentials
     }
 }
 
@@ -89,12 +94,18 @@ impl Memory {
     /// The same on a transport that says it is encrypted.
     pub fn with_tls(seat: Box<dyn Seat>, clock: &Clock, tls: Option<TlsInfo>) -> Self {
         let name = |name: &str| Address::Memory(name.to_owned());
-        Self::on(seat, clock, [name("local"), name("peer")], tls)
+        Self::on(seat, clock, [name("local"), name("peer")], tls, None)
+    }
+
+    /// The same on a Unix socket, with that process at the other end.
+    pub fn with_credentials(seat: Box<dyn Seat>, clock: &Clock, credentials: Credentials) -> Self {
+        let ends = [Address::Unix("local".into()), Address::Unnamed];
+        Self::on(seat, clock, ends, None, Some(credentials))
     }
 
     /// The same between two ends of those addresses, its own first.
     pub fn between(seat: Box<dyn Seat>, clock: &Clock, local: Address, peer: Address) -> Self {
-        Self::on(seat, clock, [local, peer], None)
+        Self::on(seat, clock, [local, peer], None, None)
     }
 
     fn on(
@@ -102,9 +113,10 @@ impl Memory {
         clock: &Clock,
         [local, peer]: [Address; 2],
         tls: Option<TlsInfo>,
+        credentials: Option<Credentials>,
     ) -> Self {
-        let carrier =
-            Rc::new(Carrier { clock: clock.clone(), woken: Cell::new(false), local, peer, tls });
+        let (clock, woken) = (clock.clone(), Cell::new(false));
+        let carrier = Rc::new(Carrier { clock, woken, local, peer, tls, credentials });
         seat.attach(Rc::clone(&carrier) as _, 0);
         let mut memory = Self {
             seat,

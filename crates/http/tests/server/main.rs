@@ -10,6 +10,7 @@ mod bodies;
 mod cuts;
 mod directory;
 mod draining;
+mod enemies;
 mod forms;
 mod keep_alive;
 mod leaks;

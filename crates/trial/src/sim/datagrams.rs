@@ -20,9 +20,9 @@ const WAITING_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) serial: u64,
-    pub(super) place: SocketAddr,
+    pub(super) place: Address,
     /// The only one that it exchanges datagrams with.
-    peer: Option<SocketAddr>,
+    peer: Option<Address>,
     pub(super) key: Option<usize>,
     pub(super) reading: bool,
     pub(super) ready: bool,
@@ -34,8 +34,8 @@ pub(super) struct Port {
 #[derive(Debug)]
 pub(super) struct Packet {
     host: usize,
-    from: SocketAddr,
-    to: SocketAddr,
+    from: Address,
+    to: Address,
     what: Content,
 }
 
@@ -56,19 +56,19 @@ impl World {
     pub(super) fn open_port(
         &mut self,
         host: usize,
-        place: SocketAddr,
-        peer: Option<SocketAddr>,
-    ) -> (Held, SocketAddr) {
+        place: Address,
+        peer: Option<Address>,
+    ) -> (Held, Address) {
         let serial = self.next_serial();
-        let mut place = place;
-        if let Some(peer) = peer
-            && place.ip().is_unspecified()
-        {
-            place.set_ip(self.source(host, peer.ip()));
-        }
+        let place = match (place, &peer) {
+            (Address::Ip(place), Some(Address::Ip(peer))) => {
+                Address::Ip(self.answered_from(host, place, *peer))
+            }
+            (place, _) => place,
+        };
         let index = self.hosts[host].ports.insert(Port {
             serial,
-            place,
+            place: place.clone(),
             peer,
             key: None,
             reading: false,
@@ -83,18 +83,24 @@ impl World {
     pub(super) fn port_at(
         &self,
         host: usize,
-        to: SocketAddr,
-        from: Option<SocketAddr>,
+        to: &Address,
+        from: Option<&Address>,
     ) -> Option<usize> {
         let hears = |port: &Port| {
-            let is_there = port.place.port() == to.port()
-                && (port.place.ip() == to.ip()
-                    || (port.place.ip().is_unspecified() && port.place.is_ipv4() == to.is_ipv4()));
-            is_there && (from.is_none() || port.peer.is_none() || port.peer == from)
+            let is_there = match (&port.place, to) {
+                (Address::Ip(place), Address::Ip(to)) => {
+                    place.port() == to.port()
+                        && (place.ip() == to.ip()
+                            || (place.ip().is_unspecified() && place.is_ipv4() == to.is_ipv4()))
+                }
+                (Address::Unnamed, _) => false,
+                (place, to) => place == to,
+            };
+            is_there && (from.is_none() || port.peer.is_none() || port.peer.as_ref() == from)
         };
         // One that is connected to the sender hears it first.
         let ports = || self.hosts[host].ports.iter().filter(|(_, port)| hears(port));
-        let connected = ports().find(|(_, port)| from.is_some() && port.peer == from);
+        let connected = ports().find(|(_, port)| from.is_some() && port.peer.as_ref() == from);
         connected.or_else(|| ports().next()).map(|(index, _)| index)
     }
 
@@ -108,8 +114,8 @@ impl World {
     ) -> io::Result<bool> {
         while let Some(datagram) = queue.front() {
             let port = self.hosts[host].ports.get(index).ok_or(Errno::BADF)?;
-            let (place, peer) = (port.place, port.peer);
-            let to = datagram.to.map_or(peer, Address::ip);
+            let (place, peer) = (port.place.clone(), port.peer.clone());
+            let to = datagram.to.cloned().or(peer);
             let data = datagram.data.to_vec();
             let given = datagram.to.cloned();
             queue.advance(1);
@@ -117,39 +123,61 @@ impl World {
             match to {
                 None => mishaps.push(unsent(SendError::NotConnected)),
                 Some(_) if data.len() > LENGTH_MAX => mishaps.push(unsent(SendError::TooLong)),
-                Some(to) => match self.host_at(host, to.ip()) {
-                    None => mishaps.push(unsent(SendError::Unreachable)),
-                    Some(there) => self.launch(host, there, place, to, &data),
+                Some(to) => match self.way_for(host, &place, &to) {
+                    Err(why) => mishaps.push(unsent(why)),
+                    Ok(there) => self.launch(host, there, place, &to, &data),
                 },
             }
         }
         Ok(false)
     }
 
-    fn launch(
-        &mut self,
-        host: usize,
-        there: usize,
-        place: SocketAddr,
-        to: SocketAddr,
-        data: &[u8],
-    ) {
-        let size = data.len() as u64;
-        self.note(host, What::Sent, u64::from(to.port()), size);
-        let mut from = place;
-        if from.ip().is_unspecified() {
-            from.set_ip(self.source(host, to.ip()));
+    /// To which host a datagram goes.
+    fn way_for(&self, host: usize, place: &Address, to: &Address) -> Result<usize, SendError> {
+        match (place, to) {
+            (Address::Ip(_), Address::Ip(to)) => {
+                self.host_at(host, to.ip()).ok_or(SendError::Unreachable)
+            }
+            (Address::Ip(_), _) | (_, Address::Ip(_)) => Err(SendError::WrongAddress),
+            // Between processes of one host a sender is told at once.
+            _ => match self.port_at(host, to, Some(place)) {
+                None => Err(SendError::Refused),
+                Some(index) if self.hosts[host].ports[index].waiting.len() >= WAITING_MAX => {
+                    Err(SendError::PeerFull)
+                }
+                Some(_) => Ok(host),
+            },
         }
+    }
+
+    /// An own place as whoever is at `to` sees it.
+    fn answered_from(&self, host: usize, mut place: SocketAddr, to: SocketAddr) -> SocketAddr {
+        if place.ip().is_unspecified() {
+            place.set_ip(self.source(host, to.ip()));
+        }
+        place
+    }
+
+    fn launch(&mut self, host: usize, there: usize, place: Address, to: &Address, data: &[u8]) {
+        let size = data.len() as u64;
+        self.note(host, What::Sent, number(to), size);
+        let from = match (place, to) {
+            (Address::Ip(place), Address::Ip(to)) => {
+                Address::Ip(self.answered_from(host, place, *to))
+            }
+            (place, _) => place,
+        };
         let way = self.way(host, there);
         let (up, loss, duplication) = (way.up, way.link.loss, way.link.duplication);
         let mut copies = u8::from(up && !self.random.chance(loss));
         copies += u8::from(copies > 0 && self.random.chance(duplication));
         if copies == 0 {
-            self.note(host, What::Lost, u64::from(to.port()), size);
+            self.note(host, What::Lost, number(to), size);
         }
         for _ in 0..copies {
             let at = self.arrival(host, there, size + 28);
             let what = Content::Data(data.to_vec());
+            let (from, to) = (from.clone(), to.clone());
             self.dispatch(at, Packet { host: there, from, to, what });
         }
     }
@@ -163,19 +191,19 @@ impl World {
     /// A datagram arrives.
     pub(super) fn receive_packet(&mut self, id: u64) {
         let Some(packet) = self.packets.remove(&id) else { return };
-        let (host, from, to) = (packet.host, packet.from, packet.to);
-        let Some(index) = self.port_at(host, to, Some(from)) else {
+        let (host, to) = (packet.host, number(&packet.to));
+        let Some(index) = self.port_at(host, &packet.to, Some(&packet.from)) else {
             return self.complain(&packet);
         };
         let port = &mut self.hosts[host].ports[index];
         match packet.what {
-            Content::Unreachable if port.peer == Some(from) => {
+            Content::Unreachable if port.peer.as_ref() == Some(&packet.from) => {
                 port.mishaps.push_back(Mishap::Refused);
             }
             // Nobody can be told which of many it was.
             Content::Unreachable => return,
-            Content::Data(_) if port.waiting.len() >= WAITING_MAX => {
-                return self.note(host, What::Lost, u64::from(to.port()), 0);
+            Content::Data(_) if port.waiting.len() >= WAITING_MAX && packet.to.ip().is_some() => {
+                return self.note(host, What::Lost, to, 0);
             }
             Content::Data(_) => port.waiting.push_back(packet),
         }
@@ -185,10 +213,11 @@ impl World {
     /// Tells a sender that nobody is there.
     fn complain(&mut self, packet: &Packet) {
         let Content::Data(_) = packet.what else { return };
-        let Some(sender) = self.host_at(packet.host, packet.from.ip()) else { return };
+        let Some(from) = packet.from.ip() else { return };
+        let Some(sender) = self.host_at(packet.host, from.ip()) else { return };
         if self.way(packet.host, sender).up {
             let at = self.arrival(packet.host, sender, 56);
-            let (from, to) = (packet.to, packet.from);
+            let (from, to) = (packet.to.clone(), packet.from.clone());
             self.dispatch(at, Packet { host: sender, from, to, what: Content::Unreachable });
         }
     }
@@ -220,8 +249,13 @@ impl World {
         let packet = port.waiting.pop_front()?;
         let Content::Data(data) = packet.what else { return None };
         self.log.add_bytes(&data);
-        self.note(host, What::Received, u64::from(packet.from.port()), data.len() as u64);
+        self.note(host, What::Received, number(&packet.from), data.len() as u64);
         *buffer = data;
-        Some(PortTold::Datagram(Address::Ip(packet.from)))
+        Some(PortTold::Datagram(packet.from))
     }
+}
+
+/// What stands for an address in the log: its port, if it has one.
+fn number(address: &Address) -> u64 {
+    address.ip().map_or(0, |address| u64::from(address.port()))
 }

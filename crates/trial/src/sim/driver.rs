@@ -479,7 +479,7 @@ impl Platform for HostPlatform {
                 Some(world.hosts[self.host].listeners[index].place.clone())
             }
             Some(Held::Port { index, .. }) => {
-                Some(Address::Ip(world.hosts[self.host].ports[index].place))
+                Some(world.hosts[self.host].ports[index].place.clone())
             }
             None => None,
         }
@@ -513,22 +513,24 @@ impl Platform for HostPlatform {
 
     fn datagrams(&self, place: &Address, peer: Option<&Address>) -> io::Result<(Socket, Address)> {
         self.has_descriptor()?;
-        let Address::Ip(mut address) = *place else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
         let mut world = self.world.borrow_mut();
-        if !world.has_address(self.host, address.ip()) {
-            return Err(Errno::ADDRNOTAVAIL.into());
+        let mut place = place.clone();
+        if let Address::Ip(address) = &mut place {
+            if !world.has_address(self.host, address.ip()) {
+                return Err(Errno::ADDRNOTAVAIL.into());
+            }
+            if address.port() == 0 {
+                address.set_port(world.free_port(self.host));
+            }
+        } else if peer.is_some_and(|peer| world.port_at(self.host, peer, Some(&place)).is_none()) {
+            return Err(Errno::CONNREFUSED.into());
         }
-        if address.port() == 0 {
-            address.set_port(world.free_port(self.host));
-        } else if world.port_at(self.host, address, None).is_some() {
+        if world.port_at(self.host, &place, None).is_some() {
             return Err(Errno::ADDRINUSE.into());
         }
-        let peer = peer.and_then(Address::ip);
-        let (held, bound) = world.open_port(self.host, address, peer);
+        let (held, bound) = world.open_port(self.host, place, peer.cloned());
         drop(world);
-        Ok((Loose::socket(&self.world, self.host, held), Address::Ip(bound)))
+        Ok((Loose::socket(&self.world, self.host, held), bound))
     }
 
     fn resolve(&self, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {

@@ -239,7 +239,8 @@ impl World {
             let taken = |listener: &Listener| {
                 listener.place.ip().is_some_and(|address| address.port() == port)
             };
-            let used = |(_, used): (usize, &Port)| used.place.port() == port;
+            let used =
+                |(_, used): (usize, &Port)| used.place.ip().is_some_and(|ip| ip.port() == port);
             if !host.listeners.iter().any(|(_, listener)| taken(listener))
                 && !host.ports.iter().any(used)
             {

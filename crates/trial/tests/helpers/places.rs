@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use ropewalk_deferred::Failure;
 use ropewalk_protocol::{
-    Address, Clock as _, Conn, Disconnect, Port, Protocol, call_later, connect, defer_to_threads,
-    listen,
+    Address, Clock as _, Conn, Credentials, Disconnect, Port, Protocol, call_later, connect,
+    defer_to_threads, listen, seat,
 };
-use ropewalk_trial::{Clock, ClockThreads, MemoryNetwork, Note, Witness};
+use ropewalk_trial::{Clock, ClockThreads, Memory, MemoryNetwork, Note, Witness};
 
 struct Echo;
 
@@ -106,4 +106,17 @@ fn a_clock_may_go_on_by_itself() {
     assert_eq!([clock.now(), clock.now()], [Duration::ZERO, Duration::from_secs(1)]);
     clock.set_auto_advance(Duration::ZERO);
     assert_eq!(clock.now(), clock.now());
+}
+
+#[test]
+fn a_protocol_in_memory_can_ask_who_is_at_the_other_end() {
+    let root = Credentials { process: None, user: 7, group: 7 };
+    let (witness, _) = Witness::new(|conn, note| {
+        if *note == Note::Made {
+            let user = conn.credentials().map(|credentials| credentials.user);
+            conn.write(format!("{user:?}").as_bytes());
+        }
+    });
+    let memory = Memory::with_credentials(seat(witness), &Clock::new(), root);
+    assert_eq!(memory.sent(), b"Some(7)");
 }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_protocol::{Address, DatagramPort, DatagramProtocol, seat_datagrams};
-use ropewalk_reactor::UdpOptions;
+use ropewalk_protocol::{Address, DatagramPort, DatagramProtocol, Port as _, seat_datagrams};
+use ropewalk_reactor::{UdpOptions, UnixDatagramOptions};
 use ropewalk_trial::{Link, Simulation};
 
 const COUNT: u32 = 200;
@@ -78,4 +78,59 @@ fn on_a_rough_one_they_are_lost_doubled_and_overtaken() {
 fn a_sender_hears_that_nobody_is_there() {
     let (heard, refused) = exchange(2, &Link::default(), false);
     assert!(heard.is_empty() && refused > 0, "{refused}");
+}
+
+/// Writes down how long what comes is, and whether that was all.
+struct Ruler(Rc<RefCell<Vec<(usize, bool)>>>);
+
+impl DatagramProtocol for Ruler {
+    fn datagram_received(&mut self, _: &DatagramPort<Self>, data: &[u8], _: &Address) {
+        self.0.borrow_mut().push((data.len(), true));
+    }
+
+    fn datagram_truncated(&mut self, _: &DatagramPort<Self>, data: &[u8], _: &Address) {
+        self.0.borrow_mut().push((data.len(), false));
+    }
+}
+
+#[test]
+fn what_is_too_long_comes_truncated() {
+    let simulation = Simulation::new(3);
+    let (server, client) = (simulation.host("server"), simulation.host("client"));
+    let lengths = Rc::default();
+    let (address, options) =
+        (simulation.address("server", 53), UdpOptions::default().max_length(3));
+    let ruler = seat_datagrams(Ruler(Rc::clone(&lengths)));
+    server.listen_udp(address, &options, ruler).expect("it is free");
+    let (heard, refused) = (Rc::default(), Rc::default());
+    let sender = Peer { heard, refused, sends: true };
+    client.connect_udp(address, &UdpOptions::default(), seat_datagrams(sender));
+    simulation.run_for(Duration::from_secs(10));
+    assert_eq!(*lengths.borrow(), [(3, false)].repeat(COUNT as usize));
+}
+
+#[test]
+fn between_processes_of_a_host_they_come_whole_and_in_order() {
+    let simulation = Simulation::new(4);
+    simulation.weather(&Link::default().loss(0.5).reordering(0.5));
+    let host = simulation.host("host");
+    let place = Address::Unix("/run/log".into());
+    let (heard, refused): (Rc<RefCell<Vec<u32>>>, Rc<RefCell<u32>>) = Default::default();
+    let peer = |sends| Peer { heard: Rc::clone(&heard), refused: Rc::clone(&refused), sends };
+    let options = UnixDatagramOptions::default();
+    host.connect_unix_datagrams(&place, &options, seat_datagrams(peer(true)));
+    simulation.run_for(Duration::from_secs(1));
+    assert!(heard.borrow().is_empty(), "nobody is there yet");
+    let port = host.listen_unix_datagrams(&place, &options, seat_datagrams(peer(false)));
+    let port = port.expect("it is free");
+    let again = host.listen_unix_datagrams(&place, &options, seat_datagrams(peer(false)));
+    assert!(again.is_err(), "one name has one port");
+    host.connect_unix_datagrams(&place, &options, seat_datagrams(peer(true)));
+    simulation.run_for(Duration::from_secs(1));
+    let mut sorted = heard.borrow().clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..COUNT).collect::<Vec<_>>());
+    port.stop_listening().on_result(drop);
+    simulation.run_for(Duration::from_secs(1));
+    assert_eq!(simulation.descriptors("host"), 1, "the sender's alone");
 }

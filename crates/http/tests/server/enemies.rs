@@ -1,0 +1,53 @@
+//! Clients that mean no good, and the kit's ways of cutting.
+
+use ropewalk_deferred::Deferred;
+use ropewalk_http::Request;
+use ropewalk_protocol::seat;
+use ropewalk_trial::{Hostile, Side, Transcript, chunked};
+
+use crate::client::{chunk, get, head, post, secs, site};
+
+fn length(request: Request) -> Deferred<String> {
+    request.into_body().collect(1 << 20).map(|body| body.len().to_string())
+}
+
+#[test]
+fn no_client_wears_the_server_out() {
+    for request in [get("/"), post("/", b"0123456789")] {
+        let server = |_: &_| seat(site(length).server());
+        Hostile::against(server).request(&request).patience(secs(100)).kept(1 << 20).assert();
+    }
+}
+
+#[test]
+fn requests_are_answered_the_same_however_they_are_cut() {
+    let chunked_head = head("POST / HTTP/1.1", &["Transfer-Encoding: chunked"]);
+    let chunks = [chunked_head, chunk(b"hello"), chunk(b"again"), b"0\r\n\r\n".to_vec()].concat();
+    let last = head("GET / HTTP/1.1", &["Connection: close"]);
+    let requests = [get("/"), post("/", b"abc"), chunks, last, get("/never")].concat();
+    let answer = chunked(&requests, || site(length).server());
+    assert_eq!(answer.sent.windows(15).filter(|part| part == b"HTTP/1.1 200 OK").count(), 4);
+    assert!(answer.write_closed);
+}
+
+#[test]
+fn a_dialogue_with_a_sleeper() {
+    let dialogue: Transcript = "
+        C: GET / HTTP/1.1
+        C: Host: a
+        C:
+        S: HTTP/1.1 200 OK
+        S: content-type: text/plain; charset=utf-8
+        S: date: Sun, 09 Sep 2001 01:46:40 GMT
+        S: content-length: 1
+        S:
+        S: 0\\
+        # Nobody is waited for longer than a minute.
+        + 59s
+        + 1s
+        S.
+    "
+    .parse()
+    .expect("a dialogue");
+    dialogue.check(Side::Server, || site(length).server());
+}
