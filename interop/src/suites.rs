@@ -30,6 +30,8 @@ pub const SUITES: &[Suite] = &[
             "nc",
             "ncat",
             "openssl",
+            "python3",
+            "socksify",
             "ssh",
             "ssh-keygen",
             "sshd",

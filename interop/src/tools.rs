@@ -61,6 +61,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "sftp", package: "openssh-client" },
     Tool { name: "slowhttptest", package: "slowhttptest" },
     Tool { name: "socat", package: "socat" },
+    Tool { name: "socksify", package: "dante-client" },
     Tool { name: "ssh", package: "openssh-client" },
     Tool { name: "ssh-keygen", package: "openssh-client" },
     Tool { name: "sshd", package: "openssh-server" },

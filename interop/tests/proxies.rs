@@ -13,5 +13,7 @@ mod haproxy;
 mod house;
 #[path = "proxies/socks_client.rs"]
 mod socks_client;
+#[path = "proxies/socks_datagrams.rs"]
+mod socks_datagrams;
 #[path = "proxies/socks_server.rs"]
 mod socks_server;

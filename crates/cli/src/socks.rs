@@ -27,7 +27,8 @@ const USERS_MAX: u64 = 1 << 20;
     long_about = "Take clients elsewhere as a SOCKS proxy, in versions 4, 4a and 5.\n\n\
         Clients are taken to the public Internet alone, and not to this machine or to private \
         networks, unless that is allowed. What counts is the address that is dialled: a name that \
-        leads inside is refused as well. A client may also ask to be connected to (BIND).\n\n\
+        leads inside is refused as well. A client may also ask to be connected to (BIND), \
+        and send datagrams (UDP ASSOCIATE), each judged in the same way.\n\n\
         The addresses go to standard output, one a line; everything else to standard error. \
         ROPEWALK_LOG=info shows who went where, and who was refused. Ctrl-C stops it.",
     after_long_help = "Examples:\n  \
@@ -73,6 +74,10 @@ pub(crate) struct Socks {
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     clients: usize,
 
+    /// Pass no datagrams on (UDP ASSOCIATE)
+    #[arg(long)]
+    no_udp: bool,
+
     /// End connections on which nothing has moved for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     idle: u64,
@@ -98,6 +103,7 @@ impl Socks {
             Some(users) => service.users(users),
             None => service,
         };
+        let service = if self.no_udp { service.without_datagrams() } else { service };
         let service = Rc::new(RefCell::new(service));
         serving::serve(&reactor, &places, || Box::new(Rc::clone(&service)))
     }

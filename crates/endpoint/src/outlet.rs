@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use ropewalk_deferred::{Deferred, Failure};
-use ropewalk_protocol::{Port, Resolver, Seat, SeatFactory, ServerEndpoint};
-use ropewalk_reactor::{ConnectOptions, Reactor, TcpListenOptions};
+use ropewalk_protocol::{DatagramEndpoint, Port, Resolver, Seat, SeatFactory, ServerEndpoint};
+use ropewalk_reactor::{ConnectOptions, Reactor, TcpListenOptions, UdpEndpoint, UdpOptions};
 use ropewalk_socks::Outlet;
 
 /// The way out of a SOCKS server: this machine's own network, through a reactor.
@@ -52,6 +52,11 @@ impl Outlet for ReactorOutlet {
     fn bind(&self, peer: IpAddr) -> Box<dyn ServerEndpoint> {
         let (reactor, address) = (self.reactor.clone(), towards(peer));
         Box::new(AnyPort { reactor, address })
+    }
+
+    fn datagrams(&self, local: IpAddr) -> Box<dyn DatagramEndpoint> {
+        let address = SocketAddr::new(local, 0);
+        Box::new(UdpEndpoint::new(&self.reactor, address, UdpOptions::default()))
     }
 }
 

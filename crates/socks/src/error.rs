@@ -216,6 +216,8 @@ pub enum ProxyError {
     },
     /// What the proxy says is no answer.
     BadReply(BadMessage),
+    /// The proxy grants datagrams, and does not say where they are to be sent.
+    NoRelay,
     /// There can be no such request in the version that is spoken.
     BadRequest(BadMessage),
     /// The connection to the proxy came to an end first, or was never made.
@@ -230,7 +232,7 @@ impl ProxyError {
             Self::NoMethod | Self::LoginRefused => {
                 Disconnect::Failed(io::ErrorKind::PermissionDenied)
             }
-            Self::WrongMethod { .. } | Self::BadReply(_) => {
+            Self::WrongMethod { .. } | Self::BadReply(_) | Self::NoRelay => {
                 Disconnect::Failed(io::ErrorKind::InvalidData)
             }
             Self::BadRequest(_) => Disconnect::Failed(io::ErrorKind::InvalidInput),
@@ -255,6 +257,7 @@ impl fmt::Display for ProxyError {
                 return write!(f, "the SOCKS proxy chose method {method}, which was not offered");
             }
             Self::BadReply(_) => "the SOCKS proxy gave no proper answer",
+            Self::NoRelay => "the SOCKS proxy does not say where datagrams are to be sent",
             Self::BadRequest(_) => "a SOCKS proxy cannot be asked for this",
             Self::Interrupted(_) => "the SOCKS proxy gave no answer",
         })
@@ -267,7 +270,7 @@ impl Error for ProxyError {
             Self::Refused(refusal) => Some(refusal),
             Self::BadReply(bad) | Self::BadRequest(bad) => Some(bad),
             Self::Interrupted(interrupted) => Some(interrupted),
-            Self::NoMethod | Self::LoginRefused | Self::WrongMethod { .. } => None,
+            Self::NoMethod | Self::LoginRefused | Self::WrongMethod { .. } | Self::NoRelay => None,
         }
     }
 }

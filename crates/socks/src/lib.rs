@@ -10,7 +10,7 @@
 //! | 4 `CONNECT` | [`Proxy::connect`], [`Proxy::to`] |
 //! | 4 `BIND` | [`Proxy::bind`] |
 //! | 5 addressing | [`Target`] |
-//! | 7 datagrams | [`Datagram`] |
+//! | 4 `UDP ASSOCIATE`, 7 datagrams | [`Proxy::associate`], [`Association`], [`Datagram`] |
 //!
 //! | elsewhere | here |
 //! |---|---|
@@ -24,6 +24,10 @@
 //! | the time for a connection to the target | [`CONNECT_PATIENCE`], 30 s | [`Refusal::TooLate`] |
 //! | the time for the target to connect | [`BIND_PATIENCE`], 2 min | [`Refusal::TooLate`] |
 //! | joined connections | those of [`forward`](ropewalk_forward): an hour without a byte | aborted |
+//! | datagrams that wait for names to be looked up | [`LOOKUPS_MAX`], 16, and [`LOOKUP_BYTES_MAX`], 64 KiB | dropped |
+//! | hosts that may answer a client's datagrams | [`HOSTS_MAX`], 1,024 | the oldest is forgotten |
+//! | datagrams that come in parts, from another than the client, or to where it may not go | | dropped |
+//! | an association's idle time | an hour, as of joined connections | aborted |
 //! | clients in all, and from one address | those of [`Limits`](ropewalk_framing::policy::Limits): 10,000, 100 | turned away |
 //! | destinations | the public Internet: [`Destinations::public`] | [`Refusal::NotAllowed`] |
 //! | a client's whole handshake with a proxy | [`PATIENCE`](ropewalk_forward::PATIENCE), 30 s | [`Interrupted::TimedOut`](ropewalk_forward::Interrupted) |
@@ -44,7 +48,7 @@ mod destinations;
 mod error;
 mod server;
 
-pub use client::{Bound, Proxy, Through};
+pub use client::{Association, Bound, Proxy, Through};
 pub use codec::{
     Choice5, Command, Datagram, Decoder, Greeting5, HostName, LOGIN_MAX, Login, LoginReply5,
     MESSAGE_MAX, METHOD_LOGIN, METHOD_NONE, Message, NAME_MAX, Opening, Reader, Reply4, Reply5,
@@ -53,5 +57,6 @@ pub use codec::{
 pub use destinations::Destinations;
 pub use error::{BadMessage, ProxyError, Refusal};
 pub use server::{
-    BIND_PATIENCE, CONNECT_PATIENCE, HANDSHAKE_PATIENCE, Outlet, Server, Service, Users, Waits,
+    BIND_PATIENCE, CONNECT_PATIENCE, HANDSHAKE_PATIENCE, HOSTS_MAX, LOOKUP_BYTES_MAX, LOOKUPS_MAX,
+    Outlet, Server, Service, Users, Waits,
 };

@@ -107,7 +107,9 @@ impl Asking {
         match self.command {
             Command::Connect => true,
             Command::Associate => {
-                self.peer = Some(address);
+                if let Some(bound) = self.bound.take() {
+                    bound.succeed(address);
+                }
                 true
             }
             Command::Bind => match self.bound.take() {
@@ -154,6 +156,10 @@ impl Handshake for Asking {
     }
 
     fn peer(&self) -> Option<Address> {
+        if self.command == Command::Associate {
+            // The connection stays one with the proxy.
+            return None;
+        }
         Some(self.peer.clone().unwrap_or_else(|| Address::from(&self.target)))
     }
 

@@ -1,9 +1,11 @@
 //! A client, and the places that it reaches.
 
+mod association;
 mod handshake;
 
 use std::cell::Cell;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,7 +14,10 @@ use ropewalk_forward::{PATIENCE, agree, connect_after};
 use ropewalk_protocol::{Address, ClientEndpoint, Conn, Protocol, Seat};
 
 use crate::codec::{Command, Login, Target, Version};
+use crate::error::ProxyError;
 use crate::server::BIND_PATIENCE;
+pub use association::Association;
+use association::{Control, relay_at};
 use handshake::Asking;
 
 /// A proxy that can be asked for connections.
@@ -91,6 +96,29 @@ impl Proxy {
         let patience = self.patience + BIND_PATIENCE;
         let connected = connect_after(&*self.endpoint, asking, patience, protocol);
         Bound::of(bound, connected)
+    }
+
+    /// Has the proxy pass datagrams on, to wherever each says.
+    ///
+    /// The deferred fails with a [`ProxyError`](crate::ProxyError).
+    #[track_caller]
+    pub fn associate(&self) -> Deferred<Association> {
+        // From where the datagrams will come is not known yet, and need not be.
+        let anywhere = Target::Ip((Ipv4Addr::UNSPECIFIED, 0).into());
+        let (promise, told) = deferred();
+        let asking = self.asking(Command::Associate, &anywhere).telling(promise);
+        let made = connect_after(&*self.endpoint, asking, self.patience, Control);
+        made.add_callback(move |conn| {
+            // It was said before the connection was made.
+            let told = told.now_or_never().and_then(Result::ok);
+            match told.and_then(|told| relay_at(&told, &conn.peer())) {
+                Some(relay) => Ok(Association::new(conn, relay)),
+                None => {
+                    conn.close();
+                    Err(ProxyError::NoRelay)
+                }
+            }
+        })
     }
 
     fn asking(&self, command: Command, target: &Target) -> Asking {

@@ -1,15 +1,18 @@
 //! One client's connection, until it is joined to another.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_forward::{Relay, Tally, relay};
-use ropewalk_protocol::{Address, Conn, ConnCall, Disconnect, Port, Protocol, seat_and_tell};
+use ropewalk_protocol::{
+    Address, Conn, ConnCall, Disconnect, Port, Protocol, open_datagrams, seat_and_tell,
+};
 
 use super::Rules;
+use super::associate::Association;
 use super::bind::Incoming;
 use crate::codec::{
     Choice5, Command, Decoder, Greeting5, Login, LoginReply5, METHOD_LOGIN, METHOD_NONE, Opening,
@@ -25,6 +28,7 @@ pub struct Server {
     state: State,
     /// What is waited for has an end.
     timer: Option<ConnCall>,
+    association: Option<Rc<Association>>,
 }
 
 enum State {
@@ -38,6 +42,8 @@ enum State {
     Busy(Request),
     /// The target is to connect here.
     Binding(Request, Box<dyn Port>),
+    /// Its datagrams are passed on for as long as it stays connected.
+    Associated,
 }
 
 #[derive(Clone)]
@@ -52,7 +58,13 @@ type Next = fn(&mut Server, &Conn<Server>, Request, &[SocketAddr]);
 
 impl Server {
     pub(super) fn new(rules: Rc<Rules>) -> Self {
-        Self { rules, decoder: Decoder::default(), state: State::Opening, timer: None }
+        Self {
+            rules,
+            decoder: Decoder::default(),
+            state: State::Opening,
+            timer: None,
+            association: None,
+        }
     }
 
     /// Takes one message off the front of `data`, or all of it.
@@ -75,6 +87,8 @@ impl Server {
             }
             // Reading is paused: what came already is for whoever takes over.
             State::Busy(_) | State::Binding(..) => conn.hand_back(std::mem::take(data)),
+            // There is nothing more to say; its end is what is waited for.
+            State::Associated => *data = &[],
         }
         Ok(())
     }
@@ -132,8 +146,91 @@ impl Server {
             Command::Connect => self.locate(conn, &request, Self::dial),
             Command::Bind if is_anybody(&request.target) => self.bind(conn, request, &[]),
             Command::Bind => self.locate(conn, &request, Self::bind),
+            Command::Associate if self.rules.datagrams => self.associate(conn, request),
             Command::Associate => self.refuse(conn, &request, Refusal::Command),
         }
+    }
+
+    /// Opens a port towards the client, and one of each family towards everybody else.
+    fn associate(&mut self, conn: &Conn<Self>, request: Request) {
+        let (Some(client), Some(local)) = (conn.peer().ip(), conn.local().ip()) else {
+            // Whom datagrams may come from is not known of what came over no network.
+            return self.refuse(conn, &request, Refusal::Failed);
+        };
+        // A client behind a translator does not know its own address: what it says of another counts
+        // for nothing.
+        let port = match request.target {
+            Target::Ip(from) if from.ip().is_unspecified() || from.ip() == client.ip() => {
+                Some(from.port()).filter(|port| *port != 0)
+            }
+            _ => None,
+        };
+        let all = Association::new(Rc::clone(&self.rules), conn, client.ip(), port);
+        self.association = Some(Rc::clone(&all));
+        let place = self.rules.outlet.datagrams(local.ip());
+        conn.then(open_datagrams(&*place, all.inside()), move |this, conn, opened| match opened {
+            Ok(port) => {
+                all.add_inside(port);
+                this.open_outside(conn, request, all, true);
+            }
+            Err(failure) => {
+                tracing::warn!(target: "ropewalk::socks", "no port for datagrams: {failure}");
+                this.refuse(conn, &request, Refusal::Failed);
+            }
+        });
+    }
+
+    /// Opens the port towards one family, and goes on with the next.
+    fn open_outside(
+        &mut self,
+        conn: &Conn<Self>,
+        request: Request,
+        all: Rc<Association>,
+        is_ipv4: bool,
+    ) {
+        let any: IpAddr =
+            if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let place = self.rules.outlet.datagrams(any);
+        conn.then(open_datagrams(&*place, all.outside()), move |this, conn, opened| {
+            // A machine may have one family only.
+            if let Ok(port) = opened {
+                all.add_outside(is_ipv4, port);
+            }
+            if is_ipv4 {
+                this.open_outside(conn, request, all, false);
+            } else if all.has_way_out() {
+                this.associated(conn, &request, &all);
+            } else {
+                this.refuse(conn, &request, Refusal::Failed);
+            }
+        });
+    }
+
+    fn associated(&mut self, conn: &Conn<Self>, request: &Request, all: &Rc<Association>) {
+        let peer = conn.peer();
+        tracing::info!(target: "ropewalk::socks", %peer, "datagrams: passed on");
+        grant(conn, request, &all.address());
+        self.state = State::Associated;
+        if let Some(timer) = self.timer.take() {
+            conn.cancel_call(timer);
+        }
+        if let Some(idle) = self.rules.relay.idle {
+            self.watch(conn, idle, idle);
+        }
+        conn.resume_reading();
+    }
+
+    /// Ends an association through which nothing has moved for `idle`.
+    fn watch(&mut self, conn: &Conn<Self>, idle: Duration, next: Duration) {
+        self.timer = Some(conn.call_later(next, move |this, conn| {
+            let Some(all) = &this.association else { return };
+            let left = (all.moved_at() + idle).saturating_sub(conn.now());
+            if left.is_zero() {
+                conn.abort_with(Disconnect::TimedOut);
+            } else {
+                this.watch(conn, idle, left);
+            }
+        }));
     }
 
     /// Finds the addresses of the target that the rules allow, and goes on with them.
@@ -265,7 +362,10 @@ impl Server {
         }));
     }
 
-    fn stop_listening(&self) {
+    fn stop_listening(&mut self) {
+        if let Some(association) = self.association.take() {
+            association.end();
+        }
         if let State::Binding(_, port) = &self.state {
             // The place is given up at once; there is nothing to wait for.
             port.stop_listening().detach();

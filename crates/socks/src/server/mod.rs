@@ -1,5 +1,6 @@
 //! A server, and what it asks of its owner.
 
+mod associate;
 mod bind;
 mod connection;
 
@@ -11,11 +12,12 @@ use std::time::Duration;
 use ropewalk_deferred::Deferred;
 use ropewalk_forward::RelayOptions;
 use ropewalk_framing::policy::{Counted, Limiting, Limits, Policy, PolicyState};
-use ropewalk_protocol::{Address, Factory, Layered, Seat, ServerEndpoint, seat};
+use ropewalk_protocol::{Address, DatagramEndpoint, Factory, Layered, Seat, ServerEndpoint, seat};
 
 use crate::codec::Login;
 use crate::destinations::Destinations;
 
+pub use associate::{HOSTS_MAX, LOOKUP_BYTES_MAX, LOOKUPS_MAX};
 pub use connection::Server;
 
 /// How long a client may take to say what it wants, unless set.
@@ -38,6 +40,10 @@ pub trait Outlet: 'static {
 
     /// A place to listen where `peer` can connect to, on any free port.
     fn bind(&self, peer: IpAddr) -> Box<dyn ServerEndpoint>;
+
+    /// A place for datagrams at this address of the machine's own, on any free port; at all of its
+    /// addresses of a family, if it is unspecified.
+    fn datagrams(&self, local: IpAddr) -> Box<dyn DatagramEndpoint>;
 }
 
 /// Who may use a server. A closure `Fn(&Login) -> bool` is one, and so is a list of logins.
@@ -111,6 +117,8 @@ struct Rules {
     users: Option<Box<dyn Users>>,
     waits: Waits,
     relay: RelayOptions,
+    /// Whether datagrams are passed on.
+    datagrams: bool,
 }
 
 impl Service {
@@ -122,6 +130,7 @@ impl Service {
             users: None,
             waits: Waits::default(),
             relay: RelayOptions::default(),
+            datagrams: true,
         };
         Self { rules: Rc::new(rules), limiting: Limits::default().begin() }
     }
@@ -144,6 +153,11 @@ impl Service {
     /// For how long connections stay joined.
     pub fn relay(self, relay: RelayOptions) -> Self {
         self.with_rules(|rules| rules.relay = relay)
+    }
+
+    /// Passes no datagrams on: `UDP ASSOCIATE` is refused as an unknown command.
+    pub fn without_datagrams(self) -> Self {
+        self.with_rules(|rules| rules.datagrams = false)
     }
 
     /// How many clients there may be, in all and from one address.

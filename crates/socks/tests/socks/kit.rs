@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::{
-    Above, Address, Below, ClientEndpoint, Disconnect, Event, Factory, Layer, Layered, Port,
-    ResolveError, Seat, SeatFactory, ServerEndpoint, seat,
+    Above, Address, Below, ClientEndpoint, DatagramEndpoint, DatagramEvent, DatagramSeat,
+    Disconnect, Event, Factory, Layer, Layered, Port, ResolveError, Seat, SeatFactory,
+    ServerEndpoint, seat,
 };
 use ropewalk_socks::{Outlet, Service};
-use ropewalk_trial::{Clock, Memory};
+use ropewalk_trial::{Clock, Memory, MemoryDatagrams};
 
 pub(crate) const MOMENT: Duration = Duration::from_millis(1);
 
@@ -53,6 +54,9 @@ pub(crate) struct Inner {
     pub(crate) listening: RefCell<Option<Box<dyn SeatFactory>>>,
     pub(crate) listens_at: Cell<Option<SocketAddr>>,
     pub(crate) lookups: RefCell<Vec<Promise<Vec<SocketAddr>>>>,
+    /// Ports for datagrams, and where they are.
+    pub(crate) ports: RefCell<Vec<(IpAddr, MemoryDatagrams)>>,
+    pub(crate) has_ports: Cell<bool>,
 }
 
 impl World {
@@ -75,6 +79,8 @@ impl World {
             listening: RefCell::default(),
             listens_at: Cell::new(Some(ip("198.41.0.4:55555"))),
             lookups: RefCell::default(),
+            ports: RefCell::default(),
+            has_ports: Cell::new(true),
         }))
     }
 
@@ -158,6 +164,28 @@ impl Outlet for World {
     fn bind(&self, peer: IpAddr) -> Box<dyn ServerEndpoint> {
         self.0.asked.borrow_mut().push(format!("bind towards {peer}"));
         Box::new(self.clone())
+    }
+
+    fn datagrams(&self, local: IpAddr) -> Box<dyn DatagramEndpoint> {
+        Box::new(Place { world: self.clone(), local })
+    }
+}
+
+/// An address of the server's.
+struct Place {
+    world: World,
+    local: IpAddr,
+}
+
+impl DatagramEndpoint for Place {
+    fn open_seat(&self, peer: Option<&Address>, mut seat: Box<dyn DatagramSeat>) {
+        let world = &self.world.0;
+        if world.has_ports.get() {
+            let port = MemoryDatagrams::take_seat(seat, peer.cloned(), &world.clock);
+            world.ports.borrow_mut().push((self.local, port));
+        } else {
+            seat.handle(DatagramEvent::Stopped(Disconnect::Unreachable));
+        }
     }
 }
 

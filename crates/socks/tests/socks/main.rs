@@ -1,5 +1,6 @@
 //! SOCKS in memory: messages, the server, the client, and the two together.
 
+mod associate;
 mod bind;
 mod client;
 mod destinations;
