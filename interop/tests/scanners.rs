@@ -53,7 +53,10 @@ fn testssl_finds_nothing_worth_more_than_a_note() {
     let rows: Vec<Vec<&str>> = rows.collect();
     assert!(rows.len() > 40, "a whole report: {said}");
     let bad = rows.iter().filter(|row| !matches!(row[3], "OK" | "INFO"));
-    let bad: Vec<_> = bad.filter(|row| !NOT_OURS.contains(&row[0])).collect();
+    // Its client at times hangs up before the tickets come, which follow the handshake in TLS 1.3.
+    let too_fast = |row: &[&str]| row[3] == "WARN" && row[0] == "sessionresumption_ticket";
+    let bad = bad.filter(|row| !NOT_OURS.contains(&row[0]) && !too_fast(row));
+    let bad: Vec<_> = bad.collect();
     assert!(bad.is_empty(), "{bad:#?}");
 }
 

@@ -221,7 +221,8 @@ impl Reactor {
     }
 
     /// Waits at most `timeout` for something to happen, does it, and returns: for loops that host
-    /// this one. Such a host watches [`AsFd::as_fd`] and [`next_deadline`](Self::next_deadline).
+    /// this one. Such a host watches the reactor's descriptor (`as_fd`) and
+    /// [`next_deadline`](Self::next_deadline).
     ///
     /// # Errors
     ///
