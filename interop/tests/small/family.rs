@@ -10,7 +10,7 @@ use ropewalk_protocol::{Disconnect, open_datagrams, sleep, timeout};
 use ropewalk_reactor::{UdpEndpoint, UdpOptions};
 use ropewalk_small::{AskError, chargen, datagrams, daytime, discard, echo, qotd, time, users};
 
-use crate::kit::{House, asked, local, printed, run, twisted};
+use crate::kit::{asked, local, printed, run, serve, twisted};
 use crate::support::reactor;
 
 /// A Tuesday.
@@ -132,10 +132,15 @@ fn twisted_is_asked() {
 
 #[test]
 fn rdate_is_told() {
-    let house = House::start(|_| time::serve(moment));
+    let house = serve(|_| time::serve(moment));
     let mut rdate = Command::new(tool("rdate"));
     // Without -p it would set the clock.
-    rdate.env("TZ", "UTC").env("LC_ALL", "C").args(["-p", "-o", &house.port(), "127.0.0.1"]);
+    rdate.env("TZ", "UTC").env("LC_ALL", "C").args([
+        "-p",
+        "-o",
+        &house.port().to_string(),
+        "127.0.0.1",
+    ]);
     let said = printed(&run(&mut rdate, b""));
     assert!(
         said.starts_with("Tue Nov 14 22:13:20 ") && said.trim_end().ends_with("2023"),
@@ -146,26 +151,26 @@ fn rdate_is_told() {
 #[test]
 fn socat_hears_its_own_words() {
     let words: Vec<u8> = (0..300_000_u32).map(|at| (at % 251) as u8).collect();
-    let house = House::start(|_| echo::serve());
+    let house = serve(|_| echo::serve());
     let place = format!("TCP:{}", house.address);
     let output = run(Command::new(tool("socat")).args(["-t20", "-", &place]), &words);
     assert!(output.status.success() && output.stdout == words, "{}", output.stdout.len());
-    let house = House::start(|_| discard::serve());
+    let house = serve(|_| discard::serve());
     let place = format!("TCP:{}", house.address);
     assert_eq!(printed(&run(Command::new(tool("socat")).args(["-t20", "-", &place]), &words)), "");
 }
 
 #[test]
 fn busybox_and_netcat_are_told() {
-    let daytime = House::start(|_| daytime::serve(moment));
-    let quote = House::start(|_| qotd::serve(|| "Three strands.\n".to_owned()));
-    let names = House::start(|_| users::serve(|| vec!["alice".to_owned(), "bob".to_owned()]));
+    let daytime = serve(|_| daytime::serve(moment));
+    let quote = serve(|_| qotd::serve(|| "Three strands.\n".to_owned()));
+    let names = serve(|_| users::serve(|| vec!["alice".to_owned(), "bob".to_owned()]));
     for (house, expected) in [
         (&daytime, "Tuesday, November 14, 2023 22:13:20-UTC\r\n"),
         (&quote, "Three strands.\r\n"),
         (&names, "alice\r\nbob\r\n"),
     ] {
-        let port = house.port();
+        let port = house.port().to_string();
         let mut busybox = Command::new(tool("busybox"));
         assert_eq!(printed(&run(busybox.args(["nc", "127.0.0.1", &port]), b"")), expected);
         let mut nc = Command::new(tool("nc"));
@@ -175,10 +180,13 @@ fn busybox_and_netcat_are_told() {
 
 #[test]
 fn python_has_as_many_characters_as_it_wants() {
-    let house = House::start(|_| chargen::serve());
+    let house = serve(|_| chargen::serve());
     let script = "import socket, sys\n\
         stream = socket.create_connection(('127.0.0.1', int(sys.argv[1]))).makefile('rb')\n\
         print(all(len(stream.readline()) == 74 for _ in range(5000)))";
     let mut python = Command::new(tool("python3"));
-    assert_eq!(printed(&run(python.args(["-c", script, &house.port()]), b"")), "True\n");
+    assert_eq!(
+        printed(&run(python.args(["-c", script, &house.port().to_string()]), b"")),
+        "True\n"
+    );
 }

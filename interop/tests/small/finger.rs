@@ -7,7 +7,8 @@ use ropewalk_deferred::Deferred;
 use ropewalk_interop::{Peer, free_port, tool, wait_for_port};
 use ropewalk_small::finger::{self, Directory, Query};
 
-use crate::kit::{House, asked, local, printed, run, told_of_services, twisted};
+use crate::base::House;
+use crate::kit::{asked, local, printed, run, serve, told_of_services, twisted};
 
 /// Knows Alice, and the bell in her terminal.
 struct Known;
@@ -23,7 +24,7 @@ impl Directory for Known {
 }
 
 fn house() -> House {
-    House::start(|_| finger::serve(Known))
+    serve(|_| finger::serve(Known))
 }
 
 #[test]
@@ -36,7 +37,7 @@ fn debians_finger_is_told() {
         (&["-l", "@127.0.0.1"], "alice\nbob, in the long form\n"),
         (&["alice@elsewhere@127.0.0.1"], "Finger forwarding service denied\n"),
     ] {
-        let services = [("finger", house.address.port())];
+        let services = [("finger", house.port())];
         let Some((_folder, mut finger)) = told_of_services(&services, "finger") else { return };
         let said = printed(&run(finger.args(arguments), b"")).replace('\r', "");
         assert!(said.ends_with(expected) && !said.contains('\x07'), "{arguments:?}: {said:?}");
@@ -87,7 +88,8 @@ fn twisted_is_told() {
         ("alice@elsewhere", "Finger forwarding service denied\nend\n"),
     ] {
         let mut ask = Command::new(&python);
-        let said = printed(&run(ask.arg(&script).args(["ask", &house.port(), query]), b""));
+        let said =
+            printed(&run(ask.arg(&script).args(["ask", &house.port().to_string(), query]), b""));
         assert_eq!(said, expected, "{query:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 use ropewalk_interop::{Peer, TempDir, free_port, leave_out, tool, wait_for_port};
 use ropewalk_small::ident::{self, IdentError, ProcOwners, Query, Refusal};
 
-use crate::kit::{House, asked, local, printed, run};
+use crate::kit::{asked, local, printed, run, serve};
 
 /// Who runs this, as the system's own program has it.
 fn user() -> String {
@@ -43,7 +43,7 @@ fn perls_net_ident_is_told() {
     if !run(has_it.args(["-MNet::Ident", "-e", "1"]), b"").status.success() {
         return leave_out("Net::Ident", "the package libnet-ident-perl is not installed");
     }
-    let house = House::start(|reactor| ident::serve(ProcOwners::new(reactor.clone())));
+    let house = serve(|reactor| ident::serve(ProcOwners::new(reactor.clone())));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let there = listener.local_addr().expect("an address");
     // It accepts no port but that of a service by this name.
@@ -54,7 +54,7 @@ fn perls_net_ident_is_told() {
         my ($name, $system, $error) = Net::Ident::lookup($socket, 10); \
         print join '|', $name // '', $system // '', $error // '';";
     let mut perl = Command::new(tool("perl"));
-    perl.args(["-e", script, &house.port(), &there.port().to_string()]);
+    perl.args(["-e", script, &house.port().to_string(), &there.port().to_string()]);
     // It asks whose our end of its connection is, so that has to stay.
     let held = thread::Builder::new()
         .name("listener".to_owned())

@@ -3,57 +3,20 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::channel;
-use std::thread::{self, JoinHandle};
+use std::process::{Command, Output};
 
 use ropewalk_deferred::{Deferred, Failure};
-use ropewalk_endpoint::{client_from_string, server_from_string};
+use ropewalk_endpoint::client_from_string;
 use ropewalk_interop::{PATIENCE, Peer, TempDir, leave_out, tool};
-use ropewalk_protocol::{ClientEndpoint, Port, SeatFactory, timeout};
-use ropewalk_reactor::{Reactor, ReactorHandle};
+use ropewalk_protocol::{ClientEndpoint, SeatFactory, timeout};
+use ropewalk_reactor::Reactor;
 
+use crate::base::{self, House};
 use crate::support::reactor;
 
-/// A running server of ours on loopback; it goes with its owner.
-pub(crate) struct House {
-    pub(crate) address: SocketAddr,
-    handle: ReactorHandle,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl House {
-    /// Serves with what `make` makes on the reactor there.
-    pub(crate) fn start<F: SeatFactory>(make: impl FnOnce(&Reactor) -> F + Send + 'static) -> Self {
-        let (sender, ready) = channel();
-        let serve = move || {
-            let reactor = reactor();
-            let place = server_from_string(&reactor, "tcp:0:interface=127.0.0.1").expect("a place");
-            let listening = place.listen_seats(Box::new(make(&reactor)));
-            let port: Box<dyn Port> = reactor.run_until(listening).expect("a port");
-            let address = port.address().ip().expect("an Internet address");
-            sender.send((address, reactor.handle())).expect("somebody waits");
-            reactor.run_without_signals().expect("a loop that runs");
-        };
-        let thread =
-            thread::Builder::new().name("house".to_owned()).spawn(serve).expect("a thread");
-        let (address, handle) = ready.recv().expect("a server");
-        Self { address, handle, thread: Some(thread) }
-    }
-
-    pub(crate) fn port(&self) -> String {
-        self.address.port().to_string()
-    }
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        let stopped = self.handle.stop();
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(thread::panicking() || (stopped.is_ok() && ended.is_ok()), "a server fell");
-        }
-    }
+/// A server of ours on loopback, with what `make` makes on the reactor there.
+pub(crate) fn serve<F: SeatFactory>(make: impl FnOnce(&Reactor) -> F + Send + 'static) -> House {
+    House::start("tcp:0:interface=127.0.0.1", make)
 }
 
 /// What a client of ours is told by the server at this port of loopback.
@@ -77,13 +40,7 @@ pub(crate) fn asked_on<T: 'static>(
 
 /// Runs a program to its end with something to read.
 pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
-    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = piped.spawn().expect("it starts");
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not want it may have gone already.
-        let _ = std::io::Write::write_all(&mut stdin, input);
-    }
-    child.wait_with_output().expect("it ends")
+    base::run(command, input).expect("it runs")
 }
 
 /// What a program printed that ended well.
