@@ -42,6 +42,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "small",
         tools: &[
+            "Net/Ident.pm",
             "busybox",
             "finger",
             "in.fingerd",

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// Folders of servers, which are not on everybody's `PATH`.
 const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+/// Where Debian has the modules of Perl.
+const PERL_FOLDER: &str = "/usr/share/perl5";
 
 /// A program that a suite or a bench needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tool {
-    /// The name of the program.
+    /// The name of the program, or of a module of Perl: its file, such as `Net/Ident.pm`.
     pub name: &'static str,
     /// The Debian package that holds it, or `pip:` and the Python package.
     pub package: &'static str,
@@ -32,6 +34,7 @@ pub fn python_folder() -> PathBuf {
 
 /// All programs that any suite may ask for.
 pub const TOOLS: &[Tool] = &[
+    Tool { name: "Net/Ident.pm", package: "libnet-ident-perl" },
     Tool { name: "busybox", package: "busybox" },
     Tool { name: "chromium", package: "chromium" },
     Tool { name: "curl", package: "curl" },
@@ -93,12 +96,16 @@ impl Tool {
 
     /// The environment variable that says where this program is: `ROPEWALK_TOOL_CURL`.
     pub fn variable(&self) -> String {
-        format!("ROPEWALK_TOOL_{}", self.name.to_uppercase().replace(['-', '.'], "_"))
+        format!("ROPEWALK_TOOL_{}", self.name.to_uppercase().replace(['-', '.', '/'], "_"))
     }
 
     /// Where this program is: where its variable says, else on `PATH`, else among the servers. One
-    /// that is a Python package's is where its variable says or in [`python_folder`].
+    /// that is a Python package's is where its variable says or in [`python_folder`]; a module of Perl is
+    /// where Debian has it.
     pub fn find(&self) -> Option<PathBuf> {
+        if Path::new(self.name).extension().is_some_and(|extension| extension == "pm") {
+            return Some(Path::new(PERL_FOLDER).join(self.name)).filter(|module| module.is_file());
+        }
         let path = match self.source() {
             Source::Debian(_) => env::var_os("PATH"),
             Source::Python(_) => Some(python_folder().join("bin").into()),

@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
-use ropewalk_interop::{Peer, TempDir, free_port, leave_out, tool, wait_for_port};
+use ropewalk_interop::{Peer, TempDir, free_port, tool, wait_for_port};
 use ropewalk_small::ident::{self, IdentError, ProcOwners, Query, Refusal};
 
 use crate::kit::{asked, local, printed, run, serve};
@@ -39,10 +39,6 @@ fn oidentd_is_asked() {
 
 #[test]
 fn perls_net_ident_is_told() {
-    let mut has_it = Command::new(tool("perl"));
-    if !run(has_it.args(["-MNet::Ident", "-e", "1"]), b"").status.success() {
-        return leave_out("Net::Ident", "the package libnet-ident-perl is not installed");
-    }
     let house = serve(|reactor| ident::serve(ProcOwners::new(reactor.clone())));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let there = listener.local_addr().expect("an address");
