@@ -340,6 +340,10 @@ impl<P: Poller> Readiness<P> {
             return Some(Found::Other(Completion::Failed { key, error: error.into() }));
         }
         if ready.hung_up {
+            // Output that still waits can only fail, and the kernel may never call it writable.
+            if let Some(told) = self.go_on_sending(key) {
+                return Some(Found::Other(told));
+            }
             // Both ways are shut, which would be said again and again; what was received before
             // that waits in the kernel until somebody reads.
             if let Err(error) = self.set_interest(key, None) {

@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_protocol::{Conn, Disconnect};
+use ropewalk_protocol::{Conn, Disconnect, seat};
 use ropewalk_reactor::{Census, DriverKind, Reactor};
 
 use crate::kit::{
@@ -19,6 +20,7 @@ on_each_driver! {
     a_peer_that_resets_a_connection_that_it_had_asked_for_harms_nobody,
     an_urgent_close_does_not_wait_for_a_blocked_send,
     an_urgent_close_overtakes_one_in_order,
+    output_that_nobody_takes_any_more_is_no_wait,
 }
 
 /// What the connection is in the middle of when its peer resets it.
@@ -209,4 +211,28 @@ fn an_urgent_close_overtakes_one_in_order(kind: DriverKind) {
     assert_eq!(seen.lost.get(), None, "a close in order waits for what was written");
     seen.conn().abort();
     check_cut_off(&reactor, &seen, stream, open);
+}
+
+/// A peer that shuts both ways and stays open: what it has not read keeps the kernel from calling the
+/// connection writable.
+fn output_that_nobody_takes_any_more_is_no_wait(kind: DriverKind) {
+    let reactor = reactor(kind);
+    for (stays, pauses) in [(false, false), (true, false), (true, true), (false, true)] {
+        let before = reactor.census();
+        let (ours, peer) = UnixStream::pair().unwrap();
+        let seen: Rc<Seen> = Rc::default();
+        let witness = Witness { stays, ..Witness::new(&seen) };
+        reactor.adopt_stream(ours.into(), seat(witness)).unwrap();
+        turn_until(&reactor, || seen.made.get() == 1);
+        seen.conn().write(&bytes(TOO_MUCH));
+        if pauses {
+            seen.conn().pause_reading();
+        }
+        come_to_rest(&reactor);
+        peer.shutdown(Shutdown::Both).unwrap();
+        come_to_rest(&reactor);
+        drop(peer);
+        turn_until(&reactor, || seen.lost.get().is_some());
+        at_rest(&reactor, before);
+    }
 }
