@@ -31,6 +31,7 @@
 //! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |
 //! | RFC 6265 cookies | [`CookieJar`] |
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
+//! | RFC 9110 3.7 proxies, RFC 7239 Forwarded | [`proxy`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
 //! | queries and forms (RFC 7578) | [`form`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`files`] |
@@ -64,6 +65,7 @@ mod codec;
 pub mod files;
 pub mod form;
 pub mod middleware;
+pub mod proxy;
 mod server;
 pub mod tunnel;
 

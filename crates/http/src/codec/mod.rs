@@ -40,3 +40,4 @@ pub(crate) use host::LastHost;
 pub use limits::Limits;
 pub use response::{Asked, BodySize, BodyWriter, CONTINUE, Framing, Out, SentAs, encode_head};
 pub(crate) use response::{LastHead, ResponseHead};
+pub(crate) use syntax::{is_blank, is_token, members, trimmed};

@@ -28,6 +28,7 @@ pub(crate) use incoming::{Inflow, end, give};
 pub(crate) use reply::plain;
 pub use reply::{IntoReply, Reply, Response};
 pub use request::Request;
+pub(crate) use resource::Used;
 pub use resource::{Resource, Tree};
 pub use router::{Params, Router};
 pub use sender::{BodySender, client_gone};
