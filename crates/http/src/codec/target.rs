@@ -59,7 +59,7 @@ fn is_scheme(text: &[u8]) -> bool {
 
 /// What user agents send in targets, some of it without need: no fragment, no quotes, no brackets
 /// of markup, nothing beyond ASCII.
-const fn is_visible(byte: u8) -> bool {
+pub(super) const fn is_visible(byte: u8) -> bool {
     matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'~')
 }
 

@@ -55,17 +55,17 @@ impl Server {
         data: &mut &[u8],
     ) -> Result<Option<(RawHead, Manner)>, BadRequest> {
         let site = &*self.site;
-        let (limits, mut host) = (&site.limits, site.host.borrow_mut());
+        let (limits, mut last) = (&site.limits, site.last_request.borrow_mut());
         if self.head.is_none()
-            && let Some(read) = read_in_place(data, limits, &mut host)
+            && let Some(read) = read_in_place(data, limits, &mut last)
         {
             return Ok(Some(read));
         }
         let decoder = self.head.get_or_insert_default();
         let had_begun = decoder.has_begun();
-        let read = decoder.go_on(data, limits, &mut host)?;
+        let read = decoder.go_on(data, limits, &mut last)?;
         let begins = decoder.has_begun() && !had_begun;
-        drop(host);
+        drop(last);
         if read.is_some() {
             self.head = None;
         } else if begins {
