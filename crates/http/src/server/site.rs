@@ -219,17 +219,15 @@ impl fmt::Debug for Site {
 }
 
 impl Shared {
-    /// Takes a request, if it is there, and has the resource answer it.
-    pub(super) fn render(&self, request: &mut Option<Request>, reply: &mut Option<Reply>) {
+    /// Has the resource answer a request.
+    #[inline]
+    pub(super) fn render(&self, request: Request) -> Reply {
         // A resource that hands a request to its own site, in the middle of another, would find
         // itself busy.
         let Ok(mut resource) = self.resource.try_borrow_mut() else {
-            *reply = Some(Reply::Now(plain(StatusCode::LOOP_DETECTED)));
-            return;
+            return Reply::Now(plain(StatusCode::LOOP_DETECTED));
         };
-        if let Some(request) = request.take() {
-            *reply = Some((**resource).render(request));
-        }
+        (**resource).render(request)
     }
 
     pub(super) fn is_logging(&self) -> bool {

@@ -75,9 +75,7 @@ fn a_request_line_is_no_longer_for_what_came_before_it() {
         let path = "a".repeat(length - "GET / HTTP/1.1".len());
         format!("GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
     };
-    let mut limits = Limits::default();
-    limits.request_line_max = 40;
-    let site = mirror().limits(limits);
+    let site = mirror().limits(Limits { request_line_max: 40, ..Limits::default() });
     assert!(answer(&site, &get(20)).starts_with(b"HTTP/1.1 200 "));
     assert!(answer(&site, &get(40)).starts_with(b"HTTP/1.1 200 "));
     assert!(answer(&site, &get(41)).starts_with(b"HTTP/1.1 414 "));
