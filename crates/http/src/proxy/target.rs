@@ -56,17 +56,13 @@ impl Mapping {
         let path = match own {
             // RFC 9110 10.2.2: a reference without a host is one to the host that was asked.
             Some(path) if path.is_empty() || path.starts_with(['/', '?', '#']) => path,
-            Some(_) => return None,
             None if location.starts_with('/') && !location.starts_with("//") => location,
-            None => return None,
+            _ => return None,
         };
         let rest = path.strip_prefix(upstream.base.as_str());
         let rest = rest.filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
-        let seen = match rest {
-            Some(rest) => format!("{}{rest}", self.prefix),
-            // It is not below what is passed on: the client has no way there, and hears so.
-            None => return None,
-        };
+        // What is not below the part that is passed on, the client has no way to.
+        let seen = format!("{}{}", self.prefix, rest?);
         let seen = if seen.starts_with('/') { seen } else { format!("/{seen}") };
         // Two slashes at the front would name another host.
         (seen != location && !seen.starts_with("//")).then_some(seen)

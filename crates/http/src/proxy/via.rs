@@ -92,8 +92,8 @@ impl ViaHop {
     fn read(value: &[u8], start: usize) -> Result<(Self, usize), BadVia> {
         let end = word_end(value, start);
         let protocol = &value[start..end];
-        let mut parts = protocol.split(|&byte| byte == b'/');
-        if !parts.all(is_token) || protocol.iter().filter(|&&byte| byte == b'/').count() > 1 {
+        let parts: Vec<_> = protocol.split(|&byte| byte == b'/').collect();
+        if parts.len() > 2 || !parts.into_iter().all(is_token) {
             return Err(BadVia::Protocol(start));
         }
         let by_start = skip_blanks(value, end);

@@ -65,7 +65,11 @@ fn leniently_one(bytes: &mut &[u8], prefers_length: bool) -> Option<Seen> {
     *bytes = &bytes[length..];
     if is_chunked && !(prefers_length && told.is_some()) {
         let mut body = Vec::new();
-        while let Some(chunk) = lenient_chunk(bytes)? {
+        loop {
+            let chunk = lenient_chunk(bytes)?;
+            if chunk.is_empty() {
+                break;
+            }
             body.extend_from_slice(&chunk);
         }
         return Some(Seen { method, target, body });
@@ -75,8 +79,8 @@ fn leniently_one(bytes: &mut &[u8], prefers_length: bool) -> Option<Seen> {
     Some(Seen { method, target, body: body.to_vec() })
 }
 
-/// The next chunk, or the end of them all.
-fn lenient_chunk(bytes: &mut &[u8]) -> Option<Option<Vec<u8>>> {
+/// The next chunk, which is empty at the end of them all.
+fn lenient_chunk(bytes: &mut &[u8]) -> Option<Vec<u8>> {
     let Status::Complete((line, size)) = httparse::parse_chunk_size(bytes).ok()? else {
         return None;
     };
@@ -90,7 +94,7 @@ fn lenient_chunk(bytes: &mut &[u8]) -> Option<Option<Vec<u8>>> {
         rest.iter().position(|&byte| byte == b'\n')? + 1
     };
     *bytes = &rest[end..];
-    Some((size > 0).then(|| chunk.to_vec()))
+    Some(chunk.to_vec())
 }
 
 /// Pushes a stream through a proxy; what came out on each connection to the origin, and how many
