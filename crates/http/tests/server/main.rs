@@ -12,6 +12,7 @@ mod directory;
 mod draining;
 mod enemies;
 mod forms;
+mod interim;
 mod keep_alive;
 mod leaks;
 mod middleware;
