@@ -50,7 +50,7 @@ impl Interim {
     /// Tells which other resources the answer will need (RFC 8297): each is a value of a `Link` field.
     pub fn early_hints(&self, links: impl IntoIterator<Item = HeaderValue>) {
         let links = links.into_iter().map(|link| (LINK, link));
-        self.send(StatusCode::EARLY_HINTS, HeaderMap::from_iter(links));
+        self.send(StatusCode::EARLY_HINTS, links.collect());
     }
 
     /// Tells that the request was understood and takes its time (RFC 2518 10.1).
