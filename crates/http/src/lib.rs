@@ -33,6 +33,7 @@
 //! | RFC 6265 cookies | [`CookieJar`] |
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
+//! | Server-Sent Events (HTML, 9.2), both ends | [`events`] |
 //! | queries and forms (RFC 7578) | [`form`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`files`] |
 //!
@@ -63,6 +64,7 @@
 
 mod client;
 mod codec;
+pub mod events;
 pub mod files;
 pub mod form;
 pub mod middleware;

@@ -117,6 +117,11 @@ impl Incoming {
         }
     }
 
+    /// The connection that a request came on.
+    pub(crate) fn server_conn(&self) -> Option<&Conn<Server>> {
+        self.request_place().map(|(conn, _)| conn)
+    }
+
     /// The body of an answer.
     pub(crate) fn of_answer(reader: Reader, inflow: Option<Rc<RefCell<Inflow>>>) -> Self {
         Self { source: Source::Answer(Box::new(reader)), inflow }

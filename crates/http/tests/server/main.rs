@@ -11,6 +11,7 @@ mod cuts;
 mod directory;
 mod draining;
 mod enemies;
+mod events;
 mod forms;
 mod interim;
 mod keep_alive;
