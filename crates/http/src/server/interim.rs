@@ -95,7 +95,12 @@ impl Server {
         if self.serial != serial || exchange.is_answered() || conn.is_writing_paused() {
             return;
         }
-        let head = ResponseHead { status, headers, content_type: None, size: BodySize::Unknown };
+        let head = ResponseHead {
+            status,
+            headers: Some(headers),
+            content_type: None,
+            size: BodySize::Unknown,
+        };
         conn.write_with(|out| {
             self.site.encode(&head, out, Asked::unread(), conn.now());
         });
