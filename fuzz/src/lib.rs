@@ -10,6 +10,7 @@
 
 mod amp;
 mod cut;
+mod events;
 mod finger;
 mod framing;
 mod http_answer;
@@ -33,6 +34,7 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
+    Target { name: "events", check: events::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
     Target { name: "http_answer", check: http_answer::check },

@@ -26,6 +26,7 @@
 //! | RFC 9112 6–7 bodies | [`BodyDecoder`], [`BodyWriter`], [`Incoming`], [`Body`] |
 //! | RFC 9112 9 connections: keep-alive, pipelining, closing | [`Server`] |
 //! | RFC 9110 10.1.1 `Expect: 100-continue` | [`Incoming`]: sent when the body is first asked for |
+//! | RFC 9110 15.2 interim answers, RFC 8297 early hints; 6.5 trailers | [`Interim`]; [`BodySender::finish_with`], [`Incoming::trailers`] |
 //! | clients: RFC 9112 4 answers, 9 connections | [`Agent`], [`AnswerDecoder`] |
 //! | RFC 9110 15.4 redirects, 8.4 codings, 9.2.2 sending again | [`Redirects`], [`Options`], [`Agent`] |
 //! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |
@@ -33,6 +34,7 @@
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
 //! | RFC 9110 3.7 proxies, RFC 7239 Forwarded | [`proxy`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
+//! | Server-Sent Events (HTML, 9.2), both ends | [`events`] |
 //! | queries and forms (RFC 7578) | [`form`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`files`] |
 //!
@@ -47,6 +49,7 @@
 //! | input kept while an answer is made, or not taken | 64 KiB | the client has to wait |
 //! | a request body that its resource does not take | 64 KiB | the client has to wait |
 //! | a request body that nobody wants | 256 KiB | the connection's end |
+//! | what waits in a [`BodySender`] for a slow client | 256 KiB: [`SENDER_MAX`] | [`SendError::Full`] |
 //! | a client's waits: in all, to connect, for a head, for more of a body | 5 min, 30 s, 60 s, 30 s: [`ClientPatience`] | [`AgentError::TimedOut`], [`BodyError::Slow`] |
 //! | a client's connections: to an origin, in all, unused | 8, 256, 64 (for 15 s): [`PoolBounds`] | requests wait |
 //! | requests that wait for a connection | 1,024 | [`AgentError::Busy`] |
@@ -62,6 +65,7 @@
 
 mod client;
 mod codec;
+pub mod events;
 pub mod files;
 pub mod form;
 pub mod middleware;
@@ -82,7 +86,7 @@ pub use codec::{
     HeadDecoder, Limits, Out, Piece, SentAs, encode_head,
 };
 pub use server::{
-    Access, Body, BodyError, BodyPiece, BodySender, BodyStream, Directory, Incoming, IntoReply,
-    Params, Patience, Reply, Request, Resource, Response, Router, Server, Site, Tree, Wrapped,
-    client_gone,
+    Access, BadParam, Body, BodyError, BodyPiece, BodySender, BodyStream, Captures, Directory,
+    Incoming, Interim, IntoReply, Params, Patience, Reply, Request, Resource, Response, Router,
+    SENDER_MAX, SendError, Server, Site, Tree, Wrapped, client_gone,
 };

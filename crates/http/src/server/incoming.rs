@@ -35,7 +35,8 @@ pub struct Incoming {
 
 /// Who has the body sent.
 enum Source {
-    Request(Conn<Server>),
+    /// The connection, and which of its requests it is.
+    Request(Conn<Server>, u32),
     Answer(Box<Reader>),
 }
 
@@ -43,7 +44,7 @@ impl Source {
     /// Somebody waits for more, or there is room for it.
     fn want(&self) {
         match self {
-            Self::Request(conn) => {
+            Self::Request(conn, _) => {
                 conn.call_later(Duration::ZERO, Server::body_wanted);
             }
             Self::Answer(reader) => reader.want(),
@@ -104,8 +105,21 @@ pub(crate) fn end(inflow: &RefCell<Inflow>, end: Result<HeaderMap, BodyError>) {
 }
 
 impl Incoming {
-    pub(super) fn new(conn: Conn<Server>, inflow: Option<Rc<RefCell<Inflow>>>) -> Self {
-        Self { source: Source::Request(conn), inflow }
+    pub(super) fn new(conn: Conn<Server>, serial: u32) -> Self {
+        Self { source: Source::Request(conn, serial), inflow: None }
+    }
+
+    /// On which connection a request came, and which of its requests it is.
+    pub(super) fn request_place(&self) -> Option<(&Conn<Server>, u32)> {
+        match &self.source {
+            Source::Request(conn, serial) => Some((conn, *serial)),
+            Source::Answer(_) => None,
+        }
+    }
+
+    /// The connection that a request came on.
+    pub(crate) fn server_conn(&self) -> Option<&Conn<Server>> {
+        self.request_place().map(|(conn, _)| conn)
     }
 
     /// The body of an answer.
@@ -158,7 +172,7 @@ impl Incoming {
     /// Who is at the other end: the client of a request, the server of an answer.
     pub fn peer(&self) -> Address {
         match &self.source {
-            Source::Request(conn) => conn.peer(),
+            Source::Request(conn, _) => conn.peer(),
             Source::Answer(reader) => reader.conn().peer(),
         }
     }
@@ -166,7 +180,7 @@ impl Incoming {
     /// This side's own address.
     pub fn local(&self) -> Address {
         match &self.source {
-            Source::Request(conn) => conn.local(),
+            Source::Request(conn, _) => conn.local(),
             Source::Answer(reader) => reader.conn().local(),
         }
     }
@@ -174,7 +188,7 @@ impl Incoming {
     /// What was agreed on with the peer, if the connection is encrypted.
     pub fn tls(&self) -> Option<TlsInfo> {
         match &self.source {
-            Source::Request(conn) => conn.tls(),
+            Source::Request(conn, _) => conn.tls(),
             Source::Answer(reader) => reader.conn().tls(),
         }
     }
