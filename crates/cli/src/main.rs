@@ -5,6 +5,7 @@
 mod finger;
 mod log;
 mod portforward;
+mod proxy;
 mod reactors;
 mod serving;
 mod simple;
@@ -37,6 +38,7 @@ enum Command {
     Finger(finger::Finger),
     Simple(simple::Simple),
     Socks(socks::Socks),
+    Proxy(proxy::Proxy),
     Portforward(portforward::Portforward),
     /// List the drivers of the event loop, and which of them work here
     Reactors,
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Finger(finger) => finger.run(),
         Command::Simple(simple) => simple.run(),
         Command::Socks(socks) => socks.run(),
+        Command::Proxy(proxy) => proxy.run(),
         Command::Portforward(portforward) => portforward.run(),
         Command::Reactors => reactors::run(),
     };

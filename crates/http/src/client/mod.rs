@@ -21,4 +21,4 @@ pub(crate) use decoding::Decoding;
 pub use error::{AgentError, Wait};
 pub use options::{ClientPatience, Options, PoolBounds, Redirects};
 pub use origin::{Origin, Scheme};
-pub(crate) use passing::{Passing, Switch, Unanswered, pass};
+pub(crate) use passing::{OnInterim, Passing, Switch, Unanswered, pass};

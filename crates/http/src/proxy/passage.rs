@@ -1,32 +1,59 @@
 //! What goes through a proxy: bodies as they come, heads with their fields changed.
 
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, Response, Version};
 use ropewalk_deferred::Deferred;
 
 use super::fields::{add_via, strip_hop_by_hop};
-use crate::client::Switch;
-use crate::server::{Body, BodyStream, Incoming, plain};
+use crate::client::{OnInterim, Switch};
+use crate::server::{Body, BodyPiece, BodyStream, Incoming, Interim, plain};
 
-/// A message's body, to be sent on piece by piece, `kept` lives as long.
+/// A message's body, to be sent on piece by piece with the fields behind it. `kept` lives as long.
 pub(super) fn body(incoming: Incoming, headers: &HeaderMap, kept: impl Sized + 'static) -> Body {
     if incoming.is_none() {
         return Body::empty();
     }
     let length = headers.get(CONTENT_LENGTH);
     let length = length.and_then(|digits| digits.to_str().ok()?.parse().ok());
-    let mut incoming = incoming;
+    let incoming = Rc::new(RefCell::new(incoming));
+    let has_ended = Rc::new(Cell::new(false));
     let pieces = BodyStream::new(move || {
         let _kept = &kept;
-        match incoming.next_piece().try_take() {
-            Ok(piece) => Deferred::ready(piece.map(|piece| piece.map(Into::into))),
-            Err(later) => later.map(|piece| piece.map(Into::into)),
+        if has_ended.get() {
+            return Deferred::succeed(None);
+        }
+        let next = incoming.borrow_mut().next_piece();
+        match next.try_take() {
+            Ok(piece) => Deferred::ready(piece.map(|piece| told(piece, &incoming, &has_ended))),
+            Err(later) => {
+                let (incoming, has_ended) = (Rc::clone(&incoming), Rc::clone(&has_ended));
+                later.map(move |piece| told(piece, &incoming, &has_ended))
+            }
         }
     });
     match length {
         Some(length) => Body::stream_of(length, pieces),
         None => Body::stream(pieces),
     }
+}
+
+/// A piece, or at the end the fields that came behind the body.
+fn told(
+    piece: Option<Bytes>,
+    incoming: &RefCell<Incoming>,
+    has_ended: &Cell<bool>,
+) -> Option<BodyPiece> {
+    if let Some(piece) = piece {
+        return Some(piece.into());
+    }
+    has_ended.set(true);
+    let mut trailers = incoming.borrow().trailers();
+    strip_hop_by_hop(&mut trailers);
+    (!trailers.is_empty()).then_some(BodyPiece::Trailers(trailers))
 }
 
 /// An upstream's answer on its way to the client.
@@ -98,4 +125,13 @@ pub(super) fn refusal(error: super::ProxyError) -> http::Response<Body> {
     let mut response = plain(error.status());
     response.extensions_mut().insert(error);
     response
+}
+
+/// Passes interim answers on to the one who asked (RFC 9110 15.2).
+pub(super) fn interim(interim: Interim) -> OnInterim {
+    Rc::new(move |response: Response<()>| {
+        let (mut parts, ()) = response.into_parts();
+        strip_hop_by_hop(&mut parts.headers);
+        interim.send(parts.status, parts.headers);
+    })
 }

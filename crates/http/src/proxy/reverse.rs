@@ -230,7 +230,7 @@ impl ReverseProxy {
         if fields::ends_here(request.headers_mut()) {
             return Err(Early::Answer(StatusCode::NO_CONTENT));
         }
-        let on_interim = None;
+        let on_interim = request.interim().map(passage::interim);
         let (parts, incoming) = request.into_parts();
         let http::request::Parts { method, uri, version, mut headers, .. } = parts;
         let host = match uri.authority() {

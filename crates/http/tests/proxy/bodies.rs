@@ -236,3 +236,45 @@ fn a_body_that_waits_for_a_word_waits_for_the_upstreams() {
     settle(&mut client, &mut app);
     assert_eq!(heard(&mut client), "HTTP/1.1 100 Continue\r\n\r\n");
 }
+
+#[test]
+fn fields_behind_a_body_go_through_both_ways() {
+    let world = World::to("http://app");
+    let mut client = world.client(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n\
+          1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n",
+    );
+    let mut app = world.accept();
+    settle(&mut client, &mut app);
+    let told = heard(&mut app);
+    assert!(told.contains("\r\nconnection: te\r\nte: trailers\r\n"), "{told}");
+    assert!(told.ends_with("1\r\na\r\n0\r\nx-sum: 1\r\n\r\n"), "{told}");
+    app.push(b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n");
+    app.push(b"1\r\nb\r\n0\r\nX-Sum: 2\r\n\r\n");
+    settle(&mut client, &mut app);
+    let answer = heard(&mut client);
+    assert!(answer.contains("\r\ntrailer: X-Sum\r\n"), "{answer}");
+    assert!(answer.ends_with("1\r\nb\r\n0\r\nx-sum: 2\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn interim_answers_go_through_to_those_who_know_them() {
+    let hints =
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x-mine\r\nX-Mine: 1\r\n\r\n";
+    let world = World::to("http://app");
+    let mut client = world.client(&get("/"));
+    let mut app = world.accept();
+    app.push(hints);
+    settle(&mut client, &mut app);
+    assert_eq!(heard(&mut client), "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
+    app.push(&ok("then"));
+    settle(&mut client, &mut app);
+    assert!(heard(&mut client).ends_with("\r\n\r\nthen"));
+
+    let world = World::to("http://app");
+    let mut client = world.client(b"GET / HTTP/1.0\r\n\r\n");
+    let mut app = world.accept();
+    app.push(hints);
+    settle(&mut client, &mut app);
+    assert_eq!(heard(&mut client), "");
+}

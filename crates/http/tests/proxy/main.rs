@@ -5,6 +5,7 @@ mod bodies;
 #[path = "../corpus/mod.rs"]
 mod corpus;
 mod fields;
+mod forward;
 mod hop_lists;
 mod smuggling;
 mod switching;
