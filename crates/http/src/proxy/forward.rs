@@ -39,10 +39,12 @@ pub trait ProxyLogin: 'static {
     fn challenge(&self) -> HeaderValue;
 }
 
+type CheckLogin = Box<dyn Fn(&str, &str) -> Deferred<bool>>;
+
 /// Asks for a user name and a password (RFC 7617).
 pub struct BasicLogin {
     challenge: HeaderValue,
-    check: Box<dyn Fn(&str, &str) -> Deferred<bool>>,
+    check: CheckLogin,
 }
 
 impl BasicLogin {
