@@ -134,13 +134,18 @@ fn node_is_behind_it() {
     let port = node.line_after("port ").expect("a port").parse().expect("a number");
     let house = in_front_of(local(port));
     let url = |path: &str| format!("http://{}{path}", house.address);
-    let sent = large();
     // With a length, with a wait for 100, and in chunks.
-    assert!(curl(&["--data-binary", "@-", &url("/echo")], &sent) == sent);
-    assert!(
-        curl(&["-H", "Expect: 100-continue", "--data-binary", "@-", &url("/echo")], &sent) == sent
-    );
-    assert!(curl(&["-T", "-", &url("/echo")], &sent) == sent);
+    let folder = folder("gateway-node");
+    let file = folder.path().join("large.bin").display().to_string();
+    let whole = format!("@{file}");
+    for sending in [
+        &["--data-binary", &whole][..],
+        &["-H", "Expect: 100-continue", "--data-binary", &whole],
+        &["-H", "Transfer-Encoding: chunked", "-T", &file],
+    ] {
+        let back = curl(&[sending, &[&url("/echo")]].concat(), b"");
+        assert!(back == large(), "{sending:?}: {} bytes came back", back.len());
+    }
     let told = curl(&["-D", "-", &url("/hints")], b"");
     let told = String::from_utf8(told).expect("text");
     assert!(
