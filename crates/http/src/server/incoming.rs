@@ -11,7 +11,9 @@ use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::{Address, Conn, Disconnect, TlsInfo};
 
+use super::body::BodyStream;
 use super::connection::Server;
+use super::elsewhere::pull;
 use crate::BadRequest;
 use crate::client::{Decoding, Reader, Waker};
 
@@ -28,16 +30,18 @@ const JOINED_MAX: usize = 4 * 1024;
 /// wants is read and dropped if it is short, and ends the connection if it is not.
 /// A client that waits for `100 Continue` hears it when the body is first asked for.
 pub struct Incoming {
-    source: Source,
+    pub(super) source: Source,
     /// Absent where there is no body.
-    inflow: Option<Rc<RefCell<Inflow>>>,
+    pub(super) inflow: Option<Rc<RefCell<Inflow>>>,
 }
 
 /// Who has the body sent.
-enum Source {
+pub(super) enum Source {
     /// The connection, and which of its requests it is.
     Request(Conn<Server>, u32),
     Answer(Box<Reader>),
+    /// It comes over no connection of ours.
+    Elsewhere(Option<Rc<RefCell<BodyStream>>>),
 }
 
 impl Source {
@@ -48,6 +52,7 @@ impl Source {
                 conn.call_later(Duration::ZERO, Server::body_wanted);
             }
             Self::Answer(reader) => reader.want(),
+            Self::Elsewhere(_) => (),
         }
     }
 }
@@ -70,6 +75,10 @@ impl Inflow {
 
     pub(crate) fn is_wanted(&self) -> bool {
         self.taker.is_some()
+    }
+
+    pub(super) fn set_trailers(&mut self, trailers: HeaderMap) {
+        self.trailers = trailers;
     }
 }
 
@@ -113,7 +122,7 @@ impl Incoming {
     pub(super) fn request_place(&self) -> Option<(&Conn<Server>, u32)> {
         match &self.source {
             Source::Request(conn, serial) => Some((conn, *serial)),
-            Source::Answer(_) => None,
+            Source::Answer(_) | Source::Elsewhere(_) => None,
         }
     }
 
@@ -149,6 +158,9 @@ impl Incoming {
         {
             return decoded_piece(decoding, Rc::clone(shared), reader.waker());
         }
+        if let Source::Elsewhere(Some(pieces)) = &self.source {
+            return pull(pieces, shared);
+        }
         take_next(shared, || self.source.want())
     }
 
@@ -174,6 +186,7 @@ impl Incoming {
         match &self.source {
             Source::Request(conn, _) => conn.peer(),
             Source::Answer(reader) => reader.conn().peer(),
+            Source::Elsewhere(_) => Address::Unnamed,
         }
     }
 
@@ -182,6 +195,7 @@ impl Incoming {
         match &self.source {
             Source::Request(conn, _) => conn.local(),
             Source::Answer(reader) => reader.conn().local(),
+            Source::Elsewhere(_) => Address::Unnamed,
         }
     }
 
@@ -190,6 +204,7 @@ impl Incoming {
         match &self.source {
             Source::Request(conn, _) => conn.tls(),
             Source::Answer(reader) => reader.conn().tls(),
+            Source::Elsewhere(_) => None,
         }
     }
 }
@@ -294,6 +309,8 @@ pub enum BodyError {
         /// How many bytes were wanted at most.
         max: u64,
     },
+    /// A part of it lies in a file, where bytes in memory were expected.
+    NotInMemory,
     /// The connection ended first.
     Lost(Disconnect),
 }
@@ -305,7 +322,7 @@ impl BodyError {
             Self::Bad(bad) => bad.status(),
             Self::TooLong { .. } | Self::DecodedTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Lost(_) | Self::BadCoding(_) => StatusCode::BAD_REQUEST,
+            Self::Lost(_) | Self::BadCoding(_) | Self::NotInMemory => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -321,6 +338,7 @@ impl fmt::Display for BodyError {
             Self::DecodedTooLong { max } => {
                 write!(f, "the body is longer than {max} bytes once it is decoded")
             }
+            Self::NotInMemory => f.write_str("a part of the body lies in a file"),
             Self::Slow => f.write_str("the body came too slowly"),
             Self::Lost(_) => f.write_str("the connection ended before the body did"),
         }

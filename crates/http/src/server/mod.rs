@@ -6,6 +6,7 @@ mod body;
 mod captures;
 mod connection;
 mod directory;
+mod elsewhere;
 mod exchange;
 mod incoming;
 mod interim;
