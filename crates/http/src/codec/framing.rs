@@ -4,6 +4,7 @@ use http::header::{
 };
 
 use super::error::{BadRequest, Excerpt};
+use super::head::Manner;
 use super::syntax::{is_token, members};
 
 /// Where a message's body ends (RFC 9112 6.3).
@@ -143,6 +144,17 @@ impl Signs {
                 self.unknown_expectation = Some(Excerpt::of(expectation));
             }
         }
+    }
+
+    /// What they say, all fields seen.
+    pub(super) fn manner(&self, version: Version) -> Result<Manner, BadRequest> {
+        let body = self.length(version)?;
+        Ok(Manner {
+            body,
+            keep_alive: self.keep_alive(version),
+            expects_continue: self.expects_continue(version)? && body != BodyLength::None,
+            wants_upgrade: self.wants_upgrade(version),
+        })
     }
 
     /// Where the body ends, all fields seen.
