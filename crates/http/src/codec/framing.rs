@@ -52,6 +52,16 @@ impl Signs {
         self.has_host
     }
 
+    /// Whether a field of this name may be one of those that are signs.
+    #[inline]
+    pub(super) fn may_have(name: &[u8]) -> bool {
+        let first = name.first().map_or(0, |first| first | 0x20);
+        matches!(
+            (name.len(), first),
+            (4, b'h') | (6, b'e') | (7, b'u') | (10 | 14, b'c') | (17, b't')
+        )
+    }
+
     /// Looks at one field; answers its name if it is one of those that are signs. Whether Host is a
     /// host is not looked at.
     pub(super) fn note(

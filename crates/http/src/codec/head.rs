@@ -206,6 +206,7 @@ fn assemble(
     let uri = uri(&method, path.as_bytes())?;
     let mut signs = Signs::default();
     for field in parsed.headers.iter() {
+        RawFields::check_name(field.name.as_bytes())?;
         note(&mut signs, last, field.name.as_bytes(), field.value)?;
     }
     let manner = signs.manner(version)?;

@@ -4,6 +4,7 @@ use http::{Method, Version};
 
 use super::alike::LastRequest;
 use super::error::BadRequest;
+use super::fields::RawFields;
 use super::framing::Signs;
 use super::head::{Manner, RawHead, uri};
 use super::limits::Limits;
@@ -78,8 +79,12 @@ fn fields(data: &[u8], limits: &Limits, last: &mut LastRequest) -> Option<(usize
         let (value, after) = after.split_at(text_length(after));
         rest = after.strip_prefix(b"\r\n")?;
         count += 1;
-        if name.is_empty() || note(&mut signs, last, name, trimmed(value)).is_err() {
+        if name.is_empty() {
             return None;
+        }
+        RawFields::check_name(name).ok()?;
+        if Signs::may_have(name) {
+            note(&mut signs, last, name, trimmed(value)).ok()?;
         }
     }
     let length = data.len() - rest.len();
@@ -94,7 +99,6 @@ pub(super) fn note(
     name: &[u8],
     value: &[u8],
 ) -> Result<(), BadRequest> {
-    super::RawFields::check_name(name)?;
     let had_host = signs.has_host();
     signs.note(name, value)?;
     if signs.has_host() && !had_host { last.host.check(value) } else { Ok(()) }

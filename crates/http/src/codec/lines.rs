@@ -161,7 +161,8 @@ pub(super) fn text_length(bytes: &[u8]) -> usize {
             length += 1;
         }
     }
-    length + bytes[length..].iter().take_while(|&&byte| is_text(byte)).count()
+    let rest = &bytes[length..];
+    length + rest.iter().position(|&byte| !is_text(byte)).unwrap_or(rest.len())
 }
 
 /// Whether carriage returns and line feeds come in pairs only, in lines that begin with neither.

@@ -20,7 +20,8 @@ static TCHARS: [bool; 256] = {
 
 /// How many bytes at the front may stand in a token.
 pub(super) fn token_length(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|&&byte| TCHARS[usize::from(byte)]).count()
+    let other = bytes.iter().position(|&byte| !TCHARS[usize::from(byte)]);
+    other.unwrap_or(bytes.len())
 }
 
 pub(super) fn is_token(bytes: &[u8]) -> bool {

@@ -65,7 +65,7 @@ fn is_visible(byte: u8) -> bool {
 
 /// How many bytes at the front may stand in a target.
 pub(super) fn visible_length(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|&&byte| is_visible(byte)).count()
+    bytes.iter().position(|&byte| !is_visible(byte)).unwrap_or(bytes.len())
 }
 
 /// Looked up rather than compared: each byte of a target comes by here.
