@@ -14,6 +14,7 @@ mod events;
 mod finger;
 mod framing;
 mod http_answer;
+mod http_hops;
 mod http_request;
 mod ident;
 mod memcached;
@@ -21,6 +22,7 @@ mod multipart;
 mod proxy;
 mod socks;
 mod tls;
+mod xmlrpc;
 
 /// Something that must hold for any bytes.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
     Target { name: "http_answer", check: http_answer::check },
+    Target { name: "http_hops", check: http_hops::check },
     Target { name: "http_request", check: http_request::check },
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
@@ -45,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },
     Target { name: "tls", check: tls::check },
+    Target { name: "xmlrpc", check: xmlrpc::check },
 ];
 
 impl Target {

@@ -67,6 +67,7 @@ pub const SUITES: &[Suite] = &[
         tools: &["curl", "gnutls-cli", "gnutls-serv", "haproxy", "openssl", "python3", "twist"],
     },
     Suite { name: "websocket", tools: &["websockets"] },
+    Suite { name: "xmlrpc", tools: &["twist"] },
 ];
 
 /// The suites that look at nothing which a driver could change, and so do not run once on each.
