@@ -125,10 +125,10 @@ impl Web {
         }
         for (index, (place, port)) in places.iter().zip(&ports).enumerate() {
             let shown = shown(&port.address(), place.is_encrypted());
-            serving::print_line(&shown).map_err(|error| format!("cannot print: {error}"))?;
             if has_logins && is_overheard(&port.address(), place.is_encrypted()) {
                 tracing::warn!("passwords go to {shown} in the clear; let it be tls: for others");
             }
+            serving::print_line(&shown).map_err(|error| format!("cannot print: {error}"))?;
             if self.open && index == 0 {
                 browse(&reactor, shown);
             }
