@@ -30,7 +30,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Authorization {
-    /// A name and a password (RFC 7617), which are taken for UTF-8.
+    /// A name and a password (RFC 7617), in UTF-8, or else in Latin-1.
     Basic(UsernamePassword),
     /// A proof of a password (RFC 7616).
     Digest(Box<DigestAuthorization>),
@@ -72,7 +72,7 @@ pub struct DigestAuthorization {
 pub enum BadAuthorization {
     /// It has no scheme.
     NoScheme,
-    /// What follows `Basic` is not base64 of a name, a colon and a password in UTF-8 without control characters.
+    /// What follows `Basic` is not base64 of a name, a colon and a password without control characters.
     BadBasic,
     /// What follows `Bearer` is no token.
     BadBearer,
@@ -88,9 +88,9 @@ impl fmt::Display for BadAuthorization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoScheme => f.write_str("expected the name of a scheme, such as Basic"),
-            Self::BadBasic => f.write_str(
-                "expected base64 of a name, a colon and a password in UTF-8 behind Basic",
-            ),
+            Self::BadBasic => {
+                f.write_str("expected base64 of a name, a colon and a password behind Basic")
+            }
             Self::BadBearer => f.write_str("expected a token behind Bearer"),
             Self::BadParameters => {
                 f.write_str("expected parameters with a comma between each behind Digest")
@@ -155,9 +155,15 @@ impl fmt::Debug for Authorization {
     }
 }
 
+/// UTF-8, which clients are told to speak; what is none is Latin-1, which some speak all the same.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+}
+
 /// RFC 7617 2: the name ends at the first colon, and neither has control characters.
 fn basic(rest: &[u8]) -> Option<UsernamePassword> {
-    let text = String::from_utf8(LENIENT.decode(rest).ok()?).ok()?;
+    let text = text(LENIENT.decode(rest).ok()?);
     let (username, password) = text.split_once(':')?;
     let is_plain = !text.chars().any(char::is_control);
     is_plain.then(|| UsernamePassword::new(username, password))
@@ -174,8 +180,7 @@ impl DigestAuthorization {
     fn read(rest: &[u8]) -> Result<Self, BadAuthorization> {
         use BadAuthorization::{BadParameter, BadParameters, NotOffered};
 
-        let text = str::from_utf8(rest).map_err(|_| BadParameters)?;
-        let parameters = Parameters::read(text).ok_or(BadParameters)?;
+        let parameters = Parameters::read(&text(rest.to_vec())).ok_or(BadParameters)?;
         let want = |name| parameters.get(name).ok_or(BadParameter(name)).map(str::to_owned);
         let algorithm = parameters.get("algorithm").unwrap_or("MD5");
         let algorithm = Algorithm::named(algorithm).ok_or(NotOffered("algorithm"))?;
