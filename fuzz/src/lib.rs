@@ -9,10 +9,12 @@
 #![forbid(unsafe_code)]
 
 mod amp;
+mod authorization;
 mod cut;
 mod events;
 mod finger;
 mod framing;
+mod htpasswd;
 mod http_answer;
 mod http_hops;
 mod http_request;
@@ -36,9 +38,11 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
+    Target { name: "authorization", check: authorization::check },
     Target { name: "events", check: events::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
+    Target { name: "htpasswd", check: htpasswd::check },
     Target { name: "http_answer", check: http_answer::check },
     Target { name: "http_hops", check: http_hops::check },
     Target { name: "http_request", check: http_request::check },

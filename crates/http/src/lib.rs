@@ -30,7 +30,9 @@
 //! | clients: RFC 9112 4 answers, 9 connections | [`Agent`], [`AnswerDecoder`] |
 //! | RFC 9110 15.4 redirects, 8.4 codings, 9.2.2 sending again | [`Redirects`], [`Options`], [`Agent`] |
 //! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |
-//! | RFC 6265 cookies | [`CookieJar`] |
+//! | the same on a server, with the room `auth` behind it | [`auth`] |
+//! | RFC 6265 cookies | [`CookieJar`]; on a server [`session`] |
+//! | sessions, and requests that other sites' pages make | [`session`] |
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
 //! | RFC 9110 3.7 proxies, RFC 7239 Forwarded | [`proxy`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
@@ -63,6 +65,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 mod client;
 mod codec;
 pub mod events;
@@ -71,6 +74,7 @@ pub mod form;
 pub mod middleware;
 pub mod proxy;
 mod server;
+pub mod session;
 pub mod tunnel;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};

@@ -177,7 +177,7 @@ struct World {
     network: MemoryNetwork,
     clock: Clock,
     client: Client,
-    port: Box<dyn Port>,
+    _port: Box<dyn Port>,
 }
 
 impl World {
@@ -191,7 +191,7 @@ impl World {
             dialled.endpoint("there:80").connect_seat(seat);
         };
         let client = Client::new(&Agent::new(dial, clock.clone()), "http://there/RPC2");
-        Self { network, clock, client, port }
+        Self { network, clock, client, _port: port }
     }
 
     #[track_caller]
@@ -226,7 +226,6 @@ fn methods_answer_now_and_later() {
     world.network.run();
     assert_eq!(later.now_or_never().expect("it is over").expect("an answer"), "at last".into());
     assert!(world.clock.now() >= Duration::from_secs(3));
-    assert_eq!(world.port.address().to_string(), "there:80");
 }
 
 #[test]

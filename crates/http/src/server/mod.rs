@@ -37,5 +37,6 @@ pub(crate) use resource::Used;
 pub use resource::{Resource, Tree};
 pub use router::Router;
 pub use sender::{BodySender, SENDER_MAX, SendError, client_gone};
+pub(crate) use site::system_time;
 pub use site::{Patience, Site};
 pub use wrap::Wrapped;
