@@ -35,6 +35,7 @@
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
 //! | queries and forms (RFC 7578) | [`form`] |
+//! | pages, of which parts may come later | [`html`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`files`] |
 //!
 //! | bound | default | beyond it |
@@ -66,6 +67,7 @@ mod client;
 mod codec;
 pub mod files;
 pub mod form;
+pub mod html;
 pub mod middleware;
 mod server;
 pub mod session;

@@ -19,6 +19,7 @@ mod guards;
 mod keep_alive;
 mod leaks;
 mod middleware;
+mod pages;
 mod patience;
 mod properties;
 mod replies;
