@@ -370,3 +370,29 @@ fn a_login_may_end_while_its_resource_answers_another() {
     other.memory.run();
     assert_eq!((one.answer().text(), other.answer().text()), ("first at /", "next at /"));
 }
+
+#[test]
+fn no_client_wears_a_guard_out() {
+    use ropewalk_http::session::{MemorySessions, Sessions};
+    use ropewalk_trial::{Hostile, chunked};
+
+    let login = basic("empty:");
+    let request = head("GET / HTTP/1.1", &[&login, "Cookie: session=x"]);
+    let guard = |clock: &Clock| {
+        let delay = FailureDelay::new(clock.clone());
+        let portal = Portal::new(Users).checker::<UsernamePassword>(users());
+        let guarded = Guard::new(portal).basic("r").delay(delay).around(who);
+        crate::client::site(Sessions::new(MemorySessions::new(clock.clone())).around(guarded))
+    };
+    let server = move |clock: &Clock| ropewalk_protocol::seat(guard(clock).server());
+    Hostile::against(server).request(&request).patience(secs(100)).kept(1 << 20).assert();
+
+    let refused = head("POST /x HTTP/1.1", &[&basic("a:b"), "Content-Length: 5"]);
+    let sent = head("POST /y HTTP/1.1", &[&login, "Content-Length: 5"]);
+    let last = head("GET /z HTTP/1.1", &["Connection: close"]);
+    let requests = [&request[..], &refused, b"hello", &sent, b"again", &last].concat();
+    let answer = chunked(&requests, || crate::client::site(guarded()).server());
+    let count =
+        |status: &[u8]| answer.sent.windows(status.len()).filter(|part| *part == status).count();
+    assert_eq!((count(b"HTTP/1.1 200"), count(b"HTTP/1.1 401")), (2, 2));
+}
