@@ -274,6 +274,26 @@ fn guesses_are_kept_back() {
     assert_eq!(ask(&mut clients[2], &basic("empty:")).status, 200);
 }
 
+#[test]
+fn guesses_count_against_whom_the_program_says() {
+    let clock = Clock::new();
+    let options = DelayOptions::default().with_attempts_max(1);
+    let delay = FailureDelay::with_options(clock.clone(), options);
+    let portal = Portal::new(Users).checker::<UsernamePassword>(users());
+    let named = |request: &Request| {
+        let name = request.headers().get("x-from").and_then(|name| name.to_str().ok());
+        ropewalk_protocol::Address::Memory(name.unwrap_or_default().to_owned())
+    };
+    let site = Site::new(Guard::new(portal).basic("r").delay_by(delay, named).around(who));
+    let from = |name: &str, login: &str| {
+        let mut client = Client::of(&site, &clock);
+        client.send(head("GET / HTTP/1.1", &[&format!("X-From: {name}"), &basic(login)]));
+        client.answers().first().map(|answer| answer.status)
+    };
+    assert_eq!(from("a", "empty:x"), None, "it is kept back");
+    assert_eq!((from("a", "empty:"), from("b", "empty:")), (Some(429), Some(200)));
+}
+
 /// Counts avatars that are about.
 #[derive(Clone, Default)]
 struct About(Rc<Cell<i32>>);
