@@ -38,6 +38,7 @@
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
 //! | Server-Sent Events (HTML, 9.2), both ends | [`events`] |
 //! | queries and forms (RFC 7578) | [`form`] |
+//! | pages, of which parts may come later | [`html`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`files`] |
 //!
 //! | bound | default | beyond it |
@@ -71,6 +72,7 @@ mod codec;
 pub mod events;
 pub mod files;
 pub mod form;
+pub mod html;
 pub mod middleware;
 pub mod proxy;
 mod server;
