@@ -18,6 +18,7 @@ mod http_request;
 mod ident;
 mod memcached;
 mod multipart;
+mod preferences;
 mod proxy;
 mod socks;
 mod tls;
@@ -42,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
     Target { name: "multipart", check: multipart::check },
+    Target { name: "preferences", check: preferences::check },
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },
     Target { name: "tls", check: tls::check },

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use ropewalk::http::compress::Compress;
 use ropewalk::http::files::{Folder, Links, mime_type};
 use ropewalk::http::middleware::{Cors, ErrorPages, Hosts, fields};
 use ropewalk::http::{
@@ -48,6 +49,13 @@ pub(crate) struct SiteOptions {
     #[arg(long, value_name = "STATUS=FILE")]
     error_page: Vec<String>,
 
+    #[arg(
+        long,
+        help = "Compress text for those who take it, as zstd, brotli or gzip; send x.br, x.zst or x.gz \
+                in place of x where it is there and no older"
+    )]
+    gzip: bool,
+
     /// Serve and list names that begin with a dot, too
     #[arg(long)]
     hidden: bool,
@@ -82,6 +90,11 @@ impl SiteOptions {
             }
             resource = Box::new(hosts);
         }
+        if self.gzip {
+            // What is in files was not chosen by who asks for them, so its length tells nothing.
+            let compress = Compress::new().even_secrets().threads(reactor.clone());
+            resource = Box::new(resource.wrap(compress.into_middleware()));
+        }
         if let Some(pages) = self.error_pages()? {
             resource = Box::new(resource.wrap(pages.into_middleware()));
         }
@@ -108,7 +121,7 @@ impl SiteOptions {
             LinksArg::None => Links::None,
         };
         let title = title.unwrap_or_else(|| "Files".to_owned());
-        let folder = folder.title(title).hidden(self.hidden).links(links);
+        let folder = folder.title(title).hidden(self.hidden).links(links).precompressed(self.gzip);
         Ok(if self.spa { folder.fallback("index.html") } else { folder })
     }
 

@@ -53,6 +53,8 @@ const GOODBYE: Duration = Duration::from_secs(10);
         other directories under other names\n  \
         ropewalk web --spa --error-page 500=oops.html --cors https://app.example\n      \
         a program that runs in the browser, a page for our own failures, readers from elsewhere\n  \
+        ropewalk web --gzip --header 'Cache-Control: max-age=600'\n      \
+        compressed for those who take it, and kept by them for ten minutes\n  \
         ropewalk web --log json 2>>access.log\n      \
         a log for machines\n\n\
         Endpoints:\n  \

@@ -23,6 +23,7 @@
 //! | RFC 9110 | here |
 //! |---|---|
 //! | 8.3 content type | [`Folder::mime`], [`Folder::default_mime`] |
+//! | 8.4 content codings of files that lie beside | [`Folder::precompressed`] |
 //! | 8.8 validators | [`Folder::plan`], "Validators" |
 //! | 9.3.1, 9.3.2, 9.3.7 methods | GET, HEAD and OPTIONS; 405 with `Allow` for all others |
 //! | 13.2.2 order of the preconditions | [`Folder::plan`], "Preconditions" |
@@ -56,6 +57,8 @@ mod sys_unix;
 use sys_other as sys;
 #[cfg(unix)]
 use sys_unix as sys;
+
+pub(crate) use sys::read_at;
 
 pub use answer::{Answer, Ask, Body, Part};
 pub use content::SMALL_MAX;

@@ -73,7 +73,7 @@ pub(super) fn list(
 }
 
 /// Fills `buffer` from `offset` on.
-pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     file.read_exact_at(buffer, offset)
 }
 

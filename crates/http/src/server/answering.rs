@@ -11,6 +11,7 @@ use super::access::Access;
 use super::body::{Body, BodyPiece, Kind};
 use super::captures::BadParam;
 use super::connection::{Choked, Phase, RATE_INTERVAL, Server};
+use super::decode::UnknownCoding;
 use super::exchange::{Exchange, Outflow};
 use super::incoming::BodyError;
 use super::reply::{Reply, Response, plain};
@@ -349,6 +350,9 @@ fn failed(failure: &Failure) -> Response {
     if let Some(error) = failure.check::<FormError>() {
         tracing::debug!(target: "ropewalk::http", "a form was not taken: {failure:?}");
         return plain(error.status());
+    }
+    if let Some(error) = failure.check::<UnknownCoding>() {
+        return error.response();
     }
     if failure.check::<BadParam>().is_some() {
         tracing::debug!(target: "ropewalk::http", "no such address: {failure:?}");

@@ -8,6 +8,7 @@ mod client;
 mod access;
 mod alike;
 mod bodies;
+mod compress;
 mod cuts;
 mod directory;
 mod draining;
