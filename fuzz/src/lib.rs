@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod amp;
+mod content_range;
 mod cut;
 mod events;
 mod finger;
@@ -35,6 +36,7 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
+    Target { name: "content_range", check: content_range::check },
     Target { name: "events", check: events::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },

@@ -8,7 +8,8 @@ use ropewalk::http::compress::Compress;
 use ropewalk::http::files::{Folder, Links, mime_type};
 use ropewalk::http::middleware::{Cors, ErrorPages, Hosts, fields};
 use ropewalk::http::{
-    Directory, HeaderMap, HeaderName, HeaderValue, Method, Resource, StatusCode, Uri,
+    Directory, HeaderMap, HeaderName, HeaderValue, Limits, Method, Resource, StatusCode,
+    UPLOAD_MAX, Uploads, Uri,
 };
 use ropewalk::reactor::Reactor;
 
@@ -56,6 +57,9 @@ pub(crate) struct SiteOptions {
     )]
     gzip: bool,
 
+    #[command(flatten)]
+    upload: UploadOptions,
+
     /// Serve and list names that begin with a dot, too
     #[arg(long)]
     hidden: bool,
@@ -63,6 +67,25 @@ pub(crate) struct SiteOptions {
     /// Which symbolic links to follow
     #[arg(long, value_enum, default_value = "inside", value_name = "WHICH")]
     links: LinksArg,
+}
+
+/// Whether files are taken in, and which.
+#[derive(Args)]
+struct UploadOptions {
+    #[arg(
+        long,
+        help = "Take files in, too: PUT puts one where its address says, and is resumed where it broke \
+                off; off by default, and then for everyone who can reach the address"
+    )]
+    upload: bool,
+
+    /// Let uploaded files take the place of those that have their name
+    #[arg(long, requires = "upload")]
+    overwrite: bool,
+
+    /// How long an uploaded file may be, in bytes
+    #[arg(long, requires = "upload", value_name = "BYTES", default_value_t = UPLOAD_MAX)]
+    upload_max: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -78,14 +101,13 @@ enum LinksArg {
 impl SiteOptions {
     /// What answers, on this reactor's threads.
     pub(crate) fn resource(&self, reactor: &Reactor) -> Result<Box<dyn Resource>, String> {
-        let main = Directory::new(self.folder(&self.path, "--path")?, reactor.clone());
-        let mut resource: Box<dyn Resource> = Box::new(main);
+        let mut resource = self.directory(self.folder(&self.path, "--path")?, reactor);
         if !self.vhost.is_empty() {
             let mut hosts = Hosts::new().otherwise(resource);
             for vhost in &self.vhost {
                 let (host, path) = halves(vhost, '=', "--vhost", "example.com=DIR")?;
                 let folder = self.folder(Path::new(path), "--vhost")?;
-                let directory = Directory::new(folder, reactor.clone());
+                let directory = self.directory(folder, reactor);
                 hosts = hosts.host(host, directory).map_err(|error| format!("--vhost: {error}"))?;
             }
             resource = Box::new(hosts);
@@ -106,6 +128,25 @@ impl SiteOptions {
             resource = Box::new(resource.wrap(cors.into_middleware()));
         }
         Ok(resource)
+    }
+
+    /// How much of a body the site has to take.
+    pub(crate) fn limits(&self) -> Limits {
+        let limits = Limits::default();
+        if self.upload.upload {
+            Limits { body_max: Some(self.upload.upload_max), ..limits }
+        } else {
+            limits
+        }
+    }
+
+    fn directory(&self, folder: Folder, reactor: &Reactor) -> Box<dyn Resource> {
+        if self.upload.upload {
+            let uploads = Uploads::new(folder, reactor.clone()).max(self.upload.upload_max);
+            Box::new(uploads.overwrite(self.upload.overwrite))
+        } else {
+            Box::new(Directory::new(folder, reactor.clone()))
+        }
     }
 
     fn folder(&self, path: &Path, option: &str) -> Result<Folder, String> {

@@ -328,7 +328,7 @@ impl Folder {
         Ok(listing.answer())
     }
 
-    fn way(&self) -> Way<'_> {
+    pub(super) fn way(&self) -> Way<'_> {
         Way { root: &self.root, links: self.links, step_by_step: self.step_by_step }
     }
 }
