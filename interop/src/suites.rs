@@ -19,7 +19,10 @@ pub const SUITES: &[Suite] = &[
         tools: &["microsocks", "ncat", "nginx", "node", "openssl", "python3", "twist", "wget"],
     },
     Suite { name: "gopher", tools: &["curl"] },
-    Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
+    Suite {
+        name: "http",
+        tools: &["aiohttp", "chromium", "curl", "httpx", "python3", "requests", "scrapy", "wrk"],
+    },
     Suite {
         name: "proxies",
         tools: &[

@@ -12,7 +12,8 @@ const PERL_FOLDER: &str = "/usr/share/perl5";
 /// A program that a suite or a bench needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tool {
-    /// The name of the program, or of a module of Perl: its file, such as `Net/Ident.pm`.
+    /// The name of the program, or of a module of Python, or of one of Perl: its file, such as
+    /// `Net/Ident.pm`.
     pub name: &'static str,
     /// The Debian package that holds it, or `pip:` and the Python package.
     pub package: &'static str,
@@ -35,6 +36,7 @@ pub fn python_folder() -> PathBuf {
 /// All programs that any suite may ask for.
 pub const TOOLS: &[Tool] = &[
     Tool { name: "Net/Ident.pm", package: "libnet-ident-perl" },
+    Tool { name: "aiohttp", package: "pip:aiohttp" },
     Tool { name: "busybox", package: "busybox" },
     Tool { name: "chromium", package: "chromium" },
     Tool { name: "curl", package: "curl" },
@@ -45,6 +47,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "gnutls-serv", package: "gnutls-bin" },
     Tool { name: "h2load", package: "nghttp2-client" },
     Tool { name: "haproxy", package: "haproxy" },
+    Tool { name: "httpx", package: "pip:httpx[brotli,zstd]" },
     Tool { name: "in.fingerd", package: "fingerd" },
     Tool { name: "ip", package: "iproute2" },
     Tool { name: "lftp", package: "lftp" },
@@ -61,6 +64,8 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "perl", package: "perl" },
     Tool { name: "python3", package: "python3" },
     Tool { name: "rdate", package: "rdate" },
+    Tool { name: "requests", package: "pip:requests" },
+    Tool { name: "scrapy", package: "pip:scrapy" },
     Tool { name: "sftp", package: "openssh-client" },
     Tool { name: "slowhttptest", package: "slowhttptest" },
     Tool { name: "socat", package: "socat" },
@@ -100,18 +105,26 @@ impl Tool {
     }
 
     /// Where this program is: where its variable says, else on `PATH`, else among the servers. One
-    /// that is a Python package's is where its variable says or in [`python_folder`]; a module of Perl is
-    /// where Debian has it.
+    /// that is a Python package's is where its variable says or in [`python_folder`], as a program or as a
+    /// module; a module of Perl is where Debian has it.
     pub fn find(&self) -> Option<PathBuf> {
         if Path::new(self.name).extension().is_some_and(|extension| extension == "pm") {
             return Some(Path::new(PERL_FOLDER).join(self.name)).filter(|module| module.is_file());
         }
-        let path = match self.source() {
-            Source::Debian(_) => env::var_os("PATH"),
-            Source::Python(_) => Some(python_folder().join("bin").into()),
-        };
-        find(self.name, env::var_os(self.variable()), path)
+        let told = env::var_os(self.variable());
+        match self.source() {
+            Source::Debian(_) => find(self.name, told, env::var_os("PATH")),
+            Source::Python(_) => find(self.name, told, Some(python_folder().join("bin").into()))
+                .or_else(|| python_module(self.name)),
+        }
     }
+}
+
+/// Where a module of Python is that has no program.
+fn python_module(name: &str) -> Option<PathBuf> {
+    let versions = python_folder().join("lib").read_dir().ok()?;
+    let modules = versions.flatten().map(|version| version.path().join("site-packages").join(name));
+    modules.into_iter().find(|module| module.is_dir())
 }
 
 fn find(name: &str, told: Option<OsString>, path: Option<OsString>) -> Option<PathBuf> {

@@ -19,6 +19,7 @@ mod interim;
 mod keep_alive;
 mod leaks;
 mod middleware;
+mod musts;
 mod patience;
 mod properties;
 mod replies;
