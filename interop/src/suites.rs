@@ -65,7 +65,7 @@ pub const SUITES: &[Suite] = &[
         name: "tls",
         tools: &["curl", "gnutls-cli", "gnutls-serv", "haproxy", "openssl", "python3", "twist"],
     },
-    Suite { name: "websocket", tools: &["websockets"] },
+    Suite { name: "websocket", tools: &["node", "websockets", "ws"] },
 ];
 
 /// The suites that look at nothing which a driver could change, and so do not run once on each.

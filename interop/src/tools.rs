@@ -15,7 +15,7 @@ pub struct Tool {
     /// The name of the program, or of a module of Python, or of one of Perl: its file, such as
     /// `Net/Ident.pm`.
     pub name: &'static str,
-    /// The Debian package that holds it, or `pip:` and the Python package.
+    /// The Debian package that holds it, or `pip:` and the Python package, or `npm:` and Node's.
     pub package: &'static str,
 }
 
@@ -26,11 +26,18 @@ pub enum Source {
     Debian(&'static str),
     /// From the Python package index, as this package, into [`python_folder`].
     Python(&'static str),
+    /// From Node's registry, as this package, into [`node_folder`].
+    Node(&'static str),
 }
 
 /// The virtual environment that Python packages are installed into.
 pub fn python_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/python")
+}
+
+/// The folder that Node's packages are installed into.
+pub fn node_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/node")
 }
 
 /// All programs that any suite may ask for.
@@ -82,6 +89,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "websockets", package: "pip:websockets" },
     Tool { name: "wget", package: "wget" },
     Tool { name: "wrk", package: "wrk" },
+    Tool { name: "ws", package: "npm:ws" },
     Tool { name: "xinetd", package: "xinetd" },
 ];
 
@@ -93,9 +101,10 @@ impl Tool {
 
     /// Where it can be had.
     pub fn source(&self) -> Source {
-        match self.package.strip_prefix("pip:") {
-            Some(package) => Source::Python(package),
-            None => Source::Debian(self.package),
+        match self.package.split_once(':') {
+            Some(("pip", package)) => Source::Python(package),
+            Some(("npm", package)) => Source::Node(package),
+            _ => Source::Debian(self.package),
         }
     }
 
@@ -116,6 +125,8 @@ impl Tool {
             Source::Debian(_) => find(self.name, told, env::var_os("PATH")),
             Source::Python(_) => find(self.name, told, Some(python_folder().join("bin").into()))
                 .or_else(|| python_module(self.name)),
+            Source::Node(package) => Some(node_folder().join("node_modules").join(package))
+                .filter(|module| module.is_dir()),
         }
     }
 }
@@ -159,6 +170,9 @@ pub fn tool(name: &str) -> PathBuf {
         Tool::named(name).unwrap_or_else(|| panic!("{name} is not listed in interop/src/tools.rs"));
     tool.find().unwrap_or_else(|| match tool.source() {
         Source::Debian(package) => panic!("{name} is missing: apt-get install {package}"),
+        Source::Node(package) => {
+            panic!("{name} is missing: npm install --prefix {} {package}", node_folder().display())
+        }
         Source::Python(package) => {
             let folder = python_folder();
             let folder = folder.display();
@@ -192,10 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn python_packages_are_told_from_debian_packages() {
+    fn packages_are_told_apart() {
         let source = |package| Tool { name: "x", package }.source();
         assert_eq!(source("curl"), Source::Debian("curl"));
         assert_eq!(source("pip:twisted"), Source::Python("twisted"));
+        assert_eq!(source("npm:ws"), Source::Node("ws"));
     }
 
     #[test]
