@@ -334,7 +334,7 @@ fn files_are_compressed_by_threads_and_those_that_are_already_are_sent() {
     assert_eq!(decoded(&got), text(2000).as_bytes());
 }
 
-fn gzipped(plain: &[u8]) -> Vec<u8> {
+pub(crate) fn gzipped(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut encoder, plain).expect("memory");
     encoder.finish().expect("memory")
