@@ -54,6 +54,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "gnutls-serv", package: "gnutls-bin" },
     Tool { name: "h2load", package: "nghttp2-client" },
     Tool { name: "haproxy", package: "haproxy" },
+    Tool { name: "htpasswd", package: "apache2-utils" },
     Tool { name: "httpx", package: "pip:httpx[brotli,zstd]" },
     Tool { name: "in.fingerd", package: "fingerd" },
     Tool { name: "ip", package: "iproute2" },
