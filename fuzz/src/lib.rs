@@ -10,6 +10,7 @@
 
 mod amp;
 mod authorization;
+mod content_range;
 mod cut;
 mod events;
 mod finger;
@@ -21,6 +22,7 @@ mod http_request;
 mod ident;
 mod memcached;
 mod multipart;
+mod preferences;
 mod proxy;
 mod socks;
 mod tls;
@@ -38,8 +40,9 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
-    Target { name: "authorization", check: authorization::check },
+    Target { name: "content_range", check: content_range::check },
     Target { name: "events", check: events::check },
+    Target { name: "authorization", check: authorization::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
     Target { name: "htpasswd", check: htpasswd::check },
@@ -49,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
     Target { name: "multipart", check: multipart::check },
+    Target { name: "preferences", check: preferences::check },
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },
     Target { name: "tls", check: tls::check },

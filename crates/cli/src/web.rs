@@ -57,6 +57,12 @@ const GOODBYE: Duration = Duration::from_secs(10);
         HTTPS in front of a server that speaks none\n  \
         ropewalk web --spa --error-page 500=oops.html --cors https://app.example\n      \
         a program that runs in the browser, a page for our own failures, readers from elsewhere\n  \
+        ropewalk web --gzip --header 'Cache-Control: max-age=600'\n      \
+        compressed for those who take it, and kept by them for ten minutes\n  \
+        ropewalk web --upload --path inbox\n      \
+        takes files in: curl -T photo.jpg http://127.0.0.1:8080/ puts one there. After a break, curl -I tells in\n      \
+        Upload-Offset how much has come, and curl -C THAT -T photo.jpg sends the rest. What is there already\n      \
+        stays, unless --overwrite is said\n  \
         ropewalk web --listen tls:8443:self-signed --auth htpasswd:users:realm=Photos\n      \
         for the users of a file alone, which is followed; htpasswd -cB users alice makes one\n  \
         ropewalk web --log json 2>>access.log\n      \
@@ -115,7 +121,7 @@ impl Web {
         let places: Vec<_> = places.map(|place| place.speaking(&["http/1.1"])).collect();
         let reactor = serving::reactor(self.reactor.as_deref())?;
         let has_logins = self.site.has_logins();
-        let mut site = Site::new(self.site.resource(&reactor)?);
+        let mut site = Site::new(self.site.resource(&reactor)?).limits(self.site.limits());
         site = match self.log {
             LogFormat::Common => {
                 site.on_access(AccessLog::combined().with_users(has_logins).into_sink())

@@ -10,6 +10,7 @@ mod http;
 mod idle;
 mod proc;
 mod runner;
+mod sockets;
 mod table;
 mod timers;
 mod udp;
