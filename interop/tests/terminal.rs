@@ -8,7 +8,7 @@ use std::process::Command;
 
 use ropewalk_interop::{TempDir, leave_out, tool};
 
-use crate::pseudo::{Terminal, program};
+use crate::pseudo::{Terminal, plain, program};
 
 /// The help page of a verb, or the program's own for an empty one, as a pipe gets it.
 fn help(verb: &str) -> String {
@@ -48,16 +48,6 @@ fn examples(page: &str) -> Vec<String> {
         }
     }
     found
-}
-
-/// What is on a screen, without its colours.
-fn plain(seen: &str) -> String {
-    let parts = seen.split('\x1b');
-    parts
-        .map(|part| {
-            part.split_once('m').filter(|_| part.starts_with('[')).map_or(part, |(_, text)| text)
-        })
-        .collect()
 }
 
 /// What the examples expect to find where they are typed.

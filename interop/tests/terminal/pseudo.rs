@@ -26,6 +26,16 @@ pub(crate) fn program() -> &'static Path {
     &PROGRAM
 }
 
+/// What is on a screen, without its colours.
+pub(crate) fn plain(seen: &str) -> String {
+    let parts = seen.split('\x1b');
+    parts
+        .map(|part| {
+            part.split_once('m').filter(|_| part.starts_with('[')).map_or(part, |(_, text)| text)
+        })
+        .collect()
+}
+
 /// What a shell runs before the command, so that every port and `/run` are there for it alone.
 const WORLD: &str =
     "ip link set lo up && mount -t tmpfs none /run && exec setsid --ctty --wait sh -c \"exec $0\"";
@@ -113,15 +123,20 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).expect("it is typed");
     }
 
-    /// The first whole line on the screen.
+    /// The first whole line on the screen that is none of a log.
     pub(crate) fn first_line(&mut self) -> String {
-        while !self.seen.contains(&b'\n') {
+        let is_logged = |line: &&str| [" INFO ", " WARN "].iter().any(|level| line.contains(level));
+        loop {
+            let seen = plain(&self.seen());
+            let whole = seen.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            if let Some(line) = whole.map(str::trim_end).find(|line| !is_logged(line)) {
+                return line.to_owned();
+            }
             match self.screen.recv_timeout(PATIENCE) {
                 Ok(more) => self.seen.extend(more),
-                Err(why) => panic!("no line came ({why}): {}", self.seen()),
+                Err(why) => panic!("no line came ({why}): {seen}"),
             }
         }
-        self.seen().lines().next().unwrap_or_default().to_owned()
     }
 
     /// All that the screen has shown.
