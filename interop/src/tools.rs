@@ -40,6 +40,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "curl", package: "curl" },
     Tool { name: "danted", package: "dante-server" },
     Tool { name: "dig", package: "bind9-dnsutils" },
+    Tool { name: "faketime", package: "faketime" },
     Tool { name: "finger", package: "finger" },
     Tool { name: "gnutls-cli", package: "gnutls-bin" },
     Tool { name: "gnutls-serv", package: "gnutls-bin" },

@@ -16,7 +16,7 @@
 //! | exchange datagrams | [`Reactor::listen_udp`], [`Reactor::connect_udp`], [`UdpEndpoint`] |
 //! | exchange them on this machine | [`Reactor::listen_unix_datagrams`], [`Reactor::connect_unix_datagrams`], [`UnixDatagramEndpoint`] |
 //! | call later | [`ropewalk_protocol::Clock`], which a reactor is |
-//! | do blocking work | [`Reactor::defer_to_thread`] |
+//! | do blocking work | [`Reactor::defer_to_thread`], [`Reactor::set_thread_pool`] |
 //! | run a future | [`Reactor::spawn`] |
 //! | come in from another thread | [`Reactor::handle`] |
 //! | be hosted by another loop | [`Reactor::turn`], [`Reactor::next_deadline`] |
@@ -47,7 +47,7 @@
 //! | addresses tried for one name | 64 |
 //! | names being looked up or waiting for it | 1,024, by 8 threads |
 //! | bytes read of a file of hosts | 4 MiB |
-//! | threads in the pool | 16, each going after 10 idle seconds |
+//! | threads in the pool | 16, each going after 10 idle seconds; [`ThreadPoolOptions`] has others |
 //! | jobs waiting for a thread | 16,384 |
 //! | calls from other threads waiting for the loop | 65,536 |
 
@@ -64,6 +64,7 @@ mod error;
 mod inner;
 mod linger;
 mod listener;
+mod lowest;
 pub mod platform;
 mod pool;
 mod reactor;
@@ -86,6 +87,7 @@ pub use datagrams::{UdpEndpoint, UdpOptions, UnixDatagramEndpoint, UnixDatagramO
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CallRefused, CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};
+pub use pool::ThreadPoolOptions;
 pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;
 pub use resolver::{HostsFile, SystemResolver};

@@ -14,6 +14,7 @@ use ropewalk_protocol::{
 
 use crate::inner::{Due, Entry, Inner, Purpose, State, Trigger, Watched, expose};
 use crate::platform::Platform;
+use crate::pool::ThreadPoolOptions;
 use crate::streams::After;
 use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, os};
 use crate::under_way::Kind;
@@ -244,7 +245,19 @@ impl Reactor {
         ReactorHandle::new(Arc::clone(&self.0.remote))
     }
 
-    /// Does blocking `work` in the thread pool; the deferred brings its result back here.
+    /// Gives the thread pool other bounds. Jobs that wait already stay, and threads that are too many
+    /// go once they have done the job that they are at.
+    pub fn set_thread_pool(&self, options: ThreadPoolOptions) {
+        self.0.pool.borrow().set_options(options);
+    }
+
+    /// Does blocking `work` in the thread pool, in the `tracing` span and under the subscriber of this
+    /// call; the deferred brings its result back here. A panic in it is a failure
+    /// ([`Panicked`](ropewalk_deferred::Panicked)), and so is a pool that takes no more
+    /// ([`PoolRefused`](crate::PoolRefused)).
+    ///
+    /// Threads come as jobs need them and go when there are none; [`set_thread_pool`](Self::set_thread_pool)
+    /// has the bounds.
     #[track_caller]
     pub fn defer_to_thread<T, E>(
         &self,

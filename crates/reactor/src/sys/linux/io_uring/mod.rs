@@ -45,6 +45,8 @@ use datagrams::Datagrams;
 use ring::{Done, Ring};
 use slot::{Kind, Slot, Tag};
 
+/// For a key that is not in use.
+const NO_SLOT: u32 = u32::MAX;
 /// How many used outboxes are kept.
 const SPARE_MAX: usize = 64;
 /// How much memory a kept outbox may hold on to, in bytes.
@@ -63,8 +65,8 @@ pub(crate) struct IoUring {
     passing: Option<Box<Passing>>,
     sockets: Sockets,
     slots: Slab<Slot>,
-    /// The slot of each key that is in use.
-    by_key: Vec<Option<u32>>,
+    /// The slot of each key, or [`NO_SLOT`].
+    by_key: Vec<u32>,
     last_generation: u32,
     /// What is lent out.
     lent: Option<Piece>,
@@ -187,7 +189,13 @@ impl IoUring {
     }
 
     fn slot_of(&self, key: usize) -> Option<u32> {
-        self.by_key.get(key).copied().flatten()
+        self.by_key.get(key).copied().filter(|slot| *slot != NO_SLOT)
+    }
+
+    /// The slot of a key, which is free from now on.
+    fn take_slot(&mut self, key: usize) -> Option<u32> {
+        let slot = self.by_key.get_mut(key)?;
+        Some(std::mem::replace(slot, NO_SLOT)).filter(|slot| *slot != NO_SLOT)
     }
 
     /// The slot that a tag means, if it is still the same.
