@@ -9,7 +9,9 @@
 #![forbid(unsafe_code)]
 
 mod amp;
+mod content_range;
 mod cut;
+mod events;
 mod finger;
 mod framing;
 mod http_answer;
@@ -17,6 +19,7 @@ mod http_request;
 mod ident;
 mod memcached;
 mod multipart;
+mod preferences;
 mod proxy;
 mod socks;
 mod tls;
@@ -33,6 +36,8 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
+    Target { name: "content_range", check: content_range::check },
+    Target { name: "events", check: events::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
     Target { name: "http_answer", check: http_answer::check },
@@ -40,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
     Target { name: "multipart", check: multipart::check },
+    Target { name: "preferences", check: preferences::check },
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },
     Target { name: "tls", check: tls::check },

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use ropewalk::http::compress::Compress;
 use ropewalk::http::files::{Folder, Links, mime_type};
 use ropewalk::http::middleware::{Cors, ErrorPages, Hosts, fields};
 use ropewalk::http::{
-    Directory, HeaderMap, HeaderName, HeaderValue, Method, Resource, StatusCode, Uri,
+    Directory, HeaderMap, HeaderName, HeaderValue, Limits, Method, Resource, StatusCode,
+    UPLOAD_MAX, Uploads, Uri,
 };
 use ropewalk::reactor::Reactor;
 
@@ -48,6 +50,16 @@ pub(crate) struct SiteOptions {
     #[arg(long, value_name = "STATUS=FILE")]
     error_page: Vec<String>,
 
+    #[arg(
+        long,
+        help = "Compress text for those who take it, as zstd, brotli or gzip; send x.br, x.zst or x.gz \
+                in place of x where it is there and no older"
+    )]
+    gzip: bool,
+
+    #[command(flatten)]
+    upload: UploadOptions,
+
     /// Serve and list names that begin with a dot, too
     #[arg(long)]
     hidden: bool,
@@ -55,6 +67,25 @@ pub(crate) struct SiteOptions {
     /// Which symbolic links to follow
     #[arg(long, value_enum, default_value = "inside", value_name = "WHICH")]
     links: LinksArg,
+}
+
+/// Whether files are taken in, and which.
+#[derive(Args)]
+struct UploadOptions {
+    #[arg(
+        long,
+        help = "Take files in, too: PUT puts one where its address says, and is resumed where it broke \
+                off; off by default, and then for everyone who can reach the address"
+    )]
+    upload: bool,
+
+    /// Let uploaded files take the place of those that have their name
+    #[arg(long, requires = "upload")]
+    overwrite: bool,
+
+    /// How long an uploaded file may be, in bytes
+    #[arg(long, requires = "upload", value_name = "BYTES", default_value_t = UPLOAD_MAX)]
+    upload_max: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,17 +101,21 @@ enum LinksArg {
 impl SiteOptions {
     /// What answers, on this reactor's threads.
     pub(crate) fn resource(&self, reactor: &Reactor) -> Result<Box<dyn Resource>, String> {
-        let main = Directory::new(self.folder(&self.path, "--path")?, reactor.clone());
-        let mut resource: Box<dyn Resource> = Box::new(main);
+        let mut resource = self.directory(self.folder(&self.path, "--path")?, reactor);
         if !self.vhost.is_empty() {
             let mut hosts = Hosts::new().otherwise(resource);
             for vhost in &self.vhost {
                 let (host, path) = halves(vhost, '=', "--vhost", "example.com=DIR")?;
                 let folder = self.folder(Path::new(path), "--vhost")?;
-                let directory = Directory::new(folder, reactor.clone());
+                let directory = self.directory(folder, reactor);
                 hosts = hosts.host(host, directory).map_err(|error| format!("--vhost: {error}"))?;
             }
             resource = Box::new(hosts);
+        }
+        if self.gzip {
+            // What is in files was not chosen by who asks for them, so its length tells nothing.
+            let compress = Compress::new().even_secrets().threads(reactor.clone());
+            resource = Box::new(resource.wrap(compress.into_middleware()));
         }
         if let Some(pages) = self.error_pages()? {
             resource = Box::new(resource.wrap(pages.into_middleware()));
@@ -93,6 +128,25 @@ impl SiteOptions {
             resource = Box::new(resource.wrap(cors.into_middleware()));
         }
         Ok(resource)
+    }
+
+    /// How much of a body the site has to take.
+    pub(crate) fn limits(&self) -> Limits {
+        let limits = Limits::default();
+        if self.upload.upload {
+            Limits { body_max: Some(self.upload.upload_max), ..limits }
+        } else {
+            limits
+        }
+    }
+
+    fn directory(&self, folder: Folder, reactor: &Reactor) -> Box<dyn Resource> {
+        if self.upload.upload {
+            let uploads = Uploads::new(folder, reactor.clone()).max(self.upload.upload_max);
+            Box::new(uploads.overwrite(self.upload.overwrite))
+        } else {
+            Box::new(Directory::new(folder, reactor.clone()))
+        }
     }
 
     fn folder(&self, path: &Path, option: &str) -> Result<Folder, String> {
@@ -108,7 +162,7 @@ impl SiteOptions {
             LinksArg::None => Links::None,
         };
         let title = title.unwrap_or_else(|| "Files".to_owned());
-        let folder = folder.title(title).hidden(self.hidden).links(links);
+        let folder = folder.title(title).hidden(self.hidden).links(links).precompressed(self.gzip);
         Ok(if self.spa { folder.fallback("index.html") } else { folder })
     }
 

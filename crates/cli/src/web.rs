@@ -53,6 +53,12 @@ const GOODBYE: Duration = Duration::from_secs(10);
         other directories under other names\n  \
         ropewalk web --spa --error-page 500=oops.html --cors https://app.example\n      \
         a program that runs in the browser, a page for our own failures, readers from elsewhere\n  \
+        ropewalk web --gzip --header 'Cache-Control: max-age=600'\n      \
+        compressed for those who take it, and kept by them for ten minutes\n  \
+        ropewalk web --upload --path inbox\n      \
+        takes files in: curl -T photo.jpg http://127.0.0.1:8080/ puts one there. After a break, curl -I tells in\n      \
+        Upload-Offset how much has come, and curl -C THAT -T photo.jpg sends the rest. What is there already\n      \
+        stays, unless --overwrite is said\n  \
         ropewalk web --log json 2>>access.log\n      \
         a log for machines\n\n\
         Endpoints:\n  \
@@ -108,7 +114,7 @@ impl Web {
         let places = serving::places(&self.listen)?.into_iter();
         let places: Vec<_> = places.map(|place| place.speaking(&["http/1.1"])).collect();
         let reactor = serving::reactor(self.reactor.as_deref())?;
-        let mut site = Site::new(self.site.resource(&reactor)?);
+        let mut site = Site::new(self.site.resource(&reactor)?).limits(self.site.limits());
         site = match self.log {
             LogFormat::Common => site.on_access(AccessLog::combined().into_sink()),
             LogFormat::Json => site.on_access(AccessLog::json().into_sink()),

@@ -26,14 +26,18 @@
 //! | RFC 9112 6–7 bodies | [`BodyDecoder`], [`BodyWriter`], [`Incoming`], [`Body`] |
 //! | RFC 9112 9 connections: keep-alive, pipelining, closing | [`Server`] |
 //! | RFC 9110 10.1.1 `Expect: 100-continue` | [`Incoming`]: sent when the body is first asked for |
+//! | RFC 9110 15.2 interim answers, RFC 8297 early hints; 6.5 trailers | [`Interim`]; [`BodySender::finish_with`], [`Incoming::trailers`] |
 //! | clients: RFC 9112 4 answers, 9 connections | [`Agent`], [`AnswerDecoder`] |
 //! | RFC 9110 15.4 redirects, 8.4 codings, 9.2.2 sending again | [`Redirects`], [`Options`], [`Agent`] |
 //! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |
 //! | RFC 6265 cookies | [`CookieJar`] |
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
+//! | RFC 9110 8.4 content codings, 12.5.3 `Accept-Encoding` | [`compress`], [`Request::decode_body`] |
+//! | Server-Sent Events (HTML, 9.2), both ends | [`events`] |
 //! | queries and forms (RFC 7578) | [`form`] |
-//! | RFC 9110 13 preconditions, 14 ranges | [`files`] |
+//! | RFC 9110 13 preconditions, 14 ranges | [`Representation`], [`files`] |
+//! | 14.5 partial PUT | [`Uploads`] |
 //!
 //! | bound | default | beyond it |
 //! |---|--:|---|
@@ -46,6 +50,9 @@
 //! | input kept while an answer is made, or not taken | 64 KiB | the client has to wait |
 //! | a request body that its resource does not take | 64 KiB | the client has to wait |
 //! | a request body that nobody wants | 256 KiB | the connection's end |
+//! | what waits in a [`BodySender`] for a slow client | 256 KiB: [`SENDER_MAX`] | [`SendError::Full`] |
+//! | an uploaded file | 1 GiB: [`UPLOAD_MAX`] | 413 |
+//! | answers that are compressed at the same time | 256: [`compress::COMPRESSIONS_MAX`] | the others go out as they are |
 //! | a client's waits: in all, to connect, for a head, for more of a body | 5 min, 30 s, 60 s, 30 s: [`ClientPatience`] | [`AgentError::TimedOut`], [`BodyError::Slow`] |
 //! | a client's connections: to an origin, in all, unused | 8, 256, 64 (for 15 s): [`PoolBounds`] | requests wait |
 //! | requests that wait for a connection | 1,024 | [`AgentError::Busy`] |
@@ -61,6 +68,8 @@
 
 mod client;
 mod codec;
+pub mod compress;
+pub mod events;
 pub mod files;
 pub mod form;
 pub mod middleware;
@@ -80,7 +89,8 @@ pub use codec::{
     HeadDecoder, Limits, Out, Piece, SentAs, encode_head,
 };
 pub use server::{
-    Access, Body, BodyError, BodyPiece, BodySender, BodyStream, Directory, Incoming, IntoReply,
-    Params, Patience, Reply, Request, Resource, Response, Router, Server, Site, Tree, Wrapped,
-    client_gone,
+    Access, BadParam, BadTag, Body, BodyError, BodyPiece, BodySender, BodyStream, Captures,
+    Directory, Incoming, Interim, IntoReply, Params, Patience, Reply, Representation, Request,
+    Resource, Response, Router, SENDER_MAX, SendError, Server, Site, Tree, UPLOAD_MAX,
+    UnknownCoding, Uploads, Wrapped, client_gone,
 };

@@ -192,7 +192,7 @@ fn node_answers() {
     assert_eq!(page(&reactor, sum).expect("an answer"), (200, "3000000 undefined".into()));
     let (mut sender, body) = http::Body::channel();
     for piece in large().chunks(10_000) {
-        sender.write(piece.to_vec());
+        sender.write(piece.to_vec()).expect("room");
     }
     sender.finish();
     let sum = agent.post(&url("/sum"), body).send();

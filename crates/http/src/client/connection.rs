@@ -5,7 +5,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use ropewalk_deferred::{Failure, Promise};
 use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 
@@ -83,6 +83,7 @@ enum Sending {
     Stream {
         pieces: BodyStream,
         writer: BodyWriter,
+        trailers: HeaderMap,
         is_asked: bool,
     },
     Done,
@@ -167,7 +168,8 @@ impl Connection {
         let Phase::Busy(busy) = &mut self.phase else { return };
         let written = match body {
             BodyKind::Stream { pieces, .. } => {
-                busy.sending = Sending::Stream { pieces, writer, is_asked: false };
+                busy.sending =
+                    Sending::Stream { pieces, writer, trailers: HeaderMap::new(), is_asked: false };
                 return self.ask(conn);
             }
             BodyKind::Bytes(bytes) => {
@@ -221,7 +223,7 @@ impl Connection {
 
     fn piece(&mut self, conn: &Conn<Self>, piece: Result<Option<BodyPiece>, Failure>) {
         let Phase::Busy(busy) = &mut self.phase else { return };
-        let Sending::Stream { writer, is_asked, .. } = &mut busy.sending else { return };
+        let Sending::Stream { writer, trailers, is_asked, .. } = &mut busy.sending else { return };
         *is_asked = false;
         let mut out = |bytes: &[u8]| conn.write(bytes);
         let written = match piece {
@@ -231,11 +233,15 @@ impl Connection {
             }
             Ok(None) => {
                 let ended = mem::replace(&mut busy.sending, Sending::Done);
-                let Sending::Stream { writer, .. } = ended else { return };
-                match writer.finish(&mut out) {
+                let Sending::Stream { writer, trailers, .. } = ended else { return };
+                match writer.finish_with(&mut out, &trailers) {
                     Ok(()) => return self.all_sent(conn),
                     Err(bad) => Err(bad),
                 }
+            }
+            Ok(Some(BodyPiece::Trailers(fields))) => {
+                *trailers = fields;
+                Ok(())
             }
             Ok(Some(piece)) => writer.begin(&mut out, piece.len()).map(|is_sent| {
                 if is_sent {
@@ -244,6 +250,7 @@ impl Connection {
                         BodyPiece::File(slice) => {
                             conn.write_file(slice.file, slice.offset, slice.len);
                         }
+                        BodyPiece::Trailers(_) => (),
                     }
                     writer.end(&mut out);
                 }
@@ -482,7 +489,7 @@ impl Protocol for Connection {
             && let Reading::Body { decoder, inflow, .. } = &mut busy.reading
             && decoder.close()
         {
-            end(inflow, Ok(http::HeaderMap::new()));
+            end(inflow, Ok(HeaderMap::new()));
             busy.reading = Reading::Done;
             busy.keep_alive = false;
             return self.finish(conn);

@@ -78,7 +78,7 @@ impl Decoder {
 
 impl Decoding {
     /// The one for a coding, if it is known here.
-    pub(super) fn of(coding: &[u8], max: u64) -> Option<Self> {
+    pub(crate) fn of(coding: &[u8], max: u64) -> Option<Self> {
         let (decoder, coding) = match coding.to_ascii_lowercase().as_slice() {
             b"gzip" | b"x-gzip" => (Decoder::Gzip(MultiGzDecoder::new(Vec::new())), "gzip"),
             b"deflate" => (Decoder::Unknown, "deflate"),

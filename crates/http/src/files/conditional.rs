@@ -19,8 +19,8 @@ const DATE_END: u64 = 253_402_300_800;
 
 /// What tells one state of a file from another (RFC 9110, 8.8).
 #[derive(Clone, Debug)]
-pub(super) struct Validators {
-    /// The entity tag, with its quotes and without the mark of weakness.
+pub(crate) struct Validators {
+    /// The entity tag, with its quotes and without the mark of weakness; empty where there is none.
     tag: String,
     /// In whole seconds since 1970, if it can be told in a date.
     modified: Option<u64>,
@@ -30,7 +30,7 @@ pub(super) struct Validators {
 
 /// What the preconditions of a request come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Go on.
     Proceed,
     /// The client has it: 304.
@@ -51,19 +51,31 @@ impl Validators {
         Self { tag, modified, weak }
     }
 
+    /// As somebody says who knows, with or without a tag.
+    pub(crate) fn of(tag: Option<String>, modified: Option<SystemTime>, weak: bool) -> Self {
+        let seconds = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified = seconds.map(|age| age.as_secs()).filter(|seconds| *seconds < DATE_END);
+        Self { tag: tag.unwrap_or_default(), modified, weak }
+    }
+
+    /// The value of the `ETag` field, if there is a tag.
+    pub(crate) fn told_tag(&self) -> Option<String> {
+        (!self.tag.is_empty()).then(|| self.etag())
+    }
+
     /// The value of the `ETag` field.
     pub(super) fn etag(&self) -> String {
         if self.weak { format!("W/{}", self.tag) } else { self.tag.clone() }
     }
 
     /// The value of the `Last-Modified` field.
-    pub(super) fn last_modified(&self) -> Option<String> {
+    pub(crate) fn last_modified(&self) -> Option<String> {
         let seconds = Duration::from_secs(self.modified?);
         Some(httpdate::fmt_http_date(UNIX_EPOCH + seconds))
     }
 
     /// Whether a range of what the client has a part of is a range of this (RFC 9110, 13.1.5).
-    pub(super) fn allow_range(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn allow_range(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(IF_RANGE).iter();
         match (values.next(), values.next()) {
             (None, _) => true,
@@ -94,9 +106,21 @@ impl Validators {
 ///
 /// What exists but has no validators, such as a listing, matches `*` only.
 pub(super) fn judge(headers: &HeaderMap, validators: Option<&Validators>) -> Verdict {
+    judge_as(headers, validators, true, true)
+}
+
+/// The same for what may not exist at all, and for methods that change something: for those, a client that
+/// has it already is told that its precondition failed (RFC 9110 13.1.2), and dates of what it has do not count
+/// (13.1.3).
+pub(crate) fn judge_as(
+    headers: &HeaderMap,
+    validators: Option<&Validators>,
+    exists: bool,
+    reads: bool,
+) -> Verdict {
     let modified = validators.and_then(|validators| validators.modified);
     let matches = |tags: &Tags<'_>, compare: fn(&Validators, &Tag<'_>) -> bool| match tags {
-        Tags::Any => true,
+        Tags::Any => exists,
         Tags::These(tags) => {
             validators.is_some_and(|validators| tags.iter().any(|tag| compare(validators, tag)))
         }
@@ -112,8 +136,10 @@ pub(super) fn judge(headers: &HeaderMap, validators: Option<&Validators>) -> Ver
     }
     if let Some(tags) = Tags::parse(&headers.get_all(IF_NONE_MATCH)) {
         if matches(&tags, Validators::is_weakly) {
-            return Verdict::NotModified;
+            return if reads { Verdict::NotModified } else { Verdict::Failed };
         }
+    } else if !reads {
+        return Verdict::Proceed;
     } else if let (Some(date), Some(modified)) = (date(headers, &IF_MODIFIED_SINCE), modified)
         && modified <= date
     {

@@ -12,7 +12,7 @@ use http::header::{
 use http::{Method, StatusCode};
 
 use super::answer::{Answer, Ask, Body, Part};
-use super::conditional::{Validators, Verdict, judge};
+use super::conditional::{Validators, Verdict, judge, judge_as};
 use super::open::{Found, Miss};
 use super::range::{Wanted, parse};
 use super::{page, sys};
@@ -67,6 +67,15 @@ pub(super) fn refuse_listing(ask: &Ask<'_>) -> Option<Answer> {
             Some(Answer { status: StatusCode::NOT_MODIFIED, headers, body: Body::Empty })
         }
     }
+}
+
+/// What the preconditions come to of a request that would put another file in the place of this one.
+pub(super) fn judge_for_change(ask: &Ask<'_>, found: Option<&Found>) -> Verdict {
+    let validators = found.map(|found| {
+        let tag = format!("\"{:x}-{:016x}\"", found.metadata.len(), state(found));
+        Validators::new(tag, found.metadata.modified().ok(), ask.now)
+    });
+    judge_as(ask.headers, validators.as_ref(), found.is_some(), false)
 }
 
 /// What is to be answered, decided from one look at the file.

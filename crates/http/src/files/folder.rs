@@ -4,7 +4,9 @@ use std::hash::RandomState;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, HeaderMap, HeaderValue, LOCATION};
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION,
+};
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
@@ -15,6 +17,7 @@ use super::open::{Found, Links, Miss, Way};
 use super::order::Order;
 use super::path::{BadPath, Names, encode, join};
 use super::{content, page, sys};
+use crate::compress::{Coding, negotiate, vary};
 use crate::middleware::preferred;
 
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -47,6 +50,7 @@ pub struct Folder {
     listing: Option<usize>,
     types: Types,
     cache: Option<HeaderValue>,
+    precompressed: bool,
     seed: RandomState,
 }
 
@@ -71,6 +75,7 @@ impl Folder {
             listing: Some(LISTING_MAX),
             types: Types::default(),
             cache: None,
+            precompressed: false,
             seed: RandomState::new(),
         })
     }
@@ -142,6 +147,16 @@ impl Folder {
     #[must_use]
     pub fn cache_control(self, value: HeaderValue) -> Self {
         Self { cache: Some(value), ..self }
+    }
+
+    /// Says whether `style.css.br`, `.zst` or `.gz` is sent in place of `style.css` to those who take that
+    /// coding; by default none is.
+    ///
+    /// It counts only while it is no older than the file that it stands for. Validators and ranges are those
+    /// of what is sent. Who made the file sees to it that it holds the same.
+    #[must_use]
+    pub fn precompressed(self, precompressed: bool) -> Self {
+        Self { precompressed, ..self }
     }
 
     /// Finds out what to answer. **Blocks**: it opens files, and reads small ones.
@@ -218,7 +233,7 @@ impl Folder {
             (false, true) => Err(Miss::Absent),
             (false, false) => {
                 let name = names.names.last().map(Vec::as_slice);
-                self.show_file(ask, found, name.unwrap_or_default())
+                self.show_file(ask, found, &path, name.unwrap_or_default())
             }
         }
     }
@@ -233,19 +248,57 @@ impl Folder {
                 if !found.metadata.is_file() {
                     return Err(miss);
                 }
-                self.show_file(ask, found, name.as_bytes())
+                self.show_file(ask, found, name.as_bytes(), name.as_bytes())
             }
             _ => Err(miss),
         }
     }
 
-    fn show_file(&self, ask: &Ask<'_>, found: Found, name: &[u8]) -> Result<Answer, Miss> {
+    fn show_file(
+        &self,
+        ask: &Ask<'_>,
+        found: Found,
+        path: &[u8],
+        name: &[u8],
+    ) -> Result<Answer, Miss> {
+        let (coding, found) = match self.packed(ask, path, &found) {
+            Some((coding, packed)) => (Some(coding), packed),
+            None => (None, found),
+        };
         let mut answer = content::answer(ask, found, &self.types.of(name), &self.seed)?;
         let is_about_file = answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED;
+        if self.precompressed && is_about_file {
+            vary(&mut answer.headers);
+            if let Some(coding) = coding.filter(|_| answer.status.is_success()) {
+                answer.headers.insert(CONTENT_ENCODING, coding.value());
+            }
+        }
         if let Some(cache) = self.cache.as_ref().filter(|_| is_about_file) {
             answer.headers.insert(CACHE_CONTROL, cache.clone());
         }
         Ok(answer)
+    }
+
+    /// What is sent in place of the file at `path`, if there is something that the client takes.
+    fn packed(&self, ask: &Ask<'_>, path: &[u8], plain: &Found) -> Option<(Coding, Found)> {
+        if !self.precompressed {
+            return None;
+        }
+        let mut offers = vec![Coding::Brotli, Coding::Zstd, Coding::Gzip];
+        // Who takes neither a coding nor the plain thing gets that all the same: there is nothing else.
+        while let Ok(Some(coding)) = negotiate(ask.headers, &offers) {
+            let path = [path, coding.extension().as_bytes()].concat();
+            let fresh = |found: &Found| {
+                let ages = (found.metadata.modified(), plain.metadata.modified());
+                found.metadata.is_file()
+                    && matches!(ages, (Ok(packed), Ok(plain)) if packed >= plain)
+            };
+            match sys::open(self.way(), &path) {
+                Ok(found) if fresh(&found) => return Some((coding, found)),
+                _ => offers.retain(|offer| *offer != coding),
+            }
+        }
+        None
     }
 
     fn show_folder(
@@ -256,9 +309,10 @@ impl Folder {
         found: &Found,
     ) -> Result<Answer, Miss> {
         for index in &self.index {
-            match sys::open(self.way(), &join(path, index.as_bytes())) {
+            let path = join(path, index.as_bytes());
+            match sys::open(self.way(), &path) {
                 Ok(found) if found.metadata.is_file() => {
-                    return self.show_file(ask, found, index.as_bytes());
+                    return self.show_file(ask, found, &path, index.as_bytes());
                 }
                 Ok(_) | Err(Miss::Absent) => (),
                 Err(miss) => return Err(miss),
@@ -274,7 +328,7 @@ impl Folder {
         Ok(listing.answer())
     }
 
-    fn way(&self) -> Way<'_> {
+    pub(super) fn way(&self) -> Way<'_> {
         Way { root: &self.root, links: self.links, step_by_step: self.step_by_step }
     }
 }

@@ -23,10 +23,12 @@
 //! | RFC 9110 | here |
 //! |---|---|
 //! | 8.3 content type | [`Folder::mime`], [`Folder::default_mime`] |
+//! | 8.4 content codings of files that lie beside | [`Folder::precompressed`] |
 //! | 8.8 validators | [`Folder::plan`], "Validators" |
 //! | 9.3.1, 9.3.2, 9.3.7 methods | GET, HEAD and OPTIONS; 405 with `Allow` for all others |
 //! | 13.2.2 order of the preconditions | [`Folder::plan`], "Preconditions" |
 //! | 14 ranges, 15.3.7 partial content | [`RANGES_MAX`], [`Part`] |
+//! | 14.5 partial PUT | [`ContentRange`], [`Uploads`](crate::Uploads) |
 //!
 //! | bound | default | when it is exceeded |
 //! |---|--:|---|
@@ -39,6 +41,7 @@
 mod answer;
 mod conditional;
 mod content;
+mod content_range;
 mod folder;
 mod listing;
 mod mime;
@@ -47,6 +50,7 @@ mod order;
 mod page;
 mod path;
 mod range;
+mod upload;
 
 #[cfg(not(unix))]
 mod sys_other;
@@ -57,11 +61,18 @@ use sys_other as sys;
 #[cfg(unix)]
 use sys_unix as sys;
 
+pub(crate) use conditional::{Validators, Verdict, judge_as};
+pub(crate) use range::{Wanted, parse as parse_ranges};
+pub(crate) use sys::read_at;
+pub(crate) use upload::{Taken, Upload};
+
 pub use answer::{Answer, Ask, Body, Part};
 pub use content::SMALL_MAX;
+pub use content_range::{BadContentRange, ContentRange};
 pub use folder::Folder;
 pub use listing::LISTING_MAX;
 pub use mime::mime_type;
 pub use open::{LINKS_MAX, Links};
 pub use path::DEPTH_MAX;
 pub use range::RANGES_MAX;
+pub use upload::UploadError;

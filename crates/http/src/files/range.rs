@@ -10,7 +10,7 @@ pub const RANGES_MAX: usize = 16;
 
 /// What a `Range` field asks for, of a file of some length.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// All of it: the field is of another unit, malformed, or asks for too much.
     Whole,
     /// These parts: not empty, within the file, none touching another, in the order asked for.
@@ -20,7 +20,7 @@ pub(super) enum Wanted {
 }
 
 /// Reads the value of a `Range` field.
-pub(super) fn parse(value: &[u8], length: u64) -> Wanted {
+pub(crate) fn parse(value: &[u8], length: u64) -> Wanted {
     let Some(specs) = specs(value) else { return Wanted::Whole };
     if length == 0 && specs.iter().any(|spec| matches!(spec, Spec::Last(1..))) {
         // The last bytes of an empty file are a satisfiable range, which no Content-Range can tell.

@@ -5,7 +5,7 @@
 //! exchange a name for a link.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -57,7 +57,7 @@ pub(super) fn list(
 }
 
 /// Fills `buffer` from `offset` on.
-pub(super) fn read_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+pub(crate) fn read_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;
     file.read_exact(buffer)
 }
@@ -71,6 +71,54 @@ pub(super) fn identity(_: &Found) -> [u64; 3] {
 #[expect(clippy::unnecessary_wraps, reason = "it can fail on Unix")]
 pub(super) fn settle(_: &File) -> io::Result<()> {
     Ok(())
+}
+
+/// Whether there is anything of this name in a folder, a link included.
+pub(super) fn look(folder: &Found, name: &[u8]) -> io::Result<bool> {
+    match inside(folder, name)?.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens or makes the file in which an upload waits, for this one alone: `WouldBlock` where another has it.
+pub(super) fn open_part(folder: &Found, part: &[u8]) -> io::Result<File> {
+    let path = inside(folder, part)?;
+    if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut options = fs::OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+    file.try_lock().map_err(io::Error::from)?;
+    Ok(file)
+}
+
+/// How long the file is in which an upload waits, if there is one.
+pub(super) fn part_length(folder: &Found, part: &[u8]) -> Option<u64> {
+    let metadata = inside(folder, part).ok()?.symlink_metadata().ok()?;
+    metadata.is_file().then(|| metadata.len())
+}
+
+pub(super) fn write_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.seek(SeekFrom::Start(offset))?;
+    file.write_all(bytes)
+}
+
+/// Gives a file in a folder another name there; one that is taken only to `overwrite` it.
+pub(super) fn publish(folder: &Found, part: &[u8], name: &[u8], overwrite: bool) -> io::Result<()> {
+    let (part, place) = (inside(folder, part)?, inside(folder, name)?);
+    if !overwrite {
+        // Refused where there is one already.
+        fs::hard_link(&part, &place)?;
+        return fs::remove_file(&part);
+    }
+    fs::rename(part, place)
+}
+
+fn inside(folder: &Found, name: &[u8]) -> io::Result<PathBuf> {
+    let name = str::from_utf8(name).map_err(|_| io::ErrorKind::InvalidFilename)?;
+    Ok(folder.path.join(name))
 }
 
 fn locate(way: Way<'_>, path: &[u8]) -> Result<PathBuf, Miss> {

@@ -73,7 +73,7 @@ pub(super) fn list(
 }
 
 /// Fills `buffer` from `offset` on.
-pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     file.read_exact_at(buffer, offset)
 }
 
@@ -87,6 +87,70 @@ pub(super) fn identity(found: &Found) -> [u64; 3] {
 /// Makes a regular file behave as one on every kind of kernel interface again.
 pub(super) fn settle(file: &File) -> io::Result<()> {
     Ok(rustix::fs::fcntl_setfl(file, OFlags::RDONLY)?)
+}
+
+/// Whether there is anything of this name in a folder, a link included.
+pub(super) fn look(folder: &Found, name: &[u8]) -> io::Result<bool> {
+    match rustix::fs::statat(&folder.file, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Opens or makes the file in which an upload waits, for this one alone: `WouldBlock` where another has it.
+pub(super) fn open_part(folder: &Found, part: &[u8]) -> io::Result<File> {
+    use rustix::fs::FlockOperation;
+
+    const WRITE: OFlags = OFlags::RDWR
+        .union(OFlags::CREATE)
+        .union(OFlags::NOFOLLOW)
+        .union(OFlags::NONBLOCK)
+        .union(OFlags::CLOEXEC);
+    let mode = Mode::from_raw_mode(0o666);
+    let file = File::from(rustix::fs::openat(&folder.file, part, WRITE, mode)?);
+    let metadata = file.metadata()?;
+    // Another name for it may lie anywhere.
+    if !metadata.is_file() || metadata.nlink() != 1 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    // Who had it before may have put it in its place between the opening and the locking.
+    let now = rustix::fs::statat(&folder.file, part, AtFlags::SYMLINK_NOFOLLOW);
+    if !now.is_ok_and(|now| now.st_ino == metadata.ino()) {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    Ok(file)
+}
+
+/// How long the file is in which an upload waits, if there is one.
+pub(super) fn part_length(folder: &Found, part: &[u8]) -> Option<u64> {
+    let stat = rustix::fs::statat(&folder.file, part, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    is_file.then_some(stat.st_size as u64)
+}
+
+pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
+
+/// Gives a file in a folder another name there, at once; one that is taken only to `overwrite` it.
+pub(super) fn publish(folder: &Found, part: &[u8], name: &[u8], overwrite: bool) -> io::Result<()> {
+    if overwrite {
+        return Ok(rustix::fs::renameat(&folder.file, part, &folder.file, name)?);
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        use rustix::fs::RenameFlags;
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&folder.file, part, &folder.file, name, flags) {
+            Err(Errno::INVAL | Errno::NOSYS) => (),
+            done => return Ok(done?),
+        }
+    }
+    // A file system that cannot do that still refuses a second file of one name.
+    rustix::fs::linkat(&folder.file, part, &folder.file, name, AtFlags::empty())?;
+    Ok(rustix::fs::unlinkat(&folder.file, part, AtFlags::empty())?)
 }
 
 fn open_fd(way: Way<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {

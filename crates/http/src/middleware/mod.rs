@@ -10,6 +10,7 @@
 //! | what is shown for an error | [`ErrorPages`] |
 //! | fields that each answer has | [`fields`] |
 //! | other addresses (RFC 9110 15.4) | [`redirect`] |
+//! | addresses that are served from others | [`Rewrite`] |
 //! | what a client would rather have (RFC 9110 12) | [`preferred`] |
 
 mod cors;
@@ -18,6 +19,7 @@ mod fields;
 mod hosts;
 mod preferred;
 mod redirect;
+mod rewrite;
 
 pub use cors::Cors;
 pub use error_pages::ErrorPages;
@@ -25,3 +27,4 @@ pub use fields::fields;
 pub use hosts::{BadHostPattern, Hosts};
 pub use preferred::{PREFERENCES_MAX, preferred};
 pub use redirect::redirect;
+pub use rewrite::{BadRewrite, Rewrite};

@@ -9,7 +9,9 @@ use ropewalk_protocol::{Conn, Protocol};
 
 use super::access::Access;
 use super::body::{Body, BodyPiece, Kind};
+use super::captures::BadParam;
 use super::connection::{Choked, Phase, RATE_INTERVAL, Server};
+use super::decode::UnknownCoding;
 use super::exchange::{Exchange, Outflow};
 use super::incoming::BodyError;
 use super::reply::{Reply, Response, plain};
@@ -149,8 +151,11 @@ impl Server {
         match pieces.filter(|_| framing.body != SentAs::Nothing) {
             Some(pieces) => {
                 debug_assert!(length.is_none() || framing.body != SentAs::Chunked);
-                exchange.outflow =
-                    Outflow::Streaming { pieces, writer: BodyWriter::new(framing.body) };
+                exchange.outflow = Outflow::Streaming {
+                    pieces,
+                    writer: BodyWriter::new(framing.body),
+                    trailers: HeaderMap::new(),
+                };
                 self.arm(conn, self.site.patience.reader);
                 self.pump(conn);
             }
@@ -345,6 +350,13 @@ fn failed(failure: &Failure) -> Response {
     if let Some(error) = failure.check::<FormError>() {
         tracing::debug!(target: "ropewalk::http", "a form was not taken: {failure:?}");
         return plain(error.status());
+    }
+    if let Some(error) = failure.check::<UnknownCoding>() {
+        return error.response();
+    }
+    if failure.check::<BadParam>().is_some() {
+        tracing::debug!(target: "ropewalk::http", "no such address: {failure:?}");
+        return plain(StatusCode::NOT_FOUND);
     }
     tracing::error!(target: "ropewalk::http", "a resource failed: {failure:?}");
     plain(StatusCode::INTERNAL_SERVER_ERROR)

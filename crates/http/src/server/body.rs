@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderValue};
 use ropewalk_deferred::Deferred;
 use ropewalk_protocol::FileSlice;
 
@@ -38,6 +38,9 @@ pub enum BodyPiece {
     Bytes(Bytes),
     /// Bytes in a file, which the kernel sends by itself where it can.
     File(FileSlice),
+    /// No bytes, but fields that go out after the body, where there is a place for them (RFC 9110 6.5). The
+    /// last that came are sent.
+    Trailers(HeaderMap),
 }
 
 impl BodyPiece {
@@ -46,6 +49,7 @@ impl BodyPiece {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(slice) => slice.len,
+            Self::Trailers(_) => 0,
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Server {
     pub(super) site: Rc<Shared>,
     /// Where the site keeps this connection.
     pub(super) place: u32,
+    /// How many requests there were, for those that speak of one of them later.
+    pub(super) serial: u32,
     /// The one timer, whatever it stands for at the moment.
     timer: Option<ConnCall>,
     /// Present while a head is not whole.
@@ -62,7 +64,7 @@ pub(super) struct Lingering {
 
 impl Server {
     pub(super) fn new(site: Rc<Shared>) -> Self {
-        Self { site, place: u32::MAX, timer: None, head: None, phase: Phase::Idle }
+        Self { site, place: u32::MAX, serial: 0, timer: None, head: None, phase: Phase::Idle }
     }
 
     /// Sets the timer.

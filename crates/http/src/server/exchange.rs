@@ -50,7 +50,7 @@ pub(super) enum Outflow {
     /// Nothing of it has been sent.
     Waiting,
     /// Its head is out, and its body follows.
-    Streaming { pieces: BodyStream, writer: BodyWriter },
+    Streaming { pieces: BodyStream, writer: BodyWriter, trailers: HeaderMap },
     /// It is out.
     Done,
 }
@@ -309,7 +309,13 @@ impl Exchange {
     }
 
     fn put_piece(&mut self, conn: &Conn<Server>, piece: BodyPiece) -> Result<(), Failure> {
-        let Outflow::Streaming { writer, .. } = &mut self.outflow else { return Ok(()) };
+        let Outflow::Streaming { writer, trailers, .. } = &mut self.outflow else {
+            return Ok(());
+        };
+        if let BodyPiece::Trailers(fields) = piece {
+            *trailers = fields;
+            return Ok(());
+        }
         let length = piece.len();
         let before = conn.waiting();
         let mut outcome = Ok(false);
@@ -320,6 +326,7 @@ impl Exchange {
         match piece {
             BodyPiece::Bytes(bytes) => conn.write_bytes(bytes),
             BodyPiece::File(slice) => conn.write_file(slice.file, slice.offset, slice.len),
+            BodyPiece::Trailers(_) => (),
         }
         conn.write_with(|out| writer.end(out));
         self.sent += length;
@@ -331,9 +338,9 @@ impl Exchange {
 
     fn put_end(&mut self, conn: &Conn<Server>) -> Result<(), Failure> {
         let outflow = std::mem::replace(&mut self.outflow, Outflow::Done);
-        if let Outflow::Streaming { writer, .. } = outflow {
+        if let Outflow::Streaming { writer, trailers, .. } = outflow {
             let mut outcome = Ok(());
-            conn.write_with(|out| outcome = writer.finish(out));
+            conn.write_with(|out| outcome = writer.finish_with(out, &trailers));
             outcome?;
         }
         Ok(())

@@ -35,15 +35,39 @@ pub struct Incoming {
 
 /// Who has the body sent.
 enum Source {
-    Request(Conn<Server>),
+    /// The connection, and which of its requests it is.
+    Request(Conn<Server>, u32),
     Answer(Box<Reader>),
+    /// A request's, behind a content coding.
+    Coded {
+        conn: Conn<Server>,
+        serial: u32,
+        decoding: Rc<RefCell<Decoding>>,
+    },
+}
+
+/// Tells a connection that more of a body is wanted.
+enum Bell {
+    Request(Conn<Server>),
+    Answer(Waker),
+}
+
+impl Bell {
+    fn ring(&self) {
+        match self {
+            Self::Request(conn) => {
+                conn.call_later(Duration::ZERO, Server::body_wanted);
+            }
+            Self::Answer(waker) => waker.want(),
+        }
+    }
 }
 
 impl Source {
     /// Somebody waits for more, or there is room for it.
     fn want(&self) {
         match self {
-            Self::Request(conn) => {
+            Self::Request(conn, _) | Self::Coded { conn, .. } => {
                 conn.call_later(Duration::ZERO, Server::body_wanted);
             }
             Self::Answer(reader) => reader.want(),
@@ -104,8 +128,23 @@ pub(crate) fn end(inflow: &RefCell<Inflow>, end: Result<HeaderMap, BodyError>) {
 }
 
 impl Incoming {
-    pub(super) fn new(conn: Conn<Server>, inflow: Option<Rc<RefCell<Inflow>>>) -> Self {
-        Self { source: Source::Request(conn), inflow }
+    pub(super) fn new(conn: Conn<Server>, serial: u32) -> Self {
+        Self { source: Source::Request(conn, serial), inflow: None }
+    }
+
+    /// On which connection a request came, and which of its requests it is.
+    pub(super) fn request_place(&self) -> Option<(&Conn<Server>, u32)> {
+        match &self.source {
+            Source::Request(conn, serial) | Source::Coded { conn, serial, .. } => {
+                Some((conn, *serial))
+            }
+            Source::Answer(_) => None,
+        }
+    }
+
+    /// The connection that a request came on.
+    pub(crate) fn server_conn(&self) -> Option<&Conn<Server>> {
+        self.request_place().map(|(conn, _)| conn)
     }
 
     /// The body of an answer.
@@ -115,8 +154,17 @@ impl Incoming {
 
     /// Undoes the coding of an answer's body.
     pub(crate) fn decode(&mut self, decoding: Decoding) {
-        if let Source::Answer(reader) = &mut self.source {
-            reader.decode(decoding);
+        match &mut self.source {
+            Source::Answer(reader) => reader.decode(decoding),
+            Source::Request(conn, serial) => {
+                self.source = Source::Coded {
+                    conn: conn.clone(),
+                    serial: *serial,
+                    decoding: Rc::new(RefCell::new(decoding)),
+                };
+            }
+            // One inside of another is not known here.
+            Source::Coded { .. } => (),
         }
     }
 
@@ -130,10 +178,18 @@ impl Incoming {
     /// The deferred fails with a [`BodyError`] where the peer is gone, too slow, or broke the rules.
     pub fn next_piece(&mut self) -> Deferred<Option<Bytes>> {
         let Some(shared) = &self.inflow else { return Deferred::succeed(None) };
-        if let Source::Answer(reader) = &self.source
-            && let Some(decoding) = reader.decoding()
-        {
-            return decoded_piece(decoding, Rc::clone(shared), reader.waker());
+        match &self.source {
+            Source::Answer(reader) => {
+                if let Some(decoding) = reader.decoding() {
+                    let bell = Bell::Answer(reader.waker());
+                    return decoded_piece(decoding, Rc::clone(shared), bell);
+                }
+            }
+            Source::Coded { conn, decoding, .. } => {
+                let bell = Bell::Request(conn.clone());
+                return decoded_piece(Rc::clone(decoding), Rc::clone(shared), bell);
+            }
+            Source::Request(..) => (),
         }
         take_next(shared, || self.source.want())
     }
@@ -158,7 +214,7 @@ impl Incoming {
     /// Who is at the other end: the client of a request, the server of an answer.
     pub fn peer(&self) -> Address {
         match &self.source {
-            Source::Request(conn) => conn.peer(),
+            Source::Request(conn, _) | Source::Coded { conn, .. } => conn.peer(),
             Source::Answer(reader) => reader.conn().peer(),
         }
     }
@@ -166,7 +222,7 @@ impl Incoming {
     /// This side's own address.
     pub fn local(&self) -> Address {
         match &self.source {
-            Source::Request(conn) => conn.local(),
+            Source::Request(conn, _) | Source::Coded { conn, .. } => conn.local(),
             Source::Answer(reader) => reader.conn().local(),
         }
     }
@@ -174,7 +230,7 @@ impl Incoming {
     /// What was agreed on with the peer, if the connection is encrypted.
     pub fn tls(&self) -> Option<TlsInfo> {
         match &self.source {
-            Source::Request(conn) => conn.tls(),
+            Source::Request(conn, _) | Source::Coded { conn, .. } => conn.tls(),
             Source::Answer(reader) => reader.conn().tls(),
         }
     }
@@ -204,7 +260,7 @@ fn take_next(shared: &RefCell<Inflow>, want: impl FnOnce()) -> Deferred<Option<B
 fn decoded_piece(
     decoding: Rc<RefCell<Decoding>>,
     shared: Rc<RefCell<Inflow>>,
-    waker: Waker,
+    bell: Bell,
 ) -> Deferred<Option<Bytes>> {
     loop {
         let step = decoding.borrow_mut().step();
@@ -214,13 +270,13 @@ fn decoded_piece(
             Ok(None) => (),
             Err(error) => return Deferred::fail(error),
         }
-        match take_next(&shared, || waker.want()).try_take() {
+        match take_next(&shared, || bell.ring()).try_take() {
             Ok(Ok(piece)) => decoding.borrow_mut().feed(piece),
             Ok(Err(failure)) => return Deferred::ready(Err(failure)),
             Err(waiting) => {
                 return waiting.add_callback(move |piece| {
                     decoding.borrow_mut().feed(piece);
-                    decoded_piece(decoding, shared, waker)
+                    decoded_piece(decoding, shared, bell)
                 });
             }
         }

@@ -25,7 +25,8 @@ impl Server {
         while matches!(self.phase, Phase::Idle) && !data.is_empty() && !conn.is_closing() {
             match self.read_head(conn, &mut data) {
                 Ok(Some((head, manner))) => {
-                    let body = Incoming::new(conn.clone(), None);
+                    self.serial = self.serial.wrapping_add(1);
+                    let body = Incoming::new(conn.clone(), self.serial);
                     self.begin(conn, Request::new(head, body), &manner, &mut data, now);
                     answered = true;
                 }

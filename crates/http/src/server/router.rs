@@ -5,6 +5,7 @@ use std::fmt;
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, StatusCode};
 
+use super::captures::Params;
 use super::reply::{IntoReply, Reply, Response, plain};
 use super::request::Request;
 use super::resource::{Resource, not_found};
@@ -12,8 +13,9 @@ use super::resource::{Resource, not_found};
 /// Resources by path pattern and method.
 ///
 /// `{name}` in a pattern stands for one segment, `{*name}` for all that follow; what they stood for
-/// is in the request's [`Params`]. HEAD is answered as GET is, OPTIONS with the methods there are,
-/// and a method that is not there with 405.
+/// is in the request's [`Params`]. HEAD is answered as GET is, OPTIONS with the methods there are
+/// (`OPTIONS *` with those of all patterns), a method that is not there with 405, and one that nobody
+/// knows, neither RFC 9110 nor any pattern here, with 501.
 ///
 /// ```
 /// use ropewalk_http::{Params, Request, Router, Site};
@@ -31,6 +33,8 @@ use super::resource::{Resource, not_found};
 #[derive(Default)]
 pub struct Router {
     paths: matchit::Router<usize>,
+    /// Methods of one's own that some pattern has.
+    extensions: Vec<Method>,
     places: Vec<Place>,
     other: Option<Box<dyn Resource>>,
 }
@@ -42,16 +46,50 @@ struct Place {
     any: Option<Box<dyn Resource>>,
 }
 
+/// Whether RFC 9110 9 or RFC 5789 (PATCH) have this method.
+fn is_registered(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::DELETE
+            | Method::CONNECT
+            | Method::OPTIONS
+            | Method::TRACE
+            | Method::PATCH
+    )
+}
+
+/// The value of an `Allow` field.
+fn allow<'m>(methods: impl IntoIterator<Item = &'m Method>) -> HeaderValue {
+    let mut names: Vec<&str> = Vec::new();
+    for method in methods {
+        if !names.contains(&method.as_str()) {
+            names.push(method.as_str());
+        }
+    }
+    if names.contains(&"GET") && !names.contains(&"HEAD") {
+        names.push("HEAD");
+    }
+    if !names.contains(&"OPTIONS") {
+        names.push("OPTIONS");
+    }
+    HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
+}
+
+/// The answer to OPTIONS.
+fn options(allow: HeaderValue) -> Reply {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, allow);
+    Reply::Now(response)
+}
+
 impl Place {
     fn allow(&self) -> HeaderValue {
-        let mut names: Vec<&str> = self.methods.iter().map(|(method, _)| method.as_str()).collect();
-        if names.contains(&"GET") && !names.contains(&"HEAD") {
-            names.push("HEAD");
-        }
-        if !names.contains(&"OPTIONS") {
-            names.push("OPTIONS");
-        }
-        HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
+        allow(self.methods.iter().map(|(method, _)| method))
     }
 
     fn render(&mut self, request: Request) -> Reply {
@@ -66,13 +104,10 @@ impl Place {
         if let Some(any) = &mut self.any {
             return any.render(request);
         }
-        let mut response = if wanted == Method::OPTIONS {
-            let mut response = Response::default();
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        } else {
-            plain(StatusCode::METHOD_NOT_ALLOWED)
-        };
+        if wanted == Method::OPTIONS {
+            return options(self.allow());
+        }
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
         response.headers_mut().insert(ALLOW, self.allow());
         Reply::Now(response)
     }
@@ -108,6 +143,9 @@ impl Router {
     ///
     /// If the pattern is malformed or clashes with another: a fault in the program, seen at start-up.
     pub fn at(mut self, method: Method, pattern: &str, resource: impl Resource) -> Self {
+        if !is_registered(&method) && !self.extensions.contains(&method) {
+            self.extensions.push(method.clone());
+        }
         self.place(pattern).methods.push((method, Box::new(resource)));
         self
     }
@@ -128,6 +166,13 @@ impl Router {
         self
     }
 
+    /// Whether it knows a method at all.
+    fn knows(&self, method: &Method) -> bool {
+        is_registered(method)
+            || self.extensions.contains(method)
+            || self.places.iter().any(|place| place.any.is_some())
+    }
+
     fn place(&mut self, pattern: &str) -> &mut Place {
         let index = self.places.iter().position(|place| place.pattern == pattern);
         let index = index.unwrap_or_else(|| {
@@ -144,6 +189,13 @@ impl Router {
 
 impl Resource for Router {
     fn render(&mut self, mut request: Request) -> Reply {
+        if self.other.is_none() && !self.knows(request.method()) {
+            return StatusCode::NOT_IMPLEMENTED.into_reply();
+        }
+        if request.method() == Method::OPTIONS && request.uri().path() == "*" {
+            let methods = self.places.iter().flat_map(|place| &place.methods);
+            return options(allow(methods.map(|(method, _)| method)));
+        }
         let Ok(found) = self.paths.at(request.uri().path()) else {
             return match &mut self.other {
                 Some(other) => other.render(request),
@@ -171,21 +223,5 @@ impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let patterns = self.places.iter().map(|place| &place.pattern);
         f.debug_list().entries(patterns).finish()
-    }
-}
-
-/// What the names in a [`Router`]'s pattern stood for, percent-escapes undone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Params(Vec<(String, String)>);
-
-impl Params {
-    /// Those of a request.
-    pub fn of(request: &Request) -> Self {
-        request.extensions().get().cloned().unwrap_or_default()
-    }
-
-    /// What `name` stood for.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }

@@ -129,13 +129,13 @@ fn a_stream_goes_out_in_chunks_as_the_server_takes_it() {
     let answer = world.agent.post("http://a/", body).send();
     let (mut server, request) = world.accept();
     assert!(request.ends_with("transfer-encoding: chunked\r\n\r\n"), "{request}");
-    sender.write("one");
+    sender.write("one").expect("room");
     assert_eq!(heard(&mut server), "3\r\none\r\n");
     server.set_room(0);
     let piece = Bytes::from(vec![b'x'; 32 * 1024]);
     let mut given = 0;
     while sender.ready().now_or_never().is_some_and(|ready| ready.is_ok()) {
-        sender.write(piece.clone());
+        sender.write(piece.clone()).expect("room");
         server.run();
         given += piece.len();
         assert!(given < 1 << 20, "nobody holds the sender back");

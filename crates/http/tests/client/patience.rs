@@ -93,7 +93,7 @@ fn a_body_is_held_back_until_the_server_wants_it_or_says_nothing() {
 fn an_answer_before_the_whole_request_ends_the_connection() {
     let world = World::new();
     let (mut sender, body) = Body::channel();
-    sender.write("some");
+    sender.write("some").expect("room");
     let answer = world.agent.post("http://a/", body).send();
     let (mut server, _) = world.accept();
     server.push(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");

@@ -12,10 +12,14 @@ use ropewalk_trial::{Clock, LaterThreads};
 use crate::client::{Client, filler, get, head, post, secs, site, wall_clock};
 
 /// A folder that goes with the test.
-struct Files(PathBuf);
+pub(crate) struct Files(PathBuf);
 
 impl Files {
-    fn new(files: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
+    pub(crate) fn new(files: &[(&str, &[u8])]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ropewalk-directory-{}-{number}", std::process::id());

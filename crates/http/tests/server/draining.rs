@@ -57,7 +57,7 @@ fn idle_connections_end_at_once_and_busy_ones_after_their_answer() {
     busy.assert_over();
 
     let mut sender = stage.senders.take().remove(0);
-    sender.write("last");
+    sender.write("last").expect("room");
     sender.finish();
     assert_eq!(streaming.answer().text(), "last");
     drained = drained.try_take().expect_err("one is still there");

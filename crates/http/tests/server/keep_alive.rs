@@ -19,8 +19,8 @@ fn mixed(held: &Held<String>) -> Site {
         "/ready" => Deferred::succeed("ready").into_reply(),
         "/stream" => {
             let (mut sender, body) = Body::channel();
-            sender.write("str");
-            sender.write("eam");
+            sender.write("str").expect("room");
+            sender.write("eam").expect("room");
             sender.finish();
             body.into_reply()
         }
@@ -209,7 +209,7 @@ fn a_client_that_ends_its_stream_under_a_streamed_answer_gets_the_rest() {
         let (sender, body) = Body::channel();
         holding.wait().on_result(move |piece: Result<String, _>| {
             let mut sender = sender;
-            sender.write(piece.expect("a piece"));
+            sender.write(piece.expect("a piece")).expect("room");
             sender.finish();
         });
         body

@@ -95,7 +95,7 @@ fn head_gets_what_get_does_but_no_body() {
         "/later" => holding.wait().into_reply(),
         "/stream" => {
             let (mut sender, body) = Body::channel();
-            sender.write("never sent");
+            sender.write("never sent").expect("room");
             sender.finish();
             body.into_reply()
         }

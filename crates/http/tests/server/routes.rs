@@ -1,7 +1,8 @@
 //! Which resource answers.
 
 use http::Method;
-use ropewalk_http::{Params, Request, Resource, Router, Tree};
+use ropewalk_http::middleware::Rewrite;
+use ropewalk_http::{BadParam, Params, Request, Resource, Router, Tree};
 
 use crate::client::{Client, get, head, post};
 
@@ -119,7 +120,7 @@ fn a_router_goes_by_methods() {
     let answer = client.ask(head("OPTIONS /both HTTP/1.1", &[]));
     assert_eq!((answer.status, answer.field("allow")), (204, Some("GET, POST, HEAD, OPTIONS")));
     assert_eq!(client.ask(head("OPTIONS /options HTTP/1.1", &[])).text(), "my own");
-    assert_eq!(client.ask(head("OPTIONS * HTTP/1.1", &[])).status, 404);
+    assert_eq!(client.ask(head("OPTIONS * HTTP/1.1", &[])).status, 204);
 
     assert_eq!(client.ask(get("/any")).text(), "got");
     assert_eq!(client.ask(head("BREW /any HTTP/1.1", &[])).text(), "any BREW");
@@ -138,4 +139,76 @@ fn a_router_stands_below_a_tree() {
 #[should_panic(expected = "cannot be routed")]
 fn patterns_that_clash_are_noticed_at_once() {
     let _ = Router::new().get("/{a}", |_: Request| "a").get("/{b}", |_: Request| "b");
+}
+
+#[test]
+fn methods_that_nobody_knows_are_told_from_those_that_are_not_here() {
+    let router = Router::new().get("/page", |_: Request| "page").at(
+        Method::from_bytes(b"BREW").expect("a method"),
+        "/pot",
+        |_: Request| "coffee",
+    );
+    let mut client = Client::new(router);
+    assert_eq!(client.ask(head("BREW /pot HTTP/1.1", &[])).text(), "coffee");
+    let answer = client.ask(head("BREW /page HTTP/1.1", &[]));
+    assert_eq!((answer.status, answer.field("allow")), (405, Some("GET, HEAD, OPTIONS")));
+    for path in ["/page", "/nowhere"] {
+        assert_eq!(client.ask(head(&format!("STEEP {path} HTTP/1.1"), &[])).status, 501, "{path}");
+    }
+    assert_eq!(client.ask(head("PATCH /page HTTP/1.1", &[])).status, 405);
+    assert_eq!(client.ask(head("PATCH /nowhere HTTP/1.1", &[])).status, 404);
+    let answer = client.ask(head("OPTIONS * HTTP/1.1", &[]));
+    assert_eq!((answer.status, answer.field("allow")), (204, Some("GET, BREW, HEAD, OPTIONS")));
+}
+
+#[test]
+fn captures_have_types() {
+    let numbers = |request: Request| {
+        let params = Params::of(&request);
+        let (first, second) = params.captures::<(u8, i64)>()?;
+        let missing = params.parse::<u8>("other").expect_err("there is none");
+        assert_eq!(
+            missing.to_string(),
+            "the part \"other\" of the path: the route's pattern has none"
+        );
+        assert!(params.captures::<(u8,)>().is_err(), "there are two");
+        Ok::<_, BadParam>(format!("{first} {second}"))
+    };
+    let router = Router::new().get("/{a}/{b}", numbers);
+    check(
+        router,
+        &[
+            ("/7/-8", 200, "7 -8"),
+            ("/%37/9", 200, "7 9"),
+            ("/256/1", 404, ""),
+            ("/x/1", 404, ""),
+            ("/1/", 404, ""),
+        ],
+    );
+}
+
+#[test]
+fn addresses_are_served_from_others() {
+    let rules = Rewrite::new()
+        .rule("/old/{name}", "/new/{name}/index")
+        .and_then(|rules| rules.rule("/old/{name}/{*rest}", "/deep/{*rest}/of/{name}"))
+        .and_then(|rules| rules.rule("/new/{*any}", "/never"))
+        .expect("rules");
+    let shown = |request: Request| request.uri().to_string();
+    check(
+        shown.wrap(rules.into_middleware()),
+        &[
+            ("/old/a?b=c", 200, "/new/a/index?b=c"),
+            ("/old/a%2Fb", 200, "/new/a%2Fb/index"),
+            ("/old/a/b/c", 200, "/deep/b/c/of/a"),
+            ("http://h/old/a", 200, "http://h/new/a/index"),
+            ("/else", 200, "/else"),
+            ("/new/x", 200, "/never"),
+        ],
+    );
+    for (pattern, to) in [("/a", "b"), ("/a", "/{b}"), ("/{a", "/"), ("/a", "/{"), ("/a", "/?")] {
+        assert!(Rewrite::new().rule(pattern, to).is_err(), "{pattern} to {to}");
+    }
+    let twice = Rewrite::new().rule("/{a}", "/x").and_then(|rules| rules.rule("/{b}", "/y"));
+    assert!(twice.expect_err("they clash").to_string().contains("/{b}"));
 }

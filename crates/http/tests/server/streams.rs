@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use ropewalk_deferred::{Deferred, Failure};
-use ropewalk_http::{Body, BodyPiece, BodySender, BodyStream, IntoReply, Request};
+use ropewalk_http::{Body, BodyPiece, BodySender, BodyStream, IntoReply, Request, SendError};
 use ropewalk_protocol::Disconnect;
 
 use crate::client::{Client, Held, Seen, filler, get, head, post};
@@ -164,7 +164,7 @@ fn a_sender_writes_whenever_it_likes() {
     client.send(get("/"));
     let mut sender = senders.take().remove(0);
     for text in ["one", "", "two"] {
-        sender.write(text);
+        sender.write(text).expect("room");
     }
     assert!(client.memory.take_sent().ends_with(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n"));
     sender.finish();
@@ -177,7 +177,7 @@ fn a_sender_that_fails_or_is_forgotten_cuts_the_connection() {
     let (mut client, senders) = sending();
     client.send(get("/"));
     let mut sender = senders.take().remove(0);
-    sender.write("one");
+    sender.write("one").expect("room");
     sender.fail(Failure::new("broken"));
     client.assert_ended(Disconnect::Aborted);
 
@@ -199,7 +199,7 @@ fn a_sender_is_told_when_there_is_room() {
             Ok(ready) => ready.expect("there is room"),
             Err(waiting) => break waiting,
         }
-        sender.write(vec![b'x'; 10_000]);
+        sender.write(vec![b'x'; 10_000]).expect("it was ready");
         client.memory.run();
         count += 1;
     };
@@ -214,13 +214,89 @@ fn a_sender_is_told_when_there_is_room() {
 }
 
 #[test]
+fn a_sender_keeps_no_more_than_its_bound() {
+    let senders = Seen::new();
+    let kept = senders.clone();
+    let mut client = Client::new(move |_: Request| {
+        let (sender, body) = Body::channel_of(10_000);
+        kept.push(sender);
+        body
+    });
+    client.memory.set_room(0);
+    client.send(get("/"));
+    let mut sender = senders.take().remove(0);
+    // The connection's own buffer first: it takes no more once it is over its mark.
+    sender.write(vec![b'a'; 70_000]).expect("nothing waits");
+    client.memory.run();
+    sender.write(vec![b'b'; 30_000]).expect("nothing waits: a piece of any length is taken");
+    assert_eq!(sender.waiting(), 30_064);
+    let refused = sender.write("more").expect_err("it is full");
+    assert_eq!(refused, SendError::Full { refused: "more".into(), max: 10_000 });
+    assert!(refused.to_string().contains("10000 bytes"), "{refused}");
+    client.memory.set_room(u64::MAX);
+    assert_eq!(sender.waiting(), 0);
+    sender.write("more").expect("there is room");
+    client.memory.set_room(0);
+    sender.write(vec![b'a'; 70_000]).expect("there is room");
+    client.memory.run();
+    let many = (0..1000).take_while(|_| sender.write("c").is_ok()).count();
+    assert_eq!(many, 10_000 / 65, "pieces of a byte each are bounded too");
+    client.memory.set_room(u64::MAX);
+    sender.finish();
+    assert_eq!(client.answer().body.len(), 70_000 + 30_000 + 4 + 70_000 + many);
+}
+
+fn digest(value: &'static str) -> HeaderMap {
+    let name = HeaderName::from_static("content-digest");
+    HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+}
+
+#[test]
+fn fields_go_out_after_a_body_in_chunks() {
+    for (early, is_waited_for) in [(true, false), (false, true)] {
+        let (mut client, senders) = sending();
+        client.send(get("/"));
+        let mut sender = senders.take().remove(0);
+        if early {
+            client.memory.set_room(0);
+        }
+        sender.write("body").expect("room");
+        if is_waited_for {
+            client.memory.run();
+        }
+        let mut trailers = digest("sha-256=:x:");
+        // RFC 9110 6.5.1: what has to be known before the body cannot stand behind it.
+        trailers.insert("content-length", HeaderValue::from_static("4"));
+        sender.finish_with(trailers);
+        client.memory.set_room(u64::MAX);
+        let answer = client.answer();
+        assert_eq!(answer.text(), "body");
+        assert_eq!(answer.trailers, [("content-digest".to_owned(), "sha-256=:x:".to_owned())]);
+        client.assert_open();
+    }
+}
+
+#[test]
+fn fields_after_a_body_of_known_length_have_no_place() {
+    let mut client = Client::new(|_: Request| {
+        let mut pieces = vec![BodyPiece::Trailers(digest("x")), piece(3)];
+        Body::stream_of(3, BodyStream::new(move || Deferred::succeed(pieces.pop())))
+    });
+    let answer = client.ask(get("/"));
+    assert_eq!((answer.text(), answer.trailers.len()), ("xxx", 0));
+    client.assert_open();
+    client.send(b"GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(client.answer().text(), "xxx");
+}
+
+#[test]
 fn a_sender_is_told_that_its_client_is_gone() {
     let (mut client, senders) = sending();
     client.memory.set_room(0);
     client.send(get("/"));
     let mut sender = senders.take().remove(0);
     for _ in 0..20 {
-        sender.write(vec![b'x'; 10_000]);
+        sender.write(vec![b'x'; 10_000]).expect("less than may wait");
         client.memory.run();
     }
     let ready = sender.ready();
@@ -229,7 +305,7 @@ fn a_sender_is_told_that_its_client_is_gone() {
     assert!(sender.is_gone());
     assert!(ready.now_or_never().expect("an end").is_err());
     assert!(sender.ready().now_or_never().expect("an end").is_err());
-    sender.write("to nobody");
+    assert_eq!(sender.write("to nobody"), Err(SendError::Gone));
     sender.finish();
 }
 
