@@ -9,11 +9,13 @@
 #![forbid(unsafe_code)]
 
 mod amp;
+mod authorization;
 mod content_range;
 mod cut;
 mod events;
 mod finger;
 mod framing;
+mod htpasswd;
 mod http_answer;
 mod http_request;
 mod ident;
@@ -36,10 +38,12 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
+    Target { name: "authorization", check: authorization::check },
     Target { name: "content_range", check: content_range::check },
     Target { name: "events", check: events::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
+    Target { name: "htpasswd", check: htpasswd::check },
     Target { name: "http_answer", check: http_answer::check },
     Target { name: "http_request", check: http_request::check },
     Target { name: "ident", check: ident::check },

@@ -59,6 +59,8 @@ const GOODBYE: Duration = Duration::from_secs(10);
         takes files in: curl -T photo.jpg http://127.0.0.1:8080/ puts one there. After a break, curl -I tells in\n      \
         Upload-Offset how much has come, and curl -C THAT -T photo.jpg sends the rest. What is there already\n      \
         stays, unless --overwrite is said\n  \
+        ropewalk web --listen tls:8443:self-signed --auth htpasswd:users:realm=Photos\n      \
+        for the users of a file alone, which is followed; htpasswd -cB users alice makes one\n  \
         ropewalk web --log json 2>>access.log\n      \
         a log for machines\n\n\
         Endpoints:\n  \
@@ -114,10 +116,13 @@ impl Web {
         let places = serving::places(&self.listen)?.into_iter();
         let places: Vec<_> = places.map(|place| place.speaking(&["http/1.1"])).collect();
         let reactor = serving::reactor(self.reactor.as_deref())?;
+        let has_logins = self.site.has_logins();
         let mut site = Site::new(self.site.resource(&reactor)?).limits(self.site.limits());
         site = match self.log {
-            LogFormat::Common => site.on_access(AccessLog::combined().into_sink()),
-            LogFormat::Json => site.on_access(AccessLog::json().into_sink()),
+            LogFormat::Common => {
+                site.on_access(AccessLog::combined().with_users(has_logins).into_sink())
+            }
+            LogFormat::Json => site.on_access(AccessLog::json().with_users(has_logins).into_sink()),
             LogFormat::Off => site,
         };
         let mut ports = Vec::new();
@@ -129,6 +134,11 @@ impl Web {
             .zip(&ports)
             .map(|(place, port)| shown(&port.address(), place.is_encrypted()))
             .collect();
+        for ((place, port), shown) in places.iter().zip(&ports).zip(&shown) {
+            if has_logins && is_overheard(&port.address(), place.is_encrypted()) {
+                tracing::warn!("passwords go to {shown} in the clear; let it be tls: for others");
+            }
+        }
         serving::stop_when_over(&reactor, &ports);
         let goodbye = reactor.clone();
         reactor.before_stop(move || {
@@ -154,6 +164,11 @@ impl Web {
             Ok(())
         })
     }
+}
+
+/// Whether others on the network can read what is sent there.
+fn is_overheard(address: &Address, is_encrypted: bool) -> bool {
+    !is_encrypted && address.ip().is_some_and(|address| !address.ip().is_loopback())
 }
 
 /// Where it listens, as a URL that a terminal makes clickable.

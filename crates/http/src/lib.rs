@@ -30,7 +30,9 @@
 //! | clients: RFC 9112 4 answers, 9 connections | [`Agent`], [`AnswerDecoder`] |
 //! | RFC 9110 15.4 redirects, 8.4 codings, 9.2.2 sending again | [`Redirects`], [`Options`], [`Agent`] |
 //! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |
-//! | RFC 6265 cookies | [`CookieJar`] |
+//! | the same on a server, with the room `auth` behind it | [`auth`] |
+//! | RFC 6265 cookies | [`CookieJar`]; on a server [`session`] |
+//! | sessions, and requests that other sites' pages make | [`session`] |
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
 //! | RFC 9110 8.4 content codings, 12.5.3 `Accept-Encoding` | [`compress`], [`Request::decode_body`] |
@@ -66,6 +68,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 mod client;
 mod codec;
 pub mod compress;
@@ -74,6 +77,7 @@ pub mod files;
 pub mod form;
 pub mod middleware;
 mod server;
+pub mod session;
 pub mod tunnel;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};

@@ -40,6 +40,7 @@ pub use request::Request;
 pub use resource::{Resource, Tree};
 pub use router::Router;
 pub use sender::{BodySender, SENDER_MAX, SendError, client_gone};
+pub(crate) use site::system_time;
 pub use site::{Patience, Site};
 pub use uploads::{UPLOAD_MAX, Uploads};
 pub use wrap::Wrapped;
