@@ -22,6 +22,10 @@ pub const SUITES: &[Suite] = &[
         name: "fetch",
         tools: &["microsocks", "ncat", "nginx", "node", "openssl", "python3", "twist", "wget"],
     },
+    Suite {
+        name: "gateways",
+        tools: &["curl", "nginx", "node", "python3", "twist", "websockets", "wrk"],
+    },
     Suite { name: "gopher", tools: &["curl"] },
     Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
     Suite {
