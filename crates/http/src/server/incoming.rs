@@ -172,8 +172,8 @@ impl Incoming {
                     decoding: Rc::new(RefCell::new(decoding)),
                 };
             }
-            // One inside of another is not known here.
-            Source::Coded { .. } => (),
+            // One inside of another is not known here, nor what has not come over the wire.
+            Source::Coded { .. } | Source::Elsewhere(_) => (),
         }
     }
 
