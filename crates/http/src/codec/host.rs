@@ -4,7 +4,7 @@ use super::target::port_of;
 /// The Host that came last and is a good one: those who ask a server mostly ask for the same, and
 /// then it need not be checked.
 #[derive(Debug, Default)]
-pub(crate) struct LastHost(Vec<u8>);
+pub(super) struct LastHost(Vec<u8>);
 
 impl LastHost {
     /// Whether what Host says is a host and at most a port (RFC 9110 7.2).

@@ -4,21 +4,25 @@
 //! is tried at once and waits for writability only if the kernel's buffer is full. What differs from
 //! one interface to the next is a [`Poller`].
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+mod datagrams;
+mod poller;
+
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use ropewalk_protocol::{DatagramQueue, Outbox};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{RecvFlags, Shutdown, recv, send, shutdown};
 
 use super::datagrams::{Message, Mishap};
-use super::os::{
-    self, BorrowedHost, Receiver, Sender, accept, may_segment, peer_address, unsettled,
-};
+use super::os::{self, BorrowedHost, accept, peer_address, unsettled};
 use super::reserve::Reserve;
 use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
+use datagrams::Datagrams;
+pub(super) use datagrams::misfortune;
+pub(crate) use poller::{Interest, Poller, Ready, Table, Token};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one. Twice as much at
 /// once costs a stream of bytes nearly twice the time, half as much costs small connections more calls.
@@ -33,78 +37,6 @@ pub(super) const SLICES_MAX: usize = 16;
 pub(super) const SENDS_PER_TURN_MAX: usize = 4;
 /// How often a closing connection throws away what its peer still sent.
 const LAST_READS_MAX: usize = 16;
-
-/// What a kernel's interface must be able to tell: which descriptors are ready, for as long as they
-/// are.
-pub(crate) trait Poller {
-    /// The name by which it is chosen.
-    fn name(&self) -> &'static str;
-
-    /// A descriptor that is readable when [`wait`](Self::wait) would return at once.
-    fn descriptor(&self) -> BorrowedHost<'_>;
-
-    /// Makes [`descriptor`](Self::descriptor) tell of what is watched from now on.
-    fn expose(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Watches a descriptor; failures and hang-ups are told whatever the interest is, if the
-    /// interface can.
-    fn add(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        token: Token,
-        interest: Interest,
-    ) -> Result<(), Errno>;
-
-    /// Watches it for something else.
-    fn modify(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        token: Token,
-        interest: Interest,
-    ) -> Result<(), Errno>;
-
-    /// Watches it no more.
-    fn delete(&mut self, socket: BorrowedFd<'_>, token: Token) -> Result<(), Errno>;
-
-    /// A watched descriptor is about to be closed.
-    fn forget(&mut self, socket: BorrowedFd<'_>, token: Token) {
-        // What cannot be told is no longer wanted either.
-        let _ = self.delete(socket, token);
-    }
-
-    /// Waits until something is ready or `timeout` has passed.
-    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Errno>;
-
-    /// The event of this number since the last wait.
-    fn event(&self, index: usize) -> Option<(Token, Ready)>;
-}
-
-/// A key, and which of its uses is meant: events of an earlier one may still be under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token {
-    pub(crate) key: u32,
-    pub(crate) generation: u32,
-}
-
-/// What is asked of the kernel for one descriptor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Interest {
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-}
-
-/// What a descriptor is ready for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "the kernel tells any of them with any other")]
-pub(crate) struct Ready {
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-    /// Both ways are shut.
-    pub(crate) hung_up: bool,
-    pub(crate) failed: bool,
-}
 
 pub(crate) struct Readiness<P> {
     poller: P,
@@ -121,23 +53,6 @@ pub(crate) struct Readiness<P> {
     reserve: Reserve,
     /// From the first port on.
     datagrams: Option<Box<Datagrams>>,
-}
-
-/// What all ports for datagrams share.
-struct Datagrams {
-    receiver: Receiver,
-    sender: Sender,
-    /// Whose the batch is that was received last.
-    key: usize,
-    /// Ports for which the kernel takes no datagrams together.
-    single: Vec<usize>,
-}
-
-impl Datagrams {
-    fn new() -> Self {
-        let (receiver, sender) = (Receiver::new(), Sender::new());
-        Self { receiver, sender, key: usize::MAX, single: Vec::new() }
-    }
 }
 
 /// Kept small: each connection has one.
@@ -353,47 +268,6 @@ impl<P: Poller> Readiness<P> {
         None
     }
 
-    /// The next of a batch of datagrams.
-    fn next_datagram(&mut self) -> Option<Found> {
-        let datagrams = self.datagrams.as_mut()?;
-        Some(Found::Datagram(datagrams.key, datagrams.receiver.next()?))
-    }
-
-    /// Receives a batch; answers its first datagram, or what the socket tells instead.
-    fn receive_datagrams(&mut self, key: usize, ready: Ready) -> Option<Found> {
-        let interest = self.entries[key].interest?;
-        if interest.readable && (ready.readable || ready.failed) {
-            let datagrams = self.datagrams.as_mut()?;
-            datagrams.key = key;
-            let receiver = &mut datagrams.receiver;
-            return match self.sockets.with(key, |socket| receiver.receive(socket))? {
-                Ok(()) => self.next_datagram(),
-                Err(Errno::INTR) => None,
-                Err(error) if os::is_passing(error) => None,
-                Err(error) => Some(Found::Other(misfortune(key, error))),
-            };
-        }
-        if ready.failed {
-            let error = self.sockets.with(key, |socket| sockopt::socket_error(socket))?;
-            return match error {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) | Err(error) => Some(Found::Other(misfortune(key, error))),
-            };
-        }
-        None
-    }
-
-    /// A port can send again.
-    fn has_room(&mut self, key: usize) -> Option<Completion<'static>> {
-        if !self.entries[key].interest?.writable {
-            return None;
-        }
-        Some(match self.set_writable(key, false) {
-            Ok(()) => Completion::Writable { key },
-            Err(error) => Completion::Failed { key, error },
-        })
-    }
-
     /// Sends more of what stayed behind.
     fn go_on_sending(&mut self, key: usize) -> Option<Completion<'static>> {
         let mut out = self.entries[key].pending.take()?;
@@ -464,10 +338,7 @@ impl<P: Poller> Driver for Readiness<P> {
         self.sockets.insert(key, socket);
         self.entries[key].role = Some(role);
         if role == Role::Datagrams {
-            let datagrams = self.datagrams.get_or_insert_with(|| Box::new(Datagrams::new()));
-            if self.sockets.with(key, may_segment) != Some(true) {
-                datagrams.single.push(key);
-            }
+            self.open_port(key);
         }
         self.set_interest(key, Some(interest_of(role)))
     }
@@ -502,20 +373,7 @@ impl<P: Poller> Driver for Readiness<P> {
         queue: &mut DatagramQueue,
         mishaps: &mut Vec<Mishap>,
     ) -> io::Result<bool> {
-        let Some(datagrams) = &mut self.datagrams else { return Err(Errno::BADF.into()) };
-        let may_segment = !datagrams.single.contains(&key);
-        let mut segmenting = may_segment;
-        let sent = self
-            .sockets
-            .with(key, |socket| datagrams.sender.send(socket, queue, &mut segmenting, mishaps));
-        if may_segment && !segmenting {
-            datagrams.single.push(key);
-        }
-        let full = sent.unwrap_or(Err(Errno::BADF))?;
-        if full {
-            self.set_writable(key, true)?;
-        }
-        Ok(full)
+        self.push_datagrams(key, queue, mishaps)
     }
 
     fn share(&mut self, key: usize) {
@@ -537,13 +395,10 @@ impl<P: Poller> Driver for Readiness<P> {
         let watched = entry.interest.take().is_some();
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = None;
-        if let Some(datagrams) = self.datagrams.as_mut().filter(|_| role == Some(Role::Datagrams)) {
-            datagrams.single.retain(|single| *single != key);
-            if datagrams.key == key {
-                datagrams.receiver.clear();
-            }
-        }
         let shared = std::mem::take(&mut entry.shared);
+        if role == Some(Role::Datagrams) {
+            self.close_port(key);
+        }
         let Some(socket) = self.sockets.remove(key) else { return };
         if watched && shared {
             // What cannot be told is no longer wanted either.
@@ -596,20 +451,10 @@ impl<P: Poller> Driver for Readiness<P> {
                 Some(Completion::Received { key, data: &self.buffer[..count] })
             }
             Found::Datagram(key, message) => {
-                let data = self.datagrams.as_ref()?.receiver.bytes(&message);
-                let Message { segment, from, truncated, .. } = message;
-                Some(Completion::Datagram { key, data, segment, from, truncated })
+                self.datagrams.as_ref().map(|datagrams| datagrams.lend(key, message))
             }
             Found::Other(completion) => Some(completion),
         }
-    }
-}
-
-/// What it means for a port that its socket tells of an error.
-pub(super) fn misfortune(key: usize, error: Errno) -> Completion<'static> {
-    match Mishap::reported(error) {
-        Some(mishap) => Completion::Mishap { key, mishap },
-        None => Completion::Failed { key, error: error.into() },
     }
 }
 
