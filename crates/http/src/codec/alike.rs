@@ -7,6 +7,27 @@ use super::host::LastHost;
 use super::limits::Limits;
 use super::target::{is_visible, target};
 
+/// How many connections' heads are remembered; others share a place with one of them.
+const PLACES: usize = 64;
+/// The longest fields that are remembered, in bytes.
+const KEPT_MAX: usize = 4096;
+
+/// What the last heads said, by connection.
+#[derive(Default)]
+pub(crate) struct LastRequests(Vec<LastRequest>);
+
+impl LastRequests {
+    /// What the connection said that its owner knows by this number, or one that shares its place.
+    #[inline]
+    pub(crate) fn of(&mut self, number: u32) -> &mut LastRequest {
+        let place = number as usize % PLACES;
+        if place >= self.0.len() {
+            self.0.resize_with(place + 1, LastRequest::default);
+        }
+        &mut self.0[place]
+    }
+}
+
 /// What the head before said: those who ask a server mostly ask in the same words as the last time, and
 /// then nothing but the target is new.
 #[derive(Default)]
@@ -27,8 +48,8 @@ impl LastRequest {
         manner: Manner,
     ) -> RawFields {
         let lines = RawFields::lines_of(head, fields);
-        if lines.is_empty() {
-            return RawFields::default();
+        if lines.is_empty() || lines.len() > KEPT_MAX {
+            return RawFields::from_lines(lines);
         }
         self.fields.replace(lines);
         self.manner = (version == Version::HTTP_11).then_some(manner);

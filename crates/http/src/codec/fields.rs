@@ -27,6 +27,10 @@ impl RawFields {
         head.get(start..head.len() - b"\r\n".len()).unwrap_or_default()
     }
 
+    pub(super) fn from_lines(lines: &[u8]) -> Self {
+        Self { lines: (!lines.is_empty()).then(|| Rc::new(lines.to_vec())) }
+    }
+
     /// Each with the end of its line.
     pub(super) fn lines(&self) -> &[u8] {
         self.lines.as_deref().map_or(&[], Vec::as_slice)

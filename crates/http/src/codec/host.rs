@@ -1,6 +1,9 @@
 use super::error::{BadRequest, Excerpt};
 use super::target::port_of;
 
+/// The longest host that is remembered: no name in the DNS is longer (RFC 1035 2.3.4).
+const KEPT_MAX: usize = 255;
+
 /// The Host that came last and is a good one: those who ask a server mostly ask for the same, and
 /// then it need not be checked.
 #[derive(Debug, Default)]
@@ -12,7 +15,9 @@ impl LastHost {
         if text.is_empty() || self.0 != text {
             port_of(text).map_err(|_| BadRequest::BadHost(Excerpt::of(text)))?;
             self.0.clear();
-            self.0.extend_from_slice(text);
+            if text.len() <= KEPT_MAX {
+                self.0.extend_from_slice(text);
+            }
         }
         Ok(())
     }

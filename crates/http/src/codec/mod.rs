@@ -29,7 +29,7 @@ mod status;
 mod syntax;
 mod target;
 
-pub(crate) use alike::LastRequest;
+pub(crate) use alike::LastRequests;
 pub use answer::{AnswerDecoder, AnswerHead, AnswerTo, BadAnswer};
 pub use body::{BodyDecoder, Piece};
 pub use date::{Date, DateCache};

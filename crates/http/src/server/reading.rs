@@ -58,17 +58,18 @@ impl Server {
         data: &mut &[u8],
     ) -> Result<Option<(RawHead, Manner)>, BadRequest> {
         let site = &*self.site;
-        let (limits, mut last) = (&site.limits, site.last_request.borrow_mut());
+        let (limits, mut last_ones) = (&site.limits, site.last_requests.borrow_mut());
+        let last = last_ones.of(self.place);
         if self.head.is_none()
-            && let Some(read) = read_in_place(data, limits, &mut last)
+            && let Some(read) = read_in_place(data, limits, last)
         {
             return Ok(Some(read));
         }
         let decoder = self.head.get_or_insert_default();
         let had_begun = decoder.has_begun();
-        let read = decoder.go_on(data, limits, &mut last)?;
+        let read = decoder.go_on(data, limits, last)?;
         let begins = decoder.has_begun() && !had_begun;
-        drop(last);
+        drop(last_ones);
         if read.is_some() {
             self.head = None;
         } else if begins {

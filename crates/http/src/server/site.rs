@@ -14,7 +14,7 @@ use super::connection::Server;
 use super::reply::{Reply, plain};
 use super::request::Request;
 use super::resource::Resource;
-use crate::codec::{Asked, Framing, LastHead, LastRequest, ResponseHead};
+use crate::codec::{Asked, Framing, LastHead, LastRequests, ResponseHead};
 use crate::{DateCache, Limits};
 
 /// How long a server waits for a client.
@@ -92,7 +92,7 @@ pub(super) struct Shared {
     on_access: Option<OnAccess>,
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
-    pub(super) last_request: RefCell<LastRequest>,
+    pub(super) last_requests: RefCell<LastRequests>,
     live: RefCell<slab::Slab<Conn<Server>>>,
     draining: Cell<bool>,
     drained: RefCell<Vec<Promise<()>>>,
@@ -117,7 +117,7 @@ impl Site {
             on_access: None,
             wall_clock: system_time,
             date: RefCell::default(),
-            last_request: RefCell::default(),
+            last_requests: RefCell::default(),
             live: RefCell::default(),
             draining: Cell::new(false),
             drained: RefCell::default(),

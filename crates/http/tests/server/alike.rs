@@ -70,6 +70,37 @@ fn a_request_that_is_kept_keeps_its_own_fields() {
 }
 
 #[test]
+fn clients_who_speak_in_turn_are_not_taken_for_each_other() {
+    let site = mirror();
+    let mut clients: Vec<_> =
+        (0..200).map(|_| Memory::seat(site.server(), &Clock::new())).collect();
+    for round in 0..3 {
+        for (number, client) in clients.iter_mut().enumerate() {
+            let path = format!("/{number}/{round}");
+            client.push(format!("GET {path} HTTP/1.1\r\nHost: {number}\r\n\r\n").as_bytes());
+            let answer = client.take_sent();
+            let expected = format!("GET {path} HTTP/1.1 {{\"host\": \"{number}\"}}");
+            assert!(answer.ends_with(expected.as_bytes()), "{}", answer.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn long_fields_are_read_as_often_as_they_come() {
+    let site = mirror();
+    for length in [4000, 4096, 5000, 5000, 4096, 4000, 15_000] {
+        let head = head_with(&"b".repeat(length));
+        assert!(answer(&site, &head).ends_with(&[b"b".repeat(length), b"\"}".to_vec()].concat()));
+        let head = head_with(&"c".repeat(length));
+        assert!(answer(&site, &head).ends_with(&[b"c".repeat(length), b"\"}".to_vec()].concat()));
+    }
+}
+
+fn head_with(value: &str) -> Vec<u8> {
+    format!("GET / HTTP/1.1\r\nHost: {0}\r\nAccept: {value}\r\n\r\n", "a".repeat(300)).into_bytes()
+}
+
+#[test]
 fn a_request_line_is_no_longer_for_what_came_before_it() {
     let get = |length: usize| {
         let path = "a".repeat(length - "GET / HTTP/1.1".len());
