@@ -5,6 +5,7 @@
 //! one interface to the next is a [`Poller`].
 
 mod datagrams;
+mod passing;
 mod poller;
 
 use std::io::{self, IoSlice};
@@ -18,6 +19,7 @@ use rustix::net::{RecvFlags, Shutdown, recv, send, shutdown};
 
 use super::datagrams::{Message, Mishap};
 use super::os::{self, BorrowedHost, accept, peer_address, unsettled};
+use super::passing::Passing;
 use super::reserve::Reserve;
 use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
 use datagrams::Datagrams;
@@ -53,6 +55,8 @@ pub(crate) struct Readiness<P> {
     reserve: Reserve,
     /// From the first port on.
     datagrams: Option<Box<Datagrams>>,
+    /// From the first connection on that accepts descriptors.
+    passing: Option<Box<Passing>>,
 }
 
 /// Kept small: each connection has one.
@@ -71,6 +75,8 @@ pub(crate) struct Entry {
 /// What [`Readiness::next`] found, before it lends the buffer out.
 enum Found {
     Received(usize, usize),
+    /// Bytes where descriptors may be among them.
+    Passed(usize, usize),
     Datagram(usize, Message),
     Other(Completion<'static>),
 }
@@ -88,6 +94,7 @@ impl<P: Poller> Readiness<P> {
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
             reserve: Reserve::new(),
             datagrams: None,
+            passing: None,
         }
     }
 
@@ -162,6 +169,19 @@ impl<P: Poller> Readiness<P> {
                     self.receive_datagrams(key, ready)
                 }
                 Some(Role::Watch | Role::WatchOutput) => self.watched(key),
+                Some(Role::Passing) => {
+                    if !self.output_done && ready.writable {
+                        self.output_done = true;
+                        if let Some(found) = self.go_on_sending(key) {
+                            return Some(Found::Other(found));
+                        }
+                    }
+                    let found = self.receive_passed(key, ready);
+                    if self.passing.as_ref().is_some_and(|passing| passing.is_telling(key)) {
+                        return found;
+                    }
+                    found
+                }
                 Some(Role::Stream) => {
                     if !self.output_done && ready.writable {
                         self.output_done = true;
@@ -225,7 +245,7 @@ impl<P: Poller> Readiness<P> {
     }
 
     fn receive(&mut self, key: usize, ready: Ready) -> Option<Found> {
-        let mut interest = self.entries[key].interest?;
+        let interest = self.entries[key].interest?;
         if interest.readable {
             if !(ready.readable || ready.hung_up || ready.failed) {
                 return None;
@@ -233,13 +253,7 @@ impl<P: Poller> Readiness<P> {
             let receive =
                 |socket: BorrowedFd<'_>| recv(socket, &mut *self.buffer, RecvFlags::empty());
             return match self.sockets.with(key, receive)? {
-                Ok((0, _)) => {
-                    interest.readable = false;
-                    match self.set_interest(key, Some(interest)) {
-                        Ok(()) => Some(Found::Other(Completion::Ended { key })),
-                        Err(error) => Some(Found::Other(Completion::Failed { key, error })),
-                    }
-                }
+                Ok((0, _)) => Some(Found::Other(self.ended(key, interest))),
                 Ok((count, _)) => Some(Found::Received(key, count)),
                 Err(Errno::INTR) => None,
                 Err(error) if os::is_passing(error) => None,
@@ -266,6 +280,14 @@ impl<P: Poller> Readiness<P> {
             }
         }
         None
+    }
+
+    /// The peer ended its stream.
+    fn ended(&mut self, key: usize, interest: Interest) -> Completion<'static> {
+        match self.set_interest(key, Some(Interest { readable: false, ..interest })) {
+            Ok(()) => Completion::Ended { key },
+            Err(error) => Completion::Failed { key, error },
+        }
     }
 
     /// Sends more of what stayed behind.
@@ -367,6 +389,16 @@ impl<P: Poller> Driver for Readiness<P> {
         Ok(left)
     }
 
+    fn accept_descriptors(&mut self, key: usize, at_once: usize) -> io::Result<()> {
+        let role = self.entries.get_mut(key).and_then(|entry| entry.role.as_mut());
+        let Some(role @ (Role::Stream | Role::Passing)) = role else {
+            return Err(Errno::BADF.into());
+        };
+        *role = Role::Passing;
+        self.passing.get_or_insert_with(|| Box::new(Passing::new())).accept(key, at_once);
+        Ok(())
+    }
+
     fn send_datagrams(
         &mut self,
         key: usize,
@@ -398,6 +430,8 @@ impl<P: Poller> Driver for Readiness<P> {
         let shared = std::mem::take(&mut entry.shared);
         if role == Some(Role::Datagrams) {
             self.close_port(key);
+        } else if role == Some(Role::Passing) {
+            self.passing.as_mut().into_iter().for_each(|passing| passing.forget(key));
         }
         let Some(socket) = self.sockets.remove(key) else { return };
         if watched && shared {
@@ -407,7 +441,9 @@ impl<P: Poller> Driver for Readiness<P> {
             self.poller.forget(socket.as_fd(), token);
         }
         match how {
-            Closing::InOrder if role == Some(Role::Stream) => self.read_the_rest(socket.as_fd()),
+            Closing::InOrder if matches!(role, Some(Role::Stream | Role::Passing)) => {
+                self.read_the_rest(socket.as_fd());
+            }
             Closing::InOrder => (),
             Closing::Reset => make_reset(&socket),
         }
@@ -450,6 +486,10 @@ impl<P: Poller> Driver for Readiness<P> {
             Found::Received(key, count) => {
                 Some(Completion::Received { key, data: &self.buffer[..count] })
             }
+            Found::Passed(key, count) => {
+                let data = self.passing.as_ref()?.bytes(count);
+                Some(Completion::Received { key, data })
+            }
             Found::Datagram(key, message) => {
                 self.datagrams.as_ref().map(|datagrams| datagrams.lend(key, message))
             }
@@ -488,6 +528,9 @@ fn send_front(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno>
         let front = out.front();
         let sent = send(socket, front, os::SEND_FLAGS)?;
         return Ok((sent as u64, front.len() as u64));
+    }
+    if out.has_front_descriptors() {
+        return os::send_passing(socket, out);
     }
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let count = out.gather(&mut slices);
