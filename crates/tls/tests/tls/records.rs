@@ -157,6 +157,19 @@ fn a_stream_that_is_cut_short_is_lost() {
 }
 
 #[test]
+fn whoever_ends_his_stream_without_a_word_still_has_what_was_said_to_him() {
+    let (mut server, answered, last) = established();
+    server.push(&last);
+    assert_eq!(answered.borrow().heard, b"the first");
+    server.take_sent();
+    server.eof();
+    assert_eq!(answered.borrow().lost, Some(Disconnect::Tls(TlsFault::Truncated)));
+    assert_eq!(server.ended(), Some(Disconnect::Closed), "an end, and no reset");
+    let sent = server.take_sent();
+    assert_eq!(records(&sent).len(), 1, "and the word for it");
+}
+
+#[test]
 fn one_direction_is_ended_in_tls() {
     // 97: `close_notify` comes behind all that was written.
     let (client, server) = pair("localhost");
