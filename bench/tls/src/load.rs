@@ -1,5 +1,10 @@
 //! The load: clients on rustls that block, TLS 1.3 with X25519 and AES-128-GCM whoever they speak to.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a load has threads, and a clock that is the world's"
+)]
+
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
