@@ -4,6 +4,7 @@ use std::error::Error;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use bytes::Bytes;
 use ropewalk_protocol::{Address, Conn, Port as _, Protocol};
 use ropewalk_reactor::{DriverKind, Reactor, TcpListenOptions};
 use ropewalk_tls::{Identities, Identity, Policy, TlsServer};
@@ -26,7 +27,7 @@ pub(crate) fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
 #[derive(Default)]
 struct Server {
     heard: Vec<u8>,
-    piece: Vec<u8>,
+    piece: Bytes,
     /// How many bytes are to be written.
     left: u64,
 }
@@ -35,7 +36,8 @@ impl Server {
     /// Writes as much as there is room for, and the end behind it.
     fn go_on(&mut self, conn: &Conn<Self>) {
         while self.left > 0 && !conn.is_writing_paused() {
-            conn.write(&self.piece);
+            // Shared where it is long enough, and then not copied before it is encrypted.
+            conn.write_bytes(self.piece.clone());
             self.left = self.left.saturating_sub(self.piece.len() as u64);
         }
         if self.left == 0 && !self.piece.is_empty() {
@@ -53,7 +55,7 @@ impl Protocol for Server {
             Ok(Request::Keep) => conn.write(KEPT),
             Ok(Request::Bulk { size, total }) => {
                 conn.write(HEAD);
-                self.piece = vec![b'x'; size];
+                self.piece = vec![b'x'; size].into();
                 self.left = total;
                 self.go_on(conn);
             }
