@@ -2,13 +2,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_protocol::{
-    Address, Clock as _, Conn, Credentials, Disconnect, Ending, Event, FileSlice, Outbox, Protocol,
-    Seat, Successor, TlsInfo, Transport, seat, seat_and_tell,
+    Address, Clock as _, Conn, Credentials, Disconnect, Ending, Event, Outbox, Protocol, Seat,
+    Successor, TlsInfo, Transport, seat, seat_and_tell,
 };
 
 use crate::Clock;
@@ -269,6 +268,8 @@ impl Memory {
             let moved = self.send();
             let left = self.pending.len();
             if left == 0 {
+                // As carriers do: what is empty has no memory of its own.
+                self.pending = Outbox::default();
                 self.write_closed |= wishes.close_write;
                 if wishes.ending == Some(Ending::Close) {
                     return self.end(Disconnect::Closed);
@@ -291,11 +292,12 @@ impl Memory {
         let before = self.pending.len();
         while self.room > 0 && !self.pending.is_empty() {
             let count = if let Some(slice) = self.pending.front_file() {
-                let slice = FileSlice { len: slice.len.min(self.room), ..slice.clone() };
-                match read_slice(&slice) {
-                    Ok(bytes) => {
+                let most = usize::try_from(self.room).unwrap_or(usize::MAX);
+                let mut bytes = Vec::new();
+                match slice.read_into(most, &mut bytes) {
+                    Ok(()) => {
                         self.sent.extend_from_slice(&bytes);
-                        slice.len
+                        bytes.len() as u64
                     }
                     Err(error) => {
                         self.pending.clear();
@@ -339,23 +341,4 @@ impl fmt::Debug for Memory {
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }
-}
-
-/// Reads a part of a file whole.
-pub(crate) fn read_slice(slice: &FileSlice) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; slice.len as usize];
-    #[cfg(unix)]
-    std::os::unix::fs::FileExt::read_exact_at(&*slice.file, &mut bytes, slice.offset)?;
-    #[cfg(windows)]
-    {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = slice.offset + done as u64;
-            match std::os::windows::fs::FileExt::seek_read(&*slice.file, &mut bytes[done..], at)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => done += count,
-            }
-        }
-    }
-    Ok(bytes)
 }

@@ -118,6 +118,36 @@ fn curl_fetches_a_page_over_each_kind() {
 }
 
 #[test]
+fn keys_are_logged_where_the_environment_says() {
+    if !has("curl") {
+        return;
+    }
+    let folder = folder("keys");
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut web = program();
+    web.env("SSLKEYLOGFILE", at("ours.log")).args(["web", "--path", &at(""), "--listen"]);
+    let place = format!("tls:0:interface=127.0.0.1:cert={}:key={}", at("cert.pem"), at("key.pem"));
+    web.arg(place);
+    let served = Served::of(web, 1);
+    let url = served.places[0].replace("127.0.0.1", "localhost") + "page";
+    for version in ["1.2", "1.3"] {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "20", "-4", "--cacert", &at("cert.pem"), &url]);
+        curl.args([&format!("--tlsv{version}"), "--tls-max", version]);
+        assert_eq!(output(curl.env("SSLKEYLOGFILE", at("curls.log"))), "hello");
+    }
+    // What curl wrote down of its own side: the same secrets, so that either file opens what was said.
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(at(name)).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("EXPORTER_SECRET"));
+        lines.map(ToOwned::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
+    let ours = read("ours.log");
+    assert_eq!(ours.len(), 1 + 4, "a master secret, and four of TLS 1.3: {ours:?}");
+    assert_eq!(ours, read("curls.log"));
+}
+
+#[test]
 fn openssl_fetches_a_page_and_sees_whose_it_is() {
     if !has("openssl") {
         return;
