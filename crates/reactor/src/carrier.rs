@@ -195,6 +195,7 @@ impl Transport for Carrier {
 
     fn passes_descriptors(&self, key: usize) -> bool {
         match &self.platform {
+            None if self.is_internet(key) => false,
             None => self.sockets.with(key, passes_descriptors).unwrap_or(false),
             Some(platform) => platform.passes_descriptors(key),
         }

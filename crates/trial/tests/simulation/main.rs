@@ -2,6 +2,7 @@
 
 mod crowd;
 mod datagrams;
+mod descriptors;
 mod kit;
 mod replay;
 mod streams;
