@@ -58,9 +58,10 @@ impl Protocol for Taker {
     }
 
     fn descriptor_received(&mut self, conn: &Conn<Self>, descriptor: Descriptor) {
-        let mut name = String::new();
-        descriptor.into_file().read_to_string(&mut name).unwrap();
-        let name = format!("<{name}>");
+        // Its other end may be open still.
+        let mut name = [0; 16];
+        let count = descriptor.into_file().read(&mut name).unwrap();
+        let name = format!("<{}>", str::from_utf8(&name[..count]).unwrap());
         self.told.borrow_mut().push_str(&name);
         self.may_pause(conn);
     }
