@@ -11,7 +11,9 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::{Address, DatagramQueue, Outbox};
+use ropewalk_protocol::{
+    Address, DatagramQueue, MulticastChange, MulticastError, MulticastSettings, Outbox,
+};
 use ropewalk_reactor::platform::{
     BorrowedHost, Closing, Completion, Driver, HostDescriptor, Mishap, Platform, Role, Socket,
     lend_descriptor,
@@ -504,6 +506,14 @@ impl Platform for HostPlatform {
             }
             _ => false,
         }
+    }
+
+    fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {
+        self.world.borrow_mut().change_multicast(self.host, key, change)
+    }
+
+    fn multicast_settings(&self, key: usize) -> Result<MulticastSettings, MulticastError> {
+        self.world.borrow_mut().multicast_settings(self.host, key)
     }
 
     fn listen(&self, place: &Address, backlog: i32) -> io::Result<(Socket, Address)> {

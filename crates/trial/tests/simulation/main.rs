@@ -3,6 +3,7 @@
 mod crowd;
 mod datagrams;
 mod descriptors;
+mod groups;
 mod kit;
 mod replay;
 mod streams;
