@@ -195,6 +195,7 @@ impl Transport for Carrier {
 
     fn passes_descriptors(&self, key: usize) -> bool {
         match &self.platform {
+            None if self.is_internet(key) => false,
             None => self.sockets.with(key, passes_descriptors).unwrap_or(false),
             Some(platform) => platform.passes_descriptors(key),
         }
@@ -205,11 +206,17 @@ impl Transport for Carrier {
     }
 
     fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {
+        if let Some(platform) = &self.platform {
+            return platform.change_multicast(key, change);
+        }
         let changed = self.sockets.with(key, |socket| datagrams::change(socket, change));
         changed.unwrap_or(Err(MulticastError::Unsupported))
     }
 
     fn multicast_settings(&self, key: usize) -> Result<MulticastSettings, MulticastError> {
+        if let Some(platform) = &self.platform {
+            return platform.multicast_settings(key);
+        }
         self.sockets.with(key, datagrams::settings).unwrap_or(Err(MulticastError::Unsupported))
     }
 

@@ -9,6 +9,7 @@
 //! | bytes that were right once | [`golden`] |
 //! | services and their clients by name, without a reactor | [`MemoryNetwork`] |
 //! | with a reactor, and leave nothing behind | [`#[ropewalk_trial::test]`](macro@test) |
+//! | descriptors beside bytes | [`Memory::push_passing`], [`Memory::take_descriptors`]; a [`Wire`] carries them |
 //! | a protocol of datagrams | [`MemoryDatagrams`] |
 //! | two protocols with one another | [`Wire`] |
 //! | whatever waits | [`Clock`], which a test moves |
