@@ -83,14 +83,19 @@ impl Carrier {
         }
     }
 
-    /// Reads the clock.
+    /// Reads the clock, and has the turn's time stand there.
     pub(crate) fn refresh(&self) -> Duration {
-        let now = match &self.platform {
-            None => self.started.elapsed(),
-            Some(platform) => platform.now(),
-        };
+        let now = self.read_clock();
         self.now.set(now);
         now
+    }
+
+    /// Reads the clock, which is the system's monotonic one.
+    pub(crate) fn read_clock(&self) -> Duration {
+        match &self.platform {
+            None => self.started.elapsed(),
+            Some(platform) => platform.now(),
+        }
     }
 
     pub(crate) fn set_in_turn(&self, in_turn: bool) {

@@ -15,7 +15,7 @@
 //! | look names up | [`Reactor::set_resolver`], [`SystemResolver`], [`HostsFile`] |
 //! | exchange datagrams | [`Reactor::listen_udp`], [`Reactor::connect_udp`], [`UdpEndpoint`] |
 //! | exchange them on this machine | [`Reactor::listen_unix_datagrams`], [`Reactor::connect_unix_datagrams`], [`UnixDatagramEndpoint`] |
-//! | call later | [`ropewalk_protocol::Clock`], which a reactor is |
+//! | tell the time, call later | [`ropewalk_protocol::Clock`], which a reactor is; [`Reactor::precise_now`] |
 //! | do blocking work | [`Reactor::defer_to_thread`], [`Reactor::set_thread_pool`] |
 //! | run a future | [`Reactor::spawn`] |
 //! | come in from another thread | [`Reactor::handle`] |

@@ -285,6 +285,13 @@ impl Reactor {
         deferred
     }
 
+    /// What the clock shows, read anew. [`Clock::now`] is coarser and costs nothing: during a turn it stands
+    /// where the turn began. Both count from the reactor's making and never run backwards, whoever sets
+    /// the time of day.
+    pub fn precise_now(&self) -> Duration {
+        self.0.carrier.read_clock()
+    }
+
     /// How many operations the kernel holds for this reactor: with a driver that waits for readiness
     /// none, otherwise about one for each thing that is waited for.
     pub fn operations(&self) -> usize {

@@ -4,7 +4,9 @@
 //!   Receives take their buffers from a [ring of buffers](buffers) when bytes come: an idle
 //!   connection has none.
 //! - A connection has at most one send under way, which reads from an outbox that the driver keeps
-//!   meanwhile ([`Flight`]); what is written behind it waits in another.
+//!   meanwhile ([`Flight`]); what is written behind it waits in another, all of which the next send
+//!   gathers. So there is never a second send that a link could order, and a bundle would have the bytes
+//!   copied into buffers of the kernel's choice first.
 //! - A connection that accepts descriptors is polled, and received from with `recvmsg`: an operation
 //!   that is cancelled may have completed, and descriptors are nothing to be left in a buffer. Those that
 //!   are sent are sent at once, for the same reason.
