@@ -24,6 +24,7 @@
 //! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`], [`Network`] |
 //! | know who is at the other end | [`Conn::identity`], [`Identity`], [`Credentials`], [`ProxyInfo`] |
 //! | find addresses, and connect to the best of them | [`Resolver`], [`HostTable`], [`Race`] |
+//! | start programs and speak with them | [`process`] |
 //! | do blocking work elsewhere | [`Threads`] |
 //!
 //! | bound | default | beyond it |
@@ -49,6 +50,7 @@ mod looping_call;
 mod network;
 mod outbox;
 mod page;
+pub mod process;
 mod protocol;
 mod race;
 mod react;
