@@ -8,6 +8,7 @@ mod datagrams;
 mod io_uring;
 mod kit;
 mod lingering;
+mod processes;
 mod resets;
 mod scarcity;
 mod watching;
