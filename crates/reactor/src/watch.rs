@@ -285,6 +285,22 @@ impl Inner {
         Ok(watch)
     }
 
+    /// The same for room to write to it, as soon as the driver is free.
+    #[cfg(unix)]
+    pub(crate) fn watch_own_output(
+        self: &Rc<Self>,
+        own: OwnedFd,
+        told: impl FnMut(Result<(), WatchEnd>) + 'static,
+    ) -> Watch {
+        let id = self.next_id();
+        let told: Told = Box::new(told);
+        let foreign =
+            Foreign { id, told: Some(told), original: None, is_watched: false, is_paused: false };
+        let key = self.entries.borrow_mut().insert(Entry::Foreign(Box::new(foreign)));
+        self.request(Request::Watch { key, id, own, role: Role::WatchOutput });
+        Watch { inner: Rc::downgrade(self), key, id }
+    }
+
     /// Has the driver watch a descriptor.
     pub(crate) fn start_watch(
         &self,

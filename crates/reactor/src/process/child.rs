@@ -24,6 +24,8 @@ use crate::{Reactor, Watch};
 
 /// How often what one event has led to is carried out before the next turn.
 const ROUNDS_MAX: usize = 16;
+/// How long to wait with writing where no descriptor is left to wait with.
+const SCARCE_PATIENCE: Duration = Duration::from_millis(10);
 
 /// A process that a reactor looks after, from its start to its end.
 pub(super) struct Child {
@@ -426,27 +428,21 @@ impl Child {
         if is_waiting {
             return;
         }
-        let (me, inner) = (self.me.clone(), self.inner.upgrade());
-        let told = move |ready: Result<(), crate::WatchEnd>| {
+        let Some(inner) = self.inner.upgrade() else { return };
+        let copy = self.with_pipe(number, |pipe| {
+            pipe.watch.as_ref()?.with_descriptor(|end| end.try_clone_to_owned())?.ok()
+        });
+        let Some(copy) = copy.flatten() else {
+            // No descriptor is left to wait with: it is tried again a little later.
+            return self.tick_by(self.now() + SCARCE_PATIENCE);
+        };
+        let me = self.me.clone();
+        let watch = inner.watch_own_output(copy, move |ready| {
             if let (Ok(()), Some(child)) = (ready, me.upgrade()) {
                 child.writable(number);
             }
-        };
-        let watch = self.with_pipe(number, |pipe| {
-            let inner = inner?;
-            let copy =
-                pipe.watch.as_ref()?.with_descriptor(|end| end.try_clone_to_owned())?.ok()?;
-            Reactor::of(inner).add_writer(&copy, told).ok()
         });
-        match watch.flatten() {
-            Some(watch) => {
-                self.with_pipe(number, |pipe| pipe.writer = Some(watch));
-            }
-            None => {
-                // No descriptor is left to wait with: it is tried again a little later.
-                self.tick_by(self.now() + Duration::from_millis(10));
-            }
-        }
+        self.with_pipe(number, |pipe| pipe.writer = Some(watch));
     }
 
     /// This side's end of a pipe is closed.

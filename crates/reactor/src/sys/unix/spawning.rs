@@ -116,10 +116,12 @@ pub(crate) fn no_signals() -> libc::sigset_t {
 /// Starts a process by `fork`; answers its number once its program runs.
 pub(crate) fn start_by_fork(plan: &Plan) -> Result<u32, Failed> {
     let first_free = plan.first_free();
-    let (reader, writer) = os::pipe().map_err(|error| Step::Fork.failed(error))?;
+    let (reader, low_writer) = os::pipe().map_err(|error| Step::Fork.failed(error))?;
     // Not where the child's own descriptors are to be.
-    let writer =
-        fcntl_dupfd_cloexec(&writer, first_free).map_err(|error| Step::Fork.failed(error))?;
+    let moved = fcntl_dupfd_cloexec(&low_writer, first_free);
+    let writer = moved.map_err(|error| Step::Fork.failed(error))?;
+    // The pipe ends with the only writer that is left.
+    drop(low_writer);
     let arguments = pointers(&plan.arguments);
     let environment = pointers(&plan.environment);
     let gaps: Vec<RawFd> = plan.gaps().collect();

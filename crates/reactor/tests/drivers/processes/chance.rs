@@ -23,7 +23,7 @@ const STORM: usize = 1000;
 const AT_A_TIME: usize = 24;
 
 /// Starts the next when its own has ended.
-struct Drop1 {
+struct Errand {
     storm: Rc<Storm>,
     number: usize,
     said: Vec<u8>,
@@ -48,12 +48,12 @@ impl Storm {
             .arg(number.to_string())
             .arg((number % 200).to_string())
             .descriptor(0, ChildDescriptor::Null);
-        let protocol = Drop1 { storm: Rc::clone(self), number, said: Vec::new() };
+        let protocol = Errand { storm: Rc::clone(self), number, said: Vec::new() };
         self.reactor.spawn_seat(&command, seat_process(protocol));
     }
 }
 
-impl ProcessProtocol for Drop1 {
+impl ProcessProtocol for Errand {
     fn out_received(&mut self, _: &Process<Self>, data: &[u8]) {
         self.said.extend_from_slice(data);
     }

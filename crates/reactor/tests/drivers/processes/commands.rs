@@ -152,8 +152,9 @@ fn what_is_not_in_the_map_leads_nowhere(kind: DriverKind) {
 
 fn files_and_inherited_descriptors_are_handed_on(kind: DriverKind) {
     let folder = Folder::new("given");
-    let file = File::options().read(true).write(true).create_new(true);
-    let mut file = file.open(folder.path("out")).unwrap();
+    let mut options = File::options();
+    let mut file =
+        options.read(true).write(true).create_new(true).open(folder.path("out")).unwrap();
     let given = Arc::new(file.try_clone().unwrap());
     let number = std::os::fd::AsRawFd::as_raw_fd(&file) as u32;
     let command = sh("echo one; echo two >&2")
@@ -220,11 +221,13 @@ fn root_runs_programs_as_somebody_else(kind: DriverKind) {
 /// Statement 82.
 fn ignored_signals_do_what_they_do_by_default(kind: DriverKind) {
     // This process ignores SIGPIPE, as every program of Rust's does.
-    let command = sh("grep -E 'Sig(Ign|Blk)' /proc/$$/status");
+    let command = Command::new("grep").args(["-E", "Sig(Ign|Blk)", "/proc/self/status"]);
     let found = said(kind, &command);
     for line in found.lines() {
         let mask = line.split_whitespace().last().unwrap();
-        assert_eq!(u64::from_str_radix(mask, 16).unwrap(), 0, "{found}");
+        // The C library keeps 32 and 33 for itself.
+        let mask = u64::from_str_radix(mask, 16).unwrap() & !(3 << 31);
+        assert_eq!(mask, 0, "{found}");
     }
 }
 

@@ -113,8 +113,8 @@ fn a_process_that_closes_its_pipes_first_is_waited_for(kind: DriverKind) {
 fn signals_arrive_by_name_and_by_number(kind: DriverKind) {
     let reactor = reactor(kind);
     let script = "trap 'echo hup' HUP; trap 'echo int' INT; trap 'echo usr1' USR1; \
-        trap 'echo winch' WINCH; echo ready; while :; do read line || exit 0; done";
-    let seen = start(&reactor, &sh(script));
+        trap 'echo winch' WINCH; echo ready; while :; do read line; done";
+    let seen = start(&reactor, &sh(script).kill_on_drop(true));
     turn_until(&reactor, || seen.text(1) == "ready\n");
     let process = seen.process();
     let mut expected = "ready\n".to_owned();

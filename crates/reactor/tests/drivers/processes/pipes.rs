@@ -46,7 +46,9 @@ fn a_flood_goes_through_in_order(kind: DriverKind) {
         process.close_stdin();
     });
     end_of(&reactor, &seen);
-    assert!(seen.output.borrow()[&1] == sent, "every byte, in order");
+    let output = seen.output.borrow();
+    let first = output[&1].iter().zip(&sent).position(|(got, sent)| got != sent);
+    assert_eq!((output[&1].len(), first), (sent.len(), None), "every byte, in order");
 }
 
 /// Law 6.
@@ -113,7 +115,8 @@ fn what_waits_is_written_before_a_pipe_is_closed(kind: DriverKind) {
         process.write(b"too late");
     });
     come_to_rest(&reactor);
-    assert_eq!(seen.events(), ["started", "paused 0"]);
+    assert_eq!(seen.events(), ["started"]);
+    assert!(seen.process().waiting(0) > 0);
     seen.process().write_to(3, b"go\n");
     end_of(&reactor, &seen);
     assert_eq!(seen.text(1).trim(), "400000");
