@@ -12,8 +12,9 @@ use ropewalk_deferred::{Deferred, Failure};
 use crate::page::{Flags, Page};
 use crate::seat::{Pair, Successor, Takes};
 use crate::{
-    Address, CannotConnect, Credentials, Disconnect, FileSlice, Identity, Layer, Layered, Marks,
-    NotEncrypted, Outbox, Protocol, ProxyInfo, TlsInfo,
+    Address, CannotConnect, CannotPass, Credentials, DESCRIPTORS_AT_ONCE_MAX, Descriptor,
+    Disconnect, FileSlice, Identity, Layer, Layered, Marks, NotEncrypted, Outbox, Protocol,
+    ProxyInfo, TlsInfo, Transport,
 };
 
 /// A protocol's end of its connection: a handle to use, clone and keep.
@@ -58,6 +59,80 @@ impl<P> Conn<P> {
     /// [`Failed`](crate::Disconnect::Failed): the peer was promised more.
     pub fn write_file(&self, file: Arc<File>, offset: u64, len: u64) {
         self.page.write(|out| out.write_file(FileSlice { file, offset, len }));
+    }
+
+    /// Passes an open file to the process at the other end, with the first byte that is written after
+    /// this: it arrives there before that byte is told of. This side's own is closed once it is sent, or
+    /// when the connection ends; who needs it further sends another for the same file
+    /// ([`Descriptor::try_clone`]).
+    ///
+    /// Descriptors go over Unix stream sockets, and through [layers](Layer) that leave bytes as they are.
+    /// The other end has to [accept](Self::accept_descriptors) them; to others nothing comes of it.
+    ///
+    /// ```
+    /// # use ropewalk_protocol::{CannotPass, Conn};
+    /// # fn example<P>(conn: &Conn<P>, file: std::fs::File) -> Result<(), CannotPass> {
+    /// conn.send_descriptor(file)?;
+    /// conn.write(b"here is the file\n");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Where none can be passed, or [`DESCRIPTORS_WAITING_MAX`](crate::DESCRIPTORS_WAITING_MAX) are not
+    /// sent yet. The descriptor is closed then.
+    pub fn send_descriptor(&self, descriptor: impl Into<Descriptor>) -> Result<(), CannotPass> {
+        let descriptor = descriptor.into();
+        if self.is_open() && !self.passes_descriptors() {
+            return Err(CannotPass::Unsupported);
+        }
+        self.page.pass(descriptor)
+    }
+
+    /// From now on, takes descriptors that the peer passes, each of which
+    /// [`descriptor_received`](Protocol::descriptor_received) is told of. Without this the system closes
+    /// them, at no cost to this process. The place for it is
+    /// [`connection_made`](Protocol::connection_made): what came before is received without them.
+    ///
+    /// A receive may bring as many as `at_once`, up to
+    /// [`DESCRIPTORS_AT_ONCE_MAX`](crate::DESCRIPTORS_AT_ONCE_MAX). Where more come, or more than this
+    /// process may open, some are lost, and the connection ends with
+    /// [`DescriptorsLost`](Disconnect::DescriptorsLost). A protocol that takes over has them as well.
+    ///
+    /// # Errors
+    ///
+    /// Where none can be passed.
+    pub fn accept_descriptors(&self, at_once: usize) -> Result<(), CannotPass> {
+        if !self.is_open() {
+            return Err(CannotPass::NotOpen);
+        }
+        if !self.passes_descriptors() {
+            return Err(CannotPass::Unsupported);
+        }
+        self.ask_for_descriptors(at_once.min(DESCRIPTORS_AT_ONCE_MAX));
+        Ok(())
+    }
+
+    /// Whether descriptors go beside the bytes of this connection.
+    pub fn passes_descriptors(&self) -> bool {
+        let passes = |transport: &Rc<dyn Transport>, key| transport.passes_descriptors(key);
+        self.page.ask_connected(passes).unwrap_or(false)
+    }
+
+    /// How many descriptors were written down and are not sent yet.
+    pub fn descriptors_waiting(&self) -> usize {
+        self.page.descriptors_waiting()
+    }
+
+    fn is_open(&self) -> bool {
+        self.page.is(Flags::MADE) && !self.page.is_ending() && !self.page.is(Flags::SWITCHED)
+    }
+
+    pub(crate) fn ask_for_descriptors(&self, at_once: usize) {
+        self.page.ask_connected(|transport, key| transport.accept_descriptors(key, at_once));
+        self.page.set(Flags::ACCEPTS);
+        self.page.wake();
     }
 
     /// Sends all that `out` holds: for transports in [layers](crate::Layer), which hand on what the
@@ -331,10 +406,12 @@ impl<P> Conn<P> {
         page.set_with_driver(0);
         let mut rest = rest.to_vec();
         page.peek_rare(|rare| rest.append(&mut rare.held));
+        let descriptors = page.take_arrived();
+        page.hand_passing_to(&below.page);
         let eof = page.is(Flags::EOF);
         page.clear(Flags::EOF_HELD);
         let takes = Takes::Under(Box::new(move |seat| Layered::insert(layer, seat, below)));
-        page.with_rare(|rare| rare.successor = Some(Successor { takes, rest, eof }));
+        page.with_rare(|rare| rare.successor = Some(Successor { takes, rest, descriptors, eof }));
         page.set(Flags::LAYERING);
         page.wake();
         true
@@ -378,9 +455,11 @@ impl<P: Protocol> Conn<P> {
         let mut rest = rest.to_vec();
         let eof = self.page.is(Flags::EOF);
         self.page.peek_rare(|rare| rest.append(&mut rare.held));
+        let descriptors = self.page.take_arrived();
+        self.page.hand_passing_to(&conn.page);
         let seat = Box::new(Pair::new(next, conn.clone()));
         self.page.with_rare(|rare| {
-            rare.successor = Some(Successor { takes: Takes::Over(seat), rest, eof });
+            rare.successor = Some(Successor { takes: Takes::Over(seat), rest, descriptors, eof });
         });
         self.page.set(Flags::SWITCHED);
         self.page.wake();

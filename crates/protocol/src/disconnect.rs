@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::TlsFault;
+use crate::{DescriptorsLost, TlsFault};
 
 /// Why a connection ended, or was never made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,9 @@ pub enum Disconnect {
     Stopped,
     /// TLS broke off; [`Conn::cause`](crate::Conn::cause) says what was expected.
     Tls(TlsFault),
+    /// More descriptors came at once than [were accepted](crate::Conn::accept_descriptors), or than this
+    /// process may open.
+    DescriptorsLost,
     /// Anything else that the system said.
     Failed(io::ErrorKind),
 }
@@ -64,7 +67,10 @@ impl From<&io::Error> for Disconnect {
             io::ErrorKind::TimedOut => Self::TimedOut,
             io::ErrorKind::HostUnreachable => Self::Unreachable,
             io::ErrorKind::NetworkUnreachable => Self::NetworkUnreachable,
-            kind => Self::Failed(kind),
+            kind => match error.get_ref() {
+                Some(source) if source.is::<DescriptorsLost>() => Self::DescriptorsLost,
+                _ => Self::Failed(kind),
+            },
         }
     }
 }
@@ -84,6 +90,7 @@ impl fmt::Display for Disconnect {
             Self::Switched => "another protocol took the connection over",
             Self::Overflowed => "too much output was waiting to be sent",
             Self::Stopped => "the reactor stopped",
+            Self::DescriptorsLost => return DescriptorsLost.fmt(f),
             Self::Tls(fault) => return write!(f, "TLS broke off: {fault}"),
             Self::Failed(kind) => return write!(f, "the connection failed: {kind}"),
         })

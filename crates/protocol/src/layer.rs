@@ -10,8 +10,8 @@ use ropewalk_deferred::Failure;
 
 use crate::seat::Pair;
 use crate::{
-    Address, CannotConnect, Conn, ConnCall, Credentials, Disconnect, Ending, Event, Outbox,
-    Protocol, ProxyInfo, Seat, Successor, TlsInfo, Transport,
+    Address, Arrival, CannotConnect, Conn, ConnCall, Credentials, Descriptor, Disconnect, Ending,
+    Event, Outbox, Protocol, ProxyInfo, Seat, Successor, TlsInfo, Transport,
 };
 
 /// How often one event's consequences are carried out before the next event is waited for.
@@ -60,6 +60,21 @@ pub trait Layer: Sized + 'static {
     fn eof_received(&mut self, below: &Below<Self>, above: &mut Above<Self>) {
         let _ = below;
         above.eof_received();
+    }
+
+    /// Whether descriptors go through: only what hands on bytes as they are, and all that
+    /// [`output_written`](Self::output_written) gets as it is, may say so.
+    const PASSES_DESCRIPTORS: bool = false;
+
+    /// A descriptor came, which [goes through](Self::PASSES_DESCRIPTORS).
+    fn descriptor_received(
+        &mut self,
+        below: &Below<Self>,
+        above: &mut Above<Self>,
+        descriptor: Descriptor,
+    ) {
+        let _ = below;
+        above.descriptor_received(descriptor);
     }
 
     /// The protocol above wrote this.
@@ -213,6 +228,12 @@ impl<L: Layer> Protocol for Layered<L> {
         self.with(below, |layer, below, above| layer.data_received(below, above, data));
     }
 
+    fn descriptor_received(&mut self, below: &Below<L>, descriptor: Descriptor) {
+        self.with(below, |layer, below, above| {
+            layer.descriptor_received(below, above, descriptor);
+        });
+    }
+
     fn eof_received(&mut self, below: &Below<L>) {
         self.with(below, L::eof_received);
     }
@@ -287,6 +308,12 @@ impl<L: Layer> Above<L> {
     pub fn data_received(&mut self, data: &[u8]) {
         debug_assert!(self.is_made, "bytes come after the connection is made");
         self.handle(Event::Data(data));
+    }
+
+    /// Hands a descriptor to the protocol, which keeps one that it does not read yet.
+    pub fn descriptor_received(&mut self, descriptor: Descriptor) {
+        debug_assert!(self.is_made, "descriptors come after the connection is made");
+        self.handle(Event::Descriptor(&Arrival::new(descriptor)));
     }
 
     /// Tells the protocol that its peer will send no more.
@@ -459,6 +486,16 @@ impl<L: Layer> Transport for Carrier<L> {
 
     fn proxy(&self, _: usize) -> Option<Rc<ProxyInfo>> {
         self.named(|names| names.proxy.clone()).or_else(|| self.below.get()?.proxy())
+    }
+
+    fn passes_descriptors(&self, _: usize) -> bool {
+        L::PASSES_DESCRIPTORS && self.below.get().is_some_and(Conn::passes_descriptors)
+    }
+
+    fn accept_descriptors(&self, _: usize, at_once: usize) {
+        if let Some(below) = self.below.get() {
+            below.ask_for_descriptors(at_once);
+        }
     }
 
     fn cannot_connect(&self, _: usize) -> Option<CannotConnect> {

@@ -23,6 +23,7 @@
 //! | own tasks, and run a program to its end | [`scope`], [`Scope`], [`Spawn`], [`react`] |
 //! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`], [`Network`] |
 //! | know who is at the other end | [`Conn::identity`], [`Identity`], [`Credentials`], [`ProxyInfo`] |
+//! | pass open files to another process | [`Conn::send_descriptor`], [`Conn::accept_descriptors`], [`Descriptor`] |
 //! | find addresses, and connect to the best of them | [`Resolver`], [`HostTable`], [`Race`] |
 //! | start programs and speak with them | [`process`] |
 //! | do blocking work elsewhere | [`Threads`] |
@@ -30,6 +31,8 @@
 //! | bound | default | beyond it |
 //! |---|--:|---|
 //! | output waiting on a connection | [`Marks::max`], 256 MiB | the connection ends |
+//! | descriptors waiting to be sent on a connection | [`DESCRIPTORS_WAITING_MAX`], 64 | [`CannotPass::TooMany`] |
+//! | descriptors that one receive may bring | none but for who [accepts](Conn::accept_descriptors) them, then as many as that says, up to [`DESCRIPTORS_AT_ONCE_MAX`] | the connection ends |
 //! | datagrams waiting to be sent at a port | [`SEND_QUEUE_MAX`], 1 MiB, each counting 64 bytes more | [`SendError::QueueFull`] |
 //! | datagrams kept of what came as reading was paused | [`DATAGRAMS_HELD_MAX`], 4 MiB, counted so | dropped |
 //! | calls and results brought home in one turn | [`CALLS_PER_TURN_MAX`], 64 | wait for the next |
@@ -42,6 +45,7 @@ mod clock;
 mod conn;
 mod cooperator;
 mod datagrams;
+mod descriptor;
 mod disconnect;
 mod endpoint;
 mod identity;
@@ -71,6 +75,10 @@ pub use datagrams::{
     DatagramProtocol, DatagramQueue, DatagramSeat, DatagramWishes, Interface, Membership,
     MulticastChange, MulticastError, MulticastSettings, Outgoing, SEND_QUEUE_MAX, SendError,
     connect_datagrams, open_datagrams, seat_datagrams, seat_datagrams_and_tell,
+};
+pub use descriptor::{
+    Arrival, CannotPass, DESCRIPTORS_AT_ONCE_MAX, DESCRIPTORS_WAITING_MAX, Descriptor,
+    DescriptorsLost, Passing,
 };
 pub use disconnect::Disconnect;
 pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};

@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
+use crate::descriptor::{Descriptor, Passing};
+
 /// From this size on, shared bytes are kept as they are; smaller ones are copied together.
 const SHARED_MIN: usize = 4096;
 
-/// What is to be sent, in order: bytes copied together, bytes shared, pieces of files.
+/// What is to be sent, in order: bytes copied together, bytes shared, pieces of files, and descriptors
+/// that go with the byte behind them.
 ///
 /// A transport looks at the front, sends what it can, and says how much that was.
 #[derive(Default)]
@@ -25,13 +28,15 @@ pub struct Outbox {
 }
 
 /// A piece of an [`Outbox`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Chunk {
     /// Bytes in memory.
     Bytes(Bytes),
     /// Bytes in a file.
     File(FileSlice),
+    /// No bytes, but a descriptor that goes with the next one.
+    Descriptor(Passing),
 }
 
 /// Part of an open file.
@@ -111,6 +116,12 @@ impl Outbox {
         }
     }
 
+    /// Adds a descriptor. Bytes are to be added behind it, with the first of which it goes.
+    pub(crate) fn write_descriptor(&mut self, passing: Passing) {
+        self.seal();
+        self.queue.push_back(Chunk::Descriptor(passing));
+    }
+
     /// Lets `fill` append to the bytes that are copied together.
     #[inline]
     pub fn write_with(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
@@ -129,20 +140,70 @@ impl Outbox {
         }
     }
 
-    /// The bytes at the very front; empty if it is a file's turn or nothing is left.
+    /// Whether descriptors are at the very front.
+    #[inline]
+    pub fn has_front_descriptors(&self) -> bool {
+        matches!(self.queue.front(), Some(Chunk::Descriptor(_)))
+    }
+
+    /// The descriptors at the very front. They go together with the byte behind them, and
+    /// [`advance`](Self::advance) takes them off with it.
+    pub fn front_descriptors(&self) -> impl Iterator<Item = &Descriptor> {
+        self.queue.iter().map_while(|chunk| match chunk {
+            Chunk::Descriptor(passing) => Some(passing.descriptor()),
+            _ => None,
+        })
+    }
+
+    /// Takes the descriptors at the very front off, for who carries them on in memory.
+    pub fn take_front_descriptors(&mut self) -> Vec<Descriptor> {
+        let mut taken = Vec::new();
+        while self.has_front_descriptors()
+            && let Some(Chunk::Descriptor(passing)) = self.queue.pop_front()
+        {
+            taken.push(passing.into_descriptor());
+        }
+        taken
+    }
+
+    /// The first byte, wherever it is: for who sends it with the descriptors before it.
+    ///
+    /// # Errors
+    ///
+    /// If it is in a file that cannot be read.
+    pub fn first_byte(&self) -> io::Result<Option<u8>> {
+        let first = self.queue.iter().find(|chunk| !matches!(chunk, Chunk::Descriptor(_)));
+        Ok(match first {
+            Some(Chunk::File(slice)) => {
+                let mut byte = Vec::new();
+                slice.read_into(1, &mut byte)?;
+                byte.first().copied()
+            }
+            Some(Chunk::Bytes(bytes)) => bytes.first().copied(),
+            _ => self.tail.get(self.tail_sent).copied(),
+        })
+    }
+
+    /// The bytes at the very front; empty if it is a file's or a descriptor's turn or nothing is left.
     #[inline]
     pub fn front(&self) -> &[u8] {
         match self.queue.front() {
             Some(Chunk::Bytes(bytes)) => bytes,
-            Some(Chunk::File(_)) => &[],
+            Some(Chunk::File(_) | Chunk::Descriptor(_)) => &[],
             None => &self.tail[self.tail_sent..],
         }
     }
 
-    /// Fills `slices` with what comes first, up to the next file; answers how many were filled.
+    /// Fills `slices` with what comes first, up to the next file or descriptor; answers how many were
+    /// filled.
     pub fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.gather_behind(0, slices)
+    }
+
+    /// The same with what comes behind the first `skipped` chunks.
+    fn gather_behind<'a>(&'a self, skipped: usize, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
-        for chunk in &self.queue {
+        for chunk in self.queue.iter().skip(skipped) {
             let (Chunk::Bytes(bytes), true) = (chunk, count < slices.len()) else { return count };
             slices[count] = IoSlice::new(bytes);
             count += 1;
@@ -152,6 +213,12 @@ impl Outbox {
             count += 1;
         }
         count
+    }
+
+    /// Fills `slices` with what comes behind the [descriptors](Self::front_descriptors) at the very
+    /// front, up to the next file or descriptor; answers how many were filled.
+    pub fn gather_passed<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.gather_behind(self.front_descriptors().count(), slices)
     }
 
     /// Whether [`front`](Self::front) is all that there is.
@@ -176,10 +243,14 @@ impl Outbox {
 
     /// Takes the first `left` bytes off the queue; answers how many more than it had.
     fn advance_queue(&mut self, mut left: u64) -> u64 {
-        while let Some(front) = self.queue.front_mut() {
+        while left > 0
+            && let Some(front) = self.queue.front_mut()
+        {
             let size = match front {
                 Chunk::Bytes(bytes) => bytes.len() as u64,
                 Chunk::File(slice) => slice.len,
+                // It went with the byte behind it.
+                Chunk::Descriptor(_) => 0,
             };
             if left < size {
                 match front {
@@ -188,6 +259,7 @@ impl Outbox {
                         slice.offset += left;
                         slice.len -= left;
                     }
+                    Chunk::Descriptor(_) => (),
                 }
                 return 0;
             }
@@ -203,6 +275,11 @@ impl Outbox {
             std::mem::swap(self, other);
             return;
         }
+        self.append_behind(other);
+    }
+
+    /// The same where descriptors wait here for the bytes of `other`.
+    pub(crate) fn append_behind(&mut self, other: &mut Self) {
         self.seal();
         other.seal();
         self.len += std::mem::take(&mut other.len);
@@ -219,8 +296,13 @@ impl Outbox {
         self.seal();
         while first.len < count {
             let left = count - first.len;
+            if self.has_front_descriptors() {
+                first.queue.extend(self.queue.pop_front());
+                continue;
+            }
             let Some(front) = self.queue.front_mut() else { break };
             let (chunk, size) = match front {
+                Chunk::Descriptor(_) => break,
                 Chunk::Bytes(bytes) => {
                     let size = left.min(bytes.len() as u64);
                     (Chunk::Bytes(bytes.split_to(size as usize)), size)

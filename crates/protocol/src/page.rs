@@ -1,14 +1,18 @@
 //! The notes that a connection takes: what its protocol wished, until the driver reads them.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Canceller, Promise};
 
 use crate::calls::{Call, Calls};
 use crate::seat::Successor;
-use crate::{Conn, Disconnect, Outbox, Transport};
+use crate::{
+    CannotPass, Conn, DESCRIPTORS_WAITING_MAX, Descriptor, Disconnect, Outbox, Passing, Transport,
+};
 
 /// How many calls and results one connection brings home in one turn; the rest waits for the next.
 pub const CALLS_PER_TURN_MAX: usize = 64;
@@ -89,6 +93,10 @@ impl Flags {
     pub(crate) const OUTPUT: Self = Self(1 << 21);
     /// Something is written down that few connections have.
     pub(crate) const RARE: Self = Self(1 << 22);
+    /// Descriptors wait for the byte that they go with.
+    pub(crate) const PASSING: Self = Self(1 << 23);
+    /// The transport was asked for descriptors that come.
+    pub(crate) const ACCEPTS: Self = Self(1 << 24);
 
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -104,6 +112,14 @@ impl Flags {
     }
 }
 
+/// What is looked at before writing: the connection must be made, and nothing else of this be true.
+const WRITING: Flags = Flags::MADE
+    .or(Flags::OVER)
+    .or(Flags::CLOSING)
+    .or(Flags::ABORTING)
+    .or(Flags::WRITE_CLOSED)
+    .or(Flags::SWITCHED);
+
 type Turn<P> = Box<dyn FnOnce(&mut P, &Conn<P>)>;
 
 /// What few connections have at all.
@@ -112,6 +128,7 @@ pub(crate) struct Rare<P: 'static> {
     pub(crate) successor: Option<Successor>,
     /// Bytes that arrived while reading was paused.
     pub(crate) held: Vec<u8>,
+    pub(crate) descriptors: Option<Box<Descriptors>>,
     /// Whoever waits for the connection to be made.
     pub(crate) told: Option<Promise<Conn<P>>>,
     /// Why the protocol gave up, if it said so.
@@ -129,12 +146,34 @@ impl<P> Default for Rare<P> {
             marks: Marks::default(),
             successor: None,
             held: Vec::new(),
+            descriptors: None,
             told: None,
             reason: None,
             layer: None,
             with_driver: 0,
             waits: Vec::new(),
         }
+    }
+}
+
+/// What is known of descriptors where any are passed.
+#[derive(Default)]
+pub(crate) struct Descriptors {
+    /// Those that wait for a byte to go out with.
+    waiting: Vec<Passing>,
+    /// Each that is not sent yet, here, in an outbox or with the driver, has a share of this.
+    count: Arc<()>,
+    /// Those that came while reading was paused, and go before the bytes that did.
+    pub(crate) arrived: VecDeque<Descriptor>,
+}
+
+impl<P> Rare<P> {
+    pub(crate) fn descriptors(&mut self) -> &mut Descriptors {
+        self.descriptors.get_or_insert_default()
+    }
+
+    fn has_arrived(&self) -> bool {
+        self.descriptors.as_ref().is_some_and(|descriptors| !descriptors.arrived.is_empty())
     }
 }
 
@@ -234,7 +273,7 @@ impl<P> Page<P> {
 
     /// Whether bytes lie here that came while they were not welcome.
     pub(crate) fn has_held(&self) -> bool {
-        self.peek_rare(|rare| !rare.held.is_empty()).unwrap_or(false)
+        self.peek_rare(|rare| !rare.held.is_empty() || rare.has_arrived()).unwrap_or(false)
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -252,12 +291,7 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn may_write(&self) -> bool {
-        const NO: Flags = Flags::OVER
-            .or(Flags::CLOSING)
-            .or(Flags::ABORTING)
-            .or(Flags::WRITE_CLOSED)
-            .or(Flags::SWITCHED);
-        self.is(Flags::MADE) && !self.is(NO)
+        self.flags.get().0 & WRITING.0 == Flags::MADE.0
     }
 
     /// Whether bytes may be handed to the protocol.
@@ -272,9 +306,89 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn write(&self, fill: impl FnOnce(&mut Outbox)) {
+        // One look for all that is unusual.
+        if self.flags.get().0 & WRITING.or(Flags::PASSING).0 != Flags::MADE.0 {
+            return self.write_passing(fill);
+        }
+        self.write_plainly(fill);
+    }
+
+    /// Writes what the descriptors before it go with, if anything may be written.
+    #[cold]
+    #[inline(never)]
+    fn write_passing(&self, fill: impl FnOnce(&mut Outbox)) {
         if !self.may_write() {
             return;
         }
+        let mut fresh = Outbox::default();
+        fill(&mut fresh);
+        self.write_plainly(|out| {
+            if !fresh.is_empty() {
+                self.lay_out_descriptors(out);
+                out.append_behind(&mut fresh);
+            }
+        });
+    }
+
+    /// Puts the descriptors that wait into `out`, where bytes are added next.
+    fn lay_out_descriptors(&self, out: &mut Outbox) {
+        self.clear(Flags::PASSING);
+        let waiting = self.peek_rare(|rare| std::mem::take(&mut rare.descriptors().waiting));
+        for passing in waiting.unwrap_or_default() {
+            out.write_descriptor(passing);
+        }
+    }
+
+    /// Has a descriptor go with the next byte that is written.
+    pub(crate) fn pass(&self, descriptor: Descriptor) -> Result<(), CannotPass> {
+        if !self.may_write() {
+            return Err(CannotPass::NotOpen);
+        }
+        self.with_rare(|rare| {
+            let Descriptors { waiting, count, .. } = rare.descriptors();
+            if Arc::strong_count(count) > DESCRIPTORS_WAITING_MAX {
+                return Err(CannotPass::TooMany);
+            }
+            waiting.push(Passing::new(descriptor, count));
+            Ok(())
+        })?;
+        self.set(Flags::PASSING);
+        Ok(())
+    }
+
+    /// The first of the descriptors that came and nobody was told of.
+    pub(crate) fn next_arrived(&self) -> Option<Descriptor> {
+        self.peek_rare(|rare| rare.descriptors.as_mut()?.arrived.pop_front()).flatten()
+    }
+
+    /// Takes the descriptors that came and nobody was told of.
+    pub(crate) fn take_arrived(&self) -> Vec<Descriptor> {
+        let arrived =
+            |rare: &mut Rare<P>| Some(std::mem::take(&mut rare.descriptors.as_mut()?.arrived));
+        self.peek_rare(arrived).flatten().unwrap_or_default().into()
+    }
+
+    /// Has another page, which takes over, pass what waits here, and count what is on its way.
+    pub(crate) fn hand_passing_to<Q>(&self, other: &Page<Q>) {
+        let descriptors = self.peek_rare(|rare| rare.descriptors.take()).flatten();
+        if let Some(descriptors) = descriptors {
+            if self.is(Flags::PASSING) {
+                self.clear(Flags::PASSING);
+                other.set(Flags::PASSING);
+            }
+            other.with_rare(|rare| rare.descriptors = Some(descriptors));
+        }
+    }
+
+    /// How many descriptors are not sent yet.
+    pub(crate) fn descriptors_waiting(&self) -> usize {
+        let count =
+            |rare: &mut Rare<P>| Some(Arc::strong_count(&rare.descriptors.as_ref()?.count) - 1);
+        self.peek_rare(count).flatten().unwrap_or(0)
+    }
+
+    #[inline]
+    fn write_plainly(&self, fill: impl FnOnce(&mut Outbox)) {
         let lend = || self.ask_carrier(|transport, _| transport.lend_outbox()).unwrap_or_default();
         let mut out = self.out.take().unwrap_or_else(lend);
         fill(&mut out);
@@ -292,6 +406,13 @@ impl<P> Page<P> {
     pub(crate) fn write_outbox(&self, mut more: Box<Outbox>) {
         if !self.may_write() {
             return;
+        }
+        if self.is(Flags::PASSING) && !more.is_empty() {
+            let mut out = self.out.take().unwrap_or_default();
+            self.lay_out_descriptors(&mut out);
+            out.append_behind(&mut more);
+            self.lay_out(out);
+            return self.wake();
         }
         let out = match self.out.take() {
             None => more,

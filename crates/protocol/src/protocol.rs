@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::{Address, Conn, Disconnect};
+use crate::{Address, Conn, Descriptor, Disconnect};
 
 /// One side of one connection.
 ///
@@ -14,7 +14,8 @@ use crate::{Address, Conn, Disconnect};
 ///    and also after a panic. No call, timer or result comes after it.
 /// 3. Bytes come in order, cut anywhere.
 /// 4. No call comes while another runs.
-/// 5. While reading is paused, no [`data_received`](Self::data_received) comes.
+/// 5. While reading is paused, no [`data_received`](Self::data_received) and no
+///    [`descriptor_received`](Self::descriptor_received) comes.
 ///
 /// ```
 /// use ropewalk_protocol::{Conn, Protocol};
@@ -36,6 +37,14 @@ pub trait Protocol: Sized + 'static {
 
     /// Bytes arrived: part of a message, or several.
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]);
+
+    /// A descriptor came, on a connection that [accepts](Conn::accept_descriptors) them. It is told
+    /// before the byte that it was sent with, and perhaps before others that came together with that;
+    /// with its bytes, it waits while reading is paused. Closes it, unless told otherwise.
+    fn descriptor_received(&mut self, conn: &Conn<Self>, descriptor: Descriptor) {
+        let _ = conn;
+        drop(descriptor);
+    }
 
     /// The peer will send no more, but may still listen. Closes, unless told otherwise.
     fn eof_received(&mut self, conn: &Conn<Self>) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ropewalk_deferred::{Deferred, Failure, Panicked, deferred};
 
 use crate::page::{CALLS_PER_TURN_MAX, Flags};
-use crate::{Conn, Disconnect, Outbox, Protocol, Transport};
+use crate::{Arrival, Conn, Descriptor, Disconnect, Outbox, Protocol, Transport};
 
 /// How long a peer may leave the last output unread before a closing connection gives up on it.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +35,8 @@ pub trait Seat {
     /// Takes what is to be sent.
     fn take_output(&mut self) -> Option<Box<Outbox>>;
 
-    /// Takes the seat that follows this one, if its protocol was switched.
+    /// Takes the seat that follows this one, if its protocol was switched. Also who looks for
+    /// [`Wishes::succession`] and finds none has done what was asked.
     fn take_successor(&mut self) -> Option<Successor>;
 }
 
@@ -46,6 +47,8 @@ pub enum Event<'a> {
     Made,
     /// Bytes arrived.
     Data(&'a [u8]),
+    /// A descriptor came, with the bytes that are told of next; whoever takes it has it.
+    Descriptor(&'a Arrival),
     /// The peer will send no more.
     Eof,
     /// Output was sent; this many bytes that the driver took are still with it.
@@ -73,7 +76,8 @@ pub struct Wishes {
     pub output: bool,
     /// [`Event::Sent`] is wanted after the next sending, also when nothing stays behind.
     pub sent: bool,
-    /// Another seat takes over.
+    /// The seat's successor is to be seated, if there is one; or the transport has just been
+    /// [asked for descriptors](Transport::accept_descriptors), which is to be carried out now.
     pub succession: bool,
     /// When to tell [`Event::Tick`], if nothing happens before.
     pub next_call: Option<Duration>,
@@ -93,6 +97,8 @@ pub struct Successor {
     pub(crate) takes: Takes,
     /// Bytes that the old protocol had and the new one, or the layer, is to get.
     pub(crate) rest: Vec<u8>,
+    /// Descriptors that came and nobody was told of.
+    pub(crate) descriptors: Vec<Descriptor>,
     /// Whether the peer has said already that it will send no more.
     pub(crate) eof: bool,
 }
@@ -121,6 +127,9 @@ impl Successor {
             }
             seat.attach(Rc::clone(transport), key);
             seat.handle(Event::Made);
+            for descriptor in successor.descriptors {
+                seat.handle(Event::Descriptor(&Arrival::new(descriptor)));
+            }
             if !successor.rest.is_empty() {
                 seat.handle(Event::Data(&successor.rest));
             }
@@ -217,6 +226,7 @@ impl<P: Protocol> Pair<P> {
             Event::Data(data) if !page.is_ending() => {
                 page.with_rare(|rare| rare.held.extend_from_slice(data));
             }
+            Event::Descriptor(arrival) => self.descriptor_came(arrival),
             Event::Eof => {
                 page.set(Flags::EOF);
                 if page.may_read() && !page.has_held() {
@@ -233,6 +243,20 @@ impl<P: Protocol> Pair<P> {
                 }
             }
             Event::Data(_) | Event::Tick | Event::Lost(_) => (),
+        }
+    }
+
+    #[cold]
+    fn descriptor_came(&mut self, arrival: &Arrival) {
+        let page = &self.conn.page;
+        if page.is_ending() {
+            return;
+        }
+        let Some(descriptor) = arrival.take() else { return };
+        if page.may_read() && !page.has_held() {
+            self.protocol.descriptor_received(&self.conn, descriptor);
+        } else {
+            page.with_rare(|rare| rare.descriptors().arrived.push_back(descriptor));
         }
     }
 
@@ -257,6 +281,14 @@ impl<P: Protocol> Pair<P> {
     #[inline(never)]
     fn deliver_the_held(&mut self) {
         let page = &self.conn.page;
+        while page.may_read()
+            && let Some(descriptor) = page.next_arrived()
+        {
+            self.protocol.descriptor_received(&self.conn, descriptor);
+        }
+        if !page.may_read() {
+            return;
+        }
         let held = page.peek_rare(|rare| std::mem::take(&mut rare.held)).unwrap_or_default();
         if !held.is_empty() {
             self.protocol.data_received(&self.conn, &held);
@@ -379,7 +411,7 @@ impl<P: Protocol> Seat for Pair<P> {
             ending,
             output: flags.has(Flags::OUTPUT) && !flags.has(Flags::LAYERING),
             sent: flags.has(Flags::OVER_HIGH.or(Flags::SENT_WANTED)),
-            succession: flags.has(Flags::SWITCHED.or(Flags::LAYERING)),
+            succession: flags.has(Flags::SWITCHED.or(Flags::LAYERING).or(Flags::ACCEPTS)),
             // What was handed back by one who goes on reading is not left lying.
             next_call: if reading && page.has_held() { Some(page.now()) } else { page.next_call() },
         }
@@ -391,6 +423,7 @@ impl<P: Protocol> Seat for Pair<P> {
     }
 
     fn take_successor(&mut self) -> Option<Successor> {
+        self.conn.page.clear(Flags::ACCEPTS);
         self.conn.page.peek_rare(|rare| rare.successor.take()).flatten()
     }
 }

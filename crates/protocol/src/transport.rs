@@ -51,6 +51,19 @@ pub trait Transport {
         None
     }
 
+    /// Whether descriptors go beside the bytes of this connection.
+    fn passes_descriptors(&self, key: usize) -> bool {
+        let _ = key;
+        false
+    }
+
+    /// From now on, descriptors that come are told by [`Event::Descriptor`](crate::Event), just before
+    /// the bytes that they came with: as many as `at_once` with one receive. Whoever's answer to
+    /// [`passes_descriptors`](Self::passes_descriptors) is no is not asked.
+    fn accept_descriptors(&self, key: usize, at_once: usize) {
+        let _ = (key, at_once);
+    }
+
     /// Why a connection was never made, while its seat is told so: every address that was tried.
     fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
         let _ = key;

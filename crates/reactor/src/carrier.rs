@@ -14,7 +14,7 @@ use slab::Slab;
 use crate::datagrams;
 use crate::platform::Platform;
 use crate::sys::Sockets;
-use crate::sys::os::credentials;
+use crate::sys::os::{credentials, passes_descriptors};
 
 /// How many used outboxes are kept.
 const SPARE_MAX: usize = 64;
@@ -38,6 +38,8 @@ pub(crate) struct Carrier {
     sockets: Sockets,
     /// Why the connection of this key was never made, while its seat is told.
     cannot_connect: RefCell<Option<(usize, CannotConnect)>>,
+    /// The connections that have just asked for descriptors, and for how many at once.
+    accepting: RefCell<Vec<(usize, usize)>>,
     /// What is there instead of a system.
     platform: Option<Rc<dyn Platform>>,
 }
@@ -65,6 +67,7 @@ impl Carrier {
             long_peers: RefCell::default(),
             sockets,
             cannot_connect: RefCell::new(None),
+            accepting: RefCell::default(),
             platform,
         }
     }
@@ -140,7 +143,16 @@ impl Carrier {
         }
     }
 
+    /// The connections that have asked for descriptors since the last time.
+    pub(crate) fn take_accepting(&self) -> Vec<(usize, usize)> {
+        self.accepting.take()
+    }
+
     pub(crate) fn forget_peer(&self, key: usize) {
+        let mut accepting = self.accepting.borrow_mut();
+        if !accepting.is_empty() {
+            accepting.retain(|(asking, _)| *asking != key);
+        }
         if let Some(peer) = self.peers.borrow_mut().get_mut(key)
             && let Peer::Other(index) = std::mem::take(peer)
         {
@@ -179,6 +191,17 @@ impl Transport for Carrier {
 
     fn credentials(&self, key: usize) -> Option<Credentials> {
         self.sockets.with(key, credentials).flatten()
+    }
+
+    fn passes_descriptors(&self, key: usize) -> bool {
+        match &self.platform {
+            None => self.sockets.with(key, passes_descriptors).unwrap_or(false),
+            Some(platform) => platform.passes_descriptors(key),
+        }
+    }
+
+    fn accept_descriptors(&self, key: usize, at_once: usize) {
+        self.accepting.borrow_mut().push((key, at_once));
     }
 
     fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {

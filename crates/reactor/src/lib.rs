@@ -42,6 +42,7 @@
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
 //! | closed connections that wait for their peers | 1,024, for 2 seconds without progress each |
+//! | bytes received at once from a connection that accepts descriptors | 32 KiB, with the descriptors that it said |
 //! | messages received from one port for datagrams in one turn | 32; 64 with `io_uring` |
 //! | system calls spent on one port's datagrams in one turn | 8, of 64 messages each |
 //! | bytes read of one pipe of a process in one turn | 64 KiB |

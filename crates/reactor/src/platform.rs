@@ -30,6 +30,12 @@ pub trait Platform: 'static {
     /// The address of this end of what the driver holds under `key`.
     fn local(&self, key: usize) -> Address;
 
+    /// Whether descriptors go beside the bytes of the stream that the driver holds under `key`.
+    fn passes_descriptors(&self, key: usize) -> bool {
+        let _ = key;
+        false
+    }
+
     /// Makes a socket that listens at `place`, where port 0 is any that is free; answers where it is.
     /// The socket is then given to the driver as [`Role::Listener`], or dropped.
     ///

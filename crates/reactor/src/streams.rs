@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use ropewalk_protocol::{
-    Address, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
+    Address, Arrival, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
 };
 
 use crate::inner::{Entry, Inner, Purpose, Stream};
@@ -19,6 +19,9 @@ impl Inner {
     pub(crate) fn deliver(&self, completion: Completion<'_>) -> After {
         match completion {
             Completion::Received { key, data } => self.tell(key, Event::Data(data)),
+            Completion::Passed { key, descriptor } => {
+                self.tell(key, Event::Descriptor(&Arrival::new(descriptor)))
+            }
             Completion::Ended { key } => {
                 if self.with_stream(key, |stream| stream.ended = true).is_none() {
                     return After::Lingered(key);
@@ -103,6 +106,9 @@ impl Inner {
                 return self.end(driver, key, seat, why);
             }
             if wishes.succession {
+                if let Err(error) = self.accept_descriptors(driver) {
+                    return self.end(driver, key, seat, Disconnect::from(&error));
+                }
                 let carrier = Rc::clone(&self.carrier) as Rc<dyn Transport>;
                 Successor::seat_all(&mut seat, &carrier, key);
                 continue;
@@ -146,6 +152,15 @@ impl Inner {
             self.with_stream(key, |stream| stream.backlogged = true);
         }
         Ok(left)
+    }
+
+    /// Has connections receive the descriptors that they asked for.
+    #[cold]
+    fn accept_descriptors(&self, driver: &mut dyn Driver) -> io::Result<()> {
+        for (key, at_once) in self.carrier.take_accepting() {
+            driver.accept_descriptors(key, at_once)?;
+        }
+        Ok(())
     }
 
     /// Carries out what does not end in another word to the protocol, and puts the seat back; or gives

@@ -24,6 +24,7 @@
 //! | [`tls`] | TLS over any transport, identities by name |
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
+//! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
 //! | [`http`] | HTTP/1.1: sites, resources, static files; requests, in one line or by an agent |
 //! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
 //! | [`proxy`] | the PROXY protocol: who is behind the proxy in front |
@@ -43,6 +44,7 @@ pub mod http {
 }
 
 pub use ropewalk_amp as amp;
+pub use ropewalk_auth as auth;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
 pub use ropewalk_forward as forward;

@@ -148,6 +148,8 @@ impl Drop for Ticket {
 pub struct Counted(Option<Ticket>);
 
 impl Layer for Counted {
+    const PASSES_DESCRIPTORS: bool = true;
+
     fn connection_lost(&mut self, _: &Below<Self>, why: Disconnect) -> Disconnect {
         self.0 = None;
         why

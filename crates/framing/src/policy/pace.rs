@@ -113,6 +113,8 @@ impl Paced {
 }
 
 impl Layer for Paced {
+    const PASSES_DESCRIPTORS: bool = true;
+
     fn connection_made(&mut self, _: &Below<Self>, above: &mut Above<Self>) {
         above.made();
         if self.pace.send_min.is_some() {

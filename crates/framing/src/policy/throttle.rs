@@ -157,6 +157,8 @@ impl Throttled {
 }
 
 impl Layer for Throttled {
+    const PASSES_DESCRIPTORS: bool = true;
+
     fn data_received(&mut self, below: &Below<Self>, above: &mut Above<Self>, data: &[u8]) {
         above.data_received(data);
         self.read.take(below.now(), data.len() as u64);

@@ -91,6 +91,8 @@ impl Timed {
 }
 
 impl Layer for Timed {
+    const PASSES_DESCRIPTORS: bool = true;
+
     fn connection_made(&mut self, below: &Below<Self>, above: &mut Above<Self>) {
         self.moved_at = below.now();
         self.check_idle(below, above);

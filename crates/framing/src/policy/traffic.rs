@@ -66,6 +66,8 @@ impl Logged {
 }
 
 impl Layer for Logged {
+    const PASSES_DESCRIPTORS: bool = true;
+
     fn connection_made(&mut self, below: &Below<Self>, above: &mut Above<Self>) {
         let id = self.id;
         tracing::debug!(target: "ropewalk::traffic", id, peer = %below.peer(), "made");

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::Header;
@@ -12,18 +13,39 @@ const NAME_LENGTH_MAX: usize = u16::MAX as usize;
 
 /// A request's fields as they came, with nothing wrong in them: most resources look at few of them or
 /// at none, and a map costs more than all the rest of a request.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct RawFields {
-    lines: Box<[u8]>,
+    /// Absent where there are none.
+    lines: Option<Rc<Vec<u8>>>,
 }
 
 impl RawFields {
     /// The lines of `fields`, which the parser has found in `head`, a whole one.
-    pub(super) fn of(head: &[u8], fields: &[Header<'_>]) -> Self {
-        let Some(first) = fields.first() else { return Self::default() };
+    pub(super) fn lines_of<'h>(head: &'h [u8], fields: &[Header<'_>]) -> &'h [u8] {
+        let Some(first) = fields.first() else { return &[] };
         let start = first.name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
-        let lines = head.get(start..head.len() - b"\r\n".len()).unwrap_or_default();
-        Self { lines: lines.into() }
+        head.get(start..head.len() - b"\r\n".len()).unwrap_or_default()
+    }
+
+    pub(super) fn from_lines(lines: &[u8]) -> Self {
+        Self { lines: (!lines.is_empty()).then(|| Rc::new(lines.to_vec())) }
+    }
+
+    /// Each with the end of its line.
+    pub(super) fn lines(&self) -> &[u8] {
+        self.lines.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// Holds these lines from here on, in the memory of those before if nobody else has them.
+    pub(super) fn replace(&mut self, lines: &[u8]) {
+        let shared = self.lines.get_or_insert_default();
+        match Rc::get_mut(shared) {
+            Some(own) => {
+                own.clear();
+                own.extend_from_slice(lines);
+            }
+            None => *shared = Rc::new(lines.to_vec()),
+        }
     }
 
     /// Whether a map can have such a name. The parser has seen to all else.
@@ -35,9 +57,9 @@ impl RawFields {
     }
 
     pub(crate) fn to_map(&self) -> HeaderMap {
-        let lines = self.lines.split_inclusive(|&byte| byte == b'\n');
+        let lines = self.lines().split_inclusive(|&byte| byte == b'\n');
         let count = lines.clone().count();
-        let copies = Copies::of_parts_of(&self.lines, count);
+        let copies = Copies::of_parts_of(self.lines(), count);
         let mut map = HeaderMap::with_capacity(count);
         for line in lines {
             let line = line.strip_suffix(b"\r\n").unwrap_or(line);

@@ -7,10 +7,10 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri, Version};
 use httparse::{Header, Status};
 
+use super::alike::LastRequest;
 use super::error::{BadRequest, Excerpt};
 use super::fields::RawFields;
 use super::framing::{BodyLength, Signs};
-use super::host::LastHost;
 use super::limits::{FIELD_COUNT_MAX, Limits};
 use super::lines::{Bounds, Lines};
 use super::syntax::{is_blank, is_tchar, is_token};
@@ -36,6 +36,7 @@ pub struct Head {
 }
 
 /// What a head says beside its request, as in [`Head`].
+#[derive(Clone, Copy)]
 pub(crate) struct Manner {
     pub(crate) body: BodyLength,
     pub(crate) keep_alive: bool,
@@ -128,13 +129,13 @@ impl HeadDecoder {
     ///
     /// If they are no head of a request that this server takes. Feed it nothing more then.
     pub fn feed(&mut self, data: &mut &[u8], limits: &Limits) -> Result<Option<Head>, BadRequest> {
-        let mut host = LastHost::default();
+        let mut last = LastRequest::default();
         if self.lines.is_none()
-            && let Some((head, manner)) = read_in_place(data, limits, &mut host)
+            && let Some((head, manner)) = read_in_place(data, limits, &mut last)
         {
             return Ok(Some(Head::of(head, &manner)));
         }
-        let read = self.go_on(data, limits, &mut host)?;
+        let read = self.go_on(data, limits, &mut last)?;
         Ok(read.map(|(head, manner)| Head::of(head, &manner)))
     }
 
@@ -143,7 +144,7 @@ impl HeadDecoder {
         &mut self,
         data: &mut &[u8],
         limits: &Limits,
-        host: &mut LastHost,
+        last: &mut LastRequest,
     ) -> Result<Option<(RawHead, Manner)>, BadRequest> {
         let lines = self.lines.get_or_insert(Lines::of_head());
         let Some(length) = lines.walk(data, &Bounds::of_head(limits))? else {
@@ -155,11 +156,11 @@ impl HeadDecoder {
         *data = after;
         self.lines = None;
         if self.rest.is_empty() {
-            return read_whole(end, host).map(Some);
+            return read_whole(end, last).map(Some);
         }
         let mut whole = mem::take(&mut self.rest);
         whole.extend_from_slice(end);
-        read_whole(&whole, host).map(Some)
+        read_whole(&whole, last).map(Some)
     }
 
     /// Whether it has bytes of a head that is not whole; an empty line before one is none.
@@ -183,8 +184,11 @@ type Fields<'f> = [MaybeUninit<Header<'f>>; FIELD_COUNT_MAX];
 pub(crate) fn read_in_place(
     data: &mut &[u8],
     limits: &Limits,
-    host: &mut LastHost,
+    last: &mut LastRequest,
 ) -> Option<(RawHead, Manner)> {
+    if let Some(read) = last.read_alike(data, limits) {
+        return Some(read);
+    }
     // The parser steps over empty lines by itself, but over too many of them.
     if !data.first().copied().is_some_and(is_tchar) {
         return None;
@@ -204,7 +208,7 @@ pub(crate) fn read_in_place(
     if !fits || !are_lines_whole(head, parsed.headers) {
         return None;
     }
-    let read = assemble(&parsed, head, host).ok()?;
+    let read = assemble(&parsed, head, last).ok()?;
     *data = &data[length..];
     Some(read)
 }
@@ -220,12 +224,12 @@ fn are_lines_whole(head: &[u8], fields: &[Header<'_>]) -> bool {
 }
 
 /// The long way: `head` ends where it should, and its lines are whole and not too many.
-fn read_whole(head: &[u8], host: &mut LastHost) -> Result<(RawHead, Manner), BadRequest> {
+fn read_whole(head: &[u8], last: &mut LastRequest) -> Result<(RawHead, Manner), BadRequest> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, &mut fields) {
-        Ok(Status::Complete(_)) => assemble(&parsed, head, host),
+        Ok(Status::Complete(_)) => assemble(&parsed, head, last),
         Ok(Status::Partial) | Err(_) => Err(fault_in(head)),
     }
 }
@@ -233,7 +237,7 @@ fn read_whole(head: &[u8], host: &mut LastHost) -> Result<(RawHead, Manner), Bad
 fn assemble(
     parsed: &httparse::Request<'_, '_>,
     head: &[u8],
-    host: &mut LastHost,
+    last: &mut LastRequest,
 ) -> Result<(RawHead, Manner), BadRequest> {
     let (Some(method), Some(path), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
@@ -258,7 +262,7 @@ fn assemble(
         let had_host = signs.has_host();
         signs.note(field.name.as_bytes(), field.value)?;
         if signs.has_host() && !had_host {
-            host.check(field.value)?;
+            last.host.check(field.value)?;
         }
     }
     let body = signs.length(version)?;
@@ -268,7 +272,7 @@ fn assemble(
         expects_continue: signs.expects_continue(version)? && body != BodyLength::None,
         wants_upgrade: signs.wants_upgrade(version),
     };
-    let fields = RawFields::of(head, parsed.headers);
+    let fields = last.keep(head, parsed.headers, version, manner);
     Ok((RawHead { method, uri, version, fields }, manner))
 }
 

@@ -12,6 +12,7 @@
 //! | 9110 5.6.7 dates | [`DateCache`] |
 //! | 9112 11 attacks on framing | [`BadRequest`], [`Limits`] |
 
+mod alike;
 mod answer;
 mod body;
 mod chunked;
@@ -28,6 +29,7 @@ mod status;
 mod syntax;
 mod target;
 
+pub(crate) use alike::LastRequests;
 pub use answer::{AnswerDecoder, AnswerHead, AnswerTo, BadAnswer};
 pub use body::{BodyDecoder, Piece};
 pub use date::{Date, DateCache};
@@ -36,7 +38,6 @@ pub(crate) use fields::RawFields;
 pub use framing::BodyLength;
 pub use head::{Head, HeadDecoder};
 pub(crate) use head::{Manner, RawHead, read_in_place};
-pub(crate) use host::LastHost;
 pub use limits::Limits;
 pub use response::{Asked, BodySize, BodyWriter, CONTINUE, Framing, Out, SentAs, encode_head};
 pub(crate) use response::{LastHead, ResponseHead};

@@ -145,13 +145,15 @@ pub fn encode_head(
     size: BodySize,
     date: &Date,
 ) -> Framing {
-    ResponseHead { status, headers, content_type: None, size }.encode(out, asked, date)
+    ResponseHead { status, headers: Some(headers), content_type: None, size }
+        .encode(out, asked, date)
 }
 
 /// What [`encode_head`] is told, and one thing more.
 pub(crate) struct ResponseHead<'r> {
     pub(crate) status: StatusCode,
-    pub(crate) headers: &'r HeaderMap,
+    /// Absent where there are none.
+    pub(crate) headers: Option<&'r HeaderMap>,
     /// Stands where `headers` name no type.
     pub(crate) content_type: Option<&'static HeaderValue>,
     pub(crate) size: BodySize,
@@ -217,7 +219,8 @@ impl ResponseHead<'_> {
         asked: Asked,
         date: &Date,
     ) -> Framing {
-        if !self.headers.is_empty() || self.status.is_informational() {
+        if self.headers.is_some_and(|headers| !headers.is_empty()) || self.status.is_informational()
+        {
             return self.encode(out, asked, date);
         }
         if !last.begins_like(self) {
@@ -316,9 +319,9 @@ struct Own {
     says_close: bool,
 }
 
-fn put_fields(out: &mut impl Out, status: StatusCode, headers: &HeaderMap) -> Own {
+fn put_fields(out: &mut impl Out, status: StatusCode, headers: Option<&HeaderMap>) -> Own {
     let mut own = Own::default();
-    for (name, value) in headers {
+    for (name, value) in headers.into_iter().flatten() {
         if name == CONTENT_LENGTH {
             own.length = value.to_str().ok().and_then(|digits| digits.parse().ok());
             continue;

@@ -59,9 +59,20 @@ fn is_scheme(text: &[u8]) -> bool {
 
 /// What user agents send in targets, some of it without need: no fragment, no quotes, no brackets
 /// of markup, nothing beyond ASCII.
-const fn is_visible(byte: u8) -> bool {
-    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'~')
+pub(super) fn is_visible(byte: u8) -> bool {
+    VISIBLE[usize::from(byte)]
 }
+
+/// Looked up rather than compared: each byte of a target comes by here.
+static VISIBLE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = matches!(byte as u8, b'!' | b'$'..=b';' | b'=' | b'?'..=b'~');
+        byte += 1;
+    }
+    table
+};
 
 /// What should be `host [":" port]` is not.
 pub(super) struct NoHost;

@@ -1,7 +1,6 @@
 //! How a server answers: at once, later, or piece by piece; and what comes after that.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -24,22 +23,31 @@ use crate::form::FormError;
 const TOGETHER_MAX: usize = 1024;
 
 impl Server {
-    /// Takes a request, if it is there, and has the resource answer it.
-    pub(super) fn render(&self, request: &mut Option<Request>, reply: &mut Option<Reply>) {
-        // Request and reply are long to move: a closure that owned them would be moved twice.
-        let call = || self.site.render(request, reply);
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
-            let panicked = Failure::new(Panicked::from_payload(&*payload));
-            *reply = Some(Reply::Now(failed(&panicked)));
+    /// Has the resource answer a request, and `take` take the answer.
+    #[inline]
+    pub(super) fn render(&mut self, request: Request, mut take: impl FnMut(&mut Self, Reply)) {
+        let mut request = Some(request);
+        let mut is_rendered = false;
+        // Request and reply are long to move: the one is lent to the closure, and the other taken within.
+        let call = || {
+            let Some(request) = request.take() else { return };
+            let reply = self.site.render(request);
+            is_rendered = true;
+            take(self, reply);
+        };
+        let Err(payload) = catch_unwind(AssertUnwindSafe(call)) else { return };
+        if is_rendered {
+            resume_unwind(payload);
         }
+        let panicked = Failure::new(Panicked::from_payload(&*payload));
+        take(self, Reply::Now(failed(&panicked)));
     }
 
-    pub(super) fn take_reply(&mut self, conn: &Conn<Self>, reply: Option<Reply>) {
-        match reply.map(settled) {
-            None => (),
-            Some(Reply::Now(response)) => self.answer(conn, response),
-            Some(Reply::Body(body)) => self.answer(conn, Response::new(body)),
-            Some(Reply::Later(later)) => conn.then(later, |this, conn, result| {
+    pub(super) fn take_reply(&mut self, conn: &Conn<Self>, reply: Reply) {
+        match settled(reply) {
+            Reply::Now(response) => self.answer(conn, response),
+            Reply::Body(body) => self.answer(conn, Response::new(body)),
+            Reply::Later(later) => conn.then(later, |this, conn, result| {
                 this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
             }),
         }
@@ -47,12 +55,14 @@ impl Server {
 
     /// Answers with a response that is whole, to a request that is. The timer is left to
     /// [`read`](Self::read), who may have the next request already.
+    #[inline]
     pub(super) fn answer_whole(
         &mut self,
         conn: &Conn<Self>,
         asked: Asked,
         whole: Whole<'_>,
         access: Option<Box<Access>>,
+        now: Duration,
     ) {
         let asked = if self.site.is_draining() { asked.and_close() } else { asked };
         let bytes = match &whole.body.kind {
@@ -61,7 +71,7 @@ impl Server {
         };
         // Head and body in one go; a long body is not copied.
         let short = bytes.filter(|bytes| bytes.len() <= TOGETHER_MAX);
-        let framing = self.put_head(conn, asked, whole, short.map_or(&[], |bytes| bytes));
+        let framing = self.put_head(conn, asked, whole, short.map_or(&[], |bytes| bytes), now);
         let mut sent = 0;
         if let (SentAs::Fixed(length), Some(bytes)) = (framing.body, bytes) {
             sent = length;
@@ -82,7 +92,15 @@ impl Server {
     }
 
     /// Writes a response's head, and `body` behind it if there is to be one.
-    fn put_head(&self, conn: &Conn<Self>, asked: Asked, whole: Whole<'_>, body: &[u8]) -> Framing {
+    #[inline]
+    fn put_head(
+        &self,
+        conn: &Conn<Self>,
+        asked: Asked,
+        whole: Whole<'_>,
+        body: &[u8],
+        now: Duration,
+    ) -> Framing {
         let head = ResponseHead {
             status: whole.status,
             headers: whole.headers,
@@ -91,7 +109,7 @@ impl Server {
         };
         let mut framing = Framing { body: SentAs::Nothing, keep_alive: false };
         conn.write_with(|out| {
-            framing = self.site.encode(&head, out, asked, conn.now());
+            framing = self.site.encode(&head, out, asked, now);
             if framing.body != SentAs::Nothing {
                 out.extend_from_slice(body);
             }
@@ -109,7 +127,7 @@ impl Server {
         exchange.welcome_body(conn);
         let stays = exchange.may_stay_open() && !self.site.is_draining();
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
-        let framing = self.put_head(conn, asked, Whole::of(&response), &[]);
+        let framing = self.put_head(conn, asked, Whole::of(&response), &[], conn.now());
         let Phase::Busy(exchange) = &mut self.phase else { return };
         exchange.status = Some(response.status());
         exchange.keep_alive = framing.keep_alive;
@@ -234,6 +252,7 @@ impl Server {
     }
 
     /// Answers what could not be read, and ends the connection.
+    #[cold]
     pub(super) fn refuse(
         &mut self,
         conn: &Conn<Self>,
@@ -259,30 +278,30 @@ impl Server {
         let access =
             access.or_else(|| self.site.is_logging().then(|| Box::new(Access::to_nothing(conn))));
         self.phase = Phase::Idle;
-        self.answer_whole(conn, Asked::unread(), Whole::of(response), access);
+        self.answer_whole(conn, Asked::unread(), Whole::of(response), access, conn.now());
     }
 }
-
-static NO_FIELDS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
 
 /// A response, wherever its parts lie.
 #[derive(Clone, Copy)]
 pub(super) struct Whole<'r> {
     status: StatusCode,
-    headers: &'r HeaderMap,
+    /// Absent where it has no fields of its own.
+    headers: Option<&'r HeaderMap>,
     body: &'r Body,
 }
 
 impl<'r> Whole<'r> {
     fn of(response: &'r Response) -> Self {
-        Self { status: response.status(), headers: response.headers(), body: response.body() }
+        let headers = Some(response.headers());
+        Self { status: response.status(), headers, body: response.body() }
     }
 
     /// What is answered, if it is here and everything of it is in memory.
     pub(super) fn of_reply(reply: &'r Reply) -> Option<Self> {
         let whole = match reply {
             Reply::Now(response) => Self::of(response),
-            Reply::Body(body) => Self { status: StatusCode::OK, headers: &NO_FIELDS, body },
+            Reply::Body(body) => Self { status: StatusCode::OK, headers: None, body },
             Reply::Later(_) => return None,
         };
         let is_whole = matches!(whole.body.kind, Kind::Empty | Kind::Bytes(_))

@@ -27,7 +27,7 @@ pub(super) const RATE_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Server {
     pub(super) site: Rc<Shared>,
     /// Where the site keeps this connection.
-    place: u32,
+    pub(super) place: u32,
     /// The one timer, whatever it stands for at the moment.
     timer: Option<ConnCall>,
     /// Present while a head is not whole.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::Method;
 use ropewalk_protocol::Conn;
@@ -19,11 +20,13 @@ impl Server {
     /// Reads requests until there are no more bytes or one is not answered at once.
     pub(super) fn read(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
         let mut answered = false;
+        // The time stands still meanwhile.
+        let now = conn.now();
         while matches!(self.phase, Phase::Idle) && !data.is_empty() && !conn.is_closing() {
             match self.read_head(conn, &mut data) {
                 Ok(Some((head, manner))) => {
                     let body = Incoming::new(conn.clone(), None);
-                    self.begin(conn, Request::new(head, body), &manner, &mut data);
+                    self.begin(conn, Request::new(head, body), &manner, &mut data, now);
                     answered = true;
                 }
                 Ok(None) => (),
@@ -55,17 +58,18 @@ impl Server {
         data: &mut &[u8],
     ) -> Result<Option<(RawHead, Manner)>, BadRequest> {
         let site = &*self.site;
-        let (limits, mut host) = (&site.limits, site.host.borrow_mut());
+        let (limits, mut last_ones) = (&site.limits, site.last_requests.borrow_mut());
+        let last = last_ones.of(self.place);
         if self.head.is_none()
-            && let Some(read) = read_in_place(data, limits, &mut host)
+            && let Some(read) = read_in_place(data, limits, last)
         {
             return Ok(Some(read));
         }
         let decoder = self.head.get_or_insert_default();
         let had_begun = decoder.has_begun();
-        let read = decoder.go_on(data, limits, &mut host)?;
+        let read = decoder.go_on(data, limits, last)?;
         let begins = decoder.has_begun() && !had_begun;
-        drop(host);
+        drop(last_ones);
         if read.is_some() {
             self.head = None;
         } else if begins {
@@ -81,23 +85,24 @@ impl Server {
         mut request: Request,
         manner: &Manner,
         data: &mut &[u8],
+        now: Duration,
     ) {
         let mut asked = Asked::by_request(request.method(), request.version(), manner.keep_alive);
         if request.method() == Method::CONNECT {
             // What follows is for whoever the client thinks that it is connected to now.
             asked = asked.and_close();
         }
-        let access = self.site.is_logging().then(|| Box::new(Access::to(&request, conn)));
+        let mut access = self.site.is_logging().then(|| Box::new(Access::to(&request, conn)));
         if matches!(manner.body, BodyLength::None | BodyLength::Fixed(0)) {
-            let mut reply = None;
-            self.render(&mut Some(request), &mut reply);
-            // Nothing has to be remembered of what is over at once.
-            if let Some(whole) = reply.as_ref().and_then(Whole::of_reply) {
-                return self.answer_whole(conn, asked, whole, access);
-            }
-            self.phase = Phase::Busy(Box::new(Exchange::new(asked, access, conn.now())));
-            self.take_reply(conn, reply);
-            return;
+            return self.render(request, |this, reply| {
+                let access = access.take();
+                // Nothing has to be remembered of what is over at once.
+                if let Some(whole) = Whole::of_reply(&reply) {
+                    return this.answer_whole(conn, asked, whole, access, now);
+                }
+                this.phase = Phase::Busy(Box::new(Exchange::new(asked, access, now)));
+                this.take_reply(conn, reply);
+            });
         }
         let decoder = match BodyDecoder::new(manner.body, self.site.limits.body_max) {
             Ok(decoder) => decoder,
@@ -105,24 +110,22 @@ impl Server {
         };
         let inflow = Rc::new(RefCell::new(Inflow::default()));
         request.body_mut().expect(Rc::clone(&inflow));
-        let mut exchange = Exchange::new(asked, access, conn.now());
-        exchange.expect_body(decoder, inflow, manner, conn.now());
+        let mut exchange = Exchange::new(asked, access, now);
+        exchange.expect_body(decoder, inflow, manner, now);
         self.phase = Phase::Busy(Box::new(exchange));
         self.arm(conn, RATE_INTERVAL);
-        let mut reply = None;
-        self.render(&mut Some(request), &mut reply);
         // An answer that does not wait for the body is given before it is looked at, so that it is
         // the same wherever the pieces are cut. One that waits gets what is there first.
-        match reply.map(settled) {
-            now @ Some(Reply::Now(_) | Reply::Body(_)) => {
-                self.take_reply(conn, now);
-                self.receive(conn, data);
+        self.render(request, |this, reply| match settled(reply) {
+            now @ (Reply::Now(_) | Reply::Body(_)) => {
+                this.take_reply(conn, now);
+                this.receive(conn, data);
             }
-            later => {
-                self.receive(conn, data);
-                self.take_reply(conn, later);
+            later @ Reply::Later(_) => {
+                this.receive(conn, data);
+                this.take_reply(conn, later);
             }
-        }
+        });
     }
 
     /// Takes the body in progress out of `data`; goes on to what comes after it if all is answered.

@@ -14,7 +14,7 @@ use super::connection::Server;
 use super::reply::{Reply, plain};
 use super::request::Request;
 use super::resource::Resource;
-use crate::codec::{Asked, Framing, LastHead, LastHost, ResponseHead};
+use crate::codec::{Asked, Framing, LastHead, LastRequests, ResponseHead};
 use crate::{DateCache, Limits};
 
 /// How long a server waits for a client.
@@ -92,7 +92,7 @@ pub(super) struct Shared {
     on_access: Option<OnAccess>,
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
-    pub(super) host: RefCell<LastHost>,
+    pub(super) last_requests: RefCell<LastRequests>,
     live: RefCell<slab::Slab<Conn<Server>>>,
     draining: Cell<bool>,
     drained: RefCell<Vec<Promise<()>>>,
@@ -117,7 +117,7 @@ impl Site {
             on_access: None,
             wall_clock: system_time,
             date: RefCell::default(),
-            host: RefCell::default(),
+            last_requests: RefCell::default(),
             live: RefCell::default(),
             draining: Cell::new(false),
             drained: RefCell::default(),
@@ -219,17 +219,15 @@ impl fmt::Debug for Site {
 }
 
 impl Shared {
-    /// Takes a request, if it is there, and has the resource answer it.
-    pub(super) fn render(&self, request: &mut Option<Request>, reply: &mut Option<Reply>) {
+    /// Has the resource answer a request.
+    #[inline]
+    pub(super) fn render(&self, request: Request) -> Reply {
         // A resource that hands a request to its own site, in the middle of another, would find
         // itself busy.
         let Ok(mut resource) = self.resource.try_borrow_mut() else {
-            *reply = Some(Reply::Now(plain(StatusCode::LOOP_DETECTED)));
-            return;
+            return Reply::Now(plain(StatusCode::LOOP_DETECTED));
         };
-        if let Some(request) = request.take() {
-            *reply = Some((**resource).render(request));
-        }
+        (**resource).render(request)
     }
 
     pub(super) fn is_logging(&self) -> bool {

@@ -6,6 +6,7 @@ mod corpus;
 mod client;
 
 mod access;
+mod alike;
 mod bodies;
 mod cuts;
 mod directory;

@@ -9,6 +9,7 @@
 //! same names as the others, by way of `os`, and all else is the same code everywhere.
 
 mod datagrams;
+mod passing;
 mod portable;
 mod readiness;
 mod reserve;
@@ -43,7 +44,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use ropewalk_protocol::{Address, DatagramQueue, Outbox};
+use ropewalk_protocol::{Address, DatagramQueue, Descriptor, Outbox};
 use rustix::fd::OwnedFd;
 
 use crate::DriverKind;
@@ -128,6 +129,9 @@ pub enum Role {
     Listener,
     /// Carries bytes.
     Stream,
+    /// Carries bytes and descriptors: what a stream is once it [accepts](Driver::accept_descriptors)
+    /// them.
+    Passing,
     /// Will carry bytes once its connection is made.
     Connecting,
     /// Is only watched for something to read.
@@ -189,6 +193,14 @@ pub enum Completion<'a> {
         key: usize,
         /// Lent for the length of one call.
         data: &'a [u8],
+    },
+    /// A descriptor came; the bytes that it came with are told of before anything else of this
+    /// connection is.
+    Passed {
+        /// Of the connection.
+        key: usize,
+        /// The descriptor.
+        descriptor: Descriptor,
     },
     /// The peer ended its stream; nothing more is received.
     Ended {
@@ -284,6 +296,18 @@ pub trait Driver {
     ///
     /// If the connection is of no more use.
     fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64>;
+
+    /// Has what a stream receives from now on bring the descriptors that come with it, as many as
+    /// `at_once` with one receive. Where more come, or they cannot be taken in, the connection fails with
+    /// [`DescriptorsLost`](ropewalk_protocol::DescriptorsLost).
+    ///
+    /// # Errors
+    ///
+    /// If nothing of the kind goes over this socket.
+    fn accept_descriptors(&mut self, key: usize, at_once: usize) -> io::Result<()> {
+        let _ = (key, at_once);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Sends what it can off the front of a port's queue, and adds to `mishaps` what it gave up. Where
     /// the answer is true it takes no more for now, and [`Completion::Writable`] tells when it does.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::Sockets;
 use super::os::{self, BorrowedHost};
-use super::readiness::{Interest, Poller, Ready, Token};
+use super::readiness::{Interest, Poller, Ready, Table, Token};
 
 /// How many events one wait fetches at most.
 const EVENTS_MAX: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -19,8 +19,7 @@ pub(crate) struct Portable {
     poller: polling::Poller,
     fetched: Events,
     events: Vec<(Token, Ready)>,
-    /// What is watched, by key: the token of its present use, and what for.
-    table: Vec<Option<(Token, Interest)>>,
+    table: Table,
     mode: PollMode,
     sockets: Sockets,
 }
@@ -33,7 +32,7 @@ impl Portable {
             poller,
             fetched: Events::with_capacity(EVENTS_MAX),
             events: Vec::with_capacity(EVENTS_MAX.get()),
-            table: Vec::new(),
+            table: Table::default(),
             mode,
             sockets,
         })
@@ -42,10 +41,10 @@ impl Portable {
     /// Has the system tell again of what it told of, where it does so once only.
     fn ask_again(&mut self) -> Result<(), Errno> {
         for (token, _) in self.events.drain(..) {
-            let Some(Some((present, interest))) = self.table.get(token.key as usize) else {
+            let Some((present, interest)) = self.table.get(token.key as usize) else {
                 continue;
             };
-            let event = event(*present, *interest);
+            let event = event(present, interest);
             let ask = |socket: BorrowedFd<'_>| {
                 self.poller.modify_with_mode(socket, event, PollMode::Oneshot)
             };
@@ -86,11 +85,7 @@ impl Poller for Portable {
         #[expect(unsafe_code, reason = "the crate cannot see how long a descriptor stays open")]
         let added = unsafe { self.poller.add_with_mode(&socket, event, self.mode) };
         added.map_err(|error| errno(&error))?;
-        let key = token.key as usize;
-        if self.table.len() <= key {
-            self.table.resize(key + 1, None);
-        }
-        self.table[key] = Some((token, interest));
+        self.table.set(token, Some(interest));
         Ok(())
     }
 
@@ -103,12 +98,12 @@ impl Poller for Portable {
         let event = event(token, interest);
         let modified = self.poller.modify_with_mode(socket, event, self.mode);
         modified.map_err(|error| errno(&error))?;
-        self.table[token.key as usize] = Some((token, interest));
+        self.table.set(token, Some(interest));
         Ok(())
     }
 
     fn delete(&mut self, socket: BorrowedFd<'_>, token: Token) -> Result<(), Errno> {
-        self.table[token.key as usize] = None;
+        self.table.set(token, None);
         self.poller.delete(socket).map_err(|error| errno(&error))
     }
 
@@ -120,14 +115,14 @@ impl Poller for Portable {
         self.events.clear();
         self.poller.wait(&mut self.fetched, timeout).map_err(|error| errno(&error))?;
         for event in self.fetched.iter() {
-            let Some(Some((token, _))) = self.table.get(event.key) else { continue };
+            let Some((token, _)) = self.table.get(event.key) else { continue };
             let ready = Ready {
                 readable: event.readable,
                 writable: event.writable,
                 hung_up: event.is_interrupt(),
                 failed: event.is_err().unwrap_or(false),
             };
-            self.events.push((*token, ready));
+            self.events.push((token, ready));
         }
         Ok(())
     }

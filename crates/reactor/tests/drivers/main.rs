@@ -5,6 +5,7 @@ mod choice;
 mod conformance;
 mod connecting;
 mod datagrams;
+mod descriptors;
 mod io_uring;
 mod kit;
 mod lingering;

@@ -135,14 +135,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a byte of each receive is lost",
-        file: "reactor/src/sys/readiness.rs",
+        file: "reactor/src/sys/readiness/mod.rs",
         from: "Ok((count, _)) => Some(Found::Received(key, count)),",
         to: "Ok((count, _)) => Some(Found::Received(key, count - usize::from(MUTANT && count > 1))),",
         found: Where::Driver("poll"),
     },
     Mutant {
         name: "an abort on sockets is a close",
-        file: "reactor/src/sys/readiness.rs",
+        file: "reactor/src/sys/readiness/mod.rs",
         from: "Closing::Reset => make_reset(&socket),",
         to: "Closing::Reset if MUTANT => (),
              Closing::Reset => make_reset(&socket),",

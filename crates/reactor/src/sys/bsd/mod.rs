@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use ropewalk_protocol::{Address, Credentials};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, SocketAddrAny, SocketAddrUnix, acceptfrom, sendto};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, acceptfrom, sendto};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 pub(crate) use super::single::{
@@ -25,6 +25,15 @@ pub(super) const FILE_ERROR: Errno = Errno::IO;
 
 /// How sockets are sent to: that a peer which is gone is no signal is set on each, or on the process.
 pub(super) const SEND_FLAGS: SendFlags = SendFlags::empty();
+
+/// How descriptors are received: not every system lets none outlive an `exec` by itself.
+pub(super) const PASSED_FLAGS: RecvFlags = RecvFlags::empty();
+
+/// Whether descriptors go over a socket beside its bytes.
+pub(crate) fn passes_descriptors(socket: BorrowedFd<'_>) -> bool {
+    let local = SockRef::from(&socket).local_addr();
+    local.is_ok_and(|address| address.domain() == Domain::UNIX)
+}
 
 /// A socket that neither blocks nor outlives an `exec`.
 pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {

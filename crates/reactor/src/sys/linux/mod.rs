@@ -21,7 +21,8 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, acceptfrom_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags,
+    acceptfrom_with, sockopt,
 };
 use rustix::time::Timespec;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -47,6 +48,14 @@ pub(crate) const DEFAULT_DRIVER: DriverKind = DriverKind::Epoll;
 pub(super) const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
 /// A file is not as it should be.
 pub(super) const FILE_ERROR: Errno = Errno::IO;
+
+/// How descriptors are received: none outlives an `exec`.
+pub(super) const PASSED_FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+
+/// Whether descriptors go over a socket beside its bytes.
+pub(crate) fn passes_descriptors(socket: BorrowedFd<'_>) -> bool {
+    sockopt::socket_domain(socket) == Ok(AddressFamily::UNIX)
+}
 
 /// How many bytes of a file one call sends, so that no connection holds the turn up for long.
 const FILE_STEP: u64 = 1 << 20;

@@ -10,7 +10,7 @@ use rustix::time::Timespec;
 
 use super::timespec;
 use crate::sys::Sockets;
-use crate::sys::readiness::{Interest, Poller, Ready, Token};
+use crate::sys::readiness::{Interest, Poller, Ready, Table, Token};
 
 /// A system call that looks at many descriptors at once.
 pub(crate) trait Scan {
@@ -40,8 +40,7 @@ pub(crate) struct Watched<'a> {
 pub(crate) struct Scanner<S> {
     scan: S,
     sockets: Sockets,
-    /// What is watched, by key.
-    table: Vec<Option<(Token, Interest)>>,
+    table: Table,
     events: Vec<(Token, Ready)>,
     /// There is no descriptor that would tell of all the others; for those who need one, `epoll` is
     /// told what is watched, and asked nothing.
@@ -52,7 +51,14 @@ pub(crate) struct Scanner<S> {
 impl<S: Scan> Scanner<S> {
     pub(crate) fn new(scan: S, sockets: Sockets) -> io::Result<Self> {
         let mirror = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Self { scan, sockets, table: Vec::new(), events: Vec::new(), mirror, mirrored: false })
+        Ok(Self {
+            scan,
+            sockets,
+            table: Table::default(),
+            events: Vec::new(),
+            mirror,
+            mirrored: false,
+        })
     }
 }
 
@@ -76,8 +82,8 @@ impl<S: Scan> Scanner<S> {
             return Ok(());
         }
         let is_told = |interest: &Interest| S::TELLS_FAILURES || *interest != Interest::default();
-        let former = self.table.get(token.key as usize).copied().flatten();
-        let former = former.map(|(_, interest)| interest).filter(is_told);
+        let former =
+            self.table.get(token.key as usize).map(|(_, interest)| interest).filter(is_told);
         match (former, interest.filter(is_told)) {
             (None, None) => Ok(()),
             (Some(_), None) => epoll::delete(&self.mirror, socket),
@@ -106,11 +112,11 @@ impl<S: Scan> Poller for Scanner<S> {
             return Ok(());
         }
         let table = std::mem::take(&mut self.table);
-        let mirror = |&(token, interest): &(Token, Interest)| {
+        let mirror = |(token, interest): (Token, Interest)| {
             let add = |socket: BorrowedFd<'_>| self.mirror(socket, token, Some(interest));
             self.sockets.with(token.key as usize, add).unwrap_or(Ok(()))
         };
-        let mirrored = table.iter().flatten().try_for_each(mirror);
+        let mirrored = table.iter().try_for_each(mirror);
         self.table = table;
         Ok(mirrored?)
     }
@@ -122,11 +128,7 @@ impl<S: Scan> Poller for Scanner<S> {
         interest: Interest,
     ) -> Result<(), Errno> {
         self.mirror(socket, token, Some(interest))?;
-        let key = token.key as usize;
-        if self.table.len() <= key {
-            self.table.resize(key + 1, None);
-        }
-        self.table[key] = Some((token, interest));
+        self.table.set(token, Some(interest));
         Ok(())
     }
 
@@ -137,13 +139,13 @@ impl<S: Scan> Poller for Scanner<S> {
         interest: Interest,
     ) -> Result<(), Errno> {
         self.mirror(socket, token, Some(interest))?;
-        self.table[token.key as usize] = Some((token, interest));
+        self.table.set(token, Some(interest));
         Ok(())
     }
 
     fn delete(&mut self, socket: BorrowedFd<'_>, token: Token) -> Result<(), Errno> {
         let mirrored = self.mirror(socket, token, None);
-        self.table[token.key as usize] = None;
+        self.table.set(token, None);
         mirrored
     }
 
@@ -154,8 +156,7 @@ impl<S: Scan> Poller for Scanner<S> {
         let sockets = self.sockets.0.borrow();
         let watched: Vec<Watched<'_>> = table
             .iter()
-            .flatten()
-            .filter_map(|&(token, interest)| {
+            .filter_map(|(token, interest)| {
                 let socket = sockets.get(token.key as usize)?.as_ref()?.as_fd();
                 Some(Watched { socket, token, interest })
             })

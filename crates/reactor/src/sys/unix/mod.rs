@@ -1,5 +1,6 @@
 //! What all Unixes share.
 
+mod descriptors;
 #[allow(unsafe_code, reason = "a number becomes the descriptor that it is")]
 mod inherited;
 mod places;
@@ -22,6 +23,7 @@ use socket2::Socket;
 
 use super::os;
 use crate::Reactor;
+pub(crate) use descriptors::{receive_passed, send_passing};
 pub(crate) use inherited::take as take_inherited;
 pub(crate) use places::{
     SocketFile, datagram_socket, listen_at, listen_at_name, receive_at, unix_address,

@@ -1,5 +1,6 @@
 //! Windows: sockets are told of by completion ports, through the `polling` crate.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -7,7 +8,7 @@ use std::os::windows::fs::FileExt;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::path::Path;
 
-use ropewalk_protocol::{Address, Credentials};
+use ropewalk_protocol::{Address, Credentials, Descriptor, Outbox};
 use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, acceptfrom, recv};
@@ -36,6 +37,26 @@ pub(super) const PROTOCOL_ERROR: Errno = Errno::PROTONOSUPPORT;
 pub(crate) const MACHINE_FULL: Errno = Errno::MFILE;
 /// A file is not as it should be.
 pub(super) const FILE_ERROR: Errno = Errno::INVAL;
+
+/// Whether descriptors go over a socket beside its bytes: none does.
+pub(crate) fn passes_descriptors(_: BorrowedFd<'_>) -> bool {
+    false
+}
+
+/// What [`passes_descriptors`] is not true of is not asked for.
+pub(super) fn send_passing(_: BorrowedFd<'_>, _: &Outbox) -> Result<(u64, u64), Errno> {
+    Err(Errno::OPNOTSUPP)
+}
+
+/// The same.
+pub(super) fn receive_passed(
+    _: BorrowedFd<'_>,
+    _: &mut [u8],
+    _: usize,
+    _: &mut VecDeque<Descriptor>,
+) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
 
 /// Whether an error means that the system is short of something for a moment, or that nothing is
 /// there yet.

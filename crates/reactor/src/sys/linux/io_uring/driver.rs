@@ -15,6 +15,7 @@ use super::input::Found;
 use super::slot::{GENERATIONS, Kind, Slot, Tag};
 use crate::sys::datagrams::Mishap;
 use crate::sys::os::{may_segment, unsettled};
+use crate::sys::passing::Passing;
 use crate::sys::readiness::{end_stream, make_reset};
 use crate::sys::{Closing, Completion, Driver, Role, Socket, Unsettled};
 
@@ -167,9 +168,15 @@ impl Driver for IoUring {
         let mut slot = Slot::new(key, self.last_generation, role, socket.as_raw_fd());
         slot.single = role == Role::Datagrams && !may_segment(socket.as_fd());
         self.sockets.insert(key, socket);
+        let generation = slot.generation;
         let index = self.slots.insert(slot) as u32;
         self.by_key[key] = Some(index);
-        self.arm(index);
+        if role == Role::Stream {
+            // When its protocol knows of it, and may have asked for descriptors.
+            self.to_arm.push(Tag { slot: index, kind: Kind::Receive, generation });
+        } else {
+            self.arm(index);
+        }
         self.flush_if_exposed();
         Ok(())
     }
@@ -208,6 +215,20 @@ impl Driver for IoUring {
         Ok(self.slots[index as usize].left())
     }
 
+    fn accept_descriptors(&mut self, key: usize, at_once: usize) -> io::Result<()> {
+        let index = self.slot_of(key).ok_or(Errno::BADF)?;
+        let slot = &mut self.slots[index as usize];
+        if !matches!(slot.role, Role::Stream | Role::Passing) {
+            return Err(Errno::BADF.into());
+        }
+        slot.role = Role::Passing;
+        self.passing.get_or_insert_with(|| Box::new(Passing::new())).accept(key, at_once);
+        if self.slots[index as usize].input.is_some() {
+            self.change_input(index);
+        }
+        Ok(())
+    }
+
     fn send_datagrams(
         &mut self,
         key: usize,
@@ -238,14 +259,21 @@ impl Driver for IoUring {
         let (role, generation, input) = (slot.role, slot.generation, slot.input);
         slot.closed = true;
         slot.pending = None;
+        // Descriptors among it are closed with the connection.
+        slot.late = None;
         self.dying += slot.operations as usize;
+        if let Some(passing) = self.passing.as_mut().filter(|_| role == Role::Passing) {
+            passing.forget(key);
+        }
         let cancelled = [slot.input.filter(|_| !slot.cancelled), slot.sending];
         for kind in cancelled.into_iter().flatten() {
             self.cancel(Tag { slot: index, kind, generation });
         }
         if let Some(socket) = self.sockets.remove(key) {
             match how {
-                Closing::InOrder if role == Role::Stream => read_the_rest(socket.as_fd()),
+                Closing::InOrder if matches!(role, Role::Stream | Role::Passing) => {
+                    read_the_rest(socket.as_fd());
+                }
                 Closing::InOrder => (),
                 Closing::Reset => make_reset(&socket),
             }

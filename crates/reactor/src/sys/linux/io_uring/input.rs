@@ -11,6 +11,7 @@ use super::ring::Done;
 use super::slot::{Kind, Late, Tag, accepted};
 use super::{IoUring, is_passing};
 use crate::sys::os::peer_address;
+use crate::sys::passing::Came;
 use crate::sys::readiness::ACCEPTS_PER_TURN_MAX;
 use crate::sys::{Completion, Role};
 
@@ -46,11 +47,14 @@ impl IoUring {
                 let receive = receive.buf_group(GROUP).build();
                 (Kind::Receive, receive.flags(Flags::BUFFER_SELECT))
             }
+            Role::Passing if slot.reading && !slot.ended => (Kind::Passing, once(PollFlags::IN)),
             Role::Stream if slot.reading && !slot.ended => {
                 (Kind::Receive, opcode::RecvMulti::new(socket, GROUP).build())
             }
             // Tells of the peer's end as well, and more than once: the failure may come after.
-            Role::Stream => (Kind::Alarm, opcode::PollAdd::new(socket, 0).multi(true).build()),
+            Role::Stream | Role::Passing => {
+                (Kind::Alarm, opcode::PollAdd::new(socket, 0).multi(true).build())
+            }
             _ if !slot.reading => return,
             Role::Listener => {
                 let flags = (SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).bits();
@@ -79,7 +83,7 @@ impl IoUring {
         let right = match kind {
             Kind::Alarm => !slot.reading || slot.ended,
             Kind::Connect => true,
-            Kind::Receive if slot.greedy => false,
+            Kind::Receive if slot.greedy || slot.role == Role::Passing => false,
             _ => slot.reading,
         };
         // A cancelled one starts anew when its end is told.
@@ -108,6 +112,7 @@ impl IoUring {
         }
         let found = match tag.kind {
             Kind::Receive => return self.received(tag, done, last),
+            Kind::Passing => return self.has_passed(tag, done),
             Kind::Datagram => return self.datagram(tag, done, last),
             Kind::Accept => self.accepted(tag, done),
             Kind::Connect => Some(self.connected(tag, done)),
@@ -173,6 +178,37 @@ impl IoUring {
         }
     }
 
+    /// A connection that accepts descriptors has something to receive.
+    fn has_passed(&mut self, tag: Tag, done: Done) -> Option<Found> {
+        let slot = self.slots.get_mut(tag.slot as usize)?;
+        let key = slot.key;
+        self.to_arm.push(tag);
+        match done.result {
+            Ok(_) if slot.reading && slot.late.is_none() => (),
+            Err(error) if !is_passing(error) && error != Errno::CANCELED => {
+                return Some(Found::Other(Completion::Failed { key, error: error.into() }));
+            }
+            // What is left is told again.
+            Ok(_) | Err(_) => return None,
+        }
+        let passing = self.passing.as_mut()?;
+        if let Err(error) = self.sockets.with(key, |socket| passing.receive(key, socket))? {
+            let passes = Errno::from_io_error(&error).is_some_and(is_passing);
+            return (!passes).then_some(Found::Other(Completion::Failed { key, error }));
+        }
+        let mut late = Box::<Late>::default();
+        while let Some(piece) = passing.next() {
+            match piece {
+                Came::Descriptor(descriptor) => late.descriptors.push_back(descriptor),
+                Came::Bytes(0) => (slot.ended, late.end) = (true, true),
+                Came::Bytes(count) => late.bytes.extend_from_slice(passing.bytes(count)),
+            }
+        }
+        slot.late = Some(late);
+        self.resumed.push(tag);
+        None
+    }
+
     /// Has a connection receive as much as it likes for as long as that is no more than its share of
     /// a turn. The kernel would give all buffers to the first that has bytes for them.
     fn keep_to_its_share(&mut self, tag: Tag, done: Done, count: usize) {
@@ -198,7 +234,12 @@ impl IoUring {
             return None;
         }
         let key = slot.key;
-        let Late { bytes, end } = &mut **slot.late.as_mut()?;
+        let Late { descriptors, bytes, end } = &mut **slot.late.as_mut()?;
+        if let Some(descriptor) = descriptors.pop_front() {
+            // What is left has its own turn, in which it may be unwanted.
+            self.resumed.push(tag);
+            return Some(Found::Other(Completion::Passed { key, descriptor }));
+        }
         if bytes.is_empty() {
             let ended = *end;
             slot.late = None;

@@ -5,6 +5,9 @@
 //!   connection has none.
 //! - A connection has at most one send under way, which reads from an outbox that the driver keeps
 //!   meanwhile ([`Flight`]); what is written behind it waits in another.
+//! - A connection that accepts descriptors is polled, and received from with `recvmsg`: an operation
+//!   that is cancelled may have completed, and descriptors are nothing to be left in a buffer. Those that
+//!   are sent are sent at once, for the same reason.
 //! - A port for datagrams has one receive for any number of them, from a ring of buffers of its own
 //!   kind. What it sends is sent at once, many with one call, and waits for room by a poll: the kernel
 //!   has no operation for many.
@@ -34,6 +37,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use slab::Slab;
 
+use crate::sys::passing::Passing;
 use crate::sys::reserve::Reserve;
 use crate::sys::{Refusal, Sockets};
 use buffers::{Buffers, DATAGRAM_GROUP, GROUP, Piece};
@@ -55,6 +59,8 @@ pub(crate) struct IoUring {
     buffers: Option<Buffers>,
     /// From the first port for datagrams on; taken out only to be leaked.
     datagrams: Option<Box<Datagrams>>,
+    /// From the first connection on that accepts descriptors.
+    passing: Option<Box<Passing>>,
     sockets: Sockets,
     slots: Slab<Slot>,
     /// The slot of each key that is in use.
@@ -94,6 +100,7 @@ impl IoUring {
             ring,
             buffers: Some(buffers),
             datagrams: None,
+            passing: None,
             sockets,
             slots: Slab::new(),
             by_key: Vec::new(),

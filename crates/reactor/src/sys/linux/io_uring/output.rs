@@ -11,7 +11,7 @@ use super::flight::Flight;
 use super::ring::Done;
 use super::slot::{Kind, Tag};
 use super::{IoUring, is_passing};
-use crate::sys::os::send_file;
+use crate::sys::os::{send_file, send_passing};
 use crate::sys::readiness::SENDS_PER_TURN_MAX;
 use crate::sys::{Completion, Role};
 
@@ -20,9 +20,13 @@ impl IoUring {
     pub(super) fn launch(&mut self, index: u32, mut out: Box<Outbox>) -> io::Result<()> {
         let key = self.slots[index as usize].key;
         let mut steps = 0;
-        while out.front_file().is_some() && steps < SENDS_PER_TURN_MAX {
+        while (out.front_file().is_some() || out.has_front_descriptors())
+            && steps < SENDS_PER_TURN_MAX
+        {
             steps += 1;
-            let step = self.sockets.with(key, |socket| send_file(socket, &out));
+            let passes = out.has_front_descriptors();
+            let send = if passes { send_passing } else { send_file };
+            let step = self.sockets.with(key, |socket| send(socket, &out));
             match step.unwrap_or(Err(Errno::BADF)) {
                 Ok((sent, asked)) => {
                     out.advance(sent);
@@ -39,7 +43,7 @@ impl IoUring {
             self.keep(out);
             return Ok(());
         }
-        if out.front_file().is_some() {
+        if out.front_file().is_some() || out.has_front_descriptors() {
             self.slots[index as usize].flight = Some(Flight::new(out));
             self.wait_for_room(index);
             return Ok(());

@@ -1,8 +1,9 @@
 //! What is known of one descriptor, and which operation is whose.
 
+use std::collections::VecDeque;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-use ropewalk_protocol::Outbox;
+use ropewalk_protocol::{Descriptor, Outbox};
 
 use super::flight::Flight;
 use crate::sys::Role;
@@ -43,9 +44,10 @@ pub(super) struct Slot {
     pub(super) greedy: bool,
 }
 
-/// Bytes, and perhaps the stream's end after them.
+/// Descriptors, the bytes that they came with, and perhaps the stream's end after them.
 #[derive(Default)]
 pub(super) struct Late {
+    pub(super) descriptors: VecDeque<Descriptor>,
     pub(super) bytes: Vec<u8>,
     pub(super) end: bool,
 }
@@ -87,6 +89,8 @@ impl Slot {
 pub(super) enum Kind {
     Accept,
     Receive,
+    /// Waits for something to read, which is received with the descriptors that come with it.
+    Passing,
     /// Waits for something to read.
     Watch,
     /// Waits for a connection that cannot be accepted for lack of descriptors.
@@ -106,9 +110,10 @@ pub(super) enum Kind {
     Silent,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Accept,
     Kind::Receive,
+    Kind::Passing,
     Kind::Watch,
     Kind::Knock,
     Kind::Connect,

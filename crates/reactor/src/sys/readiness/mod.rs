@@ -4,21 +4,27 @@
 //! is tried at once and waits for writability only if the kernel's buffer is full. What differs from
 //! one interface to the next is a [`Poller`].
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+mod datagrams;
+mod passing;
+mod poller;
+
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use ropewalk_protocol::{DatagramQueue, Outbox};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{RecvFlags, Shutdown, recv, send, shutdown};
 
 use super::datagrams::{Message, Mishap};
-use super::os::{
-    self, BorrowedHost, Receiver, Sender, accept, may_segment, peer_address, unsettled,
-};
+use super::os::{self, BorrowedHost, accept, peer_address, unsettled};
+use super::passing::Passing;
 use super::reserve::Reserve;
 use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
+use datagrams::Datagrams;
+pub(super) use datagrams::misfortune;
+pub(crate) use poller::{Interest, Poller, Ready, Table, Token};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one. Twice as much at
 /// once costs a stream of bytes nearly twice the time, half as much costs small connections more calls.
@@ -33,78 +39,6 @@ pub(super) const SLICES_MAX: usize = 16;
 pub(super) const SENDS_PER_TURN_MAX: usize = 4;
 /// How often a closing connection throws away what its peer still sent.
 const LAST_READS_MAX: usize = 16;
-
-/// What a kernel's interface must be able to tell: which descriptors are ready, for as long as they
-/// are.
-pub(crate) trait Poller {
-    /// The name by which it is chosen.
-    fn name(&self) -> &'static str;
-
-    /// A descriptor that is readable when [`wait`](Self::wait) would return at once.
-    fn descriptor(&self) -> BorrowedHost<'_>;
-
-    /// Makes [`descriptor`](Self::descriptor) tell of what is watched from now on.
-    fn expose(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Watches a descriptor; failures and hang-ups are told whatever the interest is, if the
-    /// interface can.
-    fn add(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        token: Token,
-        interest: Interest,
-    ) -> Result<(), Errno>;
-
-    /// Watches it for something else.
-    fn modify(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        token: Token,
-        interest: Interest,
-    ) -> Result<(), Errno>;
-
-    /// Watches it no more.
-    fn delete(&mut self, socket: BorrowedFd<'_>, token: Token) -> Result<(), Errno>;
-
-    /// A watched descriptor is about to be closed.
-    fn forget(&mut self, socket: BorrowedFd<'_>, token: Token) {
-        // What cannot be told is no longer wanted either.
-        let _ = self.delete(socket, token);
-    }
-
-    /// Waits until something is ready or `timeout` has passed.
-    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Errno>;
-
-    /// The event of this number since the last wait.
-    fn event(&self, index: usize) -> Option<(Token, Ready)>;
-}
-
-/// A key, and which of its uses is meant: events of an earlier one may still be under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token {
-    pub(crate) key: u32,
-    pub(crate) generation: u32,
-}
-
-/// What is asked of the kernel for one descriptor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Interest {
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-}
-
-/// What a descriptor is ready for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "the kernel tells any of them with any other")]
-pub(crate) struct Ready {
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-    /// Both ways are shut.
-    pub(crate) hung_up: bool,
-    pub(crate) failed: bool,
-}
 
 pub(crate) struct Readiness<P> {
     poller: P,
@@ -121,23 +55,8 @@ pub(crate) struct Readiness<P> {
     reserve: Reserve,
     /// From the first port on.
     datagrams: Option<Box<Datagrams>>,
-}
-
-/// What all ports for datagrams share.
-struct Datagrams {
-    receiver: Receiver,
-    sender: Sender,
-    /// Whose the batch is that was received last.
-    key: usize,
-    /// Ports for which the kernel takes no datagrams together.
-    single: Vec<usize>,
-}
-
-impl Datagrams {
-    fn new() -> Self {
-        let (receiver, sender) = (Receiver::new(), Sender::new());
-        Self { receiver, sender, key: usize::MAX, single: Vec::new() }
-    }
+    /// From the first connection on that accepts descriptors.
+    passing: Option<Box<Passing>>,
 }
 
 /// Kept small: each connection has one.
@@ -156,6 +75,8 @@ pub(crate) struct Entry {
 /// What [`Readiness::next`] found, before it lends the buffer out.
 enum Found {
     Received(usize, usize),
+    /// Bytes where descriptors may be among them.
+    Passed(usize, usize),
     Datagram(usize, Message),
     Other(Completion<'static>),
 }
@@ -173,6 +94,7 @@ impl<P: Poller> Readiness<P> {
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
             reserve: Reserve::new(),
             datagrams: None,
+            passing: None,
         }
     }
 
@@ -247,6 +169,19 @@ impl<P: Poller> Readiness<P> {
                     self.receive_datagrams(key, ready)
                 }
                 Some(Role::Watch | Role::WatchOutput) => self.watched(key),
+                Some(Role::Passing) => {
+                    if !self.output_done && ready.writable {
+                        self.output_done = true;
+                        if let Some(found) = self.go_on_sending(key) {
+                            return Some(Found::Other(found));
+                        }
+                    }
+                    let found = self.receive_passed(key, ready);
+                    if self.passing.as_ref().is_some_and(|passing| passing.is_telling(key)) {
+                        return found;
+                    }
+                    found
+                }
                 Some(Role::Stream) => {
                     if !self.output_done && ready.writable {
                         self.output_done = true;
@@ -310,7 +245,7 @@ impl<P: Poller> Readiness<P> {
     }
 
     fn receive(&mut self, key: usize, ready: Ready) -> Option<Found> {
-        let mut interest = self.entries[key].interest?;
+        let interest = self.entries[key].interest?;
         if interest.readable {
             if !(ready.readable || ready.hung_up || ready.failed) {
                 return None;
@@ -318,13 +253,7 @@ impl<P: Poller> Readiness<P> {
             let receive =
                 |socket: BorrowedFd<'_>| recv(socket, &mut *self.buffer, RecvFlags::empty());
             return match self.sockets.with(key, receive)? {
-                Ok((0, _)) => {
-                    interest.readable = false;
-                    match self.set_interest(key, Some(interest)) {
-                        Ok(()) => Some(Found::Other(Completion::Ended { key })),
-                        Err(error) => Some(Found::Other(Completion::Failed { key, error })),
-                    }
-                }
+                Ok((0, _)) => Some(Found::Other(self.ended(key, interest))),
                 Ok((count, _)) => Some(Found::Received(key, count)),
                 Err(Errno::INTR) => None,
                 Err(error) if os::is_passing(error) => None,
@@ -353,45 +282,12 @@ impl<P: Poller> Readiness<P> {
         None
     }
 
-    /// The next of a batch of datagrams.
-    fn next_datagram(&mut self) -> Option<Found> {
-        let datagrams = self.datagrams.as_mut()?;
-        Some(Found::Datagram(datagrams.key, datagrams.receiver.next()?))
-    }
-
-    /// Receives a batch; answers its first datagram, or what the socket tells instead.
-    fn receive_datagrams(&mut self, key: usize, ready: Ready) -> Option<Found> {
-        let interest = self.entries[key].interest?;
-        if interest.readable && (ready.readable || ready.failed) {
-            let datagrams = self.datagrams.as_mut()?;
-            datagrams.key = key;
-            let receiver = &mut datagrams.receiver;
-            return match self.sockets.with(key, |socket| receiver.receive(socket))? {
-                Ok(()) => self.next_datagram(),
-                Err(Errno::INTR) => None,
-                Err(error) if os::is_passing(error) => None,
-                Err(error) => Some(Found::Other(misfortune(key, error))),
-            };
-        }
-        if ready.failed {
-            let error = self.sockets.with(key, |socket| sockopt::socket_error(socket))?;
-            return match error {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) | Err(error) => Some(Found::Other(misfortune(key, error))),
-            };
-        }
-        None
-    }
-
-    /// A port can send again.
-    fn has_room(&mut self, key: usize) -> Option<Completion<'static>> {
-        if !self.entries[key].interest?.writable {
-            return None;
-        }
-        Some(match self.set_writable(key, false) {
-            Ok(()) => Completion::Writable { key },
+    /// The peer ended its stream.
+    fn ended(&mut self, key: usize, interest: Interest) -> Completion<'static> {
+        match self.set_interest(key, Some(Interest { readable: false, ..interest })) {
+            Ok(()) => Completion::Ended { key },
             Err(error) => Completion::Failed { key, error },
-        })
+        }
     }
 
     /// Sends more of what stayed behind.
@@ -464,10 +360,7 @@ impl<P: Poller> Driver for Readiness<P> {
         self.sockets.insert(key, socket);
         self.entries[key].role = Some(role);
         if role == Role::Datagrams {
-            let datagrams = self.datagrams.get_or_insert_with(|| Box::new(Datagrams::new()));
-            if self.sockets.with(key, may_segment) != Some(true) {
-                datagrams.single.push(key);
-            }
+            self.open_port(key);
         }
         self.set_interest(key, Some(interest_of(role)))
     }
@@ -496,26 +389,23 @@ impl<P: Poller> Driver for Readiness<P> {
         Ok(left)
     }
 
+    fn accept_descriptors(&mut self, key: usize, at_once: usize) -> io::Result<()> {
+        let role = self.entries.get_mut(key).and_then(|entry| entry.role.as_mut());
+        let Some(role @ (Role::Stream | Role::Passing)) = role else {
+            return Err(Errno::BADF.into());
+        };
+        *role = Role::Passing;
+        self.passing.get_or_insert_with(|| Box::new(Passing::new())).accept(key, at_once);
+        Ok(())
+    }
+
     fn send_datagrams(
         &mut self,
         key: usize,
         queue: &mut DatagramQueue,
         mishaps: &mut Vec<Mishap>,
     ) -> io::Result<bool> {
-        let Some(datagrams) = &mut self.datagrams else { return Err(Errno::BADF.into()) };
-        let may_segment = !datagrams.single.contains(&key);
-        let mut segmenting = may_segment;
-        let sent = self
-            .sockets
-            .with(key, |socket| datagrams.sender.send(socket, queue, &mut segmenting, mishaps));
-        if may_segment && !segmenting {
-            datagrams.single.push(key);
-        }
-        let full = sent.unwrap_or(Err(Errno::BADF))?;
-        if full {
-            self.set_writable(key, true)?;
-        }
-        Ok(full)
+        self.push_datagrams(key, queue, mishaps)
     }
 
     fn share(&mut self, key: usize) {
@@ -537,13 +427,12 @@ impl<P: Poller> Driver for Readiness<P> {
         let watched = entry.interest.take().is_some();
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = None;
-        if let Some(datagrams) = self.datagrams.as_mut().filter(|_| role == Some(Role::Datagrams)) {
-            datagrams.single.retain(|single| *single != key);
-            if datagrams.key == key {
-                datagrams.receiver.clear();
-            }
-        }
         let shared = std::mem::take(&mut entry.shared);
+        if role == Some(Role::Datagrams) {
+            self.close_port(key);
+        } else if role == Some(Role::Passing) {
+            self.passing.as_mut().into_iter().for_each(|passing| passing.forget(key));
+        }
         let Some(socket) = self.sockets.remove(key) else { return };
         if watched && shared {
             // What cannot be told is no longer wanted either.
@@ -552,7 +441,9 @@ impl<P: Poller> Driver for Readiness<P> {
             self.poller.forget(socket.as_fd(), token);
         }
         match how {
-            Closing::InOrder if role == Some(Role::Stream) => self.read_the_rest(socket.as_fd()),
+            Closing::InOrder if matches!(role, Some(Role::Stream | Role::Passing)) => {
+                self.read_the_rest(socket.as_fd());
+            }
             Closing::InOrder => (),
             Closing::Reset => make_reset(&socket),
         }
@@ -595,21 +486,15 @@ impl<P: Poller> Driver for Readiness<P> {
             Found::Received(key, count) => {
                 Some(Completion::Received { key, data: &self.buffer[..count] })
             }
+            Found::Passed(key, count) => {
+                let data = self.passing.as_ref()?.bytes(count);
+                Some(Completion::Received { key, data })
+            }
             Found::Datagram(key, message) => {
-                let data = self.datagrams.as_ref()?.receiver.bytes(&message);
-                let Message { segment, from, truncated, .. } = message;
-                Some(Completion::Datagram { key, data, segment, from, truncated })
+                self.datagrams.as_ref().map(|datagrams| datagrams.lend(key, message))
             }
             Found::Other(completion) => Some(completion),
         }
-    }
-}
-
-/// What it means for a port that its socket tells of an error.
-pub(super) fn misfortune(key: usize, error: Errno) -> Completion<'static> {
-    match Mishap::reported(error) {
-        Some(mishap) => Completion::Mishap { key, mishap },
-        None => Completion::Failed { key, error: error.into() },
     }
 }
 
@@ -643,6 +528,9 @@ fn send_front(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno>
         let front = out.front();
         let sent = send(socket, front, os::SEND_FLAGS)?;
         return Ok((sent as u64, front.len() as u64));
+    }
+    if out.has_front_descriptors() {
+        return os::send_passing(socket, out);
     }
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let count = out.gather(&mut slices);
