@@ -1,11 +1,8 @@
-use http::{Method, Version};
-use httparse::Header;
+use http::Version;
 
 use super::fields::RawFields;
-use super::head::{Manner, RawHead};
+use super::head::Manner;
 use super::host::LastHost;
-use super::limits::Limits;
-use super::target::{is_visible, target};
 
 /// How many connections' heads are remembered; others share a place with one of them.
 const PLACES: usize = 64;
@@ -29,7 +26,7 @@ impl LastRequests {
 }
 
 /// What the head before said: those who ask a server mostly ask in the same words as the last time, and
-/// then nothing but the target is new.
+/// then nothing but the first line is new.
 #[derive(Default)]
 pub(crate) struct LastRequest {
     pub(super) host: LastHost,
@@ -39,15 +36,9 @@ pub(crate) struct LastRequest {
 }
 
 impl LastRequest {
-    /// Keeps what a good head said; answers its fields. All requests that say the same share them.
-    pub(super) fn keep(
-        &mut self,
-        head: &[u8],
-        fields: &[Header<'_>],
-        version: Version,
-        manner: Manner,
-    ) -> RawFields {
-        let lines = RawFields::lines_of(head, fields);
+    /// Keeps what the lines of a good head's fields said; answers the fields. All requests that say the
+    /// same share them.
+    pub(super) fn keep(&mut self, lines: &[u8], version: Version, manner: Manner) -> RawFields {
         if lines.is_empty() || lines.len() > KEPT_MAX {
             return RawFields::from_lines(lines);
         }
@@ -56,30 +47,17 @@ impl LastRequest {
         self.fields.clone()
     }
 
-    /// What the head says that lies at the front of `data`, if it is a GET that differs from the one
-    /// before in nothing but a good target. Whatever else it is, `None`.
+    /// What the fields say that lie at the front of `data`, and what comes after the empty line behind
+    /// them, if they are the ones that came last.
     #[inline]
-    pub(super) fn read_alike(
+    pub(super) fn alike<'d>(
         &self,
-        data: &mut &[u8],
-        limits: &Limits,
-    ) -> Option<(RawHead, Manner)> {
-        let manner = self.manner?;
-        let rest = data.strip_prefix(b"GET ")?;
-        let length = rest.iter().position(|&byte| !is_visible(byte))?;
-        let (path, rest) = rest.split_at(length);
-        let rest = rest.strip_prefix(b" HTTP/1.1\r\n")?;
-        // The fields were found to be within their limits, and end with the end of a line.
-        let after = rest.strip_prefix(self.fields.lines())?.strip_prefix(b"\r\n")?;
-        if "GET  HTTP/1.1".len() + length > limits.request_line_max {
-            return None;
-        }
-        let uri = match path {
-            b"/" => None,
-            path => Some(Box::new(target(&Method::GET, path).ok()?)),
-        };
-        let fields = self.fields.clone();
-        *data = after;
-        Some((RawHead { method: Method::GET, uri, version: Version::HTTP_11, fields }, manner))
+        version: Version,
+        data: &'d [u8],
+    ) -> Option<(RawFields, Manner, &'d [u8])> {
+        let manner = self.manner.filter(|_| version == Version::HTTP_11)?;
+        // They were found to be within their limits, and end with the end of a line.
+        let after = data.strip_prefix(self.fields.lines())?.strip_prefix(b"\r\n")?;
+        Some((self.fields.clone(), manner, after))
     }
 }

@@ -49,9 +49,9 @@ impl RawFields {
     }
 
     /// Whether a map can have such a name. The parser has seen to all else.
-    pub(super) fn check_name(name: &str) -> Result<(), BadRequest> {
+    pub(super) fn check_name(name: &[u8]) -> Result<(), BadRequest> {
         if name.len() > NAME_LENGTH_MAX {
-            return Err(BadRequest::BadHeaderName(Excerpt::of(name.as_bytes())));
+            return Err(BadRequest::BadHeaderName(Excerpt::of(name)));
         }
         Ok(())
     }

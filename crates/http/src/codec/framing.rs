@@ -4,6 +4,7 @@ use http::header::{
 };
 
 use super::error::{BadRequest, Excerpt};
+use super::head::Manner;
 use super::syntax::{is_token, members};
 
 /// Where a message's body ends (RFC 9112 6.3).
@@ -49,6 +50,16 @@ pub(super) struct Signs {
 impl Signs {
     pub(super) fn has_host(&self) -> bool {
         self.has_host
+    }
+
+    /// Whether a field of this name may be one of those that are signs.
+    #[inline]
+    pub(super) fn may_have(name: &[u8]) -> bool {
+        let first = name.first().map_or(0, |first| first | 0x20);
+        matches!(
+            (name.len(), first),
+            (4, b'h') | (6, b'e') | (7, b'u') | (10 | 14, b'c') | (17, b't')
+        )
     }
 
     /// Looks at one field; answers its name if it is one of those that are signs. Whether Host is a
@@ -143,6 +154,17 @@ impl Signs {
                 self.unknown_expectation = Some(Excerpt::of(expectation));
             }
         }
+    }
+
+    /// What they say, all fields seen.
+    pub(super) fn manner(&self, version: Version) -> Result<Manner, BadRequest> {
+        let body = self.length(version)?;
+        Ok(Manner {
+            body,
+            keep_alive: self.keep_alive(version),
+            expects_continue: self.expects_continue(version)? && body != BodyLength::None,
+            wants_upgrade: self.wants_upgrade(version),
+        })
     }
 
     /// Where the body ends, all fields seen.

@@ -11,9 +11,10 @@ use super::alike::LastRequest;
 use super::error::{BadRequest, Excerpt};
 use super::fields::RawFields;
 use super::framing::{BodyLength, Signs};
+use super::in_place::{note, read_in_place};
 use super::limits::{FIELD_COUNT_MAX, Limits};
 use super::lines::{Bounds, Lines};
-use super::syntax::{is_blank, is_tchar, is_token};
+use super::syntax::{is_blank, is_token};
 use super::target::target;
 
 /// A request without its body, and what it says about the body and the connection.
@@ -41,7 +42,7 @@ pub(crate) struct Manner {
     pub(crate) body: BodyLength,
     pub(crate) keep_alive: bool,
     pub(crate) expects_continue: bool,
-    wants_upgrade: bool,
+    pub(super) wants_upgrade: bool,
 }
 
 /// What a head says of its request. What is seldom asked for is not made before it is.
@@ -179,50 +180,6 @@ impl HeadDecoder {
 
 type Fields<'f> = [MaybeUninit<Header<'f>>; FIELD_COUNT_MAX];
 
-/// The short way, for a head that lies whole at the front of `data` and in which nothing is wrong:
-/// what it says, or `None` where the [long way](HeadDecoder::go_on) has to be taken.
-pub(crate) fn read_in_place(
-    data: &mut &[u8],
-    limits: &Limits,
-    last: &mut LastRequest,
-) -> Option<(RawHead, Manner)> {
-    if let Some(read) = last.read_alike(data, limits) {
-        return Some(read);
-    }
-    // The parser steps over empty lines by itself, but over too many of them.
-    if !data.first().copied().is_some_and(is_tchar) {
-        return None;
-    }
-    let mut fields: Fields<'_> = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
-    let mut parsed = httparse::Request::new(&mut []);
-    let Ok(Status::Complete(length)) = parsed.parse_with_uninit_headers(data, &mut fields) else {
-        return None;
-    };
-    let (method, path) = (parsed.method?, parsed.path?);
-    let head = &data[..length];
-    let line = method.len() + " ".len() + path.len() + " HTTP/1.1".len();
-    let block = length.saturating_sub(line + "\r\n\r\n".len());
-    let fits = line <= limits.request_line_max
-        && block <= limits.header_block_max
-        && parsed.headers.len() <= limits.field_count();
-    if !fits || !are_lines_whole(head, parsed.headers) {
-        return None;
-    }
-    let read = assemble(&parsed, head, last).ok()?;
-    *data = &data[length..];
-    Some(read)
-}
-
-/// Whether each line of a parsed head ends with a pair of carriage return and line feed: the parser
-/// takes a line feed alone for an end too, and a carriage return nowhere else.
-fn are_lines_whole(head: &[u8], fields: &[Header<'_>]) -> bool {
-    let is_whole_before = |field: &Header<'_>| {
-        let start = field.name.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
-        head.get(..start).is_some_and(|before| before.ends_with(b"\r\n"))
-    };
-    fields.iter().all(is_whole_before) && head.ends_with(b"\r\n\r\n")
-}
-
 /// The long way: `head` ends where it should, and its lines are whole and not too many.
 fn read_whole(head: &[u8], last: &mut LastRequest) -> Result<(RawHead, Manner), BadRequest> {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
@@ -244,36 +201,26 @@ fn assemble(
         return Err(fault_in(head));
     };
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    // Most are this one, and telling the others apart takes longer.
-    let method = if method == "GET" {
-        Method::GET
-    } else {
-        Method::from_bytes(method.as_bytes())
-            .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?
-    };
-    let uri = if path == "/" && method != Method::CONNECT {
-        None
-    } else {
-        Some(Box::new(target(&method, path.as_bytes())?))
-    };
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|_| BadRequest::BadMethod(Excerpt::of(method.as_bytes())))?;
+    let uri = uri(&method, path.as_bytes())?;
     let mut signs = Signs::default();
     for field in parsed.headers.iter() {
-        RawFields::check_name(field.name)?;
-        let had_host = signs.has_host();
-        signs.note(field.name.as_bytes(), field.value)?;
-        if signs.has_host() && !had_host {
-            last.host.check(field.value)?;
-        }
+        RawFields::check_name(field.name.as_bytes())?;
+        note(&mut signs, last, field.name.as_bytes(), field.value)?;
     }
-    let body = signs.length(version)?;
-    let manner = Manner {
-        body,
-        keep_alive: signs.keep_alive(version),
-        expects_continue: signs.expects_continue(version)? && body != BodyLength::None,
-        wants_upgrade: signs.wants_upgrade(version),
-    };
-    let fields = last.keep(head, parsed.headers, version, manner);
+    let manner = signs.manner(version)?;
+    let fields = last.keep(RawFields::lines_of(head, parsed.headers), version, manner);
     Ok((RawHead { method, uri, version, fields }, manner))
+}
+
+/// A target, which is absent where it is `/`.
+#[inline]
+pub(super) fn uri(method: &Method, text: &[u8]) -> Result<Option<Box<Uri>>, BadRequest> {
+    if text == b"/" && *method != Method::CONNECT {
+        return Ok(None);
+    }
+    target(method, text).map(|uri| Some(Box::new(uri)))
 }
 
 /// As many values as cost less when each is copied than when all count the owners of one copy.

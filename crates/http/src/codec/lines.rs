@@ -78,7 +78,7 @@ impl Lines {
                 b'\r' => self.begin_end(bounds)?,
                 _ if !is_text(byte) => return Err(BadRequest::ControlByte(byte)),
                 _ => {
-                    let more = bytes[at..].iter().take_while(|&&byte| is_text(byte)).count();
+                    let more = text_length(&bytes[at..]);
                     at += more;
                     self.add(more + 1, bounds)?;
                 }
@@ -139,6 +139,30 @@ impl Lines {
 /// RFC 9110 5.5: what may stand in a field, and more than may in a request line.
 const fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}
+
+/// How many bytes at the front are text.
+pub(super) fn text_length(bytes: &[u8]) -> usize {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHEST: u64 = EACH << 7;
+    let mut length = 0;
+    // Eight at a time. Of the bytes that are below 0x20 or are 0x7f, the first is marked for sure, and
+    // nothing before it.
+    while let Some(eight) = bytes[length..].first_chunk() {
+        let word = u64::from_le_bytes(*eight);
+        let del = word ^ (EACH * 0x7f);
+        let marks = word.wrapping_sub(EACH * 0x20) & !word | del.wrapping_sub(EACH) & !del;
+        let first = ((marks & HIGHEST).trailing_zeros() / 8) as usize;
+        length += first;
+        if first < eight.len() {
+            if eight[first] != b'\t' {
+                return length;
+            }
+            length += 1;
+        }
+    }
+    let rest = &bytes[length..];
+    length + rest.iter().position(|&byte| !is_text(byte)).unwrap_or(rest.len())
 }
 
 /// Whether carriage returns and line feeds come in pairs only, in lines that begin with neither.

@@ -7,6 +7,23 @@ pub(super) const fn is_tchar(byte: u8) -> bool {
         | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
+/// Looked up rather than compared: each byte of a field's name comes by here.
+static TCHARS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_tchar(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+/// How many bytes at the front may stand in a token.
+pub(super) fn token_length(bytes: &[u8]) -> usize {
+    let other = bytes.iter().position(|&byte| !TCHARS[usize::from(byte)]);
+    other.unwrap_or(bytes.len())
+}
+
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().copied().all(is_tchar)
 }

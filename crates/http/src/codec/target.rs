@@ -59,8 +59,13 @@ fn is_scheme(text: &[u8]) -> bool {
 
 /// What user agents send in targets, some of it without need: no fragment, no quotes, no brackets
 /// of markup, nothing beyond ASCII.
-pub(super) fn is_visible(byte: u8) -> bool {
+fn is_visible(byte: u8) -> bool {
     VISIBLE[usize::from(byte)]
+}
+
+/// How many bytes at the front may stand in a target.
+pub(super) fn visible_length(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| !is_visible(byte)).unwrap_or(bytes.len())
 }
 
 /// Looked up rather than compared: each byte of a target comes by here.
