@@ -122,16 +122,16 @@ fn descriptors_may_trade_places(kind: DriverKind) {
     }
     let expected: Vec<String> = (0..12).map(|number| number.to_string()).collect();
     // A shell of its own reads two digits as one number and another.
-    let command = match std::path::Path::new("/bin/bash").exists() {
-        true => bash(command),
-        false => return eprintln!("passed over: no shell that knows numbers above 9"),
-    };
+    if !std::path::Path::new("/bin/bash").exists() {
+        return eprintln!("passed over: no shell that knows numbers above 9");
+    }
+    let command = bash(&command);
     let found = said(kind, &command);
     assert_eq!(found.lines().collect::<Vec<_>>(), expected);
 }
 
 /// The same command in a shell that knows numbers above 9.
-fn bash(command: Command) -> Command {
+fn bash(command: &Command) -> Command {
     let mut other = Command::new("/bin/bash").args(command.arguments());
     for (number, what) in command.descriptors() {
         other = other.descriptor(*number, what.clone());

@@ -177,19 +177,23 @@ fn an_aborted_process_tells_nothing_but_its_end(kind: DriverKind) {
     assert!(!is_there(id));
 }
 
+/// Notes down its beginning and its end.
+struct Brief(Rc<Seen>);
+
+impl ProcessProtocol for Brief {
+    fn started(&mut self, _: &Process<Self>) {
+        self.0.events.borrow_mut().push("started".to_owned());
+    }
+
+    fn ended(&mut self, _: &Process<Self>, end: &ProcessEnd) {
+        self.0.ended.replace(Some(end.clone()));
+    }
+}
+
 fn a_cancelled_start_is_given_up(kind: DriverKind) {
     let reactor = reactor(kind);
-    struct Nothing(Rc<Seen>);
-    impl ProcessProtocol for Nothing {
-        fn started(&mut self, _: &Process<Self>) {
-            self.0.events.borrow_mut().push("started".to_owned());
-        }
-        fn ended(&mut self, _: &Process<Self>, end: &ProcessEnd) {
-            self.0.ended.replace(Some(end.clone()));
-        }
-    }
     let seen = Rc::new(Seen::default());
-    let started = spawn(&reactor, &sh("cat"), Nothing(Rc::clone(&seen)));
+    let started = spawn(&reactor, &sh("cat"), Brief(Rc::clone(&seen)));
     started.cancel();
     assert!(reactor.run_until(started).is_err());
     let end = end_of(&reactor, &seen);

@@ -70,7 +70,7 @@ fn writers_hear_of_the_marks(kind: DriverKind) {
     let command = sh("read line; cat >/dev/null");
     let seen = start_with(&reactor, &command, |process| {
         process.set_marks(0, Marks::default().between(1000, 2000));
-        process.write(&[b'x'; 1_000_000]);
+        process.write(&vec![b'x'; 1_000_000]);
         assert_eq!(process.waiting(0), 1_000_000);
     });
     turn_until(&reactor, || seen.events().len() == 2);
@@ -110,7 +110,7 @@ fn what_waits_is_written_before_a_pipe_is_closed(kind: DriverKind) {
     let reactor = reactor(kind);
     let command = sh("read go <&3; wc -c").descriptor(3, ChildDescriptor::Input);
     let seen = start_with(&reactor, &command, |process| {
-        process.write(&[b'x'; 400_000]);
+        process.write(&vec![b'x'; 400_000]);
         process.close_stdin();
         process.write(b"too late");
     });
@@ -140,7 +140,7 @@ fn the_end_of_a_reader_is_noticed_without_writing(kind: DriverKind) {
 fn writing_to_a_reader_that_is_gone_harms_nobody(kind: DriverKind) {
     let reactor = reactor(kind);
     let seen = start_with(&reactor, &sh("exec 0<&-; exit 6"), |process| {
-        process.write(&[b'x'; 1_000_000]);
+        process.write(&vec![b'x'; 1_000_000]);
     });
     assert_eq!(end_of(&reactor, &seen), ProcessEnd::Exited(ExitStatus::Exited(6)));
 }
