@@ -73,7 +73,7 @@ impl Collect {
     /// Runs `command` and collects what it writes.
     ///
     /// A code other than 0 is no failure: [`Output::status`] tells. It fails with [`RunError`] or, where
-    /// the program was not started, [`SpawnError`]. The program is killed on every failure, and when the
+    /// the program was not started, [`SpawnError`](super::SpawnError). The program is killed on every failure, and when the
     /// deferred is cancelled.
     #[track_caller]
     pub fn output_of(
