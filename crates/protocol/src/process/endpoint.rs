@@ -251,9 +251,7 @@ impl ProcessProtocol for Bridge {
 
     fn ended(&mut self, _: &Process<Self>, end: &ProcessEnd) {
         let why = match end {
-            ProcessEnd::Exited(status) if status.is_success() || self.is_closed => {
-                Disconnect::Closed
-            }
+            ProcessEnd::Exited(status) if status.is_success() => Disconnect::Closed,
             ProcessEnd::Exited(_) => Disconnect::Reset,
             ProcessEnd::NotStarted(error) => match error.fault {
                 SpawnFault::NotFound => Disconnect::Failed(io::ErrorKind::NotFound),
