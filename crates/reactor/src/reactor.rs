@@ -311,6 +311,7 @@ impl Reactor {
             watches: count(|entry| matches!(entry, Entry::Foreign(_))),
             calls: self.0.calls.len(),
             tasks: self.0.tasks.len(),
+            processes: self.0.processes.len(),
             threads: self.0.pool.borrow().threads(),
             timers: self.0.wheel.borrow().len(),
             descriptors: self.0.sockets.count().saturating_sub(own),
@@ -319,7 +320,7 @@ impl Reactor {
     }
 
     fn turn_within(&self, timeout: Option<Duration>) -> Result<(), ReactorError> {
-        let inner = &*self.0;
+        let inner = &self.0;
         let Ok(mut driver) = inner.driver.try_borrow_mut() else {
             return Err(ReactorError::AlreadyRunning);
         };
@@ -507,6 +508,8 @@ pub struct Census {
     pub calls: usize,
     /// Tasks that have not ended.
     pub tasks: usize,
+    /// Processes that were started and are not over.
+    pub processes: usize,
     /// Threads in the pool.
     pub threads: usize,
     /// Times that something waits for: calls, the calls of connections, attempts to connect.
