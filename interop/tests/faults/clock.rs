@@ -60,7 +60,8 @@ pub(crate) fn keep_time() {
     let last = sleep(&reactor, STEP * 7).map(|()| Ok::<_, Failure>(()));
     reactor.run_until(last).expect("time goes on").expect("it does");
     assert_eq!(*log.borrow(), [0, 1, 2, 3, 4, 5]);
-    assert!(reactor.now() - begun < PATIENCE, "it went by the wrong clock");
+    let passed = reactor.now().saturating_sub(begun);
+    assert!(passed < PATIENCE, "it went by the wrong clock");
     assert!(started.elapsed() < PATIENCE, "it waited for the wrong clock");
     println!("\nended in order");
 }
