@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_protocol::{
-    Address, Clock as _, Conn, Credentials, Disconnect, Ending, Event, Outbox, Protocol, Seat,
-    Successor, TlsInfo, Transport, seat, seat_and_tell,
+    Address, Clock as _, Conn, Credentials, Disconnect, Ending, Event, FileSlice, Outbox, Protocol,
+    Seat, Successor, TlsInfo, Transport, seat, seat_and_tell,
 };
 
 use crate::Clock;
@@ -292,12 +293,11 @@ impl Memory {
         let before = self.pending.len();
         while self.room > 0 && !self.pending.is_empty() {
             let count = if let Some(slice) = self.pending.front_file() {
-                let most = usize::try_from(self.room).unwrap_or(usize::MAX);
-                let mut bytes = Vec::new();
-                match slice.read_into(most, &mut bytes) {
-                    Ok(()) => {
+                let slice = FileSlice { len: slice.len.min(self.room), ..slice.clone() };
+                match read_slice(&slice) {
+                    Ok(bytes) => {
                         self.sent.extend_from_slice(&bytes);
-                        bytes.len() as u64
+                        slice.len
                     }
                     Err(error) => {
                         self.pending.clear();
@@ -341,4 +341,11 @@ impl fmt::Debug for Memory {
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }
+}
+
+/// Reads a part of a file whole.
+pub(crate) fn read_slice(slice: &FileSlice) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    slice.read_into(usize::MAX, &mut bytes)?;
+    Ok(bytes)
 }
