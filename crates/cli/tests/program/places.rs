@@ -174,7 +174,6 @@ fn the_roots_of_the_machine_are_trusted_where_none_are_named() {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "certificates are dated by the world's clock")]
 #[test]
 fn it_is_said_that_a_certificate_is_about_to_end() {
     let folder = folder("ending");
