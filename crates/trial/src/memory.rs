@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_protocol::{
-    Address, Arrival, Clock as _, Conn, Credentials, Descriptor, Disconnect, Ending, Event, Outbox,
+    Address, Arrival, Clock as _, Conn, Credentials, Descriptor, Disconnect, Ending, Event, FileSlice, Outbox,
     Protocol, Seat, Successor, TlsInfo, Transport, seat, seat_and_tell,
 };
 
@@ -342,12 +343,11 @@ impl Memory {
             let passed = self.pending.take_front_descriptors();
             self.passed.extend(passed.into_iter().map(|descriptor| (self.sent_count, descriptor)));
             let count = if let Some(slice) = self.pending.front_file() {
-                let most = usize::try_from(self.room).unwrap_or(usize::MAX);
-                let mut bytes = Vec::new();
-                match slice.read_into(most, &mut bytes) {
-                    Ok(()) => {
+                let slice = FileSlice { len: slice.len.min(self.room), ..slice.clone() };
+                match read_slice(&slice) {
+                    Ok(bytes) => {
                         self.sent.extend_from_slice(&bytes);
-                        bytes.len() as u64
+                        slice.len
                     }
                     Err(error) => {
                         self.pending.clear();
@@ -396,4 +396,11 @@ impl fmt::Debug for Memory {
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }
+}
+
+/// Reads a part of a file whole.
+pub(crate) fn read_slice(slice: &FileSlice) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    slice.read_into(usize::MAX, &mut bytes)?;
+    Ok(bytes)
 }

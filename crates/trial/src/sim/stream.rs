@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 
-use ropewalk_protocol::{Address, Descriptor, DescriptorsLost, Outbox};
+use ropewalk_protocol::{Address, Descriptor, DescriptorsLost, FileSlice, Outbox};
 use rustix::io::Errno;
 
 use super::log::What;
 use super::world::{EndId, Event, Held, World, nanos};
+use crate::memory::read_slice;
 
 /// How long TCP waits before it sends again, at first.
 const RETRY_FIRST: u64 = 200_000_000;
@@ -548,13 +549,12 @@ impl World {
 
 /// Takes at most `size` bytes off the front.
 fn take_front(out: &mut Outbox, size: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(slice) = out.front_file() {
-        slice.read_into(usize::try_from(size).unwrap_or(usize::MAX), &mut bytes)?;
+    let bytes = if let Some(slice) = out.front_file() {
+        read_slice(&FileSlice { len: slice.len.min(size), ..slice.clone() })?
     } else {
         let front = out.front();
-        bytes.extend_from_slice(&front[..front.len().min(size as usize)]);
-    }
+        front[..front.len().min(size as usize)].to_vec()
+    };
     out.advance(bytes.len() as u64);
     Ok(bytes)
 }
