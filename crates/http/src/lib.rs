@@ -41,6 +41,7 @@
 //! | queries and forms (RFC 7578) | [`form`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`Representation`], [`files`] |
 //! | 14.5 partial PUT | [`Uploads`] |
+//! | pages, of which parts may come later | [`html`] |
 //!
 //! | bound | default | beyond it |
 //! |---|--:|---|
@@ -76,6 +77,7 @@ pub mod compress;
 pub mod events;
 pub mod files;
 pub mod form;
+pub mod html;
 pub mod middleware;
 pub mod proxy;
 mod server;
