@@ -9,9 +9,11 @@
 #![forbid(unsafe_code)]
 
 mod amp;
+mod authorization;
 mod cut;
 mod finger;
 mod framing;
+mod htpasswd;
 mod http_answer;
 mod http_request;
 mod ident;
@@ -33,8 +35,10 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
+    Target { name: "authorization", check: authorization::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
+    Target { name: "htpasswd", check: htpasswd::check },
     Target { name: "http_answer", check: http_answer::check },
     Target { name: "http_request", check: http_request::check },
     Target { name: "ident", check: ident::check },

@@ -12,6 +12,10 @@ pub struct Suite {
 /// All suites.
 pub const SUITES: &[Suite] = &[
     Suite { name: "amp", tools: &["twist"] },
+    Suite {
+        name: "auth",
+        tools: &["chromium", "curl", "htpasswd", "httpx", "requests", "twist", "wget"],
+    },
     Suite { name: "deferred", tools: &["twist"] },
     Suite { name: "faults", tools: &["ip", "nft", "python3", "strace"] },
     Suite {

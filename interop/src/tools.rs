@@ -45,6 +45,8 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "gnutls-serv", package: "gnutls-bin" },
     Tool { name: "h2load", package: "nghttp2-client" },
     Tool { name: "haproxy", package: "haproxy" },
+    Tool { name: "htpasswd", package: "apache2-utils" },
+    Tool { name: "httpx", package: "pip:httpx" },
     Tool { name: "in.fingerd", package: "fingerd" },
     Tool { name: "ip", package: "iproute2" },
     Tool { name: "lftp", package: "lftp" },
@@ -61,6 +63,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "perl", package: "perl" },
     Tool { name: "python3", package: "python3" },
     Tool { name: "rdate", package: "rdate" },
+    Tool { name: "requests", package: "pip:requests" },
     Tool { name: "sftp", package: "openssh-client" },
     Tool { name: "slowhttptest", package: "slowhttptest" },
     Tool { name: "socat", package: "socat" },
@@ -110,8 +113,18 @@ impl Tool {
             Source::Debian(_) => env::var_os("PATH"),
             Source::Python(_) => Some(python_folder().join("bin").into()),
         };
-        find(self.name, env::var_os(self.variable()), path)
+        let program = find(self.name, env::var_os(self.variable()), path);
+        program
+            .or_else(|| python_module(self).filter(|_| matches!(self.source(), Source::Python(_))))
     }
+}
+
+/// Where a package of Python is that has no program, but a module of its own name.
+fn python_module(tool: &Tool) -> Option<PathBuf> {
+    let versions = std::fs::read_dir(python_folder().join("lib")).ok()?;
+    let modules = versions
+        .filter_map(|version| Some(version.ok()?.path().join("site-packages").join(tool.name)));
+    modules.into_iter().find(|module| module.join("__init__.py").is_file())
 }
 
 fn find(name: &str, told: Option<OsString>, path: Option<OsString>) -> Option<PathBuf> {

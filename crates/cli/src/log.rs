@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ropewalk::http::Access;
+use ropewalk::http::auth::Authorization;
 use ropewalk::protocol::Address;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -34,26 +35,33 @@ const ISO: &[BorrowedFormatItem<'_>] =
 
 /// Writes a line a request to standard error.
 pub(crate) struct AccessLog {
-    format: fn(&mut String, &Access),
+    format: fn(&mut String, &Access, Option<&str>),
+    has_users: bool,
     line: RefCell<String>,
 }
 
 impl AccessLog {
     /// In the combined log format: what web servers have written for decades.
     pub(crate) fn combined() -> Self {
-        Self { format: combined, line: RefCell::default() }
+        Self { format: combined, has_users: false, line: RefCell::default() }
     }
 
     /// An object a line.
     pub(crate) fn json() -> Self {
-        Self { format: json, line: RefCell::default() }
+        Self { format: json, has_users: false, line: RefCell::default() }
+    }
+
+    /// Tells who was let in, where somebody was asked.
+    pub(crate) fn with_users(self, has_users: bool) -> Self {
+        Self { has_users, ..self }
     }
 
     pub(crate) fn into_sink(self) -> impl Fn(&Access) {
         move |access| {
             let mut line = self.line.borrow_mut();
             line.clear();
-            (self.format)(&mut line, access);
+            let user = user(access).filter(|_| self.has_users);
+            (self.format)(&mut line, access, user.as_deref());
             line.push('\n');
             // A log that cannot be written has nowhere to say so; serving goes on.
             let _ = io::stderr().lock().write_all(line.as_bytes());
@@ -61,11 +69,14 @@ impl AccessLog {
     }
 }
 
-fn combined(line: &mut String, access: &Access) {
+fn combined(line: &mut String, access: &Access, user: Option<&str>) {
     let field = |name: &str| access.headers.get(name).map(http_text);
     let (referer, agent) = (field("referer"), field("user-agent"));
     line.push_str(&peer(&access.peer));
-    line.push_str(" - - [");
+    line.push_str(" - ");
+    // Blanks end the name for whoever reads the line.
+    quote(line, &user.unwrap_or("-").replace(' ', "_"));
+    line.push_str(" [");
     line.push_str(&now(COMMON));
     line.push_str("] \"");
     match (&access.method, &access.uri) {
@@ -88,12 +99,13 @@ fn combined(line: &mut String, access: &Access) {
     }
 }
 
-fn json(line: &mut String, access: &Access) {
+fn json(line: &mut String, access: &Access, user: Option<&str>) {
     let field = |name: &str| access.headers.get(name).map(http_text);
     let mut object = serde_json::Map::new();
     let mut put = |name: &str, value: serde_json::Value| object.insert(name.to_owned(), value);
     put("time", now(ISO).into());
     put("peer", peer(&access.peer).into());
+    put("user", user.into());
     put("method", access.method.as_ref().map(ToString::to_string).into());
     put("target", access.uri.as_ref().map(ToString::to_string).into());
     put("version", format!("{:?}", access.version).into());
@@ -104,6 +116,14 @@ fn json(line: &mut String, access: &Access) {
     put("referer", field("referer").into());
     put("user_agent", field("user-agent").into());
     let _ = write!(line, "{}", serde_json::Value::Object(object));
+}
+
+/// Who was let in. What the others say of themselves is not worth a line.
+fn user(access: &Access) -> Option<String> {
+    let is_refused = matches!(access.status.as_u16(), 400 | 401 | 429 | 499 | 503);
+    let field = access.headers.get("authorization").filter(|_| !is_refused)?;
+    let said = Authorization::read(field.as_bytes()).ok()?;
+    said.username().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 fn peer(address: &Address) -> String {

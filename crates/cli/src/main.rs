@@ -4,6 +4,7 @@
 
 mod finger;
 mod log;
+mod logins;
 mod portforward;
 mod reactors;
 mod serving;

@@ -11,7 +11,7 @@ use ropewalk::http::{
 };
 use ropewalk::reactor::Reactor;
 
-use crate::serving;
+use crate::{logins, serving};
 
 /// How long a page for an error may be, in bytes.
 const PAGE_MAX: u64 = 1024 * 1024;
@@ -43,6 +43,10 @@ pub(crate) struct SiteOptions {
                 may be given several times"
     )]
     cors: Vec<String>,
+
+    /// Let in only the users of a file that htpasswd wrote: htpasswd:FILE, or htpasswd:FILE:realm=NAME
+    #[arg(long, value_name = "USERS")]
+    auth: Option<String>,
 
     /// Show a page of your own for an error: 404=FILE; may be given several times
     #[arg(long, value_name = "STATUS=FILE")]
@@ -82,6 +86,9 @@ impl SiteOptions {
             }
             resource = Box::new(hosts);
         }
+        if let Some(auth) = &self.auth {
+            resource = logins::guarded(resource, auth, reactor)?;
+        }
         if let Some(pages) = self.error_pages()? {
             resource = Box::new(resource.wrap(pages.into_middleware()));
         }
@@ -93,6 +100,11 @@ impl SiteOptions {
             resource = Box::new(resource.wrap(cors.into_middleware()));
         }
         Ok(resource)
+    }
+
+    /// Whether only some are let in.
+    pub(crate) fn has_logins(&self) -> bool {
+        self.auth.is_some()
     }
 
     fn folder(&self, path: &Path, option: &str) -> Result<Folder, String> {

@@ -53,6 +53,8 @@ const GOODBYE: Duration = Duration::from_secs(10);
         other directories under other names\n  \
         ropewalk web --spa --error-page 500=oops.html --cors https://app.example\n      \
         a program that runs in the browser, a page for our own failures, readers from elsewhere\n  \
+        ropewalk web --listen tls:8443:self-signed --auth htpasswd:users:realm=Photos\n      \
+        for the users of a file alone, which is followed; htpasswd -cB users alice makes one\n  \
         ropewalk web --log json 2>>access.log\n      \
         a log for machines\n\n\
         Endpoints:\n  \
@@ -108,10 +110,13 @@ impl Web {
         let places = serving::places(&self.listen)?.into_iter();
         let places: Vec<_> = places.map(|place| place.speaking(&["http/1.1"])).collect();
         let reactor = serving::reactor(self.reactor.as_deref())?;
+        let has_logins = self.site.has_logins();
         let mut site = Site::new(self.site.resource(&reactor)?);
         site = match self.log {
-            LogFormat::Common => site.on_access(AccessLog::combined().into_sink()),
-            LogFormat::Json => site.on_access(AccessLog::json().into_sink()),
+            LogFormat::Common => {
+                site.on_access(AccessLog::combined().with_users(has_logins).into_sink())
+            }
+            LogFormat::Json => site.on_access(AccessLog::json().with_users(has_logins).into_sink()),
             LogFormat::Off => site,
         };
         let mut ports = Vec::new();
@@ -120,6 +125,9 @@ impl Web {
         }
         for (index, (place, port)) in places.iter().zip(&ports).enumerate() {
             let shown = shown(&port.address(), place.is_encrypted());
+            if has_logins && is_overheard(&port.address(), place.is_encrypted()) {
+                tracing::warn!("passwords go to {shown} in the clear; let it be tls: for others");
+            }
             serving::print_line(&shown).map_err(|error| format!("cannot print: {error}"))?;
             if self.open && index == 0 {
                 browse(&reactor, shown);
@@ -145,6 +153,11 @@ impl Web {
             Exit::Stopped | Exit::Signal(_) => Ok(ExitCode::SUCCESS),
         }
     }
+}
+
+/// Whether others on the network can read what is sent there.
+fn is_overheard(address: &Address, is_encrypted: bool) -> bool {
+    !is_encrypted && address.ip().is_some_and(|address| !address.ip().is_loopback())
 }
 
 /// Where it listens, as a URL that a terminal makes clickable.

@@ -1,5 +1,7 @@
 //! The program as a person uses it.
 
+#[path = "program/logins.rs"]
+mod logins;
 #[path = "program/places.rs"]
 mod places;
 #[path = "program/proxies.rs"]

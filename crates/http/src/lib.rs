@@ -29,7 +29,9 @@
 //! | clients: RFC 9112 4 answers, 9 connections | [`Agent`], [`AnswerDecoder`] |
 //! | RFC 9110 15.4 redirects, 8.4 codings, 9.2.2 sending again | [`Redirects`], [`Options`], [`Agent`] |
 //! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |
-//! | RFC 6265 cookies | [`CookieJar`] |
+//! | the same on a server, with the room `auth` behind it | [`auth`] |
+//! | RFC 6265 cookies | [`CookieJar`]; on a server [`session`] |
+//! | sessions, and requests that other sites' pages make | [`session`] |
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
 //! | queries and forms (RFC 7578) | [`form`] |
@@ -59,12 +61,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 mod client;
 mod codec;
 pub mod files;
 pub mod form;
 pub mod middleware;
 mod server;
+pub mod session;
 pub mod tunnel;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method};
-use md5::{Digest as _, Md5};
-use sha2::Sha256;
+use ropewalk_auth::digest::{Algorithm, ha1, hex, response, session_ha1};
+
+use crate::auth::params::{Parameters, quoted, split_list};
 
 /// Who asks. They go to the origin that they were given for, and not along with redirects to others.
 #[derive(Clone)]
@@ -28,14 +29,10 @@ struct Challenge {
     opaque: Option<String>,
     has_qop: bool,
     algorithm: Algorithm,
+    /// Whether its name ends in `-sess`.
+    is_session: bool,
     /// How often the nonce was used.
     count: u32,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Algorithm {
-    Md5 { session: bool },
-    Sha256 { session: bool },
 }
 
 impl Credentials {
@@ -100,7 +97,9 @@ impl Credentials {
     pub(super) fn hear<'v>(&self, challenges: impl Iterator<Item = &'v HeaderValue>) -> bool {
         let Kind::Digest { heard, .. } = &*self.0 else { return false };
         let texts = challenges.filter_map(|value| value.to_str().ok());
-        let best = texts.flat_map(digests).max_by_key(|challenge| challenge.algorithm);
+        let best = texts
+            .flat_map(digests)
+            .max_by_key(|challenge| (challenge.algorithm, challenge.is_session));
         let is_heard = best.is_some();
         heard.replace(best);
         is_heard
@@ -113,53 +112,32 @@ impl fmt::Debug for Credentials {
     }
 }
 
-impl Algorithm {
-    fn hash(self, text: &str) -> String {
-        match self {
-            Self::Md5 { .. } => hex(&Md5::digest(text.as_bytes())),
-            Self::Sha256 { .. } => hex(&Sha256::digest(text.as_bytes())),
-        }
-    }
-
-    fn is_session(self) -> bool {
-        let (Self::Md5 { session } | Self::Sha256 { session }) = self;
-        session
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Md5 { session: false } => "MD5",
-            Self::Md5 { session: true } => "MD5-sess",
-            Self::Sha256 { session: false } => "SHA-256",
-            Self::Sha256 { session: true } => "SHA-256-sess",
-        }
-    }
-}
-
 impl Challenge {
+    fn algorithm_name(&self) -> String {
+        let ending = if self.is_session { "-sess" } else { "" };
+        format!("{}{ending}", self.algorithm)
+    }
+
     /// RFC 7616 3.4.1.
     fn answer(&self, user: &str, password: &str, method: &str, uri: &str, cnonce: &str) -> String {
         let Self { realm, nonce, algorithm, count, .. } = self;
-        let mut a1 = algorithm.hash(&format!("{user}:{realm}:{password}"));
-        if algorithm.is_session() {
-            a1 = algorithm.hash(&format!("{a1}:{nonce}:{cnonce}"));
+        let mut hash = ha1(*algorithm, user, realm, password);
+        if self.is_session {
+            hash = session_ha1(*algorithm, &hash, nonce, cnonce);
         }
-        let a2 = algorithm.hash(&format!("{method}:{uri}"));
-        let response = if self.has_qop {
-            algorithm.hash(&format!("{a1}:{nonce}:{count:08x}:{cnonce}:auth:{a2}"))
-        } else {
-            algorithm.hash(&format!("{a1}:{nonce}:{a2}"))
-        };
+        let count = format!("{count:08x}");
+        let counted = self.has_qop.then_some((count.as_str(), cnonce));
+        let response = response(*algorithm, &hash, nonce, counted, method, uri);
         let mut text = format!(
             "Digest username={}, realm={}, nonce={}, uri={}, response=\"{response}\", algorithm={}",
             quoted(user),
             quoted(realm),
             quoted(nonce),
             quoted(uri),
-            algorithm.name(),
+            self.algorithm_name(),
         );
         if self.has_qop {
-            text.extend([", qop=auth, nc=", &format!("{count:08x}"), ", cnonce=", &quoted(cnonce)]);
+            text.extend([", qop=auth, nc=", &count, ", cnonce=", &quoted(cnonce)]);
         }
         if let Some(opaque) = &self.opaque {
             text.extend([", opaque=", &quoted(opaque)]);
@@ -168,18 +146,9 @@ impl Challenge {
     }
 }
 
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
-    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
-}
-
 /// The Digest challenges in one field that this client can answer (RFC 9110 11.6.1).
 fn digests(text: &str) -> Vec<Challenge> {
-    let mut found: Vec<Vec<(String, String)>> = Vec::new();
+    let mut found: Vec<Parameters> = Vec::new();
     let mut is_digest = false;
     for part in split_list(text) {
         let (head, value) = part.split_once('=').unwrap_or((part, ""));
@@ -188,7 +157,7 @@ fn digests(text: &str) -> Vec<Challenge> {
             Some((scheme, name)) => {
                 is_digest = scheme.eq_ignore_ascii_case("digest");
                 if is_digest {
-                    found.push(Vec::new());
+                    found.push(Parameters::default());
                 }
                 name.trim()
             }
@@ -199,24 +168,17 @@ fn digests(text: &str) -> Vec<Challenge> {
             None => head.trim(),
         };
         if let Some(challenge) = found.last_mut().filter(|_| is_digest) {
-            challenge.push((name.to_ascii_lowercase(), unquoted(value.trim())));
+            challenge.push(name, value.trim());
         }
     }
     found.into_iter().filter_map(|parameters| challenge(&parameters)).collect()
 }
 
-fn challenge(parameters: &[(String, String)]) -> Option<Challenge> {
-    let find = |wanted: &str| {
-        parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
-    };
-    let algorithm =
-        match find("algorithm").unwrap_or("MD5".to_owned()).to_ascii_lowercase().as_str() {
-            "md5" => Algorithm::Md5 { session: false },
-            "md5-sess" => Algorithm::Md5 { session: true },
-            "sha-256" => Algorithm::Sha256 { session: false },
-            "sha-256-sess" => Algorithm::Sha256 { session: true },
-            _ => return None,
-        };
+fn challenge(parameters: &Parameters) -> Option<Challenge> {
+    let find = |wanted| parameters.get(wanted).map(str::to_owned);
+    let name = parameters.get("algorithm").unwrap_or("MD5").to_ascii_lowercase();
+    let plain = name.strip_suffix("-sess");
+    let algorithm = Algorithm::named(plain.unwrap_or(&name))?;
     let qop = find("qop");
     // Without `auth` the body would have to be part of the proof.
     if qop.as_ref().is_some_and(|qop| !qop.split(',').any(|one| one.trim() == "auth")) {
@@ -228,37 +190,7 @@ fn challenge(parameters: &[(String, String)]) -> Option<Challenge> {
         opaque: find("opaque"),
         has_qop: qop.is_some(),
         algorithm,
+        is_session: plain.is_some(),
         count: 0,
     })
-}
-
-/// What stands between commas that are in no quotes.
-fn split_list(text: &str) -> Vec<&str> {
-    let (mut parts, mut start, mut is_quoted, mut is_escaped) = (Vec::new(), 0, false, false);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_quoted => is_escaped = true,
-            b'"' => is_quoted = !is_quoted,
-            b',' if !is_quoted => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => (),
-        }
-    }
-    parts.push(&text[start..]);
-    parts
-}
-
-fn unquoted(text: &str) -> String {
-    let Some(inside) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
-        return text.to_owned();
-    };
-    let mut out = String::new();
-    let mut chars = inside.chars();
-    while let Some(c) = chars.next() {
-        out.extend(if c == '\\' { chars.next() } else { Some(c) });
-    }
-    out
 }

@@ -31,5 +31,6 @@ pub use request::Request;
 pub use resource::{Resource, Tree};
 pub use router::{Params, Router};
 pub use sender::{BodySender, client_gone};
+pub(crate) use site::system_time;
 pub use site::{Patience, Site};
 pub use wrap::Wrapped;

@@ -288,6 +288,6 @@ impl Shared {
 
 /// The system's time of day, which `Date` has to tell.
 #[expect(clippy::disallowed_methods, reason = "a header names the time of day; tests set another")]
-pub(super) fn system_time() -> SystemTime {
+pub(crate) fn system_time() -> SystemTime {
     SystemTime::now()
 }

@@ -1,0 +1,54 @@
+//! Who may see what `ropewalk web` serves.
+
+use std::error::Error;
+use std::path::Path;
+
+use ropewalk::auth::{
+    FailureDelay, Htpasswd, HtpasswdError, Portal, Threaded, UsernamePassword, Users,
+};
+use ropewalk::http::Resource;
+use ropewalk::http::auth::Guard;
+use ropewalk::reactor::Reactor;
+
+/// How the option is written.
+const FORM: &str = "--auth htpasswd:FILE or htpasswd:FILE:realm=NAME";
+/// What a browser shows to those who are asked, unless told otherwise.
+const REALM: &str = "ropewalk";
+
+/// Puts a guard before `resource` that asks for one of the users whom `auth` names.
+pub(crate) fn guarded(
+    resource: Box<dyn Resource>,
+    auth: &str,
+    reactor: &Reactor,
+) -> Result<Box<dyn Resource>, String> {
+    let Some(rest) = auth.strip_prefix("htpasswd:") else {
+        let kind = auth.split(':').next().unwrap_or_default();
+        return Err(format!("--auth: {kind:?} is no kind of users; write {FORM}"));
+    };
+    let (file, realm) = rest.split_once(":realm=").unwrap_or((rest, REALM));
+    if file.is_empty() {
+        return Err(format!("--auth: there is no file in {auth:?}; write {FORM}"));
+    }
+    if realm.is_empty() || realm.chars().any(char::is_control) {
+        return Err(format!("--auth: {realm:?} cannot be the name of a realm; write {FORM}"));
+    }
+    let users = Htpasswd::open(file).map_err(|error| told(Path::new(file), &error))?;
+    let users = Threaded::new(users, reactor.clone());
+    let portal = Portal::new(Users).checker::<UsernamePassword>(users);
+    let delay = FailureDelay::new(reactor.clone());
+    Ok(Box::new(Guard::new(portal).basic(realm).delay(delay).around(resource)))
+}
+
+fn told(file: &Path, error: &HtpasswdError) -> String {
+    let file = file.display();
+    match error {
+        HtpasswdError::Io(why) if why.kind() == std::io::ErrorKind::NotFound => {
+            format!("--auth: there is no file {file}; make it with htpasswd -cB {file} USER")
+        }
+        HtpasswdError::Io(why) => format!("--auth: cannot read {file}: {why}"),
+        error => match error.source() {
+            Some(why) => format!("--auth: {file}: {error}: {why}"),
+            None => format!("--auth: {file}: {error}"),
+        },
+    }
+}
