@@ -9,6 +9,7 @@ mod hold;
 mod http;
 mod idle;
 mod proc;
+mod process;
 mod runner;
 mod table;
 mod timers;
@@ -63,6 +64,9 @@ pub(crate) enum Bench {
     /// UDP echo: datagrams for each second that the server spends on the CPU, on both of its
     /// fast drivers, beside bare loops and tokio.
     Udp(udp::Options),
+    /// Processes started and reaped for each second on the CPU, beside tokio, the standard library and
+    /// Twisted.
+    Process(process::Options),
     /// CPU time a timer, beside a thousand to a million that wait; ours and tokio's.
     Timers(timers::Options),
 }
@@ -91,6 +95,7 @@ pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
         Bench::Framing(options) => framing::run(options).map(|()| true),
         Bench::Udp(options) => udp::run(options),
         Bench::Tls(options) => tls::run(options),
+        Bench::Process(options) => process::run(options),
         Bench::Timers(options) => timers::run(options),
     }
 }

@@ -239,6 +239,11 @@ impl Command {
         &self.args
     }
 
+    /// Whether its environment is that of this process, unchanged.
+    pub fn inherits_environment(&self) -> bool {
+        !self.is_env_cleared && self.env_changes.is_empty()
+    }
+
     /// Its environment, made of `inherited` and what was changed, in order of names.
     pub fn environment(
         &self,

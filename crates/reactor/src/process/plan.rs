@@ -47,7 +47,11 @@ pub(super) fn start(command: &Command) -> Result<Started, SpawnError> {
     let plan = Plan {
         program: strings(vec![program.clone().into_os_string()]).map_err(failed)?.remove(0),
         arguments: arguments.map_err(failed)?,
-        environment: strings(environment(command)).map_err(failed)?,
+        environment: if os::HAS_ENVIRONMENT && command.inherits_environment() {
+            None
+        } else {
+            Some(strings(environment(command)).map_err(failed)?)
+        },
         directory: strings(directory.into_iter().collect()).map_err(failed)?.pop(),
         grouping: command.grouping(),
         user: command.user(),

@@ -101,3 +101,11 @@ pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     rustix::io::fcntl_setfd(&writer, rustix::io::FdFlags::CLOEXEC)?;
     Ok((reader, writer))
 }
+
+/// Whether [`environment`] knows this process's variables.
+pub(crate) const HAS_ENVIRONMENT: bool = false;
+
+/// This process's variables are copied here.
+pub(crate) fn environment() -> *const *mut libc::c_char {
+    std::ptr::null()
+}

@@ -38,7 +38,9 @@ use io_uring::IoUring;
 use poll::Poll;
 use scan::Scanner;
 use select::Select;
-pub(crate) use spawning::{close_on_exec_from, exit_descriptor, pipe, start};
+pub(crate) use spawning::{
+    HAS_ENVIRONMENT, close_on_exec_from, environment, exit_descriptor, pipe, start,
+};
 
 pub(crate) use super::unix::*;
 

@@ -25,6 +25,20 @@ pub(crate) fn start(plan: &Plan) -> Result<u32, Failed> {
     start_by_fork(plan)
 }
 
+/// Whether [`environment`] knows this process's variables.
+pub(crate) const HAS_ENVIRONMENT: bool = cfg!(target_env = "gnu");
+
+/// This process's variables, as the C library keeps them.
+pub(crate) fn environment() -> *const *mut libc::c_char {
+    // SAFETY: the list is whole at any time but while some thread changes the environment. Whoever does
+    // that with `std::env::set_var` has promised that nobody reads it at that time by other means than the
+    // standard library's, as `posix_spawn`, `execve` and many more do.
+    #[cfg(target_env = "gnu")]
+    return unsafe { libc::environ };
+    #[cfg(not(target_env = "gnu"))]
+    std::ptr::null()
+}
+
 /// A descriptor that is readable once a child, which nobody has reaped, has ended.
 pub(crate) fn exit_descriptor(id: u32) -> std::io::Result<OwnedFd> {
     let id = Pid::from_raw(id as i32).ok_or(std::io::ErrorKind::InvalidInput)?;
@@ -78,26 +92,26 @@ fn check(result: libc::c_int) -> std::io::Result<()> {
 
 #[cfg(target_env = "gnu")]
 fn start_by_spawn(plan: &Plan) -> Result<u32, Failed> {
-    use super::super::unix::{Step, pointers};
+    use super::super::unix::{Step, pointers, with_environment};
 
     let failed = |error: std::io::Error| Step::Fork.failed(error);
     let actions = actions(plan).map_err(failed)?;
     let attributes = Attributes::new(plan).map_err(failed)?;
-    let (arguments, environment) = (pointers(&plan.arguments), pointers(&plan.environment));
+    let arguments = pointers(&plan.arguments);
     let mut id: libc::pid_t = 0;
     // SAFETY: every pointer is to something that lives until the call returns, which is after the child
     // has read it all; the lists end with a null and the strings with a zero. The descriptors that the
     // actions name are owned by the plan.
-    let result = unsafe {
+    let result = with_environment(plan, |environment| unsafe {
         libc::posix_spawn(
             &raw mut id,
             plan.program.as_ptr(),
             &raw const actions.0,
             &raw const attributes.0,
             arguments.as_ptr(),
-            environment.as_ptr(),
+            environment,
         )
-    };
+    });
     check(result).map(|()| id as u32).map_err(|error| Step::Exec.failed(error))
 }
 

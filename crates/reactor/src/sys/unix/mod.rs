@@ -31,7 +31,7 @@ pub(crate) use places::{
 pub(crate) use spawning::{
     Failed, Plan, Step, all_signals, c_string, close_on_exec_one_by_one, duplicate_number,
     is_exhausted, is_no_program, is_too_long, no_signals, pointers, send_signal, signal_of,
-    start_by_fork,
+    start_by_fork, with_environment,
 };
 
 /// What a loop that hosts a reactor watches: a descriptor.

@@ -16,7 +16,8 @@ use super::super::os;
 pub(crate) struct Plan {
     pub(crate) program: CString,
     pub(crate) arguments: Vec<CString>,
-    pub(crate) environment: Vec<CString>,
+    /// Its variables, if they are not this process's.
+    pub(crate) environment: Option<Vec<CString>>,
     pub(crate) directory: Option<CString>,
     pub(crate) grouping: Grouping,
     pub(crate) user: Option<u32>,
@@ -91,6 +92,15 @@ pub(crate) fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
     each.chain([ptr::null_mut()]).collect()
 }
 
+/// Hands `start` the list of variables that a child is to have.
+pub(crate) fn with_environment<T>(
+    plan: &Plan,
+    start: impl FnOnce(*const *mut libc::c_char) -> T,
+) -> T {
+    let Some(strings) = &plan.environment else { return start(os::environment()) };
+    start(pointers(strings).as_ptr())
+}
+
 /// Every signal.
 pub(crate) fn all_signals() -> libc::sigset_t {
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
@@ -123,22 +133,24 @@ pub(crate) fn start_by_fork(plan: &Plan) -> Result<u32, Failed> {
     // The pipe ends with the only writer that is left.
     drop(low_writer);
     let arguments = pointers(&plan.arguments);
-    let environment = pointers(&plan.environment);
     let gaps: Vec<RawFd> = plan.gaps().collect();
     // SAFETY: asking for a limit touches no memory.
     #[expect(unsafe_code, reason = "a plain question to the system")]
     let open_max = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };
-    let child = Child {
-        plan,
-        arguments: &arguments,
-        environment: &environment,
-        gaps: &gaps,
-        first_free,
-        open_max: RawFd::try_from(open_max).unwrap_or(1 << 16).clamp(256, 1 << 16),
-        signals: no_signals(),
-        report: writer.as_raw_fd(),
-    };
-    let id = fork(&child).map_err(|error| Step::Fork.failed(error))?;
+    let forked = with_environment(plan, |environment| {
+        let child = Child {
+            plan,
+            arguments: &arguments,
+            environment,
+            gaps: &gaps,
+            first_free,
+            open_max: RawFd::try_from(open_max).unwrap_or(1 << 16).clamp(256, 1 << 16),
+            signals: no_signals(),
+            report: writer.as_raw_fd(),
+        };
+        fork(&child)
+    });
+    let id = forked.map_err(|error| Step::Fork.failed(error))?;
     drop(writer);
     let mut report = [0; 5];
     let mut length = 0;
@@ -179,7 +191,7 @@ fn reap_failed(id: u32) {
 struct Child<'a> {
     plan: &'a Plan,
     arguments: &'a [*mut libc::c_char],
-    environment: &'a [*mut libc::c_char],
+    environment: *const *mut libc::c_char,
     gaps: &'a [RawFd],
     first_free: RawFd,
     open_max: RawFd,
@@ -233,7 +245,7 @@ unsafe fn become_program(child: &Child<'_>) -> ! {
             libc::execve(
                 plan.program.as_ptr(),
                 child.arguments.as_ptr().cast(),
-                child.environment.as_ptr().cast(),
+                child.environment.cast(),
             );
         }
         let error = io::Error::last_os_error().raw_os_error().unwrap_or(0);

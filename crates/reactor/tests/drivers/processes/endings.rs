@@ -155,7 +155,7 @@ fn signals_for_the_dead_are_refused(kind: DriverKind) {
 fn a_group_is_ended_as_a_whole(kind: DriverKind) {
     let reactor = reactor(kind);
     // The child's child holds the pipes, so that the end tells that both are gone.
-    let command = sh("cat & cat & echo up; wait").process_group(Grouping::Own);
+    let command = sh("sleep 1000 & sleep 1000 & echo up; wait").process_group(Grouping::Own);
     let seen = start(&reactor, &command);
     turn_until(&reactor, || seen.text(1) == "up\n");
     seen.process().signal_group(Signal::Kill).unwrap();
