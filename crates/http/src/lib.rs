@@ -38,6 +38,7 @@
 //! | RFC 9110 8.4 content codings, 12.5.3 `Accept-Encoding` | [`compress`], [`Request::decode_body`] |
 //! | Server-Sent Events (HTML, 9.2), both ends | [`events`] |
 //! | queries and forms (RFC 7578) | [`form`] |
+//! | pages, of which parts may come later | [`html`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`Representation`], [`files`] |
 //! | 14.5 partial PUT | [`Uploads`] |
 //!
@@ -75,6 +76,7 @@ pub mod compress;
 pub mod events;
 pub mod files;
 pub mod form;
+pub mod html;
 pub mod middleware;
 mod server;
 pub mod session;

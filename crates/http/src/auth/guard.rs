@@ -13,6 +13,7 @@ use ropewalk_auth::{
     Anonymous, Avatar, AvatarId, FailureDelay, LoginError, Portal, ProvenPassword, Realm,
 };
 use ropewalk_deferred::{Deferred, Failure};
+use ropewalk_protocol::Address;
 
 use super::authorization::Authorization;
 use super::digest::{Digest, Looked, Ticket};
@@ -28,7 +29,8 @@ use crate::{Reply, Request, Resource, Response};
 /// get 401 with all challenges; those whom the [delay](Self::delay) refuses 429, and 503 where too many are looked at.
 ///
 /// A resource behind it finds who asks among the [extensions](Request::extensions) of its request, as an
-/// [`AvatarId`], beside the realm's avatar. The avatar logs out when the answer has gone.
+/// [`AvatarId`], beside the realm's avatar. The avatar logs out when the answer has gone, or another protocol
+/// has taken the connection over.
 ///
 /// ```
 /// use ropewalk_auth::{AvatarId, InMemory, Portal, UsernamePassword, Users};
@@ -58,9 +60,12 @@ pub struct Guard<R> {
 struct Offers {
     basic: Option<Arc<str>>,
     digest: Option<Digest>,
-    delay: Option<FailureDelay>,
+    delay: Option<(FailureDelay, Box<PeerOf>)>,
     is_proxy: bool,
 }
+
+/// Against whom a failure counts.
+type PeerOf = dyn Fn(&Request) -> Address;
 
 /// Somebody who was let in.
 type LoggedIn<A> = (AvatarId, Avatar<A>);
@@ -84,9 +89,19 @@ impl<R: 'static> Guard<R> {
         self
     }
 
-    /// Keeps back the news of failures.
-    pub fn delay(mut self, delay: FailureDelay) -> Self {
-        self.offers.delay = Some(delay);
+    /// Keeps back the news of failures; they count against the address that a request comes from.
+    pub fn delay(self, delay: FailureDelay) -> Self {
+        self.delay_by(delay, |request| request.body().peer())
+    }
+
+    /// Keeps back the news of failures, which count against whom `peer` names: where a reverse proxy stands in
+    /// front, all requests come from its address, and a field that it sets says from whom.
+    pub fn delay_by(
+        mut self,
+        delay: FailureDelay,
+        peer: impl Fn(&Request) -> Address + 'static,
+    ) -> Self {
+        self.offers.delay = Some((delay, Box::new(peer)));
         self
     }
 
@@ -254,7 +269,7 @@ impl Offers {
         login: impl FnOnce() -> Deferred<T>,
     ) -> Deferred<T> {
         match &self.delay {
-            Some(delay) => delay.attempt(&request.body().peer(), login),
+            Some((delay, peer)) => delay.attempt(&peer(request), login),
             None => login(),
         }
     }
@@ -312,7 +327,7 @@ impl Offers {
 
     fn basic_challenge(&self) -> Option<HeaderValue> {
         let realm = self.basic.as_ref()?;
-        // RFC 7617 2.1: the charset is in UTF-8 whoever asks; this says so.
+        // RFC 7617 2.1: clients that know of it then speak UTF-8.
         HeaderValue::try_from(format!("Basic realm={}, charset=\"UTF-8\"", quoted(realm))).ok()
     }
 }

@@ -274,6 +274,26 @@ fn guesses_are_kept_back() {
     assert_eq!(ask(&mut clients[2], &basic("empty:")).status, 200);
 }
 
+#[test]
+fn guesses_count_against_whom_the_program_says() {
+    let clock = Clock::new();
+    let options = DelayOptions::default().with_attempts_max(1);
+    let delay = FailureDelay::with_options(clock.clone(), options);
+    let portal = Portal::new(Users).checker::<UsernamePassword>(users());
+    let named = |request: &Request| {
+        let name = request.headers().get("x-from").and_then(|name| name.to_str().ok());
+        ropewalk_protocol::Address::Memory(name.unwrap_or_default().to_owned())
+    };
+    let site = Site::new(Guard::new(portal).basic("r").delay_by(delay, named).around(who));
+    let from = |name: &str, login: &str| {
+        let mut client = Client::of(&site, &clock);
+        client.send(head("GET / HTTP/1.1", &[&format!("X-From: {name}"), &basic(login)]));
+        client.answers().first().map(|answer| answer.status)
+    };
+    assert_eq!(from("a", "empty:x"), None, "it is kept back");
+    assert_eq!((from("a", "empty:"), from("b", "empty:")), (Some(429), Some(200)));
+}
+
 /// Counts avatars that are about.
 #[derive(Clone, Default)]
 struct About(Rc<Cell<i32>>);
@@ -369,4 +389,30 @@ fn a_login_may_end_while_its_resource_answers_another() {
     one.memory.run();
     other.memory.run();
     assert_eq!((one.answer().text(), other.answer().text()), ("first at /", "next at /"));
+}
+
+#[test]
+fn no_client_wears_a_guard_out() {
+    use ropewalk_http::session::{MemorySessions, Sessions};
+    use ropewalk_trial::{Hostile, chunked};
+
+    let login = basic("empty:");
+    let request = head("GET / HTTP/1.1", &[&login, "Cookie: session=x"]);
+    let guard = |clock: &Clock| {
+        let delay = FailureDelay::new(clock.clone());
+        let portal = Portal::new(Users).checker::<UsernamePassword>(users());
+        let guarded = Guard::new(portal).basic("r").delay(delay).around(who);
+        crate::client::site(Sessions::new(MemorySessions::new(clock.clone())).around(guarded))
+    };
+    let server = move |clock: &Clock| ropewalk_protocol::seat(guard(clock).server());
+    Hostile::against(server).request(&request).patience(secs(100)).kept(1 << 20).assert();
+
+    let refused = head("POST /x HTTP/1.1", &[&basic("a:b"), "Content-Length: 5"]);
+    let sent = head("POST /y HTTP/1.1", &[&login, "Content-Length: 5"]);
+    let last = head("GET /z HTTP/1.1", &["Connection: close"]);
+    let requests = [&request[..], &refused, b"hello", &sent, b"again", &last].concat();
+    let answer = chunked(&requests, || crate::client::site(guarded()).server());
+    let count =
+        |status: &[u8]| answer.sent.windows(status.len()).filter(|part| *part == status).count();
+    assert_eq!((count(b"HTTP/1.1 200"), count(b"HTTP/1.1 401")), (2, 2));
 }

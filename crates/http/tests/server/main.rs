@@ -23,6 +23,7 @@ mod keep_alive;
 mod leaks;
 mod middleware;
 mod musts;
+mod pages;
 mod patience;
 mod properties;
 mod replies;
