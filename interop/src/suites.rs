@@ -22,6 +22,10 @@ pub const SUITES: &[Suite] = &[
         name: "fetch",
         tools: &["microsocks", "ncat", "nginx", "node", "openssl", "python3", "twist", "wget"],
     },
+    Suite {
+        name: "gateways",
+        tools: &["curl", "nginx", "node", "python3", "twist", "websockets", "wrk"],
+    },
     Suite { name: "gopher", tools: &["curl"] },
     Suite {
         name: "http",
@@ -70,6 +74,7 @@ pub const SUITES: &[Suite] = &[
         tools: &["curl", "gnutls-cli", "gnutls-serv", "haproxy", "openssl", "python3", "twist"],
     },
     Suite { name: "websocket", tools: &["node", "websockets", "ws"] },
+    Suite { name: "xmlrpc", tools: &["twist"] },
 ];
 
 /// The suites that look at nothing which a driver could change, and so do not run once on each.

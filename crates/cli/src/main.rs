@@ -6,6 +6,7 @@ mod finger;
 mod log;
 mod logins;
 mod portforward;
+mod proxy;
 mod reactors;
 mod serving;
 mod simple;
@@ -38,6 +39,7 @@ enum Command {
     Finger(finger::Finger),
     Simple(simple::Simple),
     Socks(socks::Socks),
+    Proxy(proxy::Proxy),
     Portforward(portforward::Portforward),
     /// List the drivers of the event loop, and which of them work here
     Reactors,
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Finger(finger) => finger.run(),
         Command::Simple(simple) => simple.run(),
         Command::Socks(socks) => socks.run(),
+        Command::Proxy(proxy) => proxy.run(),
         Command::Portforward(portforward) => portforward.run(),
         Command::Reactors => reactors::run(),
     };

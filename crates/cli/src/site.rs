@@ -7,10 +7,12 @@ use clap::{Args, ValueEnum};
 use ropewalk::http::compress::Compress;
 use ropewalk::http::files::{Folder, Links, mime_type};
 use ropewalk::http::middleware::{Cors, ErrorPages, Hosts, fields};
+use ropewalk::http::proxy::{BadUpstream, ReverseProxy, upstream_options};
 use ropewalk::http::{
-    Directory, HeaderMap, HeaderName, HeaderValue, Limits, Method, Resource, StatusCode,
-    UPLOAD_MAX, Uploads, Uri,
+    self, Directory, HeaderMap, HeaderName, HeaderValue, Limits, Method, Request, Resource,
+    StatusCode, UPLOAD_MAX, Uploads, Uri,
 };
+use ropewalk::protocol::Network;
 use ropewalk::reactor::Reactor;
 
 use crate::{logins, serving};
@@ -29,6 +31,27 @@ pub(crate) struct SiteOptions {
     /// may be given several times
     #[arg(long, value_name = "HOST=DIR")]
     vhost: Vec<String>,
+
+    #[arg(
+        long,
+        value_name = "PREFIX=URL",
+        help = "Pass requests below a path on to another server: /api=http://127.0.0.1:3000, or \
+                /app=unix:/run/app.sock; may be given several times, for one path too, to take turns"
+    )]
+    proxy: Vec<String>,
+
+    /// Tell servers that requests are passed on to the host that was asked for, instead of their own
+    #[arg(long, requires = "proxy")]
+    keep_host: bool,
+
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        requires = "proxy",
+        help = "Believe what proxies of this network or address say of their clients (Forwarded and \
+                X-Forwarded-For), and pass it on; may be given several times"
+    )]
+    trust: Vec<Network>,
 
     /// Answer addresses of pages that are not there with index.html, for programs that run in the browser
     #[arg(long)]
@@ -121,6 +144,18 @@ impl SiteOptions {
             let compress = Compress::new().even_secrets().threads(reactor.clone());
             resource = Box::new(resource.wrap(compress.into_middleware()));
         }
+        if !self.proxy.is_empty() {
+            let proxies = self.proxies(reactor)?;
+            let around = move |request: Request, inner: &mut dyn Resource| {
+                let path = request.uri().path();
+                let found = proxies.iter().find(|(prefix, _)| is_below(path, prefix));
+                match found {
+                    Some((_, proxy)) => proxy.clone().render(request),
+                    None => inner.render(request),
+                }
+            };
+            resource = Box::new(resource.wrap(around));
+        }
         if let Some(auth) = &self.auth {
             resource = logins::guarded(resource, auth, reactor)?;
         }
@@ -178,6 +213,35 @@ impl SiteOptions {
         Ok(if self.spa { folder.fallback("index.html") } else { folder })
     }
 
+    /// Which requests are passed on to whom, the longest path first.
+    fn proxies(&self, reactor: &Reactor) -> Result<Vec<(String, ReverseProxy)>, String> {
+        let agent = http::agent(reactor).options(upstream_options()).build();
+        let mut proxies: Vec<(String, ReverseProxy)> = Vec::new();
+        for proxy in &self.proxy {
+            let (prefix, url) = halves(proxy, '=', "--proxy", "/api=http://127.0.0.1:3000")?;
+            if !prefix.starts_with('/') {
+                return Err(format!(
+                    "--proxy: {prefix:?} is no path; write --proxy /{}={url}",
+                    prefix.trim_start_matches('.')
+                ));
+            }
+            let tell = |error: BadUpstream| format!("--proxy: {error}");
+            let prefix = prefix.trim_end_matches('/').to_owned();
+            let known = proxies.iter().position(|(known, _)| *known == prefix);
+            let passed_on = match known {
+                Some(at) => proxies.swap_remove(at).1.and(url).map_err(tell)?,
+                None => {
+                    let new = ReverseProxy::to(&agent, url).map_err(tell)?;
+                    let new = new.at(&prefix).trust(self.trust.iter().copied());
+                    if self.keep_host { new.keep_host() } else { new }
+                }
+            };
+            proxies.push((prefix, passed_on));
+        }
+        proxies.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Ok(proxies)
+    }
+
     fn headers(&self) -> Result<HeaderMap, String> {
         let mut headers = HeaderMap::new();
         for header in &self.header {
@@ -221,6 +285,11 @@ impl SiteOptions {
         }
         Ok(Some(pages))
     }
+}
+
+/// Whether a path is this prefix, which has no slash at its end, or below it.
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Both sides of the first `between`.

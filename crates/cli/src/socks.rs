@@ -50,21 +50,8 @@ pub(crate) struct Socks {
     #[arg(long, value_name = "ENDPOINT", default_value = LISTEN_DEFAULT)]
     listen: Vec<String>,
 
-    /// Take clients to this network or address too; may be given several times
-    #[arg(long, value_name = "NETWORK")]
-    allow: Vec<Network>,
-
-    /// Do not take clients to this network or address, whatever is allowed; may be given several times
-    #[arg(long, value_name = "NETWORK")]
-    deny: Vec<Network>,
-
-    /// Take clients wherever this machine can go, itself and private networks included
-    #[arg(long)]
-    anywhere: bool,
-
-    /// Take clients to this port or range of ports alone; may be given several times
-    #[arg(long, value_name = "PORT[-PORT]", value_parser = ports)]
-    port: Vec<RangeInclusive<u16>>,
+    #[command(flatten)]
+    rules: Rules,
 
     /// Serve those alone who are in this file, with a line NAME:PASSWORD each
     #[arg(long, value_name = "FILE")]
@@ -96,7 +83,7 @@ impl Socks {
             RelayOptions { idle: Some(Duration::from_secs(self.idle)), ..RelayOptions::default() };
         let limits = Limits { total: Some(self.clients), ..Limits::default() };
         let service = Service::new(ReactorOutlet::new(&reactor))
-            .destinations(self.destinations())
+            .destinations(self.rules.destinations())
             .relay(relay)
             .limits(limits);
         let service = match users {
@@ -107,8 +94,30 @@ impl Socks {
         let service = Rc::new(RefCell::new(service));
         serving::serve(&reactor, &places, || Box::new(Rc::clone(&service)))
     }
+}
 
-    fn destinations(&self) -> Destinations {
+/// Where clients are taken.
+#[derive(Args)]
+pub(crate) struct Rules {
+    /// Take clients to this network or address too; may be given several times
+    #[arg(long, value_name = "NETWORK")]
+    allow: Vec<Network>,
+
+    /// Do not take clients to this network or address, whatever is allowed; may be given several times
+    #[arg(long, value_name = "NETWORK")]
+    deny: Vec<Network>,
+
+    /// Take clients wherever this machine can go, itself and private networks included
+    #[arg(long)]
+    anywhere: bool,
+
+    /// Take clients to this port or range of ports alone; may be given several times
+    #[arg(long, value_name = "PORT[-PORT]", value_parser = ports)]
+    port: Vec<RangeInclusive<u16>>,
+}
+
+impl Rules {
+    pub(crate) fn destinations(&self) -> Destinations {
         let first = if self.anywhere { Destinations::anywhere() } else { Destinations::public() };
         let allowed = self.allow.iter().copied().fold(first, Destinations::allow);
         let denied = self.deny.iter().copied().fold(allowed, Destinations::deny);
@@ -117,7 +126,7 @@ impl Socks {
 }
 
 /// A port, or two with a dash between them.
-fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+pub(crate) fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (first.parse(), last.parse()) {
         (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
@@ -127,7 +136,7 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 
 /// The users in a file: a line `NAME:PASSWORD` each. Empty lines and those that begin with `#` do not
 /// count.
-fn read_users(file: &Path) -> Result<Vec<Login>, String> {
+pub(crate) fn read_users(file: &Path) -> Result<Vec<Login>, String> {
     let shown = file.display();
     let cannot = |error| format!("cannot read the users in {shown}: {error}");
     let size = std::fs::metadata(file).map_err(cannot)?.len();

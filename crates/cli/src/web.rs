@@ -51,6 +51,10 @@ const GOODBYE: Duration = Duration::from_secs(10);
         on a socket that the service manager has made\n  \
         ropewalk web --vhost example.com=site --vhost '*.example.com=others'\n      \
         other directories under other names\n  \
+        ropewalk web --proxy /api=http://127.0.0.1:3000 --proxy /api=http://127.0.0.1:3001\n      \
+        files, and below /api what two other servers answer by turns, WebSockets too\n  \
+        ropewalk web --proxy /=unix:/run/app.sock --listen tls:443:certs=/etc/certs\n      \
+        HTTPS in front of a server that speaks none\n  \
         ropewalk web --spa --error-page 500=oops.html --cors https://app.example\n      \
         a program that runs in the browser, a page for our own failures, readers from elsewhere\n  \
         ropewalk web --gzip --header 'Cache-Control: max-age=600'\n      \

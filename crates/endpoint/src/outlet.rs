@@ -1,14 +1,15 @@
-//! The way out of a SOCKS server, over a reactor.
+//! The way out of a SOCKS server or an HTTP proxy, over a reactor.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use ropewalk_deferred::{Deferred, Failure};
+use ropewalk_forward::Dialer;
 use ropewalk_protocol::{DatagramEndpoint, Port, Resolver, Seat, SeatFactory, ServerEndpoint};
 use ropewalk_reactor::{ConnectOptions, Reactor, TcpListenOptions, UdpEndpoint, UdpOptions};
 use ropewalk_socks::Outlet;
 
-/// The way out of a SOCKS server: this machine's own network, through a reactor.
+/// The way out of a SOCKS server or an HTTP proxy: this machine's own network, through a reactor.
 ///
 /// ```
 /// use ropewalk_endpoint::{ReactorOutlet, server_from_string};
@@ -40,7 +41,7 @@ impl ReactorOutlet {
     }
 }
 
-impl Outlet for ReactorOutlet {
+impl Dialer for ReactorOutlet {
     fn resolve(&self, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
         self.reactor.resolve(host, port)
     }
@@ -48,7 +49,9 @@ impl Outlet for ReactorOutlet {
     fn connect(&self, addresses: &[SocketAddr], seat: Box<dyn Seat>) {
         self.reactor.connect_addresses(addresses, self.options, seat);
     }
+}
 
+impl Outlet for ReactorOutlet {
     fn bind(&self, peer: IpAddr) -> Box<dyn ServerEndpoint> {
         let (reactor, address) = (self.reactor.clone(), towards(peer));
         Box::new(AnyPort { reactor, address })

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | listen in one place and have all bytes go to another | [`Forward`] |
 //! | join two connections that there are | [`relay`], [`Relay`], [`Tally`] |
+//! | say where clients are taken, and find the addresses that they may have | [`Destinations`], [`Dialer`], [`locate`] |
 //! | agree on something before a protocol's own bytes, as with a proxy | [`Handshake`], [`agree`], [`connect_after`] |
 //!
 //! Back-pressure goes both ways: from one connection is read what the other takes. An end of stream on one
@@ -34,10 +35,14 @@
 
 #![forbid(unsafe_code)]
 
+mod destinations;
+mod dialer;
 mod forward;
 mod handshake;
 mod relay;
 
+pub use destinations::Destinations;
+pub use dialer::{Dialer, NotAdmitted, locate};
 pub use forward::{Forward, Forwarded};
 pub use handshake::{Agreeing, Handshake, Interrupted, PATIENCE, agree, connect_after};
 pub use relay::{HALF_CLOSED, IDLE, Relay, RelayOptions, Tally, relay};

@@ -34,6 +34,7 @@
 //! | RFC 6265 cookies | [`CookieJar`]; on a server [`session`] |
 //! | sessions, and requests that other sites' pages make | [`session`] |
 //! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
+//! | RFC 9110 3.7 proxies, RFC 7239 Forwarded | [`proxy`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
 //! | RFC 9110 8.4 content codings, 12.5.3 `Accept-Encoding` | [`compress`], [`Request::decode_body`] |
 //! | Server-Sent Events (HTML, 9.2), both ends | [`events`] |
@@ -78,6 +79,7 @@ pub mod files;
 pub mod form;
 pub mod html;
 pub mod middleware;
+pub mod proxy;
 mod server;
 pub mod session;
 pub mod tunnel;

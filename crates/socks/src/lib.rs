@@ -44,9 +44,10 @@
 
 mod client;
 mod codec;
-mod destinations;
 mod error;
 mod server;
+
+pub use ropewalk_forward::Destinations;
 
 pub use client::{Association, Bound, Proxy, Through};
 pub use codec::{
@@ -54,7 +55,6 @@ pub use codec::{
     MESSAGE_MAX, METHOD_LOGIN, METHOD_NONE, Message, NAME_MAX, Opening, Reader, Reply4, Reply5,
     Request4, Request5, Stop, Target, USER_MAX, Version,
 };
-pub use destinations::Destinations;
 pub use error::{BadMessage, ProxyError, Refusal};
 pub use server::{
     BIND_PATIENCE, CONNECT_PATIENCE, HANDSHAKE_PATIENCE, HOSTS_MAX, LOOKUP_BYTES_MAX, LOOKUPS_MAX,

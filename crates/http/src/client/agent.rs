@@ -144,7 +144,7 @@ impl Agent {
         &*self.0.dial
     }
 
-    pub(super) fn clock(&self) -> &Rc<dyn Clock> {
+    pub(crate) fn clock(&self) -> &Rc<dyn Clock> {
         &self.0.clock
     }
 

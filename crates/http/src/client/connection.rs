@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode};
 use ropewalk_deferred::{Failure, Promise};
+use ropewalk_forward::{Relay, relay};
 use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 
+use super::passing::{OnInterim, Switch};
 use super::pool::Lease;
 use super::{AgentError, ClientPatience, Decoding, Wait};
 use crate::codec::{AnswerDecoder, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, Piece};
@@ -42,6 +44,11 @@ pub(super) struct Exchange {
     pub(super) progress: Rc<Progress>,
     /// What is left of the total time.
     pub(super) left: Option<Duration>,
+    pub(super) on_interim: Option<OnInterim>,
+    /// The protocol may change.
+    pub(super) switch: Option<Rc<Switch>>,
+    /// It is somebody else's: when he goes, nothing is waited for.
+    pub(super) is_passed_on: bool,
     pub(super) promise: Promise<Response<Incoming>>,
 }
 
@@ -55,6 +62,8 @@ pub(crate) struct Connection {
     phase: Phase,
     /// An answer that is told once all that came with it is read: its connection may be free by then.
     ready: Option<(Promise<Response<Incoming>>, Response<Incoming>)>,
+    /// Who speaks on this connection next.
+    successor: Option<Relay>,
     /// The time-out that runs.
     timer: Option<ConnCall>,
     total: Option<ConnCall>,
@@ -72,6 +81,9 @@ struct Busy {
     sending: Sending,
     reading: Reading,
     keep_alive: bool,
+    on_interim: Option<OnInterim>,
+    switch: Option<Rc<Switch>>,
+    is_passed_on: bool,
 }
 
 enum Sending {
@@ -105,6 +117,7 @@ impl Connection {
             serial: 0,
             phase: Phase::Idle,
             ready: None,
+            successor: None,
             timer: None,
             total: None,
         }
@@ -141,6 +154,9 @@ impl Connection {
             sending: Sending::Done,
             reading: Reading::Head { decoder, interim: 0, promise: exchange.promise },
             keep_alive: true,
+            on_interim: exchange.on_interim,
+            switch: exchange.switch,
+            is_passed_on: exchange.is_passed_on,
         });
         let writer = exchange.writer;
         if exchange.expects_continue {
@@ -282,6 +298,10 @@ impl Connection {
                         Ok(None) => return,
                         Ok(Some(head)) => {
                             self.head(conn, head.response, head.body, head.keep_alive);
+                            if let Some(successor) = self.successor.take() {
+                                conn.switch_protocol(successor, data);
+                                return;
+                            }
                         }
                         Err(bad) => return self.fail(conn, AgentError::BadAnswer(bad)),
                     }
@@ -324,7 +344,7 @@ impl Connection {
         let Reading::Head { interim, .. } = &mut busy.reading else { return };
         let status = response.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.fail(conn, AgentError::Upgraded);
+            return self.switch(conn, response);
         }
         if status.is_informational() {
             *interim += 1;
@@ -333,6 +353,8 @@ impl Connection {
             }
             if status == StatusCode::CONTINUE {
                 self.send_held(conn);
+            } else if let Some(on_interim) = &busy.on_interim {
+                on_interim(response);
             }
             return;
         }
@@ -361,6 +383,26 @@ impl Connection {
         let serial = has_body.then_some(serial);
         let reader = Reader { conn: conn.clone(), serial, decoding: None };
         self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, inflow))));
+    }
+
+    /// The server changes to another protocol, if it was asked to.
+    fn switch(&mut self, conn: &Conn<Self>, response: Response<()>) {
+        let Phase::Busy(busy) = &mut self.phase else { return };
+        let Some(switch) = busy.switch.take().filter(|_| matches!(busy.sending, Sending::Done))
+        else {
+            return self.fail(conn, AgentError::Upgraded);
+        };
+        self.stop_timers(conn);
+        let Phase::Busy(busy) = mem::replace(&mut self.phase, Phase::Over) else { return };
+        let Reading::Head { promise, .. } = busy.reading else { return };
+        let (near, far, over) = relay(switch.options);
+        // It counts as one of the agent's for as long as it lives.
+        let lease = self.lease.take();
+        over.on_result(move |_| drop(lease));
+        switch.near.set(Some(near));
+        self.successor = Some(far);
+        let reader = Reader { conn: conn.clone(), serial: None, decoding: None };
+        self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, None))));
     }
 
     /// The answer is read.
@@ -415,6 +457,9 @@ impl Connection {
         }
         let Phase::Busy(busy) = &mut self.phase else { return };
         let Reading::Body { unwanted, .. } = &mut busy.reading else { return };
+        if busy.is_passed_on {
+            return conn.abort();
+        }
         *unwanted = Some(UNWANTED_MAX);
         self.body_wanted(conn);
     }

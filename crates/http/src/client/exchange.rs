@@ -127,6 +127,9 @@ impl Call {
             expects_continue: self.expects_continue && self.length != Some(0),
             progress: Rc::clone(progress),
             left,
+            on_interim: None,
+            switch: None,
+            is_passed_on: false,
             promise,
         })
     }
@@ -184,29 +187,35 @@ impl Call {
         for (name, value) in &self.headers {
             line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
         }
-        let sent_as = self.framing(&mut out);
+        let expects_continue = self.expects_continue && self.length != Some(0);
+        let sent_as = put_framing(&mut out, &self.method, self.length, expects_continue);
         out.extend_from_slice(b"\r\n");
         self.decodes = decodes;
         Ok((out, sent_as))
     }
+}
 
-    /// How the body is told from what follows it (RFC 9112 6).
-    fn framing(&self, out: &mut Vec<u8>) -> SentAs {
-        if self.expects_continue && self.length != Some(0) {
-            out.extend_from_slice(b"expect: 100-continue\r\n");
+/// Says how the body is told from what follows it (RFC 9112 6).
+pub(super) fn put_framing(
+    out: &mut Vec<u8>,
+    method: &Method,
+    length: Option<u64>,
+    expects_continue: bool,
+) -> SentAs {
+    if expects_continue {
+        out.extend_from_slice(b"expect: 100-continue\r\n");
+    }
+    // RFC 9110 8.6: a method that may have a body says so when it has none.
+    let may_have_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    match length {
+        Some(0) if !may_have_body => SentAs::Nothing,
+        Some(length) => {
+            out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+            SentAs::Fixed(length)
         }
-        // RFC 9110 8.6: a method that may have a body says so when it has none.
-        let may_have_body = matches!(self.method, Method::POST | Method::PUT | Method::PATCH);
-        match self.length {
-            Some(0) if !may_have_body => SentAs::Nothing,
-            Some(length) => {
-                out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
-                SentAs::Fixed(length)
-            }
-            None => {
-                out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-                SentAs::Chunked
-            }
+        None => {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            SentAs::Chunked
         }
     }
 }

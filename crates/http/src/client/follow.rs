@@ -32,7 +32,7 @@ pub(super) fn run(agent: &Agent, mut call: Call) -> Deferred<Answer> {
 }
 
 /// A time-out by the name of what took too long.
-fn named(failure: Failure, wait: Wait) -> Failure {
+pub(super) fn named(failure: Failure, wait: Wait) -> Failure {
     match failure.check::<TimedOut>() {
         Some(_) => AgentError::TimedOut(wait).into(),
         None => failure,
@@ -60,7 +60,7 @@ fn go(agent: &Agent, mut call: Call) -> Deferred<Answer> {
 /// What came of a request that was sent, or not, with all that is needed to send it again.
 type Outcome = (Agent, Call, Result<Response<Incoming>, Failure>);
 
-fn connected(agent: &Agent, grant: Grant) -> Deferred<Conn<Connection>> {
+pub(super) fn connected(agent: &Agent, grant: Grant) -> Deferred<Conn<Connection>> {
     match grant {
         Grant::Reuse(conn) => Deferred::succeed(conn),
         Grant::Open(lease) => open(agent, lease),

@@ -10,6 +10,7 @@ mod exchange;
 mod follow;
 mod options;
 mod origin;
+mod passing;
 mod pool;
 
 pub use agent::{Agent, Answer, Dial, RequestBuilder};
@@ -20,3 +21,4 @@ pub(crate) use decoding::Decoding;
 pub use error::{AgentError, Wait};
 pub use options::{ClientPatience, Options, PoolBounds, Redirects};
 pub use origin::{Origin, Scheme};
+pub(crate) use passing::{OnInterim, Passing, Switch, Unanswered, pass};

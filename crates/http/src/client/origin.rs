@@ -25,7 +25,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    pub(super) fn of(url: &Url, socket: Option<&Path>) -> Result<Self, AgentError> {
+    pub(crate) fn of(url: &Url, socket: Option<&Path>) -> Result<Self, AgentError> {
         let scheme = match url.scheme() {
             "http" => Scheme::Http,
             "https" => Scheme::Https,

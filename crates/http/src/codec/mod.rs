@@ -43,3 +43,4 @@ pub(crate) use in_place::read_in_place;
 pub use limits::Limits;
 pub use response::{Asked, BodySize, BodyWriter, CONTINUE, Framing, Out, SentAs, encode_head};
 pub(crate) use response::{LastHead, ResponseHead};
+pub(crate) use syntax::{is_blank, is_token, members, trimmed};

@@ -24,16 +24,16 @@ pub(super) fn token_length(bytes: &[u8]) -> usize {
     other.unwrap_or(bytes.len())
 }
 
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().copied().all(is_tchar)
 }
 
-pub(super) const fn is_blank(byte: u8) -> bool {
+pub(crate) const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
 /// Without the white space around it (RFC 9110 5.6.3).
-pub(super) fn trimmed(mut bytes: &[u8]) -> &[u8] {
+pub(crate) fn trimmed(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_blank(*first)
     {
@@ -48,6 +48,6 @@ pub(super) fn trimmed(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// What stands between commas (RFC 9110 5.6.1), empty members among it.
-pub(super) fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == b',').map(trimmed)
 }

@@ -356,7 +356,7 @@ pub(super) fn settled(reply: Reply) -> Reply {
 }
 
 /// What a client is told of a failure: nothing but that there was one, unless it was its own.
-fn failed(failure: &Failure) -> Response {
+pub(super) fn failed(failure: &Failure) -> Response {
     if let Some(error) = failure.check::<BodyError>() {
         tracing::debug!(target: "ropewalk::http", "a request's body was not taken: {failure:?}");
         return plain(error.status());

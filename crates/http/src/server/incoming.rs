@@ -11,7 +11,9 @@ use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::{Address, Conn, Disconnect, TlsInfo};
 
+use super::body::BodyStream;
 use super::connection::Server;
+use super::elsewhere::pull;
 use crate::BadRequest;
 use crate::client::{Decoding, Reader, Waker};
 
@@ -28,13 +30,13 @@ const JOINED_MAX: usize = 4 * 1024;
 /// wants is read and dropped if it is short, and ends the connection if it is not.
 /// A client that waits for `100 Continue` hears it when the body is first asked for.
 pub struct Incoming {
-    source: Source,
+    pub(super) source: Source,
     /// Absent where there is no body.
-    inflow: Option<Rc<RefCell<Inflow>>>,
+    pub(super) inflow: Option<Rc<RefCell<Inflow>>>,
 }
 
 /// Who has the body sent.
-enum Source {
+pub(super) enum Source {
     /// The connection, and which of its requests it is.
     Request(Conn<Server>, u32),
     Answer(Box<Reader>),
@@ -44,6 +46,8 @@ enum Source {
         serial: u32,
         decoding: Rc<RefCell<Decoding>>,
     },
+    /// It comes over no connection of ours.
+    Elsewhere(Option<Rc<RefCell<BodyStream>>>),
 }
 
 /// Tells a connection that more of a body is wanted.
@@ -71,6 +75,7 @@ impl Source {
                 conn.call_later(Duration::ZERO, Server::body_wanted);
             }
             Self::Answer(reader) => reader.want(),
+            Self::Elsewhere(_) => (),
         }
     }
 }
@@ -93,6 +98,10 @@ impl Inflow {
 
     pub(crate) fn is_wanted(&self) -> bool {
         self.taker.is_some()
+    }
+
+    pub(super) fn set_trailers(&mut self, trailers: HeaderMap) {
+        self.trailers = trailers;
     }
 }
 
@@ -138,7 +147,7 @@ impl Incoming {
             Source::Request(conn, serial) | Source::Coded { conn, serial, .. } => {
                 Some((conn, *serial))
             }
-            Source::Answer(_) => None,
+            Source::Answer(_) | Source::Elsewhere(_) => None,
         }
     }
 
@@ -153,7 +162,8 @@ impl Incoming {
     }
 
     /// Undoes the coding of an answer's body.
-    pub(crate) fn decode(&mut self, decoding: Decoding) {
+    /// Whether that can be done here.
+    pub(crate) fn decode(&mut self, decoding: Decoding) -> bool {
         match &mut self.source {
             Source::Answer(reader) => reader.decode(decoding),
             Source::Request(conn, serial) => {
@@ -163,9 +173,10 @@ impl Incoming {
                     decoding: Rc::new(RefCell::new(decoding)),
                 };
             }
-            // One inside of another is not known here.
-            Source::Coded { .. } => (),
+            // One inside of another is not known here, nor one that comes over no connection of ours.
+            Source::Coded { .. } | Source::Elsewhere(_) => return false,
         }
+        true
     }
 
     /// There is a body, and here is what comes of it.
@@ -189,7 +200,8 @@ impl Incoming {
                 let bell = Bell::Request(conn.clone());
                 return decoded_piece(Rc::clone(decoding), Rc::clone(shared), bell);
             }
-            Source::Request(..) => (),
+            Source::Elsewhere(Some(pieces)) => return pull(pieces, shared),
+            Source::Request(..) | Source::Elsewhere(None) => (),
         }
         take_next(shared, || self.source.want())
     }
@@ -216,6 +228,7 @@ impl Incoming {
         match &self.source {
             Source::Request(conn, _) | Source::Coded { conn, .. } => conn.peer(),
             Source::Answer(reader) => reader.conn().peer(),
+            Source::Elsewhere(_) => Address::Unnamed,
         }
     }
 
@@ -224,6 +237,7 @@ impl Incoming {
         match &self.source {
             Source::Request(conn, _) | Source::Coded { conn, .. } => conn.local(),
             Source::Answer(reader) => reader.conn().local(),
+            Source::Elsewhere(_) => Address::Unnamed,
         }
     }
 
@@ -232,6 +246,7 @@ impl Incoming {
         match &self.source {
             Source::Request(conn, _) | Source::Coded { conn, .. } => conn.tls(),
             Source::Answer(reader) => reader.conn().tls(),
+            Source::Elsewhere(_) => None,
         }
     }
 }
@@ -336,6 +351,8 @@ pub enum BodyError {
         /// How many bytes were wanted at most.
         max: u64,
     },
+    /// A part of it lies in a file, where bytes in memory were expected.
+    NotInMemory,
     /// The connection ended first.
     Lost(Disconnect),
 }
@@ -347,7 +364,7 @@ impl BodyError {
             Self::Bad(bad) => bad.status(),
             Self::TooLong { .. } | Self::DecodedTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Lost(_) | Self::BadCoding(_) => StatusCode::BAD_REQUEST,
+            Self::Lost(_) | Self::BadCoding(_) | Self::NotInMemory => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -363,6 +380,7 @@ impl fmt::Display for BodyError {
             Self::DecodedTooLong { max } => {
                 write!(f, "the body is longer than {max} bytes once it is decoded")
             }
+            Self::NotInMemory => f.write_str("a part of the body lies in a file"),
             Self::Slow => f.write_str("the body came too slowly"),
             Self::Lost(_) => f.write_str("the connection ended before the body did"),
         }

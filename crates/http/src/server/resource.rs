@@ -84,7 +84,7 @@ pub struct Tree {
 
 /// How much of a request's path the trees above have used up.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Used(pub(super) usize);
+pub(crate) struct Used(pub(crate) usize);
 
 impl Tree {
     /// A tree without anything on it: 404 everywhere.

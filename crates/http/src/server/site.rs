@@ -170,6 +170,10 @@ impl Site {
         Rc::get_mut(&mut self.shared).expect("a site is set up before it is used")
     }
 
+    pub(super) fn render(&self, request: Request) -> Reply {
+        self.shared.render(request)
+    }
+
     /// A server for one connection.
     pub fn server(&self) -> Server {
         Server::new(Rc::clone(&self.shared))

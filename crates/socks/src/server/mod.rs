@@ -5,17 +5,16 @@ mod bind;
 mod connection;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_deferred::Deferred;
-use ropewalk_forward::RelayOptions;
+use ropewalk_forward::{Destinations, Dialer, RelayOptions};
 use ropewalk_framing::policy::{Counted, Limiting, Limits, Policy, PolicyState};
-use ropewalk_protocol::{Address, DatagramEndpoint, Factory, Layered, Seat, ServerEndpoint, seat};
+use ropewalk_protocol::{Address, DatagramEndpoint, Factory, Layered, ServerEndpoint, seat};
 
 use crate::codec::Login;
-use crate::destinations::Destinations;
 
 pub use associate::{HOSTS_MAX, LOOKUP_BYTES_MAX, LOOKUPS_MAX};
 pub use connection::Server;
@@ -30,14 +29,7 @@ pub const BIND_PATIENCE: Duration = Duration::from_mins(2);
 
 /// The way out: what a server needs of the world, asked for by the server and answered by whoever has
 /// a network. The server decides which addresses are asked for.
-pub trait Outlet: 'static {
-    /// The addresses of a host, each with `port`, the preferred first.
-    fn resolve(&self, host: &str, port: u16) -> Deferred<Vec<SocketAddr>>;
-
-    /// Connects `seat` to whichever of these addresses answers first, and to no other; a failure
-    /// reaches it as its end.
-    fn connect(&self, addresses: &[SocketAddr], seat: Box<dyn Seat>);
-
+pub trait Outlet: Dialer {
     /// A place to listen where `peer` can connect to, on any free port.
     fn bind(&self, peer: IpAddr) -> Box<dyn ServerEndpoint>;
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise, deferred};
+use ropewalk_forward::Dialer;
 use ropewalk_protocol::{
     Above, Address, Below, ClientEndpoint, DatagramEndpoint, DatagramEvent, DatagramSeat,
     Disconnect, Event, Factory, Layer, Layered, Port, ResolveError, Seat, SeatFactory,
@@ -134,7 +135,7 @@ impl World {
     }
 }
 
-impl Outlet for World {
+impl Dialer for World {
     fn resolve(&self, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
         self.0.asked.borrow_mut().push(format!("{host}:{port}"));
         if host == "slow.example.org" {
@@ -160,7 +161,9 @@ impl Outlet for World {
             Answer::Lost(why) => seat.handle(Event::Lost(why)),
         }
     }
+}
 
+impl Outlet for World {
     fn bind(&self, peer: IpAddr) -> Box<dyn ServerEndpoint> {
         self.0.asked.borrow_mut().push(format!("bind towards {peer}"));
         Box::new(self.clone())

@@ -12,7 +12,7 @@ use ropewalk_protocol::Network;
 /// destination: not this machine, nor networks that are private, link-local or reserved.
 ///
 /// ```
-/// use ropewalk_socks::Destinations;
+/// use ropewalk_forward::Destinations;
 ///
 /// let inside = "10.1.0.0/16".parse()?;
 /// let printer = "10.1.2.3".parse()?;

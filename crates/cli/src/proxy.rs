@@ -1,0 +1,90 @@
+//! `ropewalk proxy`: a forward HTTP proxy.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use ropewalk::Deferred;
+use ropewalk::endpoint::ReactorOutlet;
+use ropewalk::forward::RelayOptions;
+use ropewalk::http::proxy::{BasicLogin, ForwardProxy};
+use ropewalk::http::{Limits, Site};
+use ropewalk::socks::{Login, Users as _};
+
+use crate::serving::{self, Shared};
+use crate::socks::{Rules, ports, read_users};
+
+/// Where to listen unless told otherwise: reachable from this machine only.
+const LISTEN_DEFAULT: &str = "tcp:3128:interface=127.0.0.1";
+
+/// Take clients elsewhere as an HTTP proxy
+#[derive(Args)]
+#[command(
+    long_about = "Take clients elsewhere as an HTTP proxy: requests with a whole http: URI, and tunnels \
+        (CONNECT), in which what is encrypted stays so.\n\n\
+        Clients are taken to the public Internet alone, and not to this machine or to private \
+        networks, unless that is allowed. What counts is the address that is dialled: a name that \
+        leads inside is refused as well. Tunnels lead to port 443 alone.\n\n\
+        The addresses go to standard output, one a line; everything else to standard error. \
+        ROPEWALK_LOG=info shows who was refused, and where tunnels lead. Ctrl-C stops it.",
+    after_long_help = "Examples:\n  \
+        ropewalk proxy\n      \
+        for this machine, at 127.0.0.1:3128; try it with:\n      \
+        curl --proxy 127.0.0.1:3128 https://example.org/\n  \
+        ropewalk proxy --listen tcp:3128 --users users.txt\n      \
+        for everyone who has a password; the file has a line NAME:PASSWORD for each\n  \
+        ropewalk proxy --allow 10.1.0.0/16 --tunnel-port 443 --tunnel-port 8443\n      \
+        to a private network too, and with tunnels to two ports\n\n\
+        Exit status: 0 after Ctrl-C or SIGTERM, 1 if it cannot serve, 2 for wrong usage."
+)]
+pub(crate) struct Proxy {
+    /// Where to listen; may be given several times
+    #[arg(long, value_name = "ENDPOINT", default_value = LISTEN_DEFAULT)]
+    listen: Vec<String>,
+
+    #[command(flatten)]
+    rules: Rules,
+
+    /// Lead tunnels to this port or range of ports; may be given several times
+    #[arg(long, value_name = "PORT[-PORT]", value_parser = ports, default_value = "443")]
+    tunnel_port: Vec<RangeInclusive<u16>>,
+
+    /// Serve those alone who are in this file, with a line NAME:PASSWORD each
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+
+    /// End tunnels in which nothing has moved for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    idle: u64,
+
+    #[command(flatten)]
+    shared: Shared,
+}
+
+impl Proxy {
+    pub(crate) fn run(self) -> Result<ExitCode, String> {
+        crate::log::start();
+        let places = serving::places(&self.listen)?;
+        let users = self.users.as_deref().map(read_users).transpose()?;
+        let reactor = self.shared.reactor()?;
+        let relay =
+            RelayOptions { idle: Some(Duration::from_secs(self.idle)), ..RelayOptions::default() };
+        let outlet = ReactorOutlet::new(&reactor);
+        let proxy = ForwardProxy::new(outlet, reactor.clone(), self.rules.destinations())
+            .tunnel_ports(self.tunnel_port)
+            .relay(relay);
+        let proxy = match users {
+            Some(users) => proxy.login(BasicLogin::new(move |user, password| {
+                Login::new(user, password)
+                    .map_or_else(|_| Deferred::succeed(false), |login| users.check(&login))
+            })),
+            None => proxy,
+        };
+        // It is the origin's to say how much it takes.
+        let limits = Limits { body_max: None, ..Limits::default() };
+        let site = Site::new(proxy).limits(limits);
+        serving::serve(&reactor, &places, || Box::new(site.clone()))
+    }
+}

@@ -1,0 +1,167 @@
+//! Requests that somebody else has made, passed on as they are: nothing is followed, decoded or kept.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Method, Response};
+use ropewalk_deferred::{Abandoned, Deferred, Failure, deferred};
+use ropewalk_forward::{Relay, RelayOptions};
+use ropewalk_protocol::{Conn, timeout};
+
+use super::agent::Agent;
+use super::connection::{Connection, Exchange, Progress};
+use super::exchange::put_framing;
+use super::follow::{connected, named};
+use super::{AgentError, Origin, Wait};
+use crate::codec::{AnswerTo, BodyWriter};
+use crate::server::{Body, BodyKind, Incoming};
+
+/// How often a request is sent anew after a connection that was closed meanwhile.
+const RETRIES_MAX: usize = 3;
+
+/// Hears of interim answers (RFC 9110 15.2), `100 Continue` excepted.
+pub(crate) type OnInterim = Rc<dyn Fn(Response<()>)>;
+
+/// A request that is passed on.
+#[derive(Clone)]
+pub(crate) struct Passing {
+    pub(crate) method: Method,
+    /// Request line and fields, but for those that say where the body ends.
+    pub(crate) head: Rc<[u8]>,
+    body: Rc<RefCell<Option<BodyKind>>>,
+    length: Option<u64>,
+    pub(crate) expects_continue: bool,
+    pub(crate) on_interim: Option<OnInterim>,
+    /// Present where the request asks for another protocol.
+    pub(crate) switch: Option<Rc<Switch>>,
+}
+
+/// A change of protocols that is asked for: once it is agreed to, the two connections are one.
+pub(crate) struct Switch {
+    pub(crate) options: RelayOptions,
+    /// What is to be seated on the other connection, as soon as there is something.
+    pub(crate) near: Cell<Option<Relay>>,
+}
+
+/// A request without an answer.
+pub(crate) struct Unanswered {
+    pub(crate) why: Failure,
+    /// The request, if nothing of it has left.
+    pub(crate) unsent: Option<Passing>,
+}
+
+impl Switch {
+    pub(crate) fn new(options: RelayOptions) -> Self {
+        Self { options, near: Cell::new(None) }
+    }
+}
+
+impl Passing {
+    pub(crate) fn new(method: Method, head: Vec<u8>, body: Body) -> Self {
+        let length = body.length();
+        Self {
+            method,
+            head: head.into(),
+            body: Rc::new(RefCell::new(Some(body.kind))),
+            length,
+            expects_continue: false,
+            on_interim: None,
+            switch: None,
+        }
+    }
+
+    /// Has it ready to be sent once more, if that can be.
+    fn rewind(&self) -> bool {
+        let mut body = self.body.borrow_mut();
+        if body.is_none() && self.length == Some(0) {
+            *body = Some(BodyKind::Empty);
+        }
+        body.is_some()
+    }
+
+    fn begin(
+        &self,
+        conn: &Conn<Connection>,
+        progress: &Rc<Progress>,
+        left: Option<Duration>,
+    ) -> Deferred<Response<Incoming>> {
+        let (promise, answer) = deferred();
+        let mut head = Vec::with_capacity(self.head.len() + 64);
+        head.extend_from_slice(&self.head);
+        let expects_continue = self.expects_continue && self.length != Some(0);
+        let sent_as = put_framing(&mut head, &self.method, self.length, expects_continue);
+        head.extend_from_slice(b"\r\n");
+        let exchange = Exchange {
+            head,
+            to: AnswerTo::from(&self.method),
+            body: Rc::clone(&self.body),
+            writer: BodyWriter::new(sent_as),
+            expects_continue,
+            progress: Rc::clone(progress),
+            left,
+            on_interim: self.on_interim.clone(),
+            switch: self.switch.clone(),
+            is_passed_on: true,
+            promise,
+        };
+        conn.call_later(Duration::ZERO, move |this, conn| this.begin(conn, exchange));
+        answer
+    }
+}
+
+/// Sends a request to `origin`; the answer is what came back, whatever it is.
+///
+/// It is sent anew where nothing of it had left, and where its server had closed a connection as unused
+/// while a request that changes nothing was on its way (RFC 9110 9.2.2). Cancelling the deferred aborts
+/// the connection.
+pub(crate) fn pass(
+    agent: &Agent,
+    origin: Rc<Origin>,
+    passing: Passing,
+) -> Deferred<Result<Response<Incoming>, Unanswered>> {
+    attempt(agent.clone(), origin, passing, 0)
+}
+
+fn attempt(
+    agent: Agent,
+    origin: Rc<Origin>,
+    passing: Passing,
+    retries: usize,
+) -> Deferred<Result<Response<Incoming>, Unanswered>> {
+    let patience = agent.options().patience.clone();
+    let grant = agent.pool().take(Rc::clone(&origin));
+    let grant = match patience.connect {
+        Some(wait) => timeout(&**agent.clock(), wait, grant)
+            .add_errback(move |failure| Err::<_, Failure>(named(failure, Wait::Connect(wait)))),
+        None => grant,
+    };
+    let opening = agent.clone();
+    let conn = grant.add_callback(move |grant| connected(&opening, grant));
+    let progress = Rc::new(Progress::default());
+    let told = Rc::clone(&progress);
+    let sent = passing.clone();
+    conn.add_callback(move |conn| sent.begin(&conn, &told, patience.total)).add_both(
+        move |result| {
+            let why = match result {
+                Ok(response) => return Deferred::succeed(Ok(response)),
+                Err(why) => why,
+            };
+            if retries < RETRIES_MAX && may_retry(&passing, &progress, &why) && passing.rewind() {
+                return attempt(agent, origin, passing, retries + 1);
+            }
+            let unsent = (!progress.sent.get()).then_some(passing);
+            Deferred::succeed(Err(Unanswered { why, unsent }))
+        },
+    )
+}
+
+/// Whether a request that failed can be sent to the same server again.
+fn may_retry(passing: &Passing, progress: &Progress, why: &Failure) -> bool {
+    if !progress.sent.get() {
+        // The connection was closed between being granted and being used.
+        return why.check::<Abandoned>().is_some();
+    }
+    let is_lost = matches!(why.check::<AgentError>(), Some(AgentError::Lost(_)));
+    is_lost && progress.reused.get() && !progress.answered.get() && passing.method.is_safe()
+}

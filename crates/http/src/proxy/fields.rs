@@ -1,0 +1,182 @@
+//! Which fields go through a proxy, and which it adds.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, MAX_FORWARDS,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, Version};
+use ropewalk_protocol::{Address, Network};
+
+use super::{ForwardedHop, ForwardedNode, ProxyError, VIA_HOPS_MAX, ViaHop};
+use crate::codec::members;
+
+pub(super) static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Which fields an upstream is told of the client by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientFields {
+    /// `Forwarded` (RFC 7239), and `X-Forwarded-For`, `-Proto` and `-Host`, which more servers know.
+    #[default]
+    Both,
+    /// `Forwarded` alone.
+    Forwarded,
+    /// `X-Forwarded-For`, `-Proto` and `-Host` alone.
+    XForwarded,
+    /// None.
+    Nothing,
+}
+
+/// Takes out what is for one connection alone (RFC 9110 7.6.1), and where a body ends, which each
+/// connection says in its own way.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let options: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| members(value.as_bytes()))
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .collect();
+    for name in options {
+        headers.remove(name);
+    }
+    let own = [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE];
+    for name in own.into_iter().chain([&PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION]) {
+        headers.remove(name);
+    }
+}
+
+/// The same for a request, of which a proxy says Host and what it expects itself, too.
+pub(super) fn strip_request(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    for name in [CONTENT_LENGTH, EXPECT, HOST] {
+        headers.remove(name);
+    }
+}
+
+/// Whether the client takes fields behind a body (RFC 9110 10.1.4).
+pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TE).iter();
+    let mut codings = values.flat_map(|value| members(value.as_bytes()));
+    codings.any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// What the client would go on in, if it is one protocol alone and the connection's own wish
+/// (RFC 9110 7.8).
+pub(super) fn asked_upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
+    let values = headers.get_all(CONNECTION).iter();
+    let mut options = values.flat_map(|value| members(value.as_bytes()));
+    if version != Version::HTTP_11 || !options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+    {
+        return None;
+    }
+    let mut values = headers.get_all(UPGRADE).iter();
+    let value = values.next()?;
+    (values.next().is_none() && !value.as_bytes().contains(&b',')).then(|| value.clone())
+}
+
+/// Counts those whom a message came by.
+///
+/// # Errors
+///
+/// If there are more than there may be, or it cannot be told.
+pub(super) fn check_via(headers: &HeaderMap) -> Result<(), ProxyError> {
+    let mut hops = 0;
+    for value in headers.get_all(VIA) {
+        hops += ViaHop::parse(value.as_bytes()).map_err(|_| ProxyError::Loop)?.len();
+        if hops >= VIA_HOPS_MAX {
+            return Err(ProxyError::Loop);
+        }
+    }
+    Ok(())
+}
+
+/// Adds this proxy to those whom a message came by; `version` is that in which it came here.
+pub(super) fn add_via(headers: &mut HeaderMap, version: Version, name: &str) {
+    let version = if version == Version::HTTP_10 { "1.0" } else { "1.1" };
+    if let Ok(value) = HeaderValue::try_from(format!("{version} {name}")) {
+        headers.append(VIA, value);
+    }
+}
+
+/// Counts Max-Forwards down (RFC 9110 7.6.2); true where the request ends here.
+pub(super) fn ends_here(headers: &mut HeaderMap) -> bool {
+    let Some(value) = headers.get(MAX_FORWARDS) else { return false };
+    let count = value.to_str().ok().and_then(|digits| digits.parse::<u32>().ok());
+    match count {
+        Some(0) => true,
+        Some(count) => {
+            headers.insert(MAX_FORWARDS, HeaderValue::from(count - 1));
+            false
+        }
+        // RFC 9110 7.6.2 has it ignored where it is no number.
+        None => false,
+    }
+}
+
+/// Whom a request came from, by its own connection.
+pub(super) struct Client<'c> {
+    pub(super) address: &'c Address,
+    pub(super) is_encrypted: bool,
+    /// The host that it asked for.
+    pub(super) host: Option<&'c str>,
+}
+
+impl Client<'_> {
+    /// Tells the upstream who the client is. What the client itself says counts only where it is one
+    /// of those that are trusted.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, fields: ClientFields, trusted: &[Network]) {
+        if !Network::any_contains(trusted, self.address, false) {
+            for name in [&FOR, &PROTO, &FORWARDED_HOST, &FORWARDED] {
+                headers.remove(name);
+            }
+        }
+        let proto = if self.is_encrypted { "https" } else { "http" };
+        let ip = self.address.ip().map(|address| address.ip().to_canonical());
+        if matches!(fields, ClientFields::Both | ClientFields::XForwarded) {
+            if let Some(ip) = ip {
+                append_member(headers, &FOR, &ip.to_string());
+            }
+            if !headers.contains_key(&PROTO) {
+                headers.insert(&PROTO, HeaderValue::from_static(proto));
+            }
+            if let Some(host) = self.host.and_then(|host| HeaderValue::from_str(host).ok())
+                && !headers.contains_key(&FORWARDED_HOST)
+            {
+                headers.insert(&FORWARDED_HOST, host);
+            }
+        }
+        if matches!(fields, ClientFields::Both | ClientFields::Forwarded) {
+            let for_node = match ip {
+                Some(ip) => ForwardedNode::Ip(ip, None),
+                None => ForwardedNode::Unknown(None),
+            };
+            let hop = ForwardedHop {
+                for_node: Some(for_node),
+                host: self.host.map(str::to_owned),
+                proto: Some(proto.to_owned()),
+                ..ForwardedHop::default()
+            };
+            let is_good = |value: &HeaderValue| ForwardedHop::parse(value.as_bytes()).is_ok();
+            if !headers.get_all(FORWARDED).iter().all(is_good) {
+                headers.remove(FORWARDED);
+            }
+            append_member(headers, &FORWARDED, &hop.to_string());
+        }
+    }
+}
+
+/// Adds a member to a list, in one line.
+fn append_member(headers: &mut HeaderMap, name: &HeaderName, member: &str) {
+    let mut list = Vec::new();
+    for value in headers.get_all(name) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(member.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,264 @@
+use ropewalk_http::Tree;
+use ropewalk_http::proxy::{ClientFields, ReverseProxy};
+use ropewalk_trial::Memory;
+
+use super::{World, get, heard, ok, settle, status};
+
+/// What an upstream is sent for this.
+#[track_caller]
+fn passed_on(world: &World, request: &[u8]) -> String {
+    let _client = world.client(request);
+    heard(&mut world.accept())
+}
+
+/// The lines of a message, its fields by name: those of different names may change places.
+fn sorted(message: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = message.split("\r\n").collect();
+    let end = lines.iter().position(|line| line.is_empty()).expect("an empty line");
+    lines[1..end].sort_by_key(|line| line.split(':').next());
+    lines
+}
+
+#[test]
+fn a_request_goes_through_without_what_is_for_one_connection() {
+    let request = [
+        "GET /a?b=c HTTP/1.1",
+        "Host: example.org:8080",
+        "Accept: text/html",
+        "Connection: keep-alive, X-Mine, close",
+        "Keep-Alive: timeout=5",
+        "X-Mine: 1",
+        "X-Yours: 2",
+        "Proxy-Connection: keep-alive",
+        "Proxy-Authorization: Basic eA==",
+        "Authorization: Basic eQ==",
+        "Via: 1.0 fred",
+        "X-Forwarded-For: 10.0.0.1",
+        "Forwarded: for=10.0.0.1",
+        "Cookie: a=b",
+        "",
+        "",
+    ];
+    assert_eq!(
+        sorted(&passed_on(&World::to("http://app:3000/v1/"), request.join("\r\n").as_bytes())),
+        sorted(
+            &[
+                "GET /v1/a?b=c HTTP/1.1",
+                "host: app:3000",
+                "accept: text/html",
+                "x-yours: 2",
+                "authorization: Basic eQ==",
+                "via: 1.0 fred",
+                "via: 1.1 ropewalk",
+                "cookie: a=b",
+                "x-forwarded-for: 192.0.2.7",
+                "x-forwarded-proto: http",
+                "x-forwarded-host: example.org:8080",
+                "forwarded: for=192.0.2.7;host=\"example.org:8080\";proto=http",
+                "",
+                "",
+            ]
+            .join("\r\n")
+        )
+    );
+}
+
+#[test]
+fn an_answer_goes_through_without_what_is_for_one_connection() {
+    let world = World::to("http://app");
+    let mut client = world.client(&get("/"));
+    let mut app = world.accept();
+    app.push(
+        b"HTTP/1.1 200 Fine\r\nConnection: close, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=5\r\n\
+          Proxy-Authenticate: Basic\r\nServer: nginx\r\nDate: Thu, 01 Jan 1970 00:00:01 GMT\r\n\
+          Set-Cookie: a=b\r\nSet-Cookie: c=d\r\nVia: 1.1 fred\r\nContent-Length: 5\r\n\r\nhello",
+    );
+    settle(&mut client, &mut app);
+    assert_eq!(
+        sorted(&heard(&mut client)),
+        sorted(
+            "HTTP/1.1 200 OK\r\nserver: nginx\r\ndate: Thu, 01 Jan 1970 00:00:01 GMT\r\n\
+             set-cookie: a=b\r\nset-cookie: c=d\r\nvia: 1.1 fred\r\nvia: 1.1 ropewalk\r\n\
+             content-length: 5\r\n\r\nhello"
+        )
+    );
+    // The client's own connection goes on.
+    client.push(&get("/2"));
+    assert!(heard(&mut world.accept()).starts_with("GET /2 "));
+}
+
+#[test]
+fn those_who_are_trusted_are_believed_and_nobody_else() {
+    let world = World::with(|agent| {
+        let proxy = ReverseProxy::to(agent, "http://app").expect("a URL");
+        proxy.trust(["198.51.100.0/24".parse().expect("a network")]).keep_host()
+    });
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-For: 10.0.0.2\r\n\
+        X-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\nForwarded: for=10.0.0.1;proto=https\r\n\r\n";
+    let _one = world.client_at("198.51.100.9:1", request);
+    let told = heard(&mut world.accept());
+    for line in [
+        "host: a",
+        "x-forwarded-for: 10.0.0.1, 10.0.0.2, 198.51.100.9",
+        "x-forwarded-proto: https",
+        "x-forwarded-host: b",
+        "forwarded: for=10.0.0.1;proto=https, for=198.51.100.9;host=a;proto=http",
+    ] {
+        assert!(told.contains(&format!("\r\n{line}\r\n")), "{line}\n{told}");
+    }
+    let _other = world.client_at("203.0.113.9:1", request);
+    let told = heard(&mut world.accept());
+    assert!(
+        !told.contains("10.0.0.1") && told.contains("\r\nx-forwarded-proto: http\r\n"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_forwarded_field_that_is_none_is_begun_anew() {
+    let world = World::with(|agent| {
+        let proxy = ReverseProxy::to(agent, "http://app").expect("a URL");
+        let trusted = proxy.trust(["192.0.2.7".parse().expect("a network")]);
+        trusted.client_fields(ClientFields::Forwarded)
+    });
+    let told = passed_on(&world, b"GET / HTTP/1.1\r\nHost: a\r\nForwarded: for=\"\r\n\r\n");
+    assert!(told.contains("\r\nforwarded: for=192.0.2.7;host=a;proto=http\r\n"), "{told}");
+    assert!(!told.contains("x-forwarded-for"), "{told}");
+}
+
+#[test]
+fn paths_are_those_below_the_proxys_own_place() {
+    let below = |prefix: &'static str, upstream: &'static str| {
+        World::with(move |agent| ReverseProxy::to(agent, upstream).expect("a URL").at(prefix))
+    };
+    for (prefix, upstream, path, seen) in [
+        ("/api", "http://app", "/api", "/"),
+        ("/api/", "http://app/", "/api/", "/"),
+        ("/api", "http://app/v1", "/api", "/v1"),
+        ("/api", "http://app/v1", "/api/?q", "/v1/?q"),
+        ("/api", "http://app/api", "/api/x//y", "/api/x//y"),
+        ("", "http://app", "/x%20y?a[]=b", "/x%20y?a[]=b"),
+        ("/", "http://app", "/", "/"),
+    ] {
+        let told = passed_on(&below(prefix, upstream), &get(path));
+        let line = told.lines().next().expect("a line");
+        assert_eq!(line, format!("GET {seen} HTTP/1.1"), "{prefix} {upstream} {path}");
+    }
+    for (path, code) in [("/apix", 404), ("/", 404), ("/api/../x", 400), ("/api/%2e%2e%2fx", 400)] {
+        let world = below("/api", "http://app");
+        let mut client = world.client(&get(path));
+        assert_eq!(status(&heard(&mut client)), code, "{path}");
+        assert_eq!(world.dialling(), 0);
+    }
+}
+
+#[test]
+fn a_tree_says_what_is_below() {
+    let world = World::with(|agent| {
+        let proxy = ReverseProxy::to(agent, "http://app/base").expect("a URL");
+        Tree::new().child("a", Tree::new().child("b", proxy))
+    });
+    let mut client = world.client(&get("/a/b/c"));
+    let mut app = world.accept();
+    assert!(heard(&mut app).starts_with("GET /base/c "));
+    app.push(b"HTTP/1.1 302 Found\r\nLocation: http://app/base/d\r\nContent-Length: 0\r\n\r\n");
+    settle(&mut client, &mut app);
+    assert!(heard(&mut client).contains("\r\nlocation: /a/b/d\r\n"));
+}
+
+#[test]
+fn a_whole_uri_counts_for_more_than_host() {
+    let told = passed_on(
+        &World::with(|agent| ReverseProxy::to(agent, "http://app").expect("a URL").keep_host()),
+        b"GET http://one/x HTTP/1.1\r\nHost: two\r\n\r\n",
+    );
+    assert!(told.starts_with("GET /x HTTP/1.1\r\nhost: one\r\n"), "{told}");
+}
+
+#[test]
+fn some_requests_end_here() {
+    let cases: [(&[u8], u16); 6] = [
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501),
+        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (b"OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", 204),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nVia: nonsense\r\n\r\n", 508),
+        (b"GET /a/./b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n", 417),
+    ];
+    for (request, code) in cases {
+        let world = World::to("http://app");
+        let mut client = world.client(request);
+        assert_eq!(status(&heard(&mut client)), code, "{}", request.escape_ascii());
+        assert_eq!(world.dialling(), 0);
+    }
+    let hops = |count: usize| {
+        let via = vec!["1.1 a"; count].join(", ");
+        format!("GET / HTTP/1.1\r\nHost: a\r\nVia: {via}\r\n\r\n")
+    };
+    let world = World::to("http://app");
+    let _client = world.client(hops(31).as_bytes());
+    assert_eq!(world.dialling(), 1);
+    let mut client = world.client(hops(32).as_bytes());
+    assert_eq!(status(&heard(&mut client)), 508);
+}
+
+#[test]
+fn max_forwards_is_counted_down() {
+    let told = passed_on(
+        &World::to("http://app"),
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 3\r\n\r\n",
+    );
+    assert!(told.starts_with("OPTIONS * HTTP/1.1\r\n"), "{told}");
+    assert!(told.contains("\r\nmax-forwards: 2\r\n"), "{told}");
+}
+
+#[test]
+fn an_old_client_is_served_too() {
+    let world = World::to("http://app");
+    let mut client = world.client(b"GET / HTTP/1.0\r\n\r\n");
+    let mut app = world.accept();
+    assert!(heard(&mut app).contains("\r\nvia: 1.0 ropewalk\r\n"));
+    app.push(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    settle(&mut client, &mut app);
+    let answer = heard(&mut client);
+    assert!(answer.ends_with("connection: close\r\n\r\nhello"), "{answer}");
+}
+
+#[test]
+fn requests_are_passed_on_the_same_however_they_are_cut() {
+    let requests = [
+        &b"POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"[..],
+        b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET /../x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ]
+    .concat();
+    let told = |size: usize| {
+        let world = World::to("http://app");
+        let mut client = world.client(b"");
+        let (mut app, mut seen): (Option<Memory>, String) = Default::default();
+        let (mut rest, mut idle) = (&requests[..], 0);
+        while idle < 4 {
+            let taken = client.push(&rest[..size.min(rest.len())]);
+            rest = &rest[taken..];
+            idle = if taken > 0 { 0 } else { idle + 1 };
+            client.run();
+            if world.dialling() > 0 {
+                app = Some(world.accept());
+            }
+            let Some(app) = &mut app else { continue };
+            app.run();
+            let sent = String::from_utf8(app.take_sent()).expect("it is text");
+            if sent.ends_with("0\r\n\r\n") || sent.ends_with('c') {
+                app.push(&ok("x"));
+            }
+            seen += &sent;
+        }
+        let answers = String::from_utf8(client.take_sent()).expect("it is text");
+        (seen.matches(" HTTP/1.1\r\n").count(), answers.replace("\r\n", "\n"))
+    };
+    let whole = told(requests.len());
+    assert_eq!(whole.0, 2, "{whole:?}");
+    for size in [1, 2, 3, 7, 50] {
+        assert_eq!(told(size), whole, "in pieces of {size}");
+    }
+}
