@@ -17,6 +17,7 @@ mod finger;
 mod framing;
 mod htpasswd;
 mod http_answer;
+mod http_hops;
 mod http_request;
 mod ident;
 mod memcached;
@@ -25,6 +26,7 @@ mod preferences;
 mod proxy;
 mod socks;
 mod tls;
+mod xmlrpc;
 
 /// Something that must hold for any bytes.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "framing", check: framing::check },
     Target { name: "htpasswd", check: htpasswd::check },
     Target { name: "http_answer", check: http_answer::check },
+    Target { name: "http_hops", check: http_hops::check },
     Target { name: "http_request", check: http_request::check },
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
@@ -53,6 +56,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },
     Target { name: "tls", check: tls::check },
+    Target { name: "xmlrpc", check: xmlrpc::check },
 ];
 
 impl Target {

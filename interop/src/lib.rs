@@ -17,4 +17,4 @@ pub use limits::{LEFT_OUT, leave_out};
 pub use peer::{PATIENCE, Peer, free_port, wait_for_port};
 pub use suites::{REACTORLESS, SUITES, Suite};
 pub use temp::TempDir;
-pub use tools::{Source, TOOLS, Tool, python_folder, tool};
+pub use tools::{Source, TOOLS, Tool, node_folder, python_folder, tool};

@@ -27,7 +27,10 @@ pub const SUITES: &[Suite] = &[
         tools: &["curl", "nginx", "node", "python3", "twist", "websockets", "wrk"],
     },
     Suite { name: "gopher", tools: &["curl"] },
-    Suite { name: "http", tools: &["chromium", "curl", "python3", "wrk"] },
+    Suite {
+        name: "http",
+        tools: &["aiohttp", "chromium", "curl", "httpx", "python3", "requests", "scrapy", "wrk"],
+    },
     Suite {
         name: "proxies",
         tools: &[
@@ -71,7 +74,8 @@ pub const SUITES: &[Suite] = &[
         name: "tls",
         tools: &["curl", "gnutls-cli", "gnutls-serv", "haproxy", "openssl", "python3", "twist"],
     },
-    Suite { name: "websocket", tools: &["websockets"] },
+    Suite { name: "websocket", tools: &["node", "websockets", "ws"] },
+    Suite { name: "xmlrpc", tools: &["twist"] },
 ];
 
 /// The suites that look at nothing which a driver could change, and so do not run once on each.

@@ -12,9 +12,10 @@ const PERL_FOLDER: &str = "/usr/share/perl5";
 /// A program that a suite or a bench needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tool {
-    /// The name of the program, or of a module of Perl: its file, such as `Net/Ident.pm`.
+    /// The name of the program, or of a module of Python, or of one of Perl: its file, such as
+    /// `Net/Ident.pm`.
     pub name: &'static str,
-    /// The Debian package that holds it, or `pip:` and the Python package.
+    /// The Debian package that holds it, or `pip:` and the Python package, or `npm:` and Node's.
     pub package: &'static str,
 }
 
@@ -25,6 +26,8 @@ pub enum Source {
     Debian(&'static str),
     /// From the Python package index, as this package, into [`python_folder`].
     Python(&'static str),
+    /// From Node's registry, as this package, into [`node_folder`].
+    Node(&'static str),
 }
 
 /// The virtual environment that Python packages are installed into.
@@ -32,9 +35,15 @@ pub fn python_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/python")
 }
 
+/// The folder that Node's packages are installed into.
+pub fn node_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/node")
+}
+
 /// All programs that any suite may ask for.
 pub const TOOLS: &[Tool] = &[
     Tool { name: "Net/Ident.pm", package: "libnet-ident-perl" },
+    Tool { name: "aiohttp", package: "pip:aiohttp" },
     Tool { name: "busybox", package: "busybox" },
     Tool { name: "chromium", package: "chromium" },
     Tool { name: "curl", package: "curl" },
@@ -47,7 +56,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "h2load", package: "nghttp2-client" },
     Tool { name: "haproxy", package: "haproxy" },
     Tool { name: "htpasswd", package: "apache2-utils" },
-    Tool { name: "httpx", package: "pip:httpx" },
+    Tool { name: "httpx", package: "pip:httpx[brotli,zstd]" },
     Tool { name: "in.fingerd", package: "fingerd" },
     Tool { name: "ip", package: "iproute2" },
     Tool { name: "lftp", package: "lftp" },
@@ -66,6 +75,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "python3", package: "python3" },
     Tool { name: "rdate", package: "rdate" },
     Tool { name: "requests", package: "pip:requests" },
+    Tool { name: "scrapy", package: "pip:scrapy" },
     Tool { name: "setsid", package: "util-linux" },
     Tool { name: "sftp", package: "openssh-client" },
     Tool { name: "slowhttptest", package: "slowhttptest" },
@@ -83,6 +93,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "websockets", package: "pip:websockets" },
     Tool { name: "wget", package: "wget" },
     Tool { name: "wrk", package: "wrk" },
+    Tool { name: "ws", package: "npm:ws" },
     Tool { name: "xinetd", package: "xinetd" },
 ];
 
@@ -94,9 +105,10 @@ impl Tool {
 
     /// Where it can be had.
     pub fn source(&self) -> Source {
-        match self.package.strip_prefix("pip:") {
-            Some(package) => Source::Python(package),
-            None => Source::Debian(self.package),
+        match self.package.split_once(':') {
+            Some(("pip", package)) => Source::Python(package),
+            Some(("npm", package)) => Source::Node(package),
+            _ => Source::Debian(self.package),
         }
     }
 
@@ -106,28 +118,28 @@ impl Tool {
     }
 
     /// Where this program is: where its variable says, else on `PATH`, else among the servers. One
-    /// that is a Python package's is where its variable says or in [`python_folder`]; a module of Perl is
-    /// where Debian has it.
+    /// that is a Python package's is where its variable says or in [`python_folder`], as a program or as a
+    /// module; a module of Perl is where Debian has it.
     pub fn find(&self) -> Option<PathBuf> {
         if Path::new(self.name).extension().is_some_and(|extension| extension == "pm") {
             return Some(Path::new(PERL_FOLDER).join(self.name)).filter(|module| module.is_file());
         }
-        let path = match self.source() {
-            Source::Debian(_) => env::var_os("PATH"),
-            Source::Python(_) => Some(python_folder().join("bin").into()),
-        };
-        let program = find(self.name, env::var_os(self.variable()), path);
-        program
-            .or_else(|| python_module(self).filter(|_| matches!(self.source(), Source::Python(_))))
+        let told = env::var_os(self.variable());
+        match self.source() {
+            Source::Debian(_) => find(self.name, told, env::var_os("PATH")),
+            Source::Python(_) => find(self.name, told, Some(python_folder().join("bin").into()))
+                .or_else(|| python_module(self.name)),
+            Source::Node(package) => Some(node_folder().join("node_modules").join(package))
+                .filter(|module| module.is_dir()),
+        }
     }
 }
 
-/// Where a package of Python is that has no program, but a module of its own name.
-fn python_module(tool: &Tool) -> Option<PathBuf> {
-    let versions = std::fs::read_dir(python_folder().join("lib")).ok()?;
-    let modules = versions
-        .filter_map(|version| Some(version.ok()?.path().join("site-packages").join(tool.name)));
-    modules.into_iter().find(|module| module.join("__init__.py").is_file())
+/// Where a module of Python is that has no program.
+fn python_module(name: &str) -> Option<PathBuf> {
+    let versions = python_folder().join("lib").read_dir().ok()?;
+    let modules = versions.flatten().map(|version| version.path().join("site-packages").join(name));
+    modules.into_iter().find(|module| module.is_dir())
 }
 
 fn find(name: &str, told: Option<OsString>, path: Option<OsString>) -> Option<PathBuf> {
@@ -162,6 +174,9 @@ pub fn tool(name: &str) -> PathBuf {
         Tool::named(name).unwrap_or_else(|| panic!("{name} is not listed in interop/src/tools.rs"));
     tool.find().unwrap_or_else(|| match tool.source() {
         Source::Debian(package) => panic!("{name} is missing: apt-get install {package}"),
+        Source::Node(package) => {
+            panic!("{name} is missing: npm install --prefix {} {package}", node_folder().display())
+        }
         Source::Python(package) => {
             let folder = python_folder();
             let folder = folder.display();
@@ -195,10 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn python_packages_are_told_from_debian_packages() {
+    fn packages_are_told_apart() {
         let source = |package| Tool { name: "x", package }.source();
         assert_eq!(source("curl"), Source::Debian("curl"));
         assert_eq!(source("pip:twisted"), Source::Python("twisted"));
+        assert_eq!(source("npm:ws"), Source::Node("ws"));
     }
 
     #[test]

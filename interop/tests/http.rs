@@ -9,6 +9,10 @@ mod browsers;
 mod crowds;
 #[path = "http/curl.rs"]
 mod curl;
+#[path = "http/desk.rs"]
+mod desk;
+#[path = "support/house.rs"]
+mod house;
 #[path = "http/scripts.rs"]
 mod scripts;
 #[path = "http/server.rs"]
@@ -16,3 +20,5 @@ mod server;
 #[path = "http/strangers.rs"]
 mod strangers;
 mod support;
+#[path = "http/visitors.rs"]
+mod visitors;

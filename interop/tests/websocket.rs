@@ -1,4 +1,4 @@
-//! WebSocket against the `websockets` package for Python, both ways round.
+//! WebSocket against the `websockets` package for Python and the `ws` package for Node, both ways round.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_endpoint::{client_from_string, server_from_string};
 use ropewalk_http::{Request, Site};
-use ropewalk_interop::{PATIENCE, Peer as Program, python_folder};
+use ropewalk_interop::{PATIENCE, Peer as Program, python_folder, tool};
 use ropewalk_protocol::{
     Address, Conn, Disconnect, Port, Protocol, connect, listen, seat, timeout,
 };
@@ -38,6 +38,13 @@ fn script(arguments: &[&str]) -> Program {
     Program::start(command.arg(script).args(arguments)).expect("Python starts")
 }
 
+fn node(arguments: &[&str]) -> Program {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/websocket.js");
+    let mut command = Command::new(tool("node"));
+    command.env("WS_FOLDER", tool("ws").canonicalize().expect("a folder"));
+    Program::start(command.arg(script).args(arguments)).expect("Node starts")
+}
+
 /// Runs `reactor` until the program has printed a line that begins so; answers what follows.
 fn wait_for(reactor: &Reactor, mut program: Program, prefix: &'static str) -> (Program, String) {
     let read =
@@ -47,6 +54,15 @@ fn wait_for(reactor: &Reactor, mut program: Program, prefix: &'static str) -> (P
 
 #[test]
 fn a_python_client_finds_our_echo_good() {
+    check_echo(script);
+}
+
+#[test]
+fn a_node_client_finds_our_echo_good() {
+    check_echo(node);
+}
+
+fn check_echo(program: fn(&[&str]) -> Program) {
     for compression in [Compression::default(), Compression::default().with_context()] {
         let reactor = support::reactor();
         let options = Options::new().protocols(["v1"]).compression(compression);
@@ -55,7 +71,7 @@ fn a_python_client_finds_our_echo_good() {
         let site = Box::new(Site::new(echo));
         let port = reactor.listen_tcp(address, TcpListenOptions::default(), site).expect("a port");
         let url = format!("ws://{}/", port.address());
-        wait_for(&reactor, script(&["client", &url]), "done");
+        wait_for(&reactor, program(&["client", &url]), "done");
     }
 }
 
@@ -100,8 +116,17 @@ impl WebSocketProtocol for Asker {
 
 #[test]
 fn a_python_server_finds_our_client_good() {
+    check_client(script);
+}
+
+#[test]
+fn a_node_server_finds_our_client_good() {
+    check_client(node);
+}
+
+fn check_client(program: fn(&[&str]) -> Program) {
     let reactor = support::reactor();
-    let (_server, number) = wait_for(&reactor, script(&["server"]), "port ");
+    let (_server, number) = wait_for(&reactor, program(&["server"]), "port ");
     let port: u16 = number.parse().expect("a number");
     let kept = Compression::default().with_context();
     let small = Compression { window_bits: 9, ..kept };

@@ -39,9 +39,9 @@
 //! | RFC 9110 8.4 content codings, 12.5.3 `Accept-Encoding` | [`compress`], [`Request::decode_body`] |
 //! | Server-Sent Events (HTML, 9.2), both ends | [`events`] |
 //! | queries and forms (RFC 7578) | [`form`] |
+//! | pages, of which parts may come later | [`html`] |
 //! | RFC 9110 13 preconditions, 14 ranges | [`Representation`], [`files`] |
 //! | 14.5 partial PUT | [`Uploads`] |
-//! | pages, of which parts may come later | [`html`] |
 //!
 //! | bound | default | beyond it |
 //! |---|--:|---|

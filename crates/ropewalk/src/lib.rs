@@ -27,6 +27,7 @@
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
 //! | [`http`] | HTTP/1.1: sites, resources, static files; requests, in one line or by an agent |
 //! | [`tower`] | axum's routers and other services as resources, and sites as services |
+//! | [`xmlrpc`] | XML-RPC: methods to be called, and calls |
 //! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
 //! | [`proxy`] | the PROXY protocol: who is behind the proxy in front |
 //! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
@@ -59,6 +60,7 @@ pub use ropewalk_socks as socks;
 pub use ropewalk_tls as tls;
 pub use ropewalk_tower as tower;
 pub use ropewalk_websocket as websocket;
+pub use ropewalk_xmlrpc as xmlrpc;
 
 pub use ropewalk_deferred::{Deferred, Failure, Promise};
 pub use ropewalk_protocol::{Conn, Factory, Protocol};

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_protocol::{
-    Address, Arrival, Clock as _, Conn, Credentials, Descriptor, Disconnect, Ending, Event, FileSlice, Outbox,
-    Protocol, Seat, Successor, TlsInfo, Transport, seat, seat_and_tell,
+    Address, Arrival, Clock as _, Conn, Credentials, Descriptor, Disconnect, Ending, Event,
+    FileSlice, Outbox, Protocol, Seat, Successor, TlsInfo, Transport, seat, seat_and_tell,
 };
 
 use crate::Clock;

@@ -11,7 +11,7 @@ use crate::Outcome;
 use crate::bench::contender::{Contender, build};
 use crate::bench::proc::{Memory, allow_descriptors};
 use crate::bench::table::{Table, ratio};
-use crate::bench::{Common, hold};
+use crate::bench::{Common, hold, sockets};
 
 /// Descriptors beside the connections: listeners, libraries, terminals.
 const OTHER_DESCRIPTORS: u64 = 100;
@@ -41,6 +41,9 @@ pub(crate) struct Options {
     #[arg(long, requires = "echo", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
     processes: u32,
+    /// WebSockets instead, ours alone; each has had one message echoed.
+    #[arg(long, conflicts_with_all = ["peers", "echo"])]
+    websocket: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -57,6 +60,9 @@ struct Weight {
 
 /// Measures and prints; whether all connections stood to the end and ours was there.
 pub(crate) fn run(options: &Options) -> Outcome<bool> {
+    if options.websocket {
+        return sockets::run(options.connections);
+    }
     if options.echo {
         return hold::run(options.connections, options.processes, options.common.markdown);
     }
@@ -112,7 +118,7 @@ fn weigh(contender: Contender, count: usize) -> Outcome<Weight> {
 }
 
 /// Connects from a source address of which not too many are in use.
-fn connect(address: SocketAddr, index: usize) -> Outcome<TcpStream> {
+pub(crate) fn connect(address: SocketAddr, index: usize) -> Outcome<TcpStream> {
     let source = Ipv4Addr::from_bits(
         Ipv4Addr::LOCALHOST.to_bits() + (index / CONNECTIONS_PER_ADDRESS) as u32,
     );

@@ -11,6 +11,7 @@ mod idle;
 mod proc;
 mod process;
 mod runner;
+mod sockets;
 mod table;
 mod timers;
 mod tls;

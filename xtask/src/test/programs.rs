@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use ropewalk_interop::{Source, Tool, python_folder};
+use ropewalk_interop::{Source, Tool, node_folder, python_folder};
 
 /// Programs by their place, and those that cannot be had.
 #[derive(Default)]
@@ -16,14 +16,15 @@ impl Programs {
     /// Finds these programs; installs what is missing where that can be done without asking.
     pub(crate) fn ensure(tools: &[Tool]) -> Self {
         let missing = tools.iter().filter(|tool| tool.find().is_none());
-        let (mut debian, mut python) = (Vec::new(), Vec::new());
+        let (mut debian, mut python, mut node) = (Vec::new(), Vec::new(), Vec::new());
         for tool in missing {
             match tool.source() {
                 Source::Debian(package) => debian.push(package),
                 Source::Python(package) => python.push(package),
+                Source::Node(package) => node.push(package),
             }
         }
-        for packages in [&mut debian, &mut python] {
+        for packages in [&mut debian, &mut python, &mut node] {
             packages.sort_unstable();
             packages.dedup();
         }
@@ -32,6 +33,9 @@ impl Programs {
         }
         if !python.is_empty() {
             install_python(&python);
+        }
+        if !node.is_empty() {
+            install_node(&node);
         }
         let mut programs = Self::default();
         for &tool in tools {
@@ -89,6 +93,15 @@ fn install_python(packages: &[&str]) {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages);
     let _ = pip.stdin(Stdio::null()).status();
+}
+
+/// Installs packages of Node's into a folder of their own.
+fn install_node(packages: &[&str]) {
+    println!("$ npm install {}", packages.join(" "));
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--silent", "--prefix"]).arg(node_folder());
+    // What then is missing is told by whoever looks for it.
+    let _ = npm.args(packages).stdin(Stdio::null()).status();
 }
 
 fn apt_get(verb: &[&str], packages: &[&str]) -> bool {

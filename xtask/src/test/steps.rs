@@ -167,6 +167,7 @@ fn ready(programs: &Programs, left_out: &mut Vec<String>) -> Vec<&'static Suite>
         let wants = missing.iter().map(|tool| match tool.source() {
             Source::Debian(package) => format!("{} (apt: {package})", tool.name),
             Source::Python(package) => format!("{} (pip: {package})", tool.name),
+            Source::Node(package) => format!("{} (npm: {package})", tool.name),
         });
         let wants: Vec<_> = wants.collect();
         left_out.push(format!("suite {}: missing {}", suite.name, wants.join(", ")));

@@ -55,6 +55,54 @@ fn a_site_is_furnished_as_it_is_told() {
 }
 
 #[test]
+fn text_is_compressed_for_those_who_take_it_where_that_is_said() {
+    let long = "all work and no play\n".repeat(1000);
+    let folder = Folder::new("gzip").with("a.txt", &long).with("b.txt", &long);
+    fs::write(folder.path().join("b.txt.gz"), "packed before").unwrap();
+    let fields = "Host: a\r\nAccept-Encoding: gzip\r\nCookie: a=b\r\n";
+    let plain = Served::web(&folder, &[LISTEN], &[]);
+    assert!(ask(&plain, "/a.txt", fields).ends_with(&long));
+    let served = Served::web(&folder, &[LISTEN], &["--gzip"]);
+    let packed = ask(&served, "/a.txt", fields);
+    assert!(packed.contains("\r\ncontent-encoding: gzip\r\n") && packed.len() < 2000, "{packed}");
+    assert!(ask(&served, "/b.txt", fields).ends_with("\r\n\r\npacked before"));
+    assert!(ask(&served, "/a.txt", "Host: a\r\n").ends_with(&long));
+    assert_eq!(served.stop().0, Some(0));
+}
+
+#[test]
+fn files_are_taken_in_where_that_is_said() {
+    let folder = Folder::new("upload").with("there.txt", "old");
+    let put = |served: &Served, path: &str, fields: &str, body: &str| {
+        let length = body.len();
+        let request = format!(
+            "PUT {path} HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: {length}\r\n\
+             Connection: close\r\n\r\n{body}"
+        );
+        talk(served.connect(), &request)[9..12].to_owned()
+    };
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
+    let closed = Served::web(&folder, &[LISTEN], &[]);
+    assert_eq!(put(&closed, "/new.txt", "", "new"), "405");
+
+    let served = Served::web(&folder, &[LISTEN], &["--upload", "--upload-max", "1000"]);
+    assert_eq!(put(&served, "/new.txt", "Content-Range: bytes 0-2/6\r\n", "new"), "202");
+    let told = ask(&served, "/new.txt", "Host: a\r\n");
+    assert!(told.starts_with("HTTP/1.1 404 "), "{told}");
+    assert_eq!(put(&served, "/new.txt", "Content-Range: bytes 3-5/6\r\n", "est"), "201");
+    assert_eq!(read("new.txt").as_deref(), Some("newest"));
+    assert_eq!(put(&served, "/there.txt", "", "new"), "409");
+    assert_eq!(put(&served, "/../out.txt", "", "new"), "409");
+    assert_eq!(put(&served, "/.hidden", "", "new"), "409");
+    assert_eq!(put(&served, "/long.txt", "", &"x".repeat(1001)), "413");
+
+    let served = Served::web(&folder, &[LISTEN], &["--upload", "--overwrite"]);
+    assert_eq!(put(&served, "/there.txt", "", "new"), "204");
+    assert_eq!(read("there.txt").as_deref(), Some("new"));
+    assert_eq!(run(&["web", "--overwrite"]).status.code(), Some(2), "overwrite what?");
+}
+
+#[test]
 fn what_makes_no_site_is_told_with_an_example() {
     let folder = Folder::new("no-site").with("page.html", "<p>");
     let path = folder.path().display().to_string();

@@ -42,7 +42,7 @@ pub(crate) struct Manner {
     pub(crate) body: BodyLength,
     pub(crate) keep_alive: bool,
     pub(crate) expects_continue: bool,
-    pub(super) wants_upgrade: bool,
+    pub(crate) wants_upgrade: bool,
 }
 
 /// What a head says of its request. What is seldom asked for is not made before it is.

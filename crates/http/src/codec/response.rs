@@ -39,6 +39,7 @@ pub struct Asked {
     is_old: bool,
     kind: Kind,
     keep_alive: bool,
+    wants_upgrade: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,17 +61,22 @@ impl Asked {
             Method::CONNECT => Kind::Connect,
             _ => Kind::Other,
         };
-        Self { is_old: version == Version::HTTP_10, kind, keep_alive }
+        Self { is_old: version == Version::HTTP_10, kind, keep_alive, wants_upgrade: false }
     }
 
     /// For an answer to what could not be read: the connection closes after it.
     pub const fn unread() -> Self {
-        Self { is_old: false, kind: Kind::Other, keep_alive: false }
+        Self { is_old: false, kind: Kind::Other, keep_alive: false, wants_upgrade: false }
     }
 
-    /// Whether the client speaks HTTP/1.0.
-    pub(crate) const fn is_old(self) -> bool {
-        self.is_old
+    /// The same, of a client that would go on in another protocol.
+    pub(crate) const fn and_upgrade(self) -> Self {
+        Self { wants_upgrade: true, ..self }
+    }
+
+    /// Whether the client would go on in another protocol.
+    pub(crate) const fn wants_upgrade(self) -> bool {
+        self.wants_upgrade
     }
 
     pub(crate) const fn is_connect(self) -> bool {

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::{Failure, Panicked};
 use ropewalk_protocol::{Conn, Protocol};
@@ -323,11 +324,24 @@ fn finished(response: Response, exchange: &Exchange) -> Response {
         tracing::error!(target: "ropewalk::http", "a resource switched protocols with {status}");
         return plain(StatusCode::INTERNAL_SERVER_ERROR);
     }
+    if status == StatusCode::SWITCHING_PROTOCOLS && switches && !names_its_next(&response) {
+        tracing::error!(target: "ropewalk::http", "a resource switched to a protocol without its name");
+        return plain(StatusCode::INTERNAL_SERVER_ERROR);
+    }
     if status.is_informational() && !switches {
         tracing::error!(target: "ropewalk::http", "a resource answered with {status} alone");
         return plain(StatusCode::INTERNAL_SERVER_ERROR);
     }
     response
+}
+
+/// Whether a switch says what to, and that it is for this connection alone (RFC 9110 7.8).
+fn names_its_next(response: &Response) -> bool {
+    let headers = response.headers();
+    let options = headers.get_all(CONNECTION).iter();
+    let mut options = options.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    headers.contains_key(UPGRADE)
+        && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// An answer that came meanwhile is here.

@@ -132,8 +132,8 @@ impl Exchange {
         let fits = if self.asked.is_connect() {
             status.is_success()
         } else {
-            // RFC 9110 7.8: an HTTP/1.0 client that asked for it is not heard.
-            status == StatusCode::SWITCHING_PROTOCOLS && !self.asked.is_old()
+            // RFC 9110 7.8: to who asked for it alone; an HTTP/1.0 client that did is not heard.
+            status == StatusCode::SWITCHING_PROTOCOLS && self.asked.wants_upgrade()
         };
         fits && self.is_body_over()
     }

@@ -162,7 +162,8 @@ impl Incoming {
     }
 
     /// Undoes the coding of an answer's body.
-    pub(crate) fn decode(&mut self, decoding: Decoding) {
+    /// Whether that can be done here.
+    pub(crate) fn decode(&mut self, decoding: Decoding) -> bool {
         match &mut self.source {
             Source::Answer(reader) => reader.decode(decoding),
             Source::Request(conn, serial) => {
@@ -172,9 +173,10 @@ impl Incoming {
                     decoding: Rc::new(RefCell::new(decoding)),
                 };
             }
-            // One inside of another is not known here, nor what has not come over the wire.
-            Source::Coded { .. } | Source::Elsewhere(_) => (),
+            // One inside of another is not known here, nor one that comes over no connection of ours.
+            Source::Coded { .. } | Source::Elsewhere(_) => return false,
         }
+        true
     }
 
     /// There is a body, and here is what comes of it.

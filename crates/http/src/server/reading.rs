@@ -89,6 +89,9 @@ impl Server {
         now: Duration,
     ) {
         let mut asked = Asked::by_request(request.method(), request.version(), manner.keep_alive);
+        if manner.wants_upgrade {
+            asked = asked.and_upgrade();
+        }
         if request.method() == Method::CONNECT {
             // What follows is for whoever the client thinks that it is connected to now.
             asked = asked.and_close();

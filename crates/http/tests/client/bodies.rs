@@ -32,6 +32,26 @@ fn a_body_ends_where_its_framing_says() {
 }
 
 #[test]
+fn an_unknown_status_is_one_of_its_class() {
+    for (status, class) in [(299, 2), (399, 3), (499, 4), (599, 5)] {
+        let world = World::new();
+        let answer = world.agent.get("http://a/").send();
+        let (mut server, _) = world.accept();
+        let told = format!("HTTP/1.1 {status} ?\r\nLocation: /b\r\nContent-Length: 5\r\n\r\nhello");
+        server.push(told.as_bytes());
+        let answer = value(answer);
+        assert_eq!(
+            answer.status().as_u16(),
+            status,
+            "a redirect that nobody knows is not followed"
+        );
+        assert_eq!(answer.status().is_success(), class == 2);
+        assert_eq!(answer.status().is_server_error(), class == 5);
+        assert_eq!(&value(answer.bytes())[..], b"hello");
+    }
+}
+
+#[test]
 fn some_answers_have_no_body_whatever_they_say() {
     let heads = [
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),

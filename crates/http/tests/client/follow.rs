@@ -37,6 +37,20 @@ fn methods_and_bodies_go_along_as_the_status_says() {
 }
 
 #[test]
+fn a_redirect_inherits_the_fragment() {
+    for (location, then) in [("/y", "http://a/y#here"), ("/y#there", "http://a/y#there")] {
+        let world = World::new();
+        let answer = world.agent.get("http://a/x#here").send();
+        let (mut server, request) = world.accept();
+        assert!(request.starts_with("GET /x HTTP/1.1\r\n"), "{request}");
+        server.push(found(302, location).as_bytes());
+        assert!(heard(&mut server).starts_with("GET /y HTTP/1.1\r\n"));
+        server.push(b"HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!(value(answer).url(), then);
+    }
+}
+
+#[test]
 fn what_is_secret_stays_with_its_origin() {
     let world = World::new();
     let ask = || {

@@ -105,7 +105,6 @@ fn clients_choose() {
 
 #[test]
 fn what_is_better_sent_as_it_is_stays_so() {
-    let html = ("content-type", "text/html");
     let unchanged =
         |fields: &'static [(&'static str, &'static str)], asked: &[&str], varies: bool| {
             let page = move |_: Request| answer(fields, text(3000));
@@ -116,7 +115,6 @@ fn what_is_better_sent_as_it_is_stays_so() {
             assert_eq!(got.field("vary").is_some(), varies, "{fields:?} {asked:?}");
             assert_eq!(got.text(), text(3000));
         };
-    let _ = html;
     unchanged(&[("content-type", "image/png")], &[], false);
     unchanged(&[], &[], false);
     unchanged(&[("content-type", "text/html"), ("content-encoding", "x")], &[], false);
@@ -334,7 +332,7 @@ fn files_are_compressed_by_threads_and_those_that_are_already_are_sent() {
     assert_eq!(decoded(&got), text(2000).as_bytes());
 }
 
-fn gzipped(plain: &[u8]) -> Vec<u8> {
+pub(crate) fn gzipped(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut encoder, plain).expect("memory");
     encoder.finish().expect("memory")

@@ -1,7 +1,8 @@
 //! Clients that mean no good, and the kit's ways of cutting.
 
 use ropewalk_deferred::Deferred;
-use ropewalk_http::Request;
+use ropewalk_http::compress::Compress;
+use ropewalk_http::{IntoReply as _, Reply, Request, Resource as _};
 use ropewalk_protocol::seat;
 use ropewalk_trial::{Hostile, Side, Transcript, chunked};
 
@@ -16,6 +17,32 @@ fn no_client_wears_the_server_out() {
     for request in [get("/"), post("/", b"0123456789")] {
         let server = |_: &_| seat(site(length).server());
         Hostile::against(server).request(&request).patience(secs(100)).kept(1 << 20).assert();
+    }
+}
+
+/// Answers that are compressed as they go, bodies that are decoded as they come.
+fn coded(mut request: Request) -> Reply {
+    if let Err(unknown) = request.decode_body(1 << 20) {
+        return unknown.response().into_reply();
+    }
+    if request.body().is_none() {
+        return "all work and no play\n".repeat(20_000).into_reply();
+    }
+    length(request).into_reply()
+}
+
+#[test]
+fn no_client_wears_codings_out() {
+    let long = head("GET / HTTP/1.1", &["Accept-Encoding: gzip"]);
+    let packed = crate::compress::gzipped(&vec![b'x'; 10_000]);
+    let length = format!("Content-Length: {}", packed.len());
+    let sent = head("POST / HTTP/1.1", &["Content-Encoding: gzip", &length]);
+    for request in [long, [sent, packed].concat()] {
+        let server = |_: &_| {
+            let resource = coded.wrap(Compress::new().into_middleware());
+            seat(site(resource).server())
+        };
+        Hostile::against(server).request(&request).patience(secs(100)).kept(2 << 20).assert();
     }
 }
 

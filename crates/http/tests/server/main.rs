@@ -22,6 +22,7 @@ mod interim;
 mod keep_alive;
 mod leaks;
 mod middleware;
+mod musts;
 mod pages;
 mod patience;
 mod properties;

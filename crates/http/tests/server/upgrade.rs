@@ -103,6 +103,25 @@ fn a_switch_where_there_can_be_none_is_a_failure() {
 }
 
 #[test]
+fn a_switch_is_asked_for_and_named() {
+    let answers = |fields: &'static [(&'static str, &'static str)], bytes: &[u8]| {
+        let mut client = Client::new(move |_: Request| {
+            let head = http::Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+            let head = fields.iter().fold(head, |head, (name, value)| head.header(*name, *value));
+            head.body(Body::switch_to(Twice)).expect("these are a response's fields")
+        });
+        client.send(bytes);
+        client.memory.take_sent()[9..12].to_vec()
+    };
+    let whole = &[("connection", "x, Upgrade"), ("upgrade", "twice")];
+    assert_eq!(answers(whole, &upgrade()), b"101");
+    assert_eq!(answers(whole, &get("/")), b"500");
+    assert_eq!(answers(whole, &head("GET / HTTP/1.1", &["Upgrade: twice"])), b"500");
+    assert_eq!(answers(&[("connection", "upgrade")], &upgrade()), b"500");
+    assert_eq!(answers(&[("upgrade", "twice")], &upgrade()), b"500");
+}
+
+#[test]
 fn a_connection_that_was_handed_over_is_no_longer_the_sites() {
     let site = site(switching);
     let mut memory = Memory::seat(site.server(), &Clock::new());

@@ -1,8 +1,9 @@
 //! Files that are put.
 
 use std::fs;
+use std::io::ErrorKind;
 
-use ropewalk_http::files::{ContentRange, Folder, Links};
+use ropewalk_http::files::{ContentRange, Folder, UploadError};
 use ropewalk_http::{Limits, Site, Tree, Uploads};
 use ropewalk_protocol::Disconnect;
 use ropewalk_trial::{Clock, LaterThreads};
@@ -210,6 +211,15 @@ fn files_have_a_bound() {
 }
 
 #[test]
+fn a_full_disk_is_told_as_such() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
+        let error = UploadError::from(std::io::Error::from(kind));
+        assert_eq!(error.status(), 507, "{kind}");
+    }
+    assert_eq!(UploadError::from(std::io::Error::from(ErrorKind::TimedOut)).status(), 500);
+}
+
+#[test]
 fn nothing_is_put_elsewhere() {
     let stage = Stage::new(&[("in/x", b"")], |uploads| uploads.overwrite(true));
     for name in [
@@ -261,7 +271,6 @@ fn links_lead_nobody_out() {
     assert_eq!(fs::read_dir(outside.path()).expect("the folder").count(), 1);
     assert_eq!(stage.put("way/a", &[], b"inside"), 201);
     assert_eq!(stage.read("inner/a").as_deref(), Some(&b"inside"[..]));
-    let _ = Links::Inside;
 }
 
 #[test]
