@@ -95,13 +95,13 @@ fn a_member_can_want_one_source_alone() {
     let hosts = ["a", "b", "c"].map(|name| simulation.host(name));
     let any = Ipv4Addr::UNSPECIFIED.into();
     let [a, b, c] = hosts.each_ref().map(|host| open(&simulation, host, any));
-    let source = Some(simulation.address("a", 0).ip());
-    let wanted = Membership { group: GROUP, interface: Interface::Any, source };
+    let source = simulation.address("a", 0).ip();
+    let wanted = Membership { group: GROUP, interface: Interface::Any, source: Some(source) };
     c.0.change_multicast(MulticastChange::Join(wanted)).unwrap();
     say(&a.0, "wanted", GROUP);
     say(&b.0, "unwanted", GROUP);
     simulation.run_for(Duration::from_secs(1));
-    assert_eq!(c.1.take(), [("wanted".to_owned(), source.unwrap())]);
+    assert_eq!(c.1.take(), [("wanted".to_owned(), source)]);
     c.0.change_multicast(MulticastChange::Leave(wanted)).unwrap();
     say(&a.0, "late", GROUP);
     simulation.run_for(Duration::from_secs(1));
