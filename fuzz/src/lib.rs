@@ -40,9 +40,9 @@ pub struct Target {
 /// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
+    Target { name: "authorization", check: authorization::check },
     Target { name: "content_range", check: content_range::check },
     Target { name: "events", check: events::check },
-    Target { name: "authorization", check: authorization::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
     Target { name: "htpasswd", check: htpasswd::check },

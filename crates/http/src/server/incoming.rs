@@ -40,14 +40,14 @@ pub(super) enum Source {
     /// The connection, and which of its requests it is.
     Request(Conn<Server>, u32),
     Answer(Box<Reader>),
-    /// It comes over no connection of ours.
-    Elsewhere(Option<Rc<RefCell<BodyStream>>>),
     /// A request's, behind a content coding.
     Coded {
         conn: Conn<Server>,
         serial: u32,
         decoding: Rc<RefCell<Decoding>>,
     },
+    /// It comes over no connection of ours.
+    Elsewhere(Option<Rc<RefCell<BodyStream>>>),
 }
 
 /// Tells a connection that more of a body is wanted.
@@ -162,7 +162,8 @@ impl Incoming {
     }
 
     /// Undoes the coding of an answer's body.
-    pub(crate) fn decode(&mut self, decoding: Decoding) {
+    /// Whether that can be done here.
+    pub(crate) fn decode(&mut self, decoding: Decoding) -> bool {
         match &mut self.source {
             Source::Answer(reader) => reader.decode(decoding),
             Source::Request(conn, serial) => {
@@ -172,9 +173,10 @@ impl Incoming {
                     decoding: Rc::new(RefCell::new(decoding)),
                 };
             }
-            // One inside of another is not known here.
-            Source::Coded { .. } | Source::Elsewhere(_) => (),
+            // One inside of another is not known here, nor one that comes over no connection of ours.
+            Source::Coded { .. } | Source::Elsewhere(_) => return false,
         }
+        true
     }
 
     /// There is a body, and here is what comes of it.
