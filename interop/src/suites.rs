@@ -69,6 +69,7 @@ pub const SUITES: &[Suite] = &[
             "xinetd",
         ],
     },
+    Suite { name: "terminal", tools: &["curl", "ip", "nsenter", "setsid", "unshare"] },
     Suite {
         name: "tls",
         tools: &["curl", "gnutls-cli", "gnutls-serv", "haproxy", "openssl", "python3", "twist"],
@@ -78,7 +79,7 @@ pub const SUITES: &[Suite] = &[
 ];
 
 /// The suites that look at nothing which a driver could change, and so do not run once on each.
-pub const REACTORLESS: &[&str] = &["deferred", "scanners"];
+pub const REACTORLESS: &[&str] = &["deferred", "scanners", "terminal"];
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,8 @@
 
 #[path = "faults/calls.rs"]
 mod calls;
+#[path = "faults/clock.rs"]
+mod clock;
 #[path = "faults/exchange.rs"]
 mod exchange;
 #[path = "faults/idle.rs"]

@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ropewalk_deferred::Failure;
-use ropewalk_protocol::{Address, Conn, Disconnect, Factory, Protocol};
+use ropewalk_protocol::{Address, Conn, Descriptor, Disconnect, Factory, Protocol};
 
 use crate::codec::{BadBox, Decoder, Fields, Limits};
 use crate::command::{TLS_ERROR, UNHANDLED, UNKNOWN, key};
 use crate::link::{Ending, Link};
 use crate::responders::{Given, Responders};
+use crate::value::DescriptorsIn;
 use crate::{CallError, Peer, RemoteError};
 
 /// How much of the name of a command that nobody knows is sent back.
@@ -35,6 +37,8 @@ struct Shell {
     limits: Limits,
     /// Calls of the peer that wait for an answer.
     requests: usize,
+    /// What came beside the boxes.
+    descriptors: Rc<DescriptorsIn>,
     when_made: Option<Greet>,
     when_lost: Option<Box<dyn FnOnce(Disconnect)>>,
 }
@@ -48,6 +52,7 @@ impl Amp {
             responders,
             limits,
             requests: 0,
+            descriptors: Rc::default(),
             when_made: None,
             when_lost: None,
         };
@@ -58,6 +63,14 @@ impl Amp {
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.shell.link.set_limits(limits.clone());
         self.shell.limits = limits;
+        self
+    }
+
+    /// Has calls fail with [`CallError::TimedOut`] that are not answered so long after they are made, or
+    /// after the connection is, unless they [say themselves](Peer::call_within). Without this they wait
+    /// as long as the connection lasts, as Twisted's do: answers may be what a call waits for.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        self.shell.link.set_patience(patience);
         self
     }
 
@@ -85,6 +98,10 @@ impl Amp {
 
 impl Protocol for Amp {
     fn connection_made(&mut self, conn: &Conn<Self>) {
+        if self.shell.limits.descriptors_max > 0 {
+            // Where none can be passed, none will come.
+            let _ = conn.accept_descriptors(self.shell.limits.descriptors_max);
+        }
         self.shell.link.open(conn);
         if let Some(greet) = self.shell.when_made.take() {
             greet(&self.peer());
@@ -105,6 +122,10 @@ impl Protocol for Amp {
                 Err(bad) => return shell.refuse_peer(conn, bad),
             }
         }
+    }
+
+    fn descriptor_received(&mut self, _: &Conn<Self>, descriptor: Descriptor) {
+        self.shell.descriptors.add(descriptor, self.shell.limits.descriptors_max);
     }
 
     fn connection_lost(&mut self, _: &Conn<Self>, why: Disconnect) {
@@ -132,6 +153,8 @@ impl Shell {
         fields: Fields<'_>,
         rest: &[u8],
     ) -> Result<Next, BadBox> {
+        let descriptors = Rc::clone(&self.descriptors);
+        let fields = fields.beside(Some(&descriptors));
         if let Some(tag) = fields.value(key::ANSWER) {
             return match self.link.settle(tag, Ending::Answer(fields))? {
                 Some(handover) => {

@@ -2,8 +2,9 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 
-use ropewalk_protocol::Disconnect;
+use ropewalk_protocol::{CannotPass, Disconnect};
 
 use crate::codec::{BadBox, KEY_MAX, VALUE_MAX};
 
@@ -38,6 +39,15 @@ pub enum BadValue {
     BadBox(BadBox),
     /// A row of a list has a field that is not right.
     Row(Box<BadField>),
+    /// It is an open file that cannot be passed over this connection.
+    CannotPass(CannotPass),
+    /// It is an open file of which the system makes no copy to pass.
+    CannotCopy(io::ErrorKind),
+    /// It stands for an open file, and none of this number came, or it was claimed already.
+    NotPassed {
+        /// How many were sent before it.
+        ordinal: u64,
+    },
     /// What a type outside this crate has to say.
     Other(String),
 }
@@ -59,6 +69,11 @@ impl fmt::Display for BadValue {
             Self::CutShort => "it ends within an element",
             Self::BadBox(_) => "a row is not a box",
             Self::Row(_) => "a row is not right",
+            Self::CannotPass(_) => "it is an open file, which cannot be passed",
+            Self::CannotCopy(kind) => return write!(f, "it is an open file, and no copy: {kind}"),
+            Self::NotPassed { ordinal } => {
+                return write!(f, "no open file of number {ordinal} came with it");
+            }
             Self::Other(why) => why,
         })
     }
@@ -69,6 +84,7 @@ impl Error for BadValue {
         match self {
             Self::BadBox(bad) => Some(bad),
             Self::Row(bad) => Some(bad),
+            Self::CannotPass(why) => Some(why),
             _ => None,
         }
     }

@@ -42,6 +42,7 @@
 //! |---|---|
 //! | boxes: keys up to 255 bytes, values up to 65,535, sorted by key | [`Decoder`], [`BoxWriter`], [`Fields`], [`AmpBox`] |
 //! | values: integers, text, dates, lists, rows | [`Value`], [`Field`], [`Record`] |
+//! | open files, which go beside the box over Unix sockets | [`Descriptor`] |
 //! | `_command` with `_ask` | [`Peer::call`], [`Peer::call_within`], [`Responders::on`] |
 //! | `_command` alone | [`Peer::tell`] |
 //! | `_answer` | [`Command::Answer`] |
@@ -70,11 +71,8 @@
 //!   refuses it loses the connection: nothing that was to be encrypted goes out in the clear. If both
 //!   sides ask for it at once, the connection is closed. The side that listened may ask too; Twisted's
 //!   fails then where the handshake comes right behind the answer, which it is free to.
-//!
-//! Left out as yet: the `Descriptor` argument, for which a connection has to be able to pass
-//! descriptors. A descriptor is written as
-//! the count of those that were sent before it, in decimal digits, and the descriptor itself goes beside
-//! the bytes (`SCM_RIGHTS`).
+//! - A [`Descriptor`] is an owner, of which a copy is sent: the number of an open file there, which must
+//!   stay open until it is sent. Those that no box claims are bounded and closed; there, they stay open.
 
 #![forbid(unsafe_code)]
 
@@ -94,7 +92,10 @@ pub use command::{Command, DeclaredError, NoErrors};
 pub use error::{BadField, BadValue, CallError, RemoteError};
 pub use peer::{Peer, connect};
 pub use responders::Responders;
-pub use value::{AmpList, DateTime, Decimal, Field, Integer, Record, Value};
+pub use value::{
+    AmpList, DateTime, Decimal, Descriptor, DescriptorsIn, DescriptorsOut, Field, Integer, Record,
+    Value,
+};
 
 #[doc(hidden)]
 pub use command::for_macros;

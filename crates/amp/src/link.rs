@@ -6,12 +6,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::mem;
 use std::time::Duration;
 
-use ropewalk_protocol::{Conn, ConnCall, Disconnect};
+use ropewalk_protocol::{CannotPass, Conn, ConnCall, DESCRIPTORS_WAITING_MAX, Disconnect};
 
 use crate::amp::Amp;
 use crate::codec::{BadBox, BoxWriter, Fields};
 use crate::command::key;
 use crate::responders::Handover;
+use crate::value::DescriptorsOut;
 use crate::{BadField, CallError, Limits, Record};
 
 /// The two ends of one connection's bookkeeping meet here.
@@ -31,6 +32,10 @@ struct Book {
     /// Whether TLS was asked for by either side.
     has_tls: bool,
     last_tag: u64,
+    /// How many descriptors were sent.
+    passed: u64,
+    /// How long calls wait for an answer that do not say.
+    patience: Option<Duration>,
     calls: HashMap<u64, Call>,
     /// When calls run out of time, the first one first.
     deadlines: BTreeSet<(Duration, u64)>,
@@ -106,6 +111,8 @@ impl Link {
                 clear_end: None,
                 has_tls: false,
                 last_tag: 0,
+                passed: 0,
+                patience: None,
                 calls: HashMap::new(),
                 deadlines: BTreeSet::new(),
                 alarm: None,
@@ -119,6 +126,14 @@ impl Link {
 
     pub(crate) fn set_limits(&self, limits: Limits) {
         self.book.borrow_mut().limits = limits;
+    }
+
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.book.borrow_mut().patience = Some(patience);
+    }
+
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.book.borrow().patience
     }
 
     /// The connection is made.
@@ -213,7 +228,7 @@ impl Link {
     }
 
     /// Sends an answer or an error. While a switch is asked for, it is held.
-    pub(crate) fn reply(&self, fill: impl FnOnce(&mut BoxWriter<'_>)) -> Result<(), BadField> {
+    pub(crate) fn reply(&self, fill: impl Fn(&mut BoxWriter<'_>)) -> Result<(), BadField> {
         let mut book = self.book.borrow_mut();
         match book.phase {
             Phase::Over(_) => Ok(()),
@@ -360,12 +375,48 @@ impl Book {
     }
 
     /// Writes a box, to the connection or where boxes are held.
-    fn put(&mut self, fill: impl FnOnce(&mut BoxWriter<'_>)) -> Result<(), BadField> {
-        let write = |out: &mut Vec<u8>| {
-            let mut writer = BoxWriter::new(out);
+    fn put(&mut self, fill: impl Fn(&mut BoxWriter<'_>)) -> Result<(), BadField> {
+        let mut probe = DescriptorsOut::probe();
+        let written = self.put_plainly(|out| {
+            let mut writer = BoxWriter::beside(out, Some(&mut probe));
             fill(&mut writer);
             writer.finish()
+        });
+        if probe.is_wanted() { self.put_passing(fill) } else { written }
+    }
+
+    /// Writes a box that has descriptors beside it, which go before its first byte.
+    fn put_passing(&mut self, fill: impl Fn(&mut BoxWriter<'_>)) -> Result<(), BadField> {
+        let conn = self.conn.clone().filter(|_| matches!(self.phase, Phase::Open));
+        let (most, refusal) = match &conn {
+            None => (0, CannotPass::NotOpen),
+            Some(conn) if !conn.passes_descriptors() => (0, CannotPass::Unsupported),
+            Some(conn) => {
+                let waiting = conn.descriptors_waiting();
+                (DESCRIPTORS_WAITING_MAX.saturating_sub(waiting), CannotPass::TooMany)
+            }
         };
+        let mut beside = DescriptorsOut::at_most(most, refusal, self.passed);
+        let mut bytes = Vec::new();
+        let mut writer = BoxWriter::beside(&mut bytes, Some(&mut beside));
+        fill(&mut writer);
+        writer.finish()?;
+        let descriptors = beside.into_descriptors();
+        self.passed += descriptors.len() as u64;
+        if let Some(conn) = conn {
+            // Where nothing is sent any more, nothing is passed either.
+            let sent = descriptors.into_iter().try_for_each(|open| conn.send_descriptor(open));
+            if sent.is_ok() {
+                conn.write(&bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_plainly(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), BadField>,
+    ) -> Result<(), BadField> {
         match (&self.phase, &self.conn) {
             (Phase::Open, Some(conn)) => {
                 let mut written = Ok(());

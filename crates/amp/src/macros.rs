@@ -161,8 +161,7 @@ macro_rules! record {
             fn take(fields: $crate::Fields<'_>) -> Result<Self, $crate::BadField> {
                 $(
                     let key = $crate::__record!(@key $field $($key)?);
-                    let $field = <$type as $crate::Field>::read(fields.value(key.as_bytes()))
-                        .map_err(|fault| $crate::BadField::new(key, fault))?;
+                    let $field = fields.field::<$type>(key)?;
                 )*
                 let _ = fields;
                 Ok(Self { $($field),* })

@@ -58,11 +58,12 @@ impl Peer {
 
     /// Calls a command; the deferred brings its answer.
     ///
-    /// Cancelling it lets go of the answer, not of the work: the peer is not told.
+    /// Cancelling it lets go of the answer, not of the work: the peer is not told. How long it waits is
+    /// said by [`Amp::with_patience`], or by [`call_within`](Self::call_within).
     #[track_caller]
     pub fn call<C: Command>(&self, command: &C) -> Deferred<C::Answer> {
         const { assert!(!C::IS_SWITCH, "this command is called with `call_and_switch`") };
-        self.ask(command, Manner::Ask, None, |_| None)
+        self.ask(command, Manner::Ask, self.link.patience(), |_| None)
     }
 
     /// Calls a command whose answer is of no use after `limit`, from now or from when the connection
@@ -98,7 +99,7 @@ impl Peer {
         next: impl FnOnce(&C::Answer) -> N + 'static,
     ) -> Deferred<C::Answer> {
         const { assert!(C::IS_SWITCH, "this command is called with `call`") };
-        self.ask(command, Manner::AskToSwitch, None, move |answer| {
+        self.ask(command, Manner::AskToSwitch, self.link.patience(), move |answer| {
             let next = next(answer);
             Some(Box::new(|conn, rest| {
                 conn.switch_protocol(next, rest);

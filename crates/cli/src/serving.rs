@@ -1,15 +1,18 @@
 //! What the verbs that serve have in common.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
 
 use clap::Args;
 use ropewalk::Failure;
 use ropewalk::deferred::{Rest, gather};
 use ropewalk::endpoint::{EndpointError, ServerDescription};
-use ropewalk::protocol::{Port, SeatFactory};
+use ropewalk::protocol::{Port, SeatFactory, call_later};
 use ropewalk::reactor::{CannotListen, DriverKind, Exit, Reactor};
 
 /// Options that every verb which serves has.
@@ -65,17 +68,41 @@ pub(crate) fn listen_at(
 pub(crate) fn serve(
     reactor: &Reactor,
     places: &[ServerDescription],
+    factory: impl FnMut() -> Box<dyn SeatFactory>,
+) -> Result<ExitCode, String> {
+    serve_beside(reactor, Vec::new(), places, factory)
+}
+
+/// The same beside what is served already; those places are said first.
+pub(crate) fn serve_beside(
+    reactor: &Reactor,
+    mut said: Vec<String>,
+    places: &[ServerDescription],
     mut factory: impl FnMut() -> Box<dyn SeatFactory>,
 ) -> Result<ExitCode, String> {
     let listen = |place| listen_at(reactor, place, factory());
     let ports: Vec<_> = places.iter().map(listen).collect::<Result<_, _>>()?;
-    for port in &ports {
-        print_line(&port.address()).map_err(|error| format!("cannot print: {error}"))?;
-    }
+    said.extend(ports.iter().map(|port| port.address().to_string()));
     stop_when_over(reactor, &ports);
-    match reactor.run().map_err(|error| tell(&error.into()))? {
-        Exit::Stopped | Exit::Signal(_) => Ok(ExitCode::SUCCESS),
-    }
+    run(reactor, move || said.iter().try_for_each(print_line))
+}
+
+/// Runs until it is told to stop. `announce` is called once signals are heard: whoever reads what it
+/// prints may stop the program by one at once.
+pub(crate) fn run(
+    reactor: &Reactor,
+    announce: impl FnOnce() -> io::Result<()> + 'static,
+) -> Result<ExitCode, String> {
+    let unheard = Rc::new(RefCell::new(None));
+    let (complaint, stopped) = (Rc::clone(&unheard), reactor.clone());
+    call_later(reactor, Duration::ZERO, move || {
+        if let Err(error) = announce() {
+            complaint.replace(Some(format!("cannot print: {error}")));
+            stopped.stop();
+        }
+    });
+    let (Exit::Stopped | Exit::Signal(_)) = reactor.run().map_err(|error| tell(&error.into()))?;
+    unheard.take().map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 /// Stops the reactor when nobody can come any more: when all these are places of one connection, and

@@ -33,7 +33,7 @@ const QUOTES_MAX: u64 = 16 << 20;
         says back what it hears, at 127.0.0.1:8007; try it with: nc 127.0.0.1 8007\n  \
         ropewalk simple daytime --listen tcp:13 --listen tcp6:13\n      \
         the time for everyone, where daytime clients ask\n  \
-        ropewalk simple qotd --quotes /usr/share/games/fortunes/wisdom\n      \
+        ropewalk simple qotd --quotes wisdom.txt\n      \
         another quote each day, of a file in which lines of a single % part them\n  \
         ropewalk simple users --user alice --user bob\n      \
         names, one a line\n  \
@@ -127,18 +127,18 @@ impl Simple {
             None => [QUOTE.to_owned()].into(),
         };
         let reactor = self.shared.reactor()?;
-        for place in &self.udp {
-            self.answer_datagrams(&reactor, *place, &quotes)?;
-        }
-        serving::serve(&reactor, &places, || self.factory(&quotes))
+        let answer = |place| self.answer_datagrams(&reactor, place, &quotes);
+        let said = self.udp.iter().copied().map(answer).collect::<Result<_, _>>()?;
+        serving::serve_beside(&reactor, said, &places, || self.factory(&quotes))
     }
 
+    /// Answers where that is.
     fn answer_datagrams(
         &self,
         reactor: &Reactor,
         place: SocketAddr,
         quotes: &Rc<[String]>,
-    ) -> Result<(), String> {
+    ) -> Result<String, String> {
         let service = match self.name {
             Name::Echo => datagrams::echo(),
             Name::Discard => datagrams::discard(),
@@ -159,8 +159,7 @@ impl Simple {
         let port = port.map_err(|failure| {
             format!("cannot answer datagrams at {place}: {}", serving::tell(&failure))
         })?;
-        serving::print_line(&format_args!("udp {}", port.local()))
-            .map_err(|error| format!("cannot print: {error}"))
+        Ok(format!("udp {}", port.local()))
     }
 
     fn factory(&self, quotes: &Rc<[String]>) -> Box<dyn SeatFactory> {

@@ -22,7 +22,7 @@ const PAGE_MAX: u64 = 1024 * 1024;
 
 /// What is served, and with what around it.
 #[derive(Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option without a value")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct SiteOptions {
     /// The directory to serve
     #[arg(long, value_name = "DIR", default_value = ".")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use ropewalk::http::Site;
 use ropewalk::protocol::{Address, call_later};
-use ropewalk::reactor::{Exit, Reactor};
+use ropewalk::reactor::Reactor;
 
 use crate::log::AccessLog;
 use crate::serving;
@@ -133,14 +133,14 @@ impl Web {
         for place in &places {
             ports.push(serving::listen_at(&reactor, place, Box::new(site.clone()))?);
         }
-        for (index, (place, port)) in places.iter().zip(&ports).enumerate() {
-            let shown = shown(&port.address(), place.is_encrypted());
+        let shown: Vec<_> = places
+            .iter()
+            .zip(&ports)
+            .map(|(place, port)| shown(&port.address(), place.is_encrypted()))
+            .collect();
+        for ((place, port), shown) in places.iter().zip(&ports).zip(&shown) {
             if has_logins && is_overheard(&port.address(), place.is_encrypted()) {
                 tracing::warn!("passwords go to {shown} in the clear; let it be tls: for others");
-            }
-            serving::print_line(&shown).map_err(|error| format!("cannot print: {error}"))?;
-            if self.open && index == 0 {
-                browse(&reactor, shown);
             }
         }
         serving::stop_when_over(&reactor, &ports);
@@ -159,9 +159,14 @@ impl Web {
             });
             site.drain()
         });
-        match reactor.run().map_err(|error| serving::tell(&error.into()))? {
-            Exit::Stopped | Exit::Signal(_) => Ok(ExitCode::SUCCESS),
-        }
+        let opener = reactor.clone();
+        serving::run(&reactor, move || {
+            shown.iter().try_for_each(serving::print_line)?;
+            if let Some(first) = shown.into_iter().next().filter(|_| self.open) {
+                browse(&opener, first);
+            }
+            Ok(())
+        })
     }
 }
 

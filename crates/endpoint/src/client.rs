@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::abstract_name::AbstractClient;
 use crate::error::{EndpointError, Fault};
+use crate::exec::ExecClient;
 use crate::handed::Descriptor;
 use crate::haproxy::HaproxyClient;
 use crate::own::OwnPlace;
@@ -42,6 +43,8 @@ pub enum ClientDescription {
     Descriptor(Descriptor),
     /// On the standard input and output.
     StandardIo(StandardIo),
+    /// To a program, by its standard input and output.
+    Exec(ExecClient),
     /// To where another crate knows.
     Own(OwnPlace),
     /// With TLS, over any of the others.
@@ -55,7 +58,7 @@ pub enum ClientDescription {
 }
 
 impl ClientDescription {
-    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `stdio`, `tls`, `ssl`, `haproxy`,
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `stdio`, `exec`, `tls`, `ssl`, `haproxy`,
     /// `socks4`, `socks5`, `http-connect`, `ws`, `wss` and `websocket`.
     pub fn schemes() -> Schemes<Self> {
         let schemes = Schemes::new()
@@ -79,7 +82,8 @@ impl ClientDescription {
             )
             .with(AbstractClient::scheme())
             .with(Descriptor::scheme())
-            .with(StandardIo::scheme());
+            .with(StandardIo::scheme())
+            .with(ExecClient::scheme());
         let schemes = with_tls(schemes).with(HaproxyClient::scheme());
         let schemes = ThroughProxy::schemes().fold(schemes, Schemes::with);
         WebSocketClient::schemes().into_iter().fold(schemes, Schemes::with)
@@ -103,6 +107,7 @@ impl fmt::Display for ClientDescription {
             Self::Abstract(client) => client.fmt(f),
             Self::Descriptor(client) => client.fmt(f),
             Self::StandardIo(client) => client.fmt(f),
+            Self::Exec(client) => client.fmt(f),
             Self::Own(client) => client.fmt(f),
             Self::Haproxy(client) => client.fmt(f),
             Self::ThroughProxy(client) => client.fmt(f),

@@ -146,6 +146,10 @@ pub enum Fault {
         /// Its length in bytes.
         length: usize,
     },
+    /// A command without a program, with a quote that nothing closes, or with a zero byte.
+    Command,
+    /// What is to become of a program's standard error is none of the three things.
+    ErrorOutput,
     /// No name of the abstract namespace.
     AbstractName {
         /// Its length in bytes.
@@ -325,6 +329,10 @@ impl fmt::Display for Fault {
             Self::AbstractName { length } => {
                 &format!("a name has 1 to {UNIX_PATH_MAX} bytes, and this one {length}")
             }
+            Self::Command => {
+                "the command is words with blanks between them, the program first; quotes are closed"
+            }
+            Self::ErrorOutput => "the standard error is for log, drop or inherit",
             Self::EmptyName => "the name is empty",
             Self::Descriptor => "this is no number of a descriptor from 3 on; 0 and 1 are stdio",
             Self::SystemdIndex => {

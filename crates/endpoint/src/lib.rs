@@ -27,6 +27,7 @@
 //! | `abstract:NAME[:timeout=SECONDS]` | a Unix socket by a name of Linux's abstract namespace | 30 seconds |
 //! | `fd:NUMBER` | a descriptor that the process was started with, which is connected | |
 //! | `stdio` | standard input and output | |
+//! | `exec:COMMAND[:stderr=log\|drop\|inherit]` | a program, by its standard input and output | its standard error is logged |
 //! | `haproxy[:version=1\|2\|2c]:CLIENT` | any client, saying who this side is first (PROXY protocol) | version 2 |
 //! | `ws:HOST[:PORT][:path=PATH][:protocol=NAME]` | a host by a WebSocket, with the protocol in it | port 80, path `/` |
 //! | `wss:HOST[:PORT][:path=PATH][:protocol=NAME][:trust=PATH]` | the same with TLS | port 443, path `/` |
@@ -71,6 +72,7 @@ mod bare;
 mod client;
 mod description;
 mod error;
+mod exec;
 mod handed;
 #[cfg(not(unix))]
 #[path = "handed_nowhere.rs"]
@@ -100,6 +102,7 @@ pub use abstract_name::{AbstractClient, AbstractServer};
 pub use client::{ClientDescription, Tcp6Client, TcpClient, UnixClient};
 pub use description::{Argument, Description, Token, quote};
 pub use error::{EndpointError, Fault};
+pub use exec::ExecClient;
 pub use handed::{Activation, Descriptor, Family, Handed, NotHanded, SystemdServer};
 pub use handed_place::HandedEndpoint;
 #[cfg(unix)]

@@ -115,6 +115,7 @@ impl ClientDescription {
             Self::Abstract(client) => Box::new(AbstractClientEndpoint::new(reactor, client)),
             Self::Descriptor(client) => Box::new(HandedEndpoint::new(reactor, client)),
             Self::StandardIo(client) => Box::new(HandedEndpoint::new(reactor, client)),
+            Self::Exec(client) => client.on(reactor),
             Self::Own(client) => kinds.make_client(reactor, client),
             Self::Haproxy(client) => {
                 let inner = client.client().on_with(reactor, kinds);

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -125,9 +126,15 @@ pub(crate) fn systemd_name(text: &str) -> Result<String, Fault> {
     if fits { Ok(text.to_owned()) } else { Err(Fault::SystemdName) }
 }
 
-/// A name, an IPv4 address, or an IPv6 address with brackets or without, zone included.
+/// A name, an IPv4 address, or an IPv6 address with brackets or without, zone included. A name of
+/// other letters than ASCII's is what a resolver knows it by (IDNA, UTS 46).
 pub(crate) fn host(text: &str) -> Result<String, Fault> {
-    let host = unbracketed(text);
+    let converted = if text.is_ascii() {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(idna::domain_to_ascii(text).map_err(|_| Fault::Host)?)
+    };
+    let host = unbracketed(&converted);
     let is_name_char = |c: char| !c.is_control() && !c.is_whitespace() && !r"/\@[]=%".contains(c);
     let fits = match host.split_once('%') {
         _ if host.is_empty() || host.len() > HOST_MAX => false,

@@ -159,7 +159,7 @@ fn clients_connect_over_tcp() {
     client(r"tcp:\:\:1:80", "tcp:[::1]:80");
     client("tcp:[fe80::1%eth0]:80", "tcp:[fe80::1%eth0]:80");
     client("tcp:[fe80::1%br-a_b.1]:80", "tcp:[fe80::1%br-a_b.1]:80");
-    client("tcp:bücher.example:80", "tcp:bücher.example:80");
+    client("tcp:bücher.example:80", "tcp:xn--bcher-kva.example:80");
     client("tcp:a:80:bindAddress=10.0.0.1", "tcp:a:80:bind=10.0.0.1");
     client("tcp:a:80:bind=[::1]", "tcp:a:80:bind=[::1]");
     client("TCP6:a:80", "tcp6:a:80");

@@ -9,7 +9,9 @@ use ropewalk_endpoint::{
     ClientDescription, Fault, ServerDescription, Tcp6Server, TcpClient, TcpServer, TlsClient,
     TlsIdentity, TlsServer, UnixClient, UnixServer, client_from_string, quote, server_from_string,
 };
-use ropewalk_protocol::{Address, Conn, Disconnect, Port, Protocol, connect, listen};
+use ropewalk_protocol::{
+    Address, Conn, Disconnect, Port, Protocol, TlsAlert, TlsFault, connect, listen,
+};
 use ropewalk_reactor::{DriverKind, Reactor};
 use ropewalk_tls::{BadCertificate, IdentityError, Reason, TlsError};
 
@@ -250,6 +252,18 @@ impl Folder {
         Self(path)
     }
 
+    /// Writes a certificate for `name`, and its key; answers where they are.
+    fn issue(&self, file: &str, name: &str) -> (String, String) {
+        let mut parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, file);
+        let signing = rcgen::KeyPair::generate().unwrap();
+        let made = parameters.self_signed(&signing).unwrap();
+        let (cert, key) = (format!("{file}.pem"), format!("{file}.key.pem"));
+        std::fs::write(self.0.join(&cert), made.pem()).unwrap();
+        std::fs::write(self.0.join(&key), signing.serialize_pem()).unwrap();
+        (self.path(&cert), self.path(&key))
+    }
+
     fn path(&self, name: &str) -> String {
         quote(self.0.join(name).to_str().unwrap())
     }
@@ -330,4 +344,76 @@ fn what_is_missing_is_named() {
     let failure = call(&reactor, "tls:localhost:1:trust=/no/such.pem").unwrap_err();
     assert!(failure.to_string().contains("tls:localhost:1:trust=/no/such.pem"), "{failure}");
     assert!(matches!(failure.check(), Some(IdentityError::File(..))), "{failure:?}");
+}
+
+#[test]
+fn names_of_all_letters_are_what_a_resolver_knows_them_by() {
+    // 73: names go through IDNA, in any form of their letters.
+    for name in ["b\u{fc}cher.example", "B\u{dc}CHER.example", "bu\u{308}cher.example"] {
+        let Ok(ClientDescription::Tcp(tcp)) = format!("tcp:{name}:80").parse() else {
+            panic!("{name}")
+        };
+        assert_eq!(tcp.host(), "xn--bcher-kva.example");
+        let printed = ClientDescription::from(tcp).to_string();
+        assert_eq!(printed, "tcp:xn--bcher-kva.example:80");
+    }
+    for name in ["\u{ad}", "a\u{2f}b\u{fc}", "b\u{fc}\u{202e}cher", "xn--\u{fc}.example"] {
+        let error = format!("tcp:{name}:80").parse::<ClientDescription>().unwrap_err();
+        assert_eq!(error.fault(), &Fault::Host, "{name}");
+    }
+
+    // And so a server's certificate has it.
+    let (reactor, folder) = (reactor(), Folder::new("letters"));
+    let (cert, key) = folder.issue("letters", "xn--bcher-kva.example");
+    let port =
+        serve(&reactor, &format!("tls:0:interface=127.0.0.1:cert={cert}:key={key}")).unwrap();
+    let number = port.address().ip().unwrap().port();
+    let called = format!("tls:127.0.0.1:{number}:name=b\u{fc}cher.example:trust={cert}");
+    assert_eq!(call(&reactor, &called).unwrap(), b"is anybody there");
+}
+
+#[test]
+fn the_roots_that_are_given_are_the_only_ones() {
+    // 93: exactly those roots, of a file or of all files in a folder.
+    let (reactor, folder) = (reactor(), Folder::new("roots"));
+    let (cert, key) = (folder.path("cert.pem"), folder.path("key.pem"));
+    let who = format!("tls:0:interface=127.0.0.1:cert={cert}:key={key}");
+    let port = serve(&reactor, &who).unwrap();
+    let number = port.address().ip().unwrap().port();
+    let (other, _) = folder.issue("other", "localhost");
+    let trusting = |trust: &str| {
+        call(&reactor, &format!("tls:127.0.0.1:{number}:name=localhost:trust={trust}"))
+    };
+    assert_eq!(trusting(&cert).unwrap(), b"is anybody there");
+    assert_eq!(trusting(&folder.path("")).unwrap(), b"is anybody there");
+    let failure = trusting(&other).unwrap_err();
+    let error: &TlsError = failure.check().unwrap();
+    let Reason::Certificate(bad, _) = error.reason() else { panic!("{error}") };
+    assert_eq!(*bad, BadCertificate::UnknownIssuer, "the same name, another root");
+}
+
+#[test]
+fn a_server_is_whom_a_client_asks_for_or_nobody() {
+    // 95: an identity by the name that a client asks for; where there is none it aborts.
+    let (reactor, folder) = (reactor(), Folder::new("asked"));
+    for name in ["a.example", "b.example"] {
+        folder.issue(name, name);
+    }
+    let dir = folder.path("");
+    let place = format!("tls:{dir}:port=0:interface=127.0.0.1:unknown=refuse");
+    let port = serve(&reactor, &place).unwrap();
+    let number = port.address().ip().unwrap().port();
+    let asking = |name: &str, trust: &str| {
+        let trust = folder.path(&format!("{trust}.pem"));
+        call(&reactor, &format!("tls:127.0.0.1:{number}:name={name}:trust={trust}"))
+    };
+    // Each is trusted alone, so that it is the one that was shown.
+    for name in ["a.example", "b.example"] {
+        assert_eq!(asking(name, name).unwrap(), b"is anybody there");
+    }
+    let failure = asking("c.example", "a.example").unwrap_err();
+    let error: &TlsError = failure.check().unwrap();
+    let refused = TlsAlert::UNRECOGNIZED_NAME;
+    assert_eq!(*error.reason(), Reason::RefusedByPeer(refused));
+    assert!(matches!(failure.check(), Some(Disconnect::Tls(TlsFault::RefusedByPeer(_)))));
 }

@@ -27,6 +27,8 @@ pub enum Address {
     Memory(String),
     /// The standard input and output of a process.
     StandardIo,
+    /// A program that was started for this connection.
+    Process(String),
     /// A host by its name and a port of it: where a proxy was asked to connect to.
     Host(String, u16),
 }
@@ -41,6 +43,7 @@ impl Address {
             | Self::Unnamed
             | Self::Memory(_)
             | Self::StandardIo
+            | Self::Process(_)
             | Self::Host(..) => None,
         }
     }
@@ -61,6 +64,7 @@ impl fmt::Display for Address {
             Self::Unnamed => f.write_str("unix"),
             Self::Memory(name) => write!(f, "memory:{name}"),
             Self::StandardIo => f.write_str("stdio"),
+            Self::Process(program) => write!(f, "process:{program}"),
             Self::Host(name, port) => write!(f, "{name}:{port}"),
         }
     }

@@ -229,9 +229,12 @@ impl<L: Layer> Protocol for Layered<L> {
     }
 
     fn descriptor_received(&mut self, below: &Below<L>, descriptor: Descriptor) {
-        self.with(below, |layer, below, above| {
-            layer.descriptor_received(below, above, descriptor);
-        });
+        // What its bytes are, only the layer knows.
+        if L::PASSES_DESCRIPTORS {
+            self.with(below, |layer, below, above| {
+                layer.descriptor_received(below, above, descriptor);
+            });
+        }
     }
 
     fn eof_received(&mut self, below: &Below<L>) {

@@ -25,6 +25,7 @@
 //! | know who is at the other end | [`Conn::identity`], [`Identity`], [`Credentials`], [`ProxyInfo`] |
 //! | pass open files to another process | [`Conn::send_descriptor`], [`Conn::accept_descriptors`], [`Descriptor`] |
 //! | find addresses, and connect to the best of them | [`Resolver`], [`HostTable`], [`Race`] |
+//! | start programs and speak with them | [`process`] |
 //! | do blocking work elsewhere | [`Threads`] |
 //!
 //! | bound | default | beyond it |
@@ -53,6 +54,7 @@ mod looping_call;
 mod network;
 mod outbox;
 mod page;
+pub mod process;
 mod protocol;
 mod race;
 mod react;

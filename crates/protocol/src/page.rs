@@ -17,6 +17,9 @@ use crate::{
 /// How many calls and results one connection brings home in one turn; the rest waits for the next.
 pub const CALLS_PER_TURN_MAX: usize = 64;
 
+/// In place of a number of bytes that four bytes do not hold.
+const MUCH: u32 = u32::MAX;
+
 /// How much output may wait before its producer is told, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -135,8 +138,8 @@ pub(crate) struct Rare<P: 'static> {
     pub(crate) reason: Option<Disconnect>,
     /// The layer that carries the connection in place of its first carrier.
     layer: Option<(Rc<dyn Transport>, usize)>,
-    /// Bytes that the driver has taken and not yet sent.
-    with_driver: u64,
+    /// Bytes that the driver has taken and not yet sent, where these are [`MUCH`].
+    much_with_driver: u64,
     waits: Vec<(u32, Canceller)>,
 }
 
@@ -150,7 +153,7 @@ impl<P> Default for Rare<P> {
             told: None,
             reason: None,
             layer: None,
-            with_driver: 0,
+            much_with_driver: 0,
             waits: Vec::new(),
         }
     }
@@ -179,7 +182,11 @@ impl<P> Rare<P> {
 
 /// Kept small: each idle connection has one.
 pub(crate) struct Page<P: 'static> {
-    carrier: OnceCell<(Rc<dyn Transport>, usize)>,
+    carrier: OnceCell<Rc<dyn Transport>>,
+    /// The carrier's name for this connection.
+    key: Cell<u32>,
+    /// How many bytes the driver has taken and not yet sent, or [`MUCH`].
+    with_driver: Cell<u32>,
     out: Cell<Option<Box<Outbox>>>,
     notes: RefCell<Notes<P>>,
     last_id: Cell<u32>,
@@ -196,6 +203,8 @@ impl<P> Page<P> {
     pub(crate) fn new() -> Self {
         Self {
             carrier: OnceCell::new(),
+            key: Cell::new(0),
+            with_driver: Cell::new(0),
             out: Cell::new(None),
             notes: RefCell::new(Notes { calls: Calls::new(), rare: None }),
             last_id: Cell::new(0),
@@ -212,7 +221,10 @@ impl<P> Page<P> {
         }
         // Otherwise a seat is attached once; a second carrier would be the driver's fault and is
         // not believed.
-        let _ = self.carrier.set((transport, key));
+        if self.carrier.set(transport).is_ok() {
+            debug_assert!(u32::try_from(key).is_ok(), "more connections than memory could hold");
+            self.key.set(key as u32);
+        }
     }
 
     /// What `look` finds at the carrier, if there is one yet.
@@ -225,7 +237,7 @@ impl<P> Page<P> {
         {
             return Some(look(&layer, key));
         }
-        self.carrier.get().map(|(transport, key)| look(transport, *key))
+        self.carrier.get().map(|transport| look(transport, self.key.get() as usize))
     }
 
     /// The same as long as the carrier knows this connection by its key: another may have it
@@ -428,9 +440,8 @@ impl<P> Page<P> {
     /// Lays output out for the driver; answers how much waits, and how much may.
     #[inline]
     fn lay_out(&self, out: Box<Outbox>) -> (u64, Marks) {
-        let (with_driver, marks) =
-            self.peek_rare(|rare| (rare.with_driver, rare.marks)).unwrap_or_default();
-        let waiting = out.len() + with_driver;
+        let marks = self.marks();
+        let waiting = out.len() + self.with_driver();
         if waiting > marks.high {
             self.set(Flags::OVER_HIGH);
         }
@@ -458,14 +469,17 @@ impl<P> Page<P> {
     }
 
     pub(crate) fn with_driver(&self) -> u64 {
-        self.peek_rare(|rare| rare.with_driver).unwrap_or(0)
+        match self.with_driver.get() {
+            MUCH => self.peek_rare(|rare| rare.much_with_driver).unwrap_or(0),
+            few => few.into(),
+        }
     }
 
     pub(crate) fn set_with_driver(&self, left: u64) {
-        if left > 0 {
-            self.with_rare(|rare| rare.with_driver = left);
-        } else {
-            self.peek_rare(|rare| rare.with_driver = 0);
+        let few = u32::try_from(left).unwrap_or(MUCH);
+        self.with_driver.set(few);
+        if few == MUCH {
+            self.with_rare(|rare| rare.much_with_driver = left);
         }
         if self.is(Flags::OVER_HIGH) && self.waiting() <= self.marks().low {
             self.clear(Flags::OVER_HIGH);
@@ -534,6 +548,7 @@ impl<P> Page<P> {
     /// Drops all that was to happen: timers, results on their way, output.
     pub(crate) fn end(&self) {
         self.set(Flags::OVER);
+        self.with_driver.set(0);
         let Notes { calls, mut rare } =
             self.notes.replace(Notes { calls: Calls::new(), rare: None });
         drop(calls);

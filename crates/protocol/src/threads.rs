@@ -4,6 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ropewalk_deferred::{Deferred, Failure, Panicked, deferred};
+use tracing::Span;
+use tracing::dispatcher::{self, Dispatch};
+use tracing::level_filters::LevelFilter;
 
 /// A place for work that blocks: a reactor's thread pool, or a test's pretence of one.
 pub trait Threads {
@@ -21,6 +24,10 @@ pub trait Threads {
 
 /// Does `work` on another thread; the deferred brings its result back to this one.
 ///
+/// The work is done in the `tracing` span in which this is called, and what it logs goes to the same
+/// subscriber. The values of a [`Context`](ropewalk_deferred::Context) stay on this thread, where the
+/// deferred's links find them.
+///
 /// A panic in `work` is a failure. Work that has started cannot be cancelled: only its result is
 /// dropped then.
 #[track_caller]
@@ -35,8 +42,9 @@ where
     let (promise, waiting) = deferred();
     let result = Arc::new(Mutex::new(None));
     let filled = Arc::clone(&result);
+    let surroundings = Surroundings::current();
     let work = Box::new(move || {
-        let outcome = match catch_unwind(AssertUnwindSafe(work)) {
+        let outcome = match catch_unwind(AssertUnwindSafe(|| surroundings.run(work))) {
             Ok(outcome) => outcome.map_err(Into::into),
             Err(payload) => Err(Failure::new(Panicked::from_payload(&*payload))),
         };
@@ -53,6 +61,26 @@ where
         Err(refusal) => {
             // Its promise went with the job; what the caller should hear is why.
             waiting.add_errback(|_| Err(refusal))
+        }
+    }
+}
+
+/// What goes along to another thread: who is told of what is logged, and in which span.
+struct Surroundings(Option<(Dispatch, Span)>);
+
+impl Surroundings {
+    fn current() -> Self {
+        // Nobody listens.
+        if LevelFilter::current() == LevelFilter::OFF {
+            return Self(None);
+        }
+        Self(Some((dispatcher::get_default(Dispatch::clone), Span::current())))
+    }
+
+    fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        match self.0 {
+            Some((dispatch, span)) => dispatcher::with_default(&dispatch, || span.in_scope(work)),
+            None => work(),
         }
     }
 }

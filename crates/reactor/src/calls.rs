@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_protocol::{DelayedCall, Timers, Transport};
-use slab::Slab;
 
 use crate::carrier::Carrier;
 use crate::inner::{Due, Purpose};
+use crate::lowest::Lowest;
 use crate::under_way::{Kind, Origins};
 use crate::wheel::{TimerKey, Wheel};
 
@@ -16,8 +16,43 @@ pub(crate) struct Calls {
     wheel: Rc<RefCell<Wheel<Due>>>,
     carrier: Rc<Carrier>,
     origins: Rc<Origins>,
-    calls: RefCell<Slab<Call>>,
+    calls: RefCell<Waiting>,
     last_generation: Cell<u32>,
+}
+
+/// The calls that wait.
+#[derive(Default)]
+struct Waiting {
+    calls: Vec<Option<Call>>,
+    places: Lowest,
+    count: usize,
+}
+
+impl Waiting {
+    fn insert(&mut self, index: u32, call: Call) {
+        let index = index as usize;
+        if self.calls.len() <= index {
+            self.calls.resize_with(index + 1, || None);
+        }
+        self.calls[index] = Some(call);
+        self.count += 1;
+    }
+
+    fn get(&self, index: usize) -> Option<&Call> {
+        self.calls.get(index)?.as_ref()
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Call> {
+        let call = self.calls.get_mut(index)?.take()?;
+        self.places.give_back(index as u32);
+        self.count -= 1;
+        Some(call)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, &Call)> {
+        let places = self.calls.iter().enumerate();
+        places.filter_map(|(index, call)| Some((index, call.as_ref()?)))
+    }
 }
 
 struct Call {
@@ -47,10 +82,9 @@ impl Calls {
         let now = self.carrier.now();
         let due = now.saturating_add(delay);
         let mut calls = self.calls.borrow_mut();
-        let place = calls.vacant_entry();
-        let index = place.key() as u32;
+        let index = calls.places.take();
         let timer = self.wheel.borrow_mut().add(now, due, Purpose::Call(index as usize).into());
-        place.insert(Call { generation, timer, call });
+        calls.insert(index, Call { generation, timer, call });
         let id = u64::from(generation) << 32 | u64::from(index);
         self.origins.note(Kind::Call, index as usize, "");
         self.carrier.touch();
@@ -59,14 +93,14 @@ impl Calls {
 
     /// Takes the call whose timer came due.
     pub(crate) fn take(&self, index: usize) -> Option<Box<dyn FnOnce()>> {
-        self.calls.borrow_mut().try_remove(index).map(|call| call.call)
+        self.calls.borrow_mut().remove(index).map(|call| call.call)
     }
 
     /// Forgets every call.
     pub(crate) fn clear(&self) {
         let calls = std::mem::take(&mut *self.calls.borrow_mut());
         let mut wheel = self.wheel.borrow_mut();
-        for (_, call) in &calls {
+        for (_, call) in calls.iter() {
             wheel.remove(call.timer);
         }
         drop(wheel);
@@ -80,7 +114,7 @@ impl Calls {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.calls.borrow().len()
+        self.calls.borrow().count
     }
 
     fn with_timer<T>(&self, id: u64, ask: impl FnOnce(TimerKey) -> T) -> Option<T> {
@@ -96,7 +130,7 @@ impl Timers for Calls {
         if removed.is_none() {
             return false;
         }
-        let call = self.calls.borrow_mut().try_remove((id & 0xffff_ffff) as usize);
+        let call = self.calls.borrow_mut().remove((id & 0xffff_ffff) as usize);
         call.is_some()
     }
 

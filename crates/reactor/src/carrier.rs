@@ -83,14 +83,19 @@ impl Carrier {
         }
     }
 
-    /// Reads the clock.
+    /// Reads the clock, and has the turn's time stand there.
     pub(crate) fn refresh(&self) -> Duration {
-        let now = match &self.platform {
-            None => self.started.elapsed(),
-            Some(platform) => platform.now(),
-        };
+        let now = self.read_clock();
         self.now.set(now);
         now
+    }
+
+    /// Reads the clock, which is the system's monotonic one.
+    pub(crate) fn read_clock(&self) -> Duration {
+        match &self.platform {
+            None => self.started.elapsed(),
+            Some(platform) => platform.now(),
+        }
     }
 
     pub(crate) fn set_in_turn(&self, in_turn: bool) {
@@ -195,6 +200,7 @@ impl Transport for Carrier {
 
     fn passes_descriptors(&self, key: usize) -> bool {
         match &self.platform {
+            None if self.is_internet(key) => false,
             None => self.sockets.with(key, passes_descriptors).unwrap_or(false),
             Some(platform) => platform.passes_descriptors(key),
         }
@@ -205,11 +211,17 @@ impl Transport for Carrier {
     }
 
     fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {
+        if let Some(platform) = &self.platform {
+            return platform.change_multicast(key, change);
+        }
         let changed = self.sockets.with(key, |socket| datagrams::change(socket, change));
         changed.unwrap_or(Err(MulticastError::Unsupported))
     }
 
     fn multicast_settings(&self, key: usize) -> Result<MulticastSettings, MulticastError> {
+        if let Some(platform) = &self.platform {
+            return platform.multicast_settings(key);
+        }
         self.sockets.with(key, datagrams::settings).unwrap_or(Err(MulticastError::Unsupported))
     }
 

@@ -20,6 +20,7 @@ use crate::datagrams::Datagrams;
 use crate::linger::Lingering;
 use crate::platform::Platform;
 use crate::pool::Pool;
+use crate::process::Processes;
 use crate::remote::{Alarm, Remote};
 use crate::sys::os::{Counter, SocketFile};
 use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, Socket, Sockets};
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
     /// Listeners that wait for a free descriptor.
     pub(crate) starving: RefCell<Vec<usize>>,
     pub(crate) tasks: Tasks,
+    pub(crate) processes: Processes,
     /// Where all this was asked for, in debug builds.
     pub(crate) origins: Rc<Origins>,
     pub(crate) remote: Arc<Remote>,
@@ -144,6 +146,7 @@ pub(crate) enum Request {
     Watch { key: usize, id: u64, own: OwnedFd, role: Role },
     ChangeWatch { key: usize, id: u64 },
     EndWatch { key: usize, id: u64 },
+    StartProcess { id: u64 },
 }
 
 /// What a key stands for.
@@ -252,6 +255,7 @@ impl Inner {
             always_ready: RefCell::default(),
             starving: RefCell::default(),
             tasks: Tasks::default(),
+            processes: Processes::default(),
             resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
@@ -307,7 +311,7 @@ impl Inner {
     }
 
     /// Carries out what was asked for meanwhile; what that leads to has its turn later.
-    pub(crate) fn carry_out(&self, driver: &mut dyn Driver) {
+    pub(crate) fn carry_out(self: &Rc<Self>, driver: &mut dyn Driver) {
         let count = self.requests.borrow().len();
         for _ in 0..count {
             let Some(request) = self.requests.borrow_mut().pop_front() else { return };
@@ -341,6 +345,7 @@ impl Inner {
                 }
                 Request::ChangeWatch { key, id } => self.change_watch(driver, key, id),
                 Request::EndWatch { key, id } => self.end_watch(driver, key, id),
+                Request::StartProcess { id } => self.start_process(driver, id),
             }
         }
     }
@@ -369,6 +374,7 @@ impl Inner {
                     _ => (),
                 }
             }
+            self.processes.end_all(true);
             for key in keys {
                 self.end_entry(driver, key, true);
             }
@@ -384,6 +390,7 @@ impl Inner {
                 "connections were asked for again and again while everything was ended",
             );
         }
+        self.processes.end_all(false);
         for key in left {
             self.end_entry(driver, key, false);
         }
@@ -393,7 +400,10 @@ impl Inner {
     }
 
     fn is_without_work(&self) -> bool {
-        self.tasks.len() == 0 && self.calls.len() == 0 && self.jobs.borrow().is_empty()
+        self.tasks.len() == 0
+            && self.processes.len() == 0
+            && self.calls.len() == 0
+            && self.jobs.borrow().is_empty()
     }
 
     fn keys_to_end(&self) -> Vec<usize> {

@@ -15,8 +15,9 @@
 //! | look names up | [`Reactor::set_resolver`], [`SystemResolver`], [`HostsFile`] |
 //! | exchange datagrams | [`Reactor::listen_udp`], [`Reactor::connect_udp`], [`UdpEndpoint`] |
 //! | exchange them on this machine | [`Reactor::listen_unix_datagrams`], [`Reactor::connect_unix_datagrams`], [`UnixDatagramEndpoint`] |
-//! | call later | [`ropewalk_protocol::Clock`], which a reactor is |
-//! | do blocking work | [`Reactor::defer_to_thread`] |
+//! | tell the time, call later | [`ropewalk_protocol::Clock`], which a reactor is; [`Reactor::precise_now`] |
+//! | do blocking work | [`Reactor::defer_to_thread`], [`Reactor::set_thread_pool`] |
+//! | start programs and speak with them | [`Reactor`] as a [`Spawner`](ropewalk_protocol::process::Spawner) |
 //! | run a future | [`Reactor::spawn`] |
 //! | come in from another thread | [`Reactor::handle`] |
 //! | be hosted by another loop | [`Reactor::turn`], [`Reactor::next_deadline`] |
@@ -44,10 +45,12 @@
 //! | bytes received at once from a connection that accepts descriptors | 32 KiB, with the descriptors that it said |
 //! | messages received from one port for datagrams in one turn | 32; 64 with `io_uring` |
 //! | system calls spent on one port's datagrams in one turn | 8, of 64 messages each |
+//! | bytes read of one pipe of a process in one turn | 64 KiB |
+//! | system calls spent on one pipe's input in one turn | 4 |
 //! | addresses tried for one name | 64 |
 //! | names being looked up or waiting for it | 1,024, by 8 threads |
 //! | bytes read of a file of hosts | 4 MiB |
-//! | threads in the pool | 16, each going after 10 idle seconds |
+//! | threads in the pool | 16, each going after 10 idle seconds; [`ThreadPoolOptions`] has others |
 //! | jobs waiting for a thread | 16,384 |
 //! | calls from other threads waiting for the loop | 65,536 |
 
@@ -64,8 +67,14 @@ mod error;
 mod inner;
 mod linger;
 mod listener;
+mod lowest;
 pub mod platform;
 mod pool;
+#[cfg(unix)]
+mod process;
+#[cfg(not(unix))]
+#[path = "process_nowhere.rs"]
+mod process;
 mod reactor;
 mod remote;
 mod resolver;
@@ -86,6 +95,7 @@ pub use datagrams::{UdpEndpoint, UdpOptions, UnixDatagramEndpoint, UnixDatagramO
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CallRefused, CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};
+pub use pool::ThreadPoolOptions;
 pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;
 pub use resolver::{HostsFile, SystemResolver};

@@ -13,7 +13,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use ropewalk_deferred::Deferred;
-use ropewalk_protocol::Address;
+use ropewalk_protocol::{Address, MulticastChange, MulticastError, MulticastSettings};
 
 pub use crate::sys::{
     BorrowedHost, Closing, Completion, Driver, HostDescriptor, Mishap, Role, Socket, Unsettled,
@@ -62,6 +62,26 @@ pub trait Platform: 'static {
     fn datagrams(&self, place: &Address, peer: Option<&Address>) -> io::Result<(Socket, Address)> {
         let _ = (place, peer);
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Carries out what a port for datagrams asks about groups.
+    ///
+    /// # Errors
+    ///
+    /// What a system would say; [`MulticastError::Unsupported`] where there are no groups.
+    fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {
+        let _ = (key, change);
+        Err(MulticastError::Unsupported)
+    }
+
+    /// How a port for datagrams sends to groups.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    fn multicast_settings(&self, key: usize) -> Result<MulticastSettings, MulticastError> {
+        let _ = key;
+        Err(MulticastError::Unsupported)
     }
 
     /// Looks a host's addresses up.

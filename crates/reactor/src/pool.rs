@@ -9,12 +9,44 @@ use std::time::Duration;
 use crate::PoolRefused;
 use crate::remote::Remote;
 
-/// How many threads there are at most.
-const THREADS_MAX: usize = 16;
-/// How many jobs may wait for a thread.
-const JOBS_MAX: usize = 16 * 1024;
-/// How long a thread waits for another job.
-const IDLE_PATIENCE: Duration = Duration::from_secs(10);
+/// Bounds of a reactor's thread pool; [`Reactor::set_thread_pool`](crate::Reactor::set_thread_pool)
+/// takes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadPoolOptions {
+    threads_max: usize,
+    jobs_max: usize,
+    patience: Duration,
+}
+
+impl Default for ThreadPoolOptions {
+    fn default() -> Self {
+        Self { threads_max: 16, jobs_max: 16 * 1024, patience: Duration::from_secs(10) }
+    }
+}
+
+impl ThreadPoolOptions {
+    /// How many threads there are at most, and at least one; 16 unless set.
+    #[must_use]
+    pub fn threads_max(mut self, threads_max: usize) -> Self {
+        self.threads_max = threads_max.max(1);
+        self
+    }
+
+    /// How many jobs may wait for a thread; 16,384 unless set. One more is refused with
+    /// [`PoolRefused::Full`].
+    #[must_use]
+    pub fn jobs_max(mut self, jobs_max: usize) -> Self {
+        self.jobs_max = jobs_max;
+        self
+    }
+
+    /// How long a thread without a job waits for one before it goes; 10 seconds unless set.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+}
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -36,6 +68,7 @@ struct State {
     threads: usize,
     idle: usize,
     stopping: bool,
+    options: ThreadPoolOptions,
 }
 
 impl Shared {
@@ -46,6 +79,9 @@ impl Shared {
     fn work(&self) {
         let mut state = self.lock();
         loop {
+            if state.threads > state.options.threads_max {
+                break;
+            }
             if let Some((id, work)) = state.jobs.pop_front() {
                 drop(state);
                 // Whoever submitted it caught its panics; this one keeps the thread alive.
@@ -58,10 +94,9 @@ impl Shared {
                 break;
             }
             state.idle += 1;
-            let (next, waited) = self
-                .changed
-                .wait_timeout(state, IDLE_PATIENCE)
-                .unwrap_or_else(PoisonError::into_inner);
+            let patience = state.options.patience;
+            let (next, waited) =
+                self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
             state = next;
             state.idle -= 1;
             if waited.timed_out() && state.jobs.is_empty() {
@@ -78,14 +113,22 @@ impl Pool {
         Self { shared: Arc::new(shared), threads: Vec::new() }
     }
 
+    /// Has other bounds from now on: jobs that wait stay, threads that are too many go after their job.
+    pub(crate) fn set_options(&self, options: ThreadPoolOptions) {
+        self.shared.lock().options = options;
+        // They wait as long as they were to before.
+        self.shared.changed.notify_all();
+    }
+
     /// Has `work` done; its `id` comes back by [`Remote::finished`].
     pub(crate) fn submit(&mut self, id: u64, work: Work) -> Result<(), PoolRefused> {
         let mut state = self.shared.lock();
-        if state.jobs.len() >= JOBS_MAX {
+        if state.jobs.len() >= state.options.jobs_max {
             return Err(PoolRefused::Full);
         }
         state.jobs.push_back((id, work));
-        let wants_thread = state.jobs.len() > state.idle && state.threads < THREADS_MAX;
+        let wants_thread =
+            state.jobs.len() > state.idle && state.threads < state.options.threads_max;
         if !wants_thread {
             drop(state);
             self.shared.changed.notify_one();

@@ -14,6 +14,7 @@ use ropewalk_protocol::{
 
 use crate::inner::{Due, Entry, Inner, Purpose, State, Trigger, Watched, expose};
 use crate::platform::Platform;
+use crate::pool::ThreadPoolOptions;
 use crate::streams::After;
 use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, os};
 use crate::under_way::Kind;
@@ -244,7 +245,19 @@ impl Reactor {
         ReactorHandle::new(Arc::clone(&self.0.remote))
     }
 
-    /// Does blocking `work` in the thread pool; the deferred brings its result back here.
+    /// Gives the thread pool other bounds. Jobs that wait already stay, and threads that are too many
+    /// go once they have done the job that they are at.
+    pub fn set_thread_pool(&self, options: ThreadPoolOptions) {
+        self.0.pool.borrow().set_options(options);
+    }
+
+    /// Does blocking `work` in the thread pool, in the `tracing` span and under the subscriber of this
+    /// call; the deferred brings its result back here. A panic in it is a failure
+    /// ([`Panicked`](ropewalk_deferred::Panicked)), and so is a pool that takes no more
+    /// ([`PoolRefused`](crate::PoolRefused)).
+    ///
+    /// Threads come as jobs need them and go when there are none; [`set_thread_pool`](Self::set_thread_pool)
+    /// has the bounds.
     #[track_caller]
     pub fn defer_to_thread<T, E>(
         &self,
@@ -272,6 +285,13 @@ impl Reactor {
         deferred
     }
 
+    /// What the clock shows, read anew. [`Clock::now`] is coarser and costs nothing: during a turn it stands
+    /// where the turn began. Both count from the reactor's making and never run backwards, whoever sets
+    /// the time of day.
+    pub fn precise_now(&self) -> Duration {
+        self.0.carrier.read_clock()
+    }
+
     /// How many operations the kernel holds for this reactor: with a driver that waits for readiness
     /// none, otherwise about one for each thing that is waited for.
     pub fn operations(&self) -> usize {
@@ -291,6 +311,7 @@ impl Reactor {
             watches: count(|entry| matches!(entry, Entry::Foreign(_))),
             calls: self.0.calls.len(),
             tasks: self.0.tasks.len(),
+            processes: self.0.processes.len(),
             threads: self.0.pool.borrow().threads(),
             timers: self.0.wheel.borrow().len(),
             descriptors: self.0.sockets.count().saturating_sub(own),
@@ -299,7 +320,7 @@ impl Reactor {
     }
 
     fn turn_within(&self, timeout: Option<Duration>) -> Result<(), ReactorError> {
-        let inner = &*self.0;
+        let inner = &self.0;
         let Ok(mut driver) = inner.driver.try_borrow_mut() else {
             return Err(ReactorError::AlreadyRunning);
         };
@@ -487,6 +508,8 @@ pub struct Census {
     pub calls: usize,
     /// Tasks that have not ended.
     pub tasks: usize,
+    /// Processes that were started and are not over.
+    pub processes: usize,
     /// Threads in the pool.
     pub threads: usize,
     /// Times that something waits for: calls, the calls of connections, attempts to connect.

@@ -40,6 +40,7 @@ pub(crate) enum Kind {
     Entry,
     Call,
     Task,
+    Process,
 }
 
 /// Where things were asked for, with a name. In builds without debug assertions it stays empty.
@@ -88,8 +89,9 @@ impl Origins {
 }
 
 impl Reactor {
-    /// Everything that is under way, one by one: connections, listeners, ports, watches, calls, tasks and
-    /// work in threads. What the reactor itself needs is not among them.
+    /// Everything that is under way, one by one: connections, listeners, ports, watches, calls, tasks,
+    /// processes and work in threads, and descriptors that are open and have no use any more. What the
+    /// reactor itself needs is not among them.
     pub fn under_way(&self) -> Vec<UnderWay> {
         let inner = self.inner();
         let mut all = Vec::new();
@@ -103,10 +105,18 @@ impl Reactor {
                 Entry::Stream(_) => format!("a connection from {} to {}", local(), peer()),
                 Entry::Listener(_) => format!("a listener at {}", local()),
                 Entry::Datagrams(_) => format!("a port at {}", local()),
-                Entry::Lingering(_) => "a closed connection that waits for its peer".to_owned(),
+                Entry::Lingering(_) => {
+                    format!("a closed connection at {} that waits for its peer", local())
+                }
                 Entry::Foreign(_) => "a watched descriptor".to_owned(),
                 Entry::Runner { .. } | Entry::Watch(_) => continue,
             };
+            all.push(UnderWay { what, made_at: inner.origins.of(Kind::Entry, key).0 });
+        }
+        let entries = inner.entries.borrow();
+        for key in inner.sockets.keys().into_iter().filter(|key| entries.get(*key).is_none()) {
+            let what =
+                format!("an open descriptor at {}, let go of by all", inner.carrier.local(key));
             all.push(UnderWay { what, made_at: inner.origins.of(Kind::Entry, key).0 });
         }
         let now = inner.carrier.now();
@@ -118,6 +128,10 @@ impl Reactor {
         for key in inner.tasks.all() {
             let (made_at, name) = inner.origins.of(Kind::Task, key);
             all.push(UnderWay { what: format!("the task {name}"), made_at });
+        }
+        for (key, what) in inner.processes.all() {
+            let made_at = inner.origins.of(Kind::Process, key).0;
+            all.push(UnderWay { what, made_at });
         }
         let jobs = inner.jobs.borrow().len();
         if jobs > 0 {

@@ -84,8 +84,8 @@ pub(crate) struct Foreign {
     id: u64,
     /// Out while it is being called.
     told: Option<Told>,
-    /// The owner's own descriptor.
-    original: Fingerprint,
+    /// The owner's own descriptor, if it is somebody's.
+    original: Option<Fingerprint>,
     /// The driver has it: there is something to wait for.
     is_watched: bool,
     is_paused: bool,
@@ -170,7 +170,8 @@ impl Reactor {
         let inner = self.inner();
         let id = inner.next_id();
         let told = Some(told);
-        let foreign = Foreign { id, told, original, is_watched: false, is_paused: false };
+        let foreign =
+            Foreign { id, told, original: Some(original), is_watched: false, is_paused: false };
         let key = inner.entries.borrow_mut().insert(Entry::Foreign(Box::new(foreign)));
         inner.request(Request::Watch { key, id, own, role });
         Ok(Watch { inner: Rc::downgrade(inner), key, id })
@@ -178,6 +179,14 @@ impl Reactor {
 }
 
 impl Watch {
+    /// Asks the descriptor that is watched, while the driver has it.
+    #[cfg(unix)]
+    pub(crate) fn with_descriptor<T>(&self, ask: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
+        let inner = self.inner.upgrade()?;
+        let is_watched = inner.with_foreign(self.key, self.id, |foreign| foreign.is_watched);
+        if is_watched == Some(true) { inner.sockets.with(self.key, ask) } else { None }
+    }
+
     /// Stops telling, until [`resume`](Self::resume).
     pub fn pause(&self) {
         self.set_paused(true);
@@ -254,6 +263,44 @@ impl Inner {
         }
     }
 
+    /// Watches a descriptor that nobody else has, and which is closed with the watch.
+    #[cfg(unix)]
+    pub(crate) fn watch_own(
+        self: &Rc<Self>,
+        driver: &mut dyn Driver,
+        own: OwnedFd,
+        told: impl FnMut(Result<(), WatchEnd>) + 'static,
+    ) -> io::Result<Watch> {
+        let id = self.next_id();
+        let told: Told = Box::new(told);
+        let foreign =
+            Foreign { id, told: Some(told), original: None, is_watched: true, is_paused: false };
+        let key = self.entries.borrow_mut().insert(Entry::Foreign(Box::new(foreign)));
+        // From here on dropping it takes everything back.
+        let watch = Watch { inner: Rc::downgrade(self), key, id };
+        if let Err(error) = driver.open(key, own.into(), Role::Watch) {
+            self.end_watch(driver, key, id);
+            return Err(error);
+        }
+        Ok(watch)
+    }
+
+    /// The same for room to write to it, as soon as the driver is free.
+    #[cfg(unix)]
+    pub(crate) fn watch_own_output(
+        self: &Rc<Self>,
+        own: OwnedFd,
+        told: impl FnMut(Result<(), WatchEnd>) + 'static,
+    ) -> Watch {
+        let id = self.next_id();
+        let told: Told = Box::new(told);
+        let foreign =
+            Foreign { id, told: Some(told), original: None, is_watched: false, is_paused: false };
+        let key = self.entries.borrow_mut().insert(Entry::Foreign(Box::new(foreign)));
+        self.request(Request::Watch { key, id, own, role: Role::WatchOutput });
+        Watch { inner: Rc::downgrade(self), key, id }
+    }
+
     /// Has the driver watch a descriptor.
     pub(crate) fn start_watch(
         &self,
@@ -320,7 +367,7 @@ impl Inner {
             if foreign.is_paused { None } else { Some((foreign.told.take()?, foreign.original)) }
         });
         let Some((mut told, original)) = taken.flatten() else { return };
-        if !original.is_still_open() {
+        if original.is_some_and(|original| !original.is_still_open()) {
             self.with_foreign(key, id, |foreign| foreign.told = Some(told));
             return self.lose_watch(driver, key, id, WatchEnd::Closed);
         }

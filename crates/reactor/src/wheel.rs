@@ -8,6 +8,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::lowest::Lowest;
+
 const LEVELS: usize = 6;
 const SLOTS: usize = 64;
 const SLOT_BITS: u32 = 6;
@@ -62,8 +64,7 @@ pub(crate) struct Timer<T> {
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
     timers: Vec<Timer<T>>,
-    /// The first of the unused places in `timers`, linked by `next`.
-    unused: u32,
+    places: Lowest,
     heads: Box<[u32; SLOTS_ALL]>,
     tails: Box<[u32; SLOTS_ALL]>,
     /// A bit for each slot that holds anything.
@@ -72,19 +73,22 @@ pub(crate) struct Wheel<T> {
     hand: u64,
     order: u64,
     count: usize,
+    /// Room for the sorting of what came due, used again.
+    scratch: Vec<Expired>,
 }
 
 impl<T: Copy> Wheel<T> {
     pub(crate) fn new() -> Self {
         Self {
             timers: Vec::new(),
-            unused: NONE,
+            places: Lowest::default(),
             heads: Box::new([NONE; SLOTS_ALL]),
             tails: Box::new([NONE; SLOTS_ALL]),
             occupied: [0; LEVELS],
             hand: 0,
             order: 0,
             count: 0,
+            scratch: Vec::new(),
         }
     }
 
@@ -100,15 +104,11 @@ impl<T: Copy> Wheel<T> {
         let order = self.order;
         let due = nanoseconds(due);
         let timer = Timer { due, order, what, slot: UNUSED, next: NONE, previous: NONE };
-        let index = if self.unused == NONE {
-            self.timers.push(timer);
-            self.timers.len() as u32 - 1
-        } else {
-            let index = self.unused;
-            self.unused = self.timers[index as usize].next;
-            self.timers[index as usize] = timer;
-            index
-        };
+        let index = self.places.take();
+        match self.timers.get_mut(index as usize) {
+            Some(place) => *place = timer,
+            None => self.timers.push(timer),
+        }
         self.link(now, index);
         self.count += 1;
         TimerKey::of(index)
@@ -168,12 +168,13 @@ impl<T: Copy> Wheel<T> {
         self.empty(SOON as usize, |wheel, index| wheel.expire(index, expired));
         while let Some(next) = self.next_tick().filter(|tick| *tick <= target) {
             self.hand = self.hand.max(next);
+            let start = expired.len();
             self.fall(expired);
+            sort(&mut expired[start..], &mut self.scratch);
         }
         self.hand = self.hand.max(target);
-        if expired.len() - first > 1 {
-            expired[first..].sort_unstable_by_key(|timer| (timer.due, timer.order));
-        }
+        // Tick by tick they are in order; what was due already may belong anywhere.
+        sort(&mut expired[first..], &mut self.scratch);
     }
 
     /// Takes off the wheel what came due; `None` if it was removed or moved meanwhile.
@@ -274,11 +275,54 @@ impl<T: Copy> Wheel<T> {
     }
 
     fn release(&mut self, index: u32) {
-        let timer = &mut self.timers[index as usize];
-        timer.slot = UNUSED;
-        timer.next = self.unused;
-        self.unused = index;
+        self.timers[index as usize].slot = UNUSED;
+        self.places.give_back(index);
         self.count -= 1;
+    }
+}
+
+/// Puts what came due in order. Slots hold a few runs that are in order already: those are merged. The
+/// standard sort does that too, but asks for its room each time, for which malloc looks through all that
+/// was freed; among many, that pays by putting memory in order.
+fn sort(expired: &mut [Expired], scratch: &mut Vec<Expired>) {
+    const MERGED_MAX: usize = 8 * 1024;
+    const MERGES_MAX: usize = 4;
+    let key = |timer: &Expired| (timer.due, timer.order);
+    let end_of_run = |expired: &[Expired], start: usize| {
+        let pairs = expired[start..].windows(2);
+        let last = pairs.into_iter().position(|pair| key(&pair[0]) > key(&pair[1]));
+        last.map_or(expired.len(), |last| start + last + 1)
+    };
+    let mut sorted = end_of_run(expired, 0);
+    let mut merges = 0;
+    while sorted < expired.len() {
+        if expired.len() > MERGED_MAX || merges == MERGES_MAX {
+            return expired.sort_by_key(key);
+        }
+        let end = end_of_run(expired, sorted);
+        merge(&mut expired[..end], sorted, scratch, key);
+        sorted = end;
+        merges += 1;
+    }
+}
+
+/// Merges the runs before and behind `middle`.
+fn merge<K: Ord>(
+    runs: &mut [Expired],
+    middle: usize,
+    scratch: &mut Vec<Expired>,
+    key: impl Fn(&Expired) -> K,
+) {
+    scratch.clear();
+    scratch.extend_from_slice(&runs[..middle]);
+    let (mut place, mut right) = (0, middle);
+    for left in scratch.iter() {
+        while right < runs.len() && key(&runs[right]) < key(left) {
+            runs[place] = runs[right];
+            (place, right) = (place + 1, right + 1);
+        }
+        runs[place] = *left;
+        place += 1;
     }
 }
 

@@ -117,6 +117,10 @@ pub enum BadCertificate {
         /// How many are allowed.
         max: usize,
     },
+    /// One of its issuers may not vouch for so long a chain (RFC 5280 4.2.1.9).
+    PathLength,
+    /// One of its issuers may not vouch for its name (RFC 5280 4.2.1.10).
+    NameConstraint,
     /// It was taken back by its issuer.
     Revoked,
     /// It cannot be read.
@@ -266,6 +270,8 @@ impl fmt::Display for BadCertificate {
             Self::ChainTooLong { max } => {
                 write!(f, "more than {max} certificates stand between it and its root")
             }
+            Self::PathLength => f.write_str("an issuer may not vouch for so long a chain"),
+            Self::NameConstraint => f.write_str("an issuer may not vouch for such a name"),
             Self::Revoked => f.write_str("its issuer took it back"),
             Self::Unreadable => f.write_str("it cannot be read"),
             Self::Other(what) => f.write_str(what),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use crate::policy::Sessions;
+use crate::tickets::Tickets;
 use crate::{Identity, IdentityError, Policy, Reason};
 
 /// All that a server can be, by the name that a client asks for (SNI, RFC 6066 3).
@@ -52,6 +53,7 @@ pub struct Source(usize);
 pub(crate) struct Entry {
     names: Vec<String>,
     config: Arc<ServerConfig>,
+    tickets: Arc<Tickets>,
 }
 
 impl Identities {
@@ -147,6 +149,25 @@ impl Identities {
         self
     }
 
+    /// Gives out session tickets under new keys from now on, as happens by itself each time that
+    /// [`TICKETS_ROTATED_EVERY`](crate::TICKETS_ROTATED_EVERY) has passed. Those under the keys before
+    /// are still resumed; older ones lead to whole handshakes.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random bytes.
+    pub fn rotate_tickets(&self) -> Result<(), IdentityError> {
+        let store = self.store.borrow();
+        store.sessions.tickets.rotate()?;
+        for entry in store.sources.iter().flat_map(|(_, entries)| entries) {
+            // Those who ask clients for certificates have tickets of their own.
+            if !Arc::ptr_eq(&entry.tickets, &store.sessions.tickets) {
+                entry.tickets.rotate()?;
+            }
+        }
+        Ok(())
+    }
+
     /// How many names lead to somebody.
     pub fn len(&self) -> usize {
         self.store.borrow().index.len()
@@ -175,9 +196,9 @@ impl Identities {
         let mut entries = Vec::with_capacity(identities.len());
         for (identity, name, policy) in identities {
             let policy = policy.as_ref().unwrap_or(&store.policy);
-            let config = policy.config(&identity, &store.sessions)?;
+            let (config, tickets) = policy.config(&identity, &store.sessions)?;
             let names = name.map_or_else(|| identity.names().to_vec(), |name| vec![name]);
-            entries.push(Entry { names, config });
+            entries.push(Entry { names, config, tickets });
         }
         let place =
             source.and_then(|source| store.sources.iter_mut().find(|(other, _)| *other == source));

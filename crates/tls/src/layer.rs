@@ -200,15 +200,18 @@ impl Tls {
         if let Some(alert) = self.alert_in_the_clear(&error) {
             below.write(&[21, 3, 3, 0, 2, 2, alert.0]);
         }
+        if *error.reason() == Reason::Truncated {
+            // It may still read, and is to have what was encrypted for it, and our end.
+            self.say_goodbye(below);
+        }
         self.state = State::Over;
         self.out.clear();
         self.rest = Vec::new();
-        let is_lost = matches!(error.reason(), Reason::Truncated | Reason::TimedOut(_));
         if let Some(told) = self.opening.take().and_then(|mut opening| opening.told.take()) {
             told.fail(error.clone());
         }
         above.set_cause(error.clone());
-        if is_lost {
+        if matches!(error.reason(), Reason::TimedOut(_)) {
             below.abort_with(error.disconnect());
         } else {
             below.close();

@@ -74,7 +74,7 @@
 //! offered is X25519 with ML-KEM-768, which a future quantum computer does not undo. Of the ciphers that both
 //! sides have, the server's first is taken. There is no
 //! renegotiation, no compression, no 0-RTT. Servers give out session tickets whose keys change every
-//! six hours.
+//! six hours ([`TICKETS_ROTATED_EVERY`]), or [when told to](Identities::rotate_tickets).
 //!
 //! When a peer says that it will send no more (`close_notify`), the protocol's `eof_received` comes;
 //! a stream that just stops is no end but a loss. Closing says so to the peer. Each record is
@@ -100,6 +100,7 @@ mod refusal;
 mod self_signed;
 mod server;
 mod session;
+mod tickets;
 mod trust;
 mod upgrade;
 mod watch;
@@ -119,6 +120,7 @@ pub use limits::{HANDSHAKE_MAX, HANDSHAKE_TIMEOUT, Limits};
 pub use policy::Policy;
 pub use self_signed::SELF_SIGNED_DAYS;
 pub use server::{TlsFactory, TlsServer, TlsServerEndpoint};
+pub use tickets::TICKETS_ROTATED_EVERY;
 pub use trust::Trust;
 pub use upgrade::{start_tls, start_tls_agreed};
 pub use watch::{EXPIRY_TOLD_EVERY, EXPIRY_WARNED_DAYS, RELOAD_EVERY, Watch};

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io;
 
-use ropewalk_protocol::{Below, Disconnect, FileSlice, Outbox};
+use ropewalk_protocol::{Below, Disconnect, Outbox};
 
 use crate::session::{RECORD_MAX, Session};
 use crate::{Reason, Tls, TlsError};
@@ -81,7 +81,7 @@ fn piece(
     let mut gathered = lent.take();
     gathered.clear();
     let outcome = match waiting.front_file() {
-        Some(slice) => read(slice, room, &mut gathered),
+        Some(slice) => slice.read_into(room, &mut gathered),
         None => {
             gather(waiting, &mut gathered);
             Ok(())
@@ -102,25 +102,4 @@ fn gather(waiting: &Outbox, gathered: &mut Vec<u8>) {
         let left = RECORD_MAX - gathered.len();
         gathered.extend_from_slice(&slice[..slice.len().min(left)]);
     }
-}
-
-/// Reads the beginning of a file's part.
-fn read(slice: &FileSlice, room: usize, gathered: &mut Vec<u8>) -> io::Result<()> {
-    let count = slice.len.min(room as u64) as usize;
-    gathered.resize(count, 0);
-    #[cfg(unix)]
-    std::os::unix::fs::FileExt::read_exact_at(&*slice.file, gathered, slice.offset)?;
-    #[cfg(windows)]
-    {
-        let mut done = 0;
-        while done < count {
-            let at = slice.offset + done as u64;
-            let rest = &mut gathered[done..];
-            match std::os::windows::fs::FileExt::seek_read(&*slice.file, rest, at)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => done += read,
-            }
-        }
-    }
-    Ok(())
 }

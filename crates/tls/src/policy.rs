@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
+use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use rustls::sign::SingleCertAndKey;
 
+use crate::tickets::Tickets;
 use crate::{Identity, IdentityError, Trust, provider};
 
 /// How a server treats those who ask for one of its names: which application protocols it speaks with
@@ -27,7 +28,7 @@ struct Clients {
 /// Where sessions are kept for clients who come again.
 #[derive(Clone)]
 pub(crate) struct Sessions {
-    pub(crate) tickets: Arc<dyn ProducesTickets>,
+    pub(crate) tickets: Arc<Tickets>,
     pub(crate) storage: Arc<dyn StoresServerSessions>,
 }
 
@@ -36,7 +37,7 @@ impl Sessions {
         /// How many sessions of TLS 1.2 are kept for clients who take no tickets.
         const KEPT_MAX: usize = 1024;
         Ok(Self {
-            tickets: tickets()?,
+            tickets: Tickets::new()?,
             storage: rustls::server::ServerSessionMemoryCache::new(KEPT_MAX),
         })
     }
@@ -44,14 +45,8 @@ impl Sessions {
     /// For clients who showed certificates: what they showed is not looked at again when they come
     /// back, so nobody comes back to other rules than those he came under.
     fn apart() -> Result<Self, IdentityError> {
-        Ok(Self { tickets: tickets()?, storage: Arc::new(NoServerSessionStorage {}) })
+        Ok(Self { tickets: Tickets::new()?, storage: Arc::new(NoServerSessionStorage {}) })
     }
-}
-
-/// Tickets whose keys change every six hours, and are forgotten after twelve.
-fn tickets() -> Result<Arc<dyn ProducesTickets>, IdentityError> {
-    rustls::crypto::aws_lc_rs::Ticketer::new()
-        .map_err(|error| IdentityError::Other(error.to_string()))
 }
 
 impl Policy {
@@ -93,12 +88,12 @@ impl Policy {
         Self { key_log: true, ..self }
     }
 
-    /// The configuration for one identity.
+    /// The configuration for one identity, and the tickets in it.
     pub(crate) fn config(
         &self,
         identity: &Identity,
         sessions: &Sessions,
-    ) -> Result<Arc<ServerConfig>, IdentityError> {
+    ) -> Result<(Arc<ServerConfig>, Arc<Tickets>), IdentityError> {
         let other = |error: rustls::Error| IdentityError::Other(error.to_string());
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -116,11 +111,11 @@ impl Policy {
         config.alpn_protocols.clone_from(&self.alpn);
         // All that is spoken is strong; which of it is this side's to say, as scanners want it.
         config.ignore_client_order = true;
-        config.ticketer = sessions.tickets;
+        config.ticketer = Arc::<Tickets>::clone(&sessions.tickets);
         config.session_storage = sessions.storage;
         if self.key_log {
             config.key_log = Arc::new(rustls::KeyLogFile::new());
         }
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), sessions.tickets))
     }
 }

@@ -105,9 +105,8 @@ fn other_bad_certificate(error: &(dyn Error + 'static)) -> BadCertificate {
         Some(webpki::Error::MaximumPathDepthExceeded) => {
             BadCertificate::ChainTooLong { max: INTERMEDIATES_MAX }
         }
-        Some(webpki::Error::PathLenConstraintViolated) => {
-            BadCertificate::Other("an issuer may not vouch for so long a chain".to_owned())
-        }
+        Some(webpki::Error::PathLenConstraintViolated) => BadCertificate::PathLength,
+        Some(webpki::Error::NameConstraintViolation) => BadCertificate::NameConstraint,
         Some(webpki::Error::CaUsedAsEndEntity) => BadCertificate::WrongUsage {
             expected: "a server or a client".to_owned(),
             found: vec!["an issuer of certificates".to_owned()],

@@ -9,7 +9,9 @@
 //! | bytes that were right once | [`golden`] |
 //! | services and their clients by name, without a reactor | [`MemoryNetwork`] |
 //! | with a reactor, and leave nothing behind | [`#[ropewalk_trial::test]`](macro@test) |
+//! | descriptors beside bytes | [`Memory::push_passing`], [`Memory::take_descriptors`]; a [`Wire`] carries them |
 //! | a protocol of datagrams | [`MemoryDatagrams`] |
+//! | a protocol of processes, or what starts programs | [`FakeProcess`], [`FakeProcesses`] |
 //! | two protocols with one another | [`Wire`] |
 //! | whatever waits | [`Clock`], which a test moves |
 //! | tasks and threads | [`Executor`], [`LaterThreads`], which do as the test says |
@@ -46,6 +48,7 @@ pub mod laws;
 mod memory;
 mod network;
 mod overheard;
+mod processes;
 mod resolver;
 mod sim;
 mod threads;
@@ -62,6 +65,7 @@ pub use golden::golden;
 pub use hostile::{Attack, Harm, Hostile};
 pub use memory::Memory;
 pub use network::{MemoryEndpoint, MemoryNetwork};
+pub use processes::{FakeProcess, FakeProcesses};
 pub use resolver::FakeResolver;
 pub use sim::{Happening, HostEndpoint, Link, Machine, Random, Simulation, Standstill};
 pub use threads::{ClockThreads, LaterThreads};

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_protocol::{
-    Address, Clock as _, Conn, Credentials, Disconnect, Ending, Event, FileSlice, Outbox, Protocol,
-    Seat, Successor, TlsInfo, Transport, seat, seat_and_tell,
+    Address, Arrival, Clock as _, Conn, Credentials, Descriptor, Disconnect, Ending, Event,
+    FileSlice, Outbox, Protocol, Seat, Successor, TlsInfo, Transport, seat, seat_and_tell,
 };
 
 use crate::Clock;
@@ -25,6 +25,10 @@ pub struct Memory {
     /// How much of it the protocol was told to be waiting.
     left: u64,
     sent: Vec<u8>,
+    /// How many bytes were ever sent.
+    sent_count: u64,
+    /// Descriptors that were sent, each with how many bytes were before it.
+    passed: Vec<(u64, Descriptor)>,
     /// How many bytes the other side takes before it is full.
     room: u64,
     write_closed: bool,
@@ -39,6 +43,8 @@ struct Carrier {
     peer: Address,
     tls: Option<TlsInfo>,
     credentials: Option<Credentials>,
+    /// How many descriptors one piece may bring.
+    at_once: Cell<usize>,
 }
 
 impl Transport for Carrier {
@@ -64,6 +70,14 @@ impl Transport for Carrier {
 
     fn credentials(&self, _: usize) -> Option<Credentials> {
         self.credentials
+    }
+
+    fn passes_descriptors(&self, _: usize) -> bool {
+        self.tls.is_none() && self.local.ip().is_none()
+    }
+
+    fn accept_descriptors(&self, _: usize, at_once: usize) {
+        self.at_once.set(at_once);
     }
 }
 
@@ -116,7 +130,8 @@ impl Memory {
         credentials: Option<Credentials>,
     ) -> Self {
         let (clock, woken) = (clock.clone(), Cell::new(false));
-        let carrier = Rc::new(Carrier { clock, woken, local, peer, tls, credentials });
+        let carrier =
+            Rc::new(Carrier { clock, woken, local, peer, tls, credentials, at_once: Cell::new(0) });
         seat.attach(Rc::clone(&carrier) as _, 0);
         let mut memory = Self {
             seat,
@@ -124,6 +139,8 @@ impl Memory {
             pending: Outbox::default(),
             left: 0,
             sent: Vec::new(),
+            sent_count: 0,
+            passed: Vec::new(),
             room: u64::MAX,
             write_closed: false,
             ended: None,
@@ -137,6 +154,31 @@ impl Memory {
         self.run();
         if bytes.is_empty() || !self.is_reading() {
             return 0;
+        }
+        self.handle(Event::Data(bytes));
+        bytes.len()
+    }
+
+    /// The same with descriptors, which the first byte goes with, on anything but the Internet and TLS.
+    /// A protocol that does not accept any gets the bytes alone; for one that gets more than it accepts
+    /// the connection ends. They are closed where no byte is taken.
+    pub fn push_passing(
+        &mut self,
+        descriptors: impl IntoIterator<Item = Descriptor>,
+        bytes: &[u8],
+    ) -> usize {
+        self.run();
+        if bytes.is_empty() || !self.is_reading() {
+            return 0;
+        }
+        let descriptors: Vec<_> = descriptors.into_iter().collect();
+        let at_once = self.carrier.at_once.get();
+        if at_once > 0 && descriptors.len() > at_once {
+            self.end(Disconnect::DescriptorsLost);
+            return 0;
+        }
+        for descriptor in descriptors.into_iter().take(at_once) {
+            self.handle(Event::Descriptor(&Arrival::new(descriptor)));
         }
         self.handle(Event::Data(bytes));
         bytes.len()
@@ -212,6 +254,12 @@ impl Memory {
         std::mem::take(&mut self.sent)
     }
 
+    /// Takes the descriptors that the protocol has sent, each with how many bytes it had sent before.
+    pub fn take_descriptors(&mut self) -> Vec<(u64, Descriptor)> {
+        self.run();
+        std::mem::take(&mut self.passed)
+    }
+
     /// How many bytes the protocol has written that the other side has not taken.
     pub fn waiting(&self) -> u64 {
         self.pending.len()
@@ -269,6 +317,8 @@ impl Memory {
             let moved = self.send();
             let left = self.pending.len();
             if left == 0 {
+                // As carriers do: what is empty has no memory of its own.
+                self.pending = Outbox::default();
                 self.write_closed |= wishes.close_write;
                 if wishes.ending == Some(Ending::Close) {
                     return self.end(Disconnect::Closed);
@@ -290,6 +340,8 @@ impl Memory {
     fn send(&mut self) -> bool {
         let before = self.pending.len();
         while self.room > 0 && !self.pending.is_empty() {
+            let passed = self.pending.take_front_descriptors();
+            self.passed.extend(passed.into_iter().map(|descriptor| (self.sent_count, descriptor)));
             let count = if let Some(slice) = self.pending.front_file() {
                 let slice = FileSlice { len: slice.len.min(self.room), ..slice.clone() };
                 match read_slice(&slice) {
@@ -310,6 +362,7 @@ impl Memory {
                 count
             };
             self.pending.advance(count);
+            self.sent_count += count;
             if self.room != u64::MAX {
                 self.room -= count;
             }
@@ -320,6 +373,10 @@ impl Memory {
     fn end(&mut self, why: Disconnect) {
         if self.ended.is_none() {
             self.ended = Some(why);
+            if why != Disconnect::Closed {
+                // What is left will not be sent, and with it go descriptors.
+                self.pending.clear();
+            }
             self.seat.handle(Event::Lost(why));
         }
     }
@@ -343,19 +400,7 @@ impl fmt::Debug for Memory {
 
 /// Reads a part of a file whole.
 pub(crate) fn read_slice(slice: &FileSlice) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; slice.len as usize];
-    #[cfg(unix)]
-    std::os::unix::fs::FileExt::read_exact_at(&*slice.file, &mut bytes, slice.offset)?;
-    #[cfg(windows)]
-    {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = slice.offset + done as u64;
-            match std::os::windows::fs::FileExt::seek_read(&*slice.file, &mut bytes[done..], at)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => done += count,
-            }
-        }
-    }
+    let mut bytes = Vec::new();
+    slice.read_into(usize::MAX, &mut bytes)?;
     Ok(bytes)
 }

@@ -1,8 +1,9 @@
 //! Two protocols joined in memory.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use ropewalk_protocol::{Disconnect, Protocol};
+use ropewalk_protocol::{Descriptor, Disconnect, Protocol};
 
 use crate::{Clock, Memory};
 
@@ -56,6 +57,10 @@ struct End {
     memory: Memory,
     /// Sent by this end and not yet taken by the other.
     under_way: Vec<u8>,
+    /// Descriptors among them, each with how many bytes are before it since the beginning.
+    passed: VecDeque<(u64, Descriptor)>,
+    /// How many bytes the other has taken.
+    taken: u64,
     /// All that this end ever sent.
     sent: Vec<u8>,
     /// The other end has been told of this end's ending.
@@ -75,7 +80,14 @@ impl Wire {
 
     /// Joins two ends that are seated on `clock` already.
     pub fn of(clock: &Clock, client: Memory, server: Memory) -> Self {
-        let end = |memory| End { memory, under_way: Vec::new(), sent: Vec::new(), told: false };
+        let end = |memory| End {
+            memory,
+            under_way: Vec::new(),
+            passed: VecDeque::new(),
+            taken: 0,
+            sent: Vec::new(),
+            told: false,
+        };
         Self { clock: clock.clone(), client: end(client), server: end(server), chunk: usize::MAX }
     }
 
@@ -123,6 +135,7 @@ impl Wire {
     pub fn cut(&mut self) {
         for end in [&mut self.client, &mut self.server] {
             end.under_way.clear();
+            end.passed.clear();
             end.told = true;
             end.memory.lose(Disconnect::Reset);
         }
@@ -157,18 +170,39 @@ impl Wire {
     }
 }
 
+impl End {
+    /// Takes the descriptors that go with the next byte; answers how many bytes go with them, up to the
+    /// next descriptor.
+    fn next_piece(&mut self, chunk: usize) -> (Vec<Descriptor>, usize) {
+        let mut descriptors = Vec::new();
+        while let Some((_, descriptor)) = self.passed.pop_front_if(|(at, _)| *at <= self.taken) {
+            descriptors.push(descriptor);
+        }
+        let up_to = self.passed.front().map_or(usize::MAX, |(at, _)| (at - self.taken) as usize);
+        (descriptors, chunk.min(self.under_way.len()).min(up_to))
+    }
+}
+
 /// Moves one piece from one end to the other, or the news of its ending.
 fn move_bytes(from: &mut End, to: &mut End, chunk: usize) -> bool {
     from.memory.run();
     let fresh = from.memory.take_sent();
+    from.passed.extend(from.memory.take_descriptors());
     from.sent.extend_from_slice(&fresh);
     from.under_way.extend_from_slice(&fresh);
     if !from.under_way.is_empty() {
-        let size = chunk.min(from.under_way.len());
-        let taken = to.memory.push(&from.under_way[..size]);
+        to.memory.run();
+        let taken = if to.memory.is_reading() {
+            let (descriptors, size) = from.next_piece(chunk);
+            to.memory.push_passing(descriptors, &from.under_way[..size])
+        } else {
+            0
+        };
         from.under_way.drain(..taken);
+        from.taken += taken as u64;
         if to.memory.ended().is_some() {
             from.under_way.clear();
+            from.passed.clear();
         }
         return taken > 0;
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use ropewalk_protocol::{Conn, Disconnect, Protocol};
+use ropewalk_protocol::{Conn, Descriptor, Disconnect, Protocol};
 
 /// What a protocol is told.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Note {
     Made,
     /// Bytes arrived.
     Data(Vec<u8>),
+    /// A descriptor arrived: [`Notes::take_descriptors`] has it.
+    Descriptor,
     /// The peer ended its stream.
     Eof,
     /// More output waits than the high mark.
@@ -31,6 +33,7 @@ impl fmt::Debug for Note {
                 write!(f, "Data({} bytes from \"{}\")", data.len(), data[..16].escape_ascii())
             }
             Self::Data(data) => write!(f, "Data(\"{}\")", data.escape_ascii()),
+            Self::Descriptor => f.write_str("Descriptor"),
             Self::Eof => f.write_str("Eof"),
             Self::Paused => f.write_str("Paused"),
             Self::Resumed => f.write_str("Resumed"),
@@ -64,7 +67,7 @@ pub struct Witness {
 
 /// What a [`Witness`] wrote down so far.
 #[derive(Clone, Default)]
-pub struct Notes(Rc<RefCell<Vec<Note>>>);
+pub struct Notes(Rc<RefCell<Vec<Note>>>, Rc<RefCell<Vec<Descriptor>>>);
 
 impl Witness {
     /// A witness, and where it writes.
@@ -106,6 +109,11 @@ impl Notes {
     /// Everything, in order.
     pub fn all(&self) -> Vec<Note> {
         self.0.borrow().clone()
+    }
+
+    /// Takes the descriptors that came, in order.
+    pub fn take_descriptors(&self) -> Vec<Descriptor> {
+        self.1.take()
     }
 
     /// All bytes that came, however they were cut.
@@ -153,7 +161,8 @@ impl Notes {
         let first_loss = notes.iter().position(|note| matches!(note, Note::Lost(_)));
         let made = notes.iter().filter(|note| **note == Note::Made).count();
         let eof = notes.iter().position(|note| *note == Note::Eof);
-        let last_data = notes.iter().rposition(|note| matches!(note, Note::Data(_)));
+        let last_data =
+            notes.iter().rposition(|note| matches!(note, Note::Data(_) | Note::Descriptor));
         if losses > 1 {
             return Some("connection_lost came more than once");
         }
@@ -182,6 +191,11 @@ impl Protocol for Witness {
 
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
         self.note(conn, Note::Data(data.to_vec()));
+    }
+
+    fn descriptor_received(&mut self, conn: &Conn<Self>, descriptor: Descriptor) {
+        self.notes.1.borrow_mut().push(descriptor);
+        self.note(conn, Note::Descriptor);
     }
 
     fn eof_received(&mut self, conn: &Conn<Self>) {

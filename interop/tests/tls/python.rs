@@ -56,6 +56,38 @@ fn its_client_has_its_page_and_comes_again() {
     }
 }
 
+/// Ends its stream in the middle, without a word in TLS, and hears what there is until the end.
+const HASTY: &str = r#"
+import socket, ssl, sys
+port, roots, version = sys.argv[1:]
+context = ssl.create_default_context(cafile=roots)
+context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
+for question in (b"", b"GET / HTTP/1.0\r\n\r\n"):
+    with socket.create_connection(("127.0.0.1", int(port)), 20) as plain:
+        encrypted = context.wrap_socket(plain, server_hostname="localhost")
+        encrypted.sendall(question)
+        below = socket.socket(fileno=encrypted.detach())
+        below.settimeout(20)
+        below.shutdown(socket.SHUT_WR)
+        heard = 0
+        while data := below.recv(65536):
+            heard += len(data)
+        below.close()
+        assert heard > 20, heard
+"#;
+
+#[test]
+fn a_hasty_client_hears_an_end_and_no_reset() {
+    let papers = Papers::new();
+    let server = telling(papers.server(""));
+    for version in ["TLSv1_2", "TLSv1_3"] {
+        let mut python = Command::new(tool("python3"));
+        python.args(["-c", HASTY, &server.port().to_string(), &papers.text("root.pem"), version]);
+        let output = python.output().expect("it runs");
+        assert!(output.status.success(), "{version}: {}", said(&output));
+    }
+}
+
 /// A page for everybody, which ends in order or just stops.
 const SERVER: &str = r#"
 import socket, ssl, sys

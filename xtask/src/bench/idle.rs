@@ -37,6 +37,10 @@ pub(crate) struct Options {
     /// Connections of an echo instead of HTTP, with the loops as peers.
     #[arg(long, conflicts_with = "peers")]
     echo: bool,
+    /// Divide them among so many processes of each server, where one may not have so many descriptors.
+    #[arg(long, requires = "echo", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    processes: u32,
     /// WebSockets instead, ours alone; each has had one message echoed.
     #[arg(long, conflicts_with_all = ["peers", "echo"])]
     websocket: bool,
@@ -60,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
         return sockets::run(options.connections);
     }
     if options.echo {
-        return hold::run(options.connections, options.common.markdown);
+        return hold::run(options.connections, options.processes, options.common.markdown);
     }
     let contenders = build(&options.common.peers)?;
     allow_descriptors(u64::from(options.connections) + OTHER_DESCRIPTORS)?;

@@ -9,10 +9,12 @@ mod hold;
 mod http;
 mod idle;
 mod proc;
+mod process;
 mod runner;
 mod sockets;
 mod table;
 mod timers;
+mod tls;
 mod udp;
 mod wrk;
 
@@ -54,9 +56,18 @@ pub(crate) enum Bench {
     ///
     /// Both get the same stream in turn; medians are shown.
     Framing(framing::Options),
+    /// TLS: CPU time a handshake, full and resumed, and a MiB in writes of 16 KiB and 64 bytes, and memory
+    /// of idle connections.
+    ///
+    /// rustls on a loop that blocks, ours, tokio-rustls, nginx and OpenSSL's `s_server`, each on one
+    /// thread; measured as `http` is. OpenSSL's `s_time` is a second load.
+    Tls(tls::Options),
     /// UDP echo: datagrams for each second that the server spends on the CPU, on both of its
     /// fast drivers, beside bare loops and tokio.
     Udp(udp::Options),
+    /// Processes started and reaped for each second on the CPU, beside tokio, the standard library and
+    /// Twisted.
+    Process(process::Options),
     /// CPU time a timer, beside a thousand to a million that wait; ours and tokio's.
     Timers(timers::Options),
 }
@@ -84,6 +95,8 @@ pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
         Bench::Deferred(options) => deferred::run(options).map(|()| true),
         Bench::Framing(options) => framing::run(options).map(|()| true),
         Bench::Udp(options) => udp::run(options),
+        Bench::Tls(options) => tls::run(options),
+        Bench::Process(options) => process::run(options),
         Bench::Timers(options) => timers::run(options),
     }
 }

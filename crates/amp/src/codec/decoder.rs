@@ -12,6 +12,7 @@ use super::{Fields, KEY_MAX};
 /// | `box_max` | 1 MiB | [`BadBox::Long`], closed |
 /// | `requests_max` | 4,096 | an error for the caller, then closed |
 /// | `calls_max` | 65,536 | [`CallError::TooMany`](crate::CallError::TooMany) |
+/// | `descriptors_max` | 64 | the oldest is closed; more at once end the connection |
 /// | `output_max` | 16 MiB | [`Overflowed`](ropewalk_protocol::Disconnect::Overflowed) |
 ///
 /// ```
@@ -29,6 +30,8 @@ pub struct Limits {
     pub requests_max: usize,
     /// Our calls that wait for the peer's answer.
     pub calls_max: usize,
+    /// Descriptors that came and no box has claimed; none are accepted where it is 0.
+    pub descriptors_max: usize,
     /// Bytes written and not yet taken by the peer.
     pub output_max: u64,
 }
@@ -40,6 +43,7 @@ impl Default for Limits {
             box_max: 1024 * 1024,
             requests_max: 4096,
             calls_max: 65_536,
+            descriptors_max: 64,
             output_max: 16 * 1024 * 1024,
         }
     }

@@ -5,21 +5,47 @@ use bytes::Bytes;
 
 use super::writer::BoxWriter;
 use super::{KEY_MAX, VALUE_MAX};
-use crate::BadField;
+use crate::value::DescriptorsIn;
+use crate::{BadField, Field};
 
 /// The keys and values of one box, where they were received.
 ///
 /// What [`Decoder`](super::Decoder) found is well formed, and no key stands in it twice.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Fields<'d> {
     /// A box without the empty key at its end.
     bytes: &'d [u8],
+    /// What came beside it, where anything can.
+    beside: Option<&'d DescriptorsIn>,
 }
+
+impl PartialEq for Fields<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Fields<'_> {}
 
 impl<'d> Fields<'d> {
     /// `bytes` must be whole fields, one behind the other.
     pub(super) fn new(bytes: &'d [u8]) -> Self {
-        Self { bytes }
+        Self { bytes, beside: None }
+    }
+
+    /// The same with what came beside it.
+    pub(crate) fn beside(self, beside: Option<&'d DescriptorsIn>) -> Self {
+        Self { beside, ..self }
+    }
+
+    /// The typed value of `key`; `None` in place of an optional one that is absent.
+    ///
+    /// # Errors
+    ///
+    /// If it is missing or malformed.
+    pub fn field<T: Field>(&self, key: &str) -> Result<T, BadField> {
+        let value = T::read_beside(self.value(key.as_bytes()), self.beside);
+        value.map_err(|fault| BadField::new(key, fault))
     }
 
     /// The value of `key`.

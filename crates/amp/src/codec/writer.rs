@@ -2,6 +2,7 @@ use std::ops::Range;
 
 use super::fields::take_counted;
 use super::{KEY_MAX, VALUE_MAX};
+use crate::value::DescriptorsOut;
 use crate::{BadField, Field};
 
 /// Appends one box to a buffer, sorted by key.
@@ -14,14 +15,21 @@ pub struct BoxWriter<'o> {
     /// Where the key before lies.
     last: Range<usize>,
     is_sorted: bool,
+    /// What goes beside the bytes, where anything can.
+    beside: Option<&'o mut DescriptorsOut>,
     fault: Option<BadField>,
 }
 
 impl<'o> BoxWriter<'o> {
     /// Begins a box at the end of `out`.
     pub fn new(out: &'o mut Vec<u8>) -> Self {
+        Self::beside(out, None)
+    }
+
+    /// The same where descriptors may go beside it.
+    pub(crate) fn beside(out: &'o mut Vec<u8>, beside: Option<&'o mut DescriptorsOut>) -> Self {
         let start = out.len();
-        Self { out, start, last: start..start, is_sorted: true, fault: None }
+        Self { out, start, last: start..start, is_sorted: true, beside, fault: None }
     }
 
     /// Adds a typed value; an optional one that is absent adds nothing.
@@ -31,7 +39,7 @@ impl<'o> BoxWriter<'o> {
         }
         let at = self.out.len();
         self.out.extend_from_slice(&[0, 0]);
-        let written = value.write(self.out);
+        let written = value.write_beside(self.out, self.beside.as_deref_mut());
         let length = self.out.len() - at - 2;
         match (written, u16::try_from(length)) {
             (Ok(()), Ok(length)) => self.out[at..at + 2].copy_from_slice(&length.to_be_bytes()),

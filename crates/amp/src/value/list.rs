@@ -1,6 +1,6 @@
 use std::ops::Deref;
 
-use super::Value;
+use super::{DescriptorsIn, DescriptorsOut, Value};
 use crate::codec::{BoxWriter, Decoder, Fields, Limits, take_counted};
 use crate::{BadField, BadValue, VALUE_MAX};
 
@@ -100,22 +100,34 @@ impl<R> FromIterator<R> for AmpList<R> {
 
 impl<R: Record> Value for AmpList<R> {
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), BadValue> {
+        self.encode_beside(out, None)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, BadValue> {
+        Self::decode_beside(bytes, None)
+    }
+
+    fn encode_beside(
+        &self,
+        out: &mut Vec<u8>,
+        mut beside: Option<&mut DescriptorsOut>,
+    ) -> Result<(), BadValue> {
         for row in &self.0 {
-            let mut writer = BoxWriter::new(out);
+            let mut writer = BoxWriter::beside(out, beside.as_deref_mut());
             row.put(&mut writer);
             writer.finish().map_err(|fault| BadValue::Row(Box::new(fault)))?;
         }
         Ok(())
     }
 
-    fn decode(mut bytes: &[u8]) -> Result<Self, BadValue> {
+    fn decode_beside(mut bytes: &[u8], beside: Option<&DescriptorsIn>) -> Result<Self, BadValue> {
         // All rows together are no longer than one value, which bounds them well enough.
         let limits = Limits { keys_max: VALUE_MAX, box_max: VALUE_MAX, ..Limits::default() };
         let mut rows = Vec::new();
         let mut decoder = Decoder::default();
         while !bytes.is_empty() {
             let row = decoder.feed(&mut bytes, &limits).map_err(BadValue::BadBox)?;
-            let row = row.ok_or(BadValue::CutShort)?;
+            let row = row.ok_or(BadValue::CutShort)?.beside(beside);
             rows.push(R::take(row).map_err(|fault| BadValue::Row(Box::new(fault)))?);
         }
         Ok(Self(rows))

@@ -2,6 +2,7 @@
 
 mod datetime;
 mod decimal;
+mod descriptor;
 mod integer;
 mod list;
 mod number;
@@ -14,6 +15,7 @@ use crate::BadValue;
 
 pub use datetime::DateTime;
 pub use decimal::Decimal;
+pub use descriptor::{Descriptor, DescriptorsIn, DescriptorsOut};
 pub use integer::Integer;
 pub use list::{AmpList, Record};
 
@@ -31,6 +33,7 @@ pub use list::{AmpList, Record};
 /// | `Path` | `PathBuf` | UTF-8 |
 /// | `ListOf(T())` | `Vec<T>` | each with its length in two bytes before it |
 /// | `AmpList([…])` | [`AmpList`] of a [`Record`] | boxes |
+/// | `Descriptor` | [`Descriptor`], which is a [`Field`] | how many were sent before it; the descriptor goes beside |
 /// | `optional=True` | `Option<T>` | nothing at all where it is `None` |
 /// | a type of your own | this trait | as you like |
 ///
@@ -53,6 +56,30 @@ pub trait Value: Sized {
     ///
     /// If `bytes` are not its form.
     fn decode(bytes: &[u8]) -> Result<Self, BadValue>;
+
+    /// The same as [`encode`](Self::encode) for a value with [descriptors](Descriptor) in it.
+    ///
+    /// # Errors
+    ///
+    /// The same, or that they cannot be passed.
+    fn encode_beside(
+        &self,
+        out: &mut Vec<u8>,
+        beside: Option<&mut DescriptorsOut>,
+    ) -> Result<(), BadValue> {
+        let _ = beside;
+        self.encode(out)
+    }
+
+    /// The same as [`decode`](Self::decode) for a value with [descriptors](Descriptor) in it.
+    ///
+    /// # Errors
+    ///
+    /// The same, or that they did not come.
+    fn decode_beside(bytes: &[u8], beside: Option<&DescriptorsIn>) -> Result<Self, BadValue> {
+        let _ = beside;
+        Self::decode(bytes)
+    }
 }
 
 /// A field of a command or a record: a [`Value`], or an `Option` of one.
@@ -77,6 +104,30 @@ pub trait Field: Sized {
     ///
     /// If it is missing or malformed.
     fn read(bytes: Option<&[u8]>) -> Result<Self, BadValue>;
+
+    /// The same as [`write`](Self::write) where [descriptors](Descriptor) may go beside.
+    ///
+    /// # Errors
+    ///
+    /// The same, or that they cannot be passed.
+    fn write_beside(
+        &self,
+        out: &mut Vec<u8>,
+        beside: Option<&mut DescriptorsOut>,
+    ) -> Result<(), BadValue> {
+        let _ = beside;
+        self.write(out)
+    }
+
+    /// The same as [`read`](Self::read) where [descriptors](Descriptor) may have come beside.
+    ///
+    /// # Errors
+    ///
+    /// The same, or that they did not come.
+    fn read_beside(bytes: Option<&[u8]>, beside: Option<&DescriptorsIn>) -> Result<Self, BadValue> {
+        let _ = beside;
+        Self::read(bytes)
+    }
 }
 
 impl<T: Value> Field for T {
@@ -91,6 +142,18 @@ impl<T: Value> Field for T {
     fn read(bytes: Option<&[u8]>) -> Result<Self, BadValue> {
         Self::decode(bytes.ok_or(BadValue::Missing)?)
     }
+
+    fn write_beside(
+        &self,
+        out: &mut Vec<u8>,
+        beside: Option<&mut DescriptorsOut>,
+    ) -> Result<(), BadValue> {
+        self.encode_beside(out, beside)
+    }
+
+    fn read_beside(bytes: Option<&[u8]>, beside: Option<&DescriptorsIn>) -> Result<Self, BadValue> {
+        Self::decode_beside(bytes.ok_or(BadValue::Missing)?, beside)
+    }
 }
 
 impl<T: Value> Field for Option<T> {
@@ -104,6 +167,18 @@ impl<T: Value> Field for Option<T> {
 
     fn read(bytes: Option<&[u8]>) -> Result<Self, BadValue> {
         bytes.map(T::decode).transpose()
+    }
+
+    fn write_beside(
+        &self,
+        out: &mut Vec<u8>,
+        beside: Option<&mut DescriptorsOut>,
+    ) -> Result<(), BadValue> {
+        self.as_ref().map_or(Ok(()), |value| value.encode_beside(out, beside))
+    }
+
+    fn read_beside(bytes: Option<&[u8]>, beside: Option<&DescriptorsIn>) -> Result<Self, BadValue> {
+        bytes.map(|bytes| T::decode_beside(bytes, beside)).transpose()
     }
 }
 

@@ -3,6 +3,7 @@
 mod boxes;
 mod calls;
 mod common;
+mod descriptors;
 mod enemies;
 mod failures;
 mod golden;

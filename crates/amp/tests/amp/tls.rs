@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropewalk_amp::{Amp, CallError, Peer, RemoteError, Responders};
 use ropewalk_deferred::{Cancelled, Failure, Promise, deferred};
-use ropewalk_protocol::{Disconnect, TlsInfo};
+use ropewalk_protocol::{CannotPass, Disconnect, TlsInfo};
 use ropewalk_tls::{
     Identities, Identity, Policy, Reason, Tls, TlsClient, TlsError, TlsServer, Trust,
 };
@@ -79,7 +79,12 @@ fn calls_go_on_encrypted() {
         let seen = [wire.sent_by(Side::Client), wire.sent_by(Side::Server)].concat();
         assert!(!seen.windows(8).any(|bytes| bytes == b"a secret"), "in pieces of {size}");
         for side in [&peer, &of_server] {
-            assert!(side.conn().and_then(|conn| conn.tls()).is_some());
+            let conn = side.conn().expect("it is up");
+            assert!(conn.tls().is_some());
+            // Nothing goes beside what is encrypted.
+            let (pipe, _) = std::io::pipe().expect("a pipe");
+            assert_eq!(conn.send_descriptor(pipe), Err(CannotPass::Unsupported));
+            assert_eq!(conn.accept_descriptors(1), Err(CannotPass::Unsupported));
         }
         assert_eq!(wire.ended(Side::Client), None);
     }

@@ -118,6 +118,87 @@ fn curl_fetches_a_page_over_each_kind() {
 }
 
 #[test]
+fn keys_are_logged_where_the_environment_says() {
+    if !has("curl") {
+        return;
+    }
+    let folder = folder("keys");
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut web = program();
+    web.env("SSLKEYLOGFILE", at("ours.log")).args(["web", "--path", &at(""), "--listen"]);
+    let place = format!("tls:0:interface=127.0.0.1:cert={}:key={}", at("cert.pem"), at("key.pem"));
+    web.arg(place);
+    let served = Served::of(web, 1);
+    let url = served.places[0].replace("127.0.0.1", "localhost") + "page";
+    for version in ["1.2", "1.3"] {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "20", "-4", "--cacert", &at("cert.pem"), &url]);
+        curl.args([&format!("--tlsv{version}"), "--tls-max", version]);
+        assert_eq!(output(curl.env("SSLKEYLOGFILE", at("curls.log"))), "hello");
+    }
+    // What curl wrote down of its own side: the same secrets, so that either file opens what was said.
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(at(name)).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("EXPORTER_SECRET"));
+        lines.map(ToOwned::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
+    let ours = read("ours.log");
+    assert_eq!(ours.len(), 1 + 4, "a master secret, and four of TLS 1.3: {ours:?}");
+    assert_eq!(ours, read("curls.log"));
+}
+
+#[test]
+fn the_roots_of_the_machine_are_trusted_where_none_are_named() {
+    let folder = folder("roots");
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let other = rcgen::generate_simple_self_signed(["other.example".to_owned()]).unwrap();
+    std::fs::write(at("other.pem"), other.cert.pem()).unwrap();
+    let place = format!("tls:0:interface=127.0.0.1:cert={}:key={}", at("cert.pem"), at("key.pem"));
+    let web = Served::web(&folder, &[&place], &[]);
+    let host = web.places[0].trim_start_matches("https://").trim_end_matches('/');
+    // Where those are kept can be said to whatever looks for them.
+    for (roots, is_trusted) in [("cert.pem", true), ("other.pem", false)] {
+        let mut forward = program();
+        forward.env("SSL_CERT_FILE", at(roots)).env_remove("SSL_CERT_DIR");
+        forward.args(["portforward", "--listen", "tcp:0:interface=127.0.0.1", "--to"]);
+        forward.arg(format!("tls:{host}:name=localhost"));
+        let forward = Served::of(forward, 1);
+        let mut stream = forward.connect();
+        stream.write_all(REQUEST.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // One that is let down may be told by a reset as well as by an end.
+        let heard = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert_eq!(answer.ends_with("hello"), is_trusted, "{roots}: {answer} {heard:?}");
+        assert!(is_trusted || answer.is_empty(), "{roots}: {answer}");
+    }
+}
+
+#[test]
+fn it_is_said_that_a_certificate_is_about_to_end() {
+    let folder = folder("ending");
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    for (hours, told) in [(12, "ends today"), (60, "is good for 2 days")] {
+        let mut wanted = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        wanted.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + Duration::from_hours(hours);
+        let key = rcgen::KeyPair::generate().unwrap();
+        std::fs::write(at("cert.pem"), wanted.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(at("key.pem"), key.serialize_pem()).unwrap();
+        let place =
+            format!("tls:0:interface=127.0.0.1:cert={}:key={}", at("cert.pem"), at("key.pem"));
+        let served = Served::web(&folder, &[&place], &[]);
+        // Once it has answered it hears signals: in the clear, that this is no TLS.
+        let host = served.places[0].trim_start_matches("https://").trim_end_matches('/');
+        let refusal = talk(std::net::TcpStream::connect(host).unwrap(), REQUEST);
+        assert_eq!(refusal.len(), 7, "an alert: {refusal:?}");
+        let (status, log) = served.stop();
+        assert_eq!(status, Some(0));
+        assert!(log.contains("the certificate of localhost ") && log.contains(told), "{log}");
+    }
+}
+
+#[test]
 fn openssl_fetches_a_page_and_sees_whose_it_is() {
     if !has("openssl") {
         return;

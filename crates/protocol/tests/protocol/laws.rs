@@ -14,7 +14,9 @@ mod outbox;
 /// Passes on all that it is told.
 struct Glass;
 
-impl Layer for Glass {}
+impl Layer for Glass {
+    const PASSES_DESCRIPTORS: bool = true;
+}
 
 fn under_glass(seat: Box<dyn Seat>) -> Box<dyn Seat> {
     Layered::seat(Glass, seat)

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod datagrams;
+mod descriptors;
 mod laws;
 mod programs;
 mod racing;

@@ -31,6 +31,13 @@ impl Sockets {
         sockets.get(key)?.as_ref().map(|socket| ask(socket.as_fd()))
     }
 
+    /// Under which keys there are any.
+    pub(crate) fn keys(&self) -> Vec<usize> {
+        let sockets = self.0.borrow();
+        let held = sockets.iter().enumerate().filter(|(_, socket)| socket.is_some());
+        held.map(|(key, _)| key).collect()
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.0.borrow().iter().flatten().count()

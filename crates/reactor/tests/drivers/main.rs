@@ -9,6 +9,7 @@ mod descriptors;
 mod io_uring;
 mod kit;
 mod lingering;
+mod processes;
 mod resets;
 mod scarcity;
 mod watching;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -9,9 +10,9 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use ropewalk_deferred::{Abandoned, Cancelled, Failure, Panicked, deferred};
+use ropewalk_deferred::{Abandoned, Cancelled, Context, Failure, Panicked, deferred};
 use ropewalk_protocol::{call_later, sleep};
-use ropewalk_reactor::{CallRefused, PoolRefused, Reactor, ReactorGone};
+use ropewalk_reactor::{CallRefused, PoolRefused, Reactor, ReactorGone, ThreadPoolOptions};
 
 use crate::kit::{Count, PATIENCE, is_quiet, reactor, settle, threads, turn_until};
 
@@ -132,6 +133,136 @@ fn blocking_work_brings_its_results_home() {
     let failure = reactor.run_until(work).unwrap_err();
     assert_eq!(failure.check::<Panicked>().unwrap().message(), "this panic is part of the test");
     assert!(reactor.census().threads <= 3);
+}
+
+/// Jobs that keep their threads until they are let go.
+struct Busy {
+    gate: Vec<mpsc::Sender<()>>,
+    done: Count,
+}
+
+impl Busy {
+    fn new() -> Self {
+        Self { gate: Vec::new(), done: Count::default() }
+    }
+
+    /// One more job, which has begun.
+    fn begin(&mut self, reactor: &Reactor) {
+        let (go, wait) = mpsc::channel();
+        let (begun, has_begun) = mpsc::channel();
+        let done = self.done.clone();
+        let work = reactor.defer_to_thread(move || {
+            begun.send(()).unwrap();
+            wait.recv().unwrap();
+            Ok::<_, Failure>(())
+        });
+        work.on_result(move |result| {
+            result.unwrap();
+            done.add();
+        });
+        self.gate.push(go);
+        has_begun.recv().unwrap();
+    }
+
+    fn end(self, reactor: &Reactor) {
+        let begun = self.gate.len();
+        self.gate.into_iter().for_each(|go| go.send(()).unwrap());
+        turn_until(reactor, || self.done.get() == begun);
+    }
+}
+
+#[test]
+fn the_pool_grows_with_the_jobs_and_shrinks_without_them() {
+    let reactor = reactor();
+    let options = ThreadPoolOptions::default().patience(Duration::from_millis(1));
+    reactor.set_thread_pool(options.clone().patience(PATIENCE));
+    assert_eq!(reactor.census().threads, 0, "nobody has asked for any");
+    let mut busy = Busy::new();
+    for count in 1..=6 {
+        busy.begin(&reactor);
+        assert_eq!(reactor.census().threads, count, "as many as have a job");
+    }
+    busy.end(&reactor);
+    for _ in 0..100 {
+        reactor.run_until(reactor.defer_to_thread(|| Ok::<_, Failure>(()))).unwrap();
+    }
+    assert!(reactor.census().threads <= 6, "who is idle gets the job");
+    reactor.set_thread_pool(options);
+    while reactor.census().threads > 0 {
+        reactor.run_until(sleep(&reactor, Duration::from_millis(1))).unwrap();
+    }
+    let again = reactor.defer_to_thread(|| Ok::<_, Failure>("again"));
+    assert_eq!(reactor.run_until(again).unwrap(), "again");
+}
+
+#[test]
+fn the_pools_bounds_can_be_set() {
+    let reactor = reactor();
+    let options = ThreadPoolOptions::default().threads_max(4).patience(PATIENCE);
+    reactor.set_thread_pool(options.clone());
+    let mut busy = Busy::new();
+    (0..4).for_each(|_| busy.begin(&reactor));
+    reactor.set_thread_pool(options.threads_max(0).jobs_max(2));
+    let waiting = [0, 1].map(|number| reactor.defer_to_thread(move || Ok::<_, Failure>(number)));
+    let refused = reactor.defer_to_thread(|| Ok::<_, Failure>(())).now_or_never().unwrap();
+    assert_eq!(refused.unwrap_err().check(), Some(&PoolRefused::Full));
+    busy.end(&reactor);
+    for (number, waiting) in waiting.into_iter().enumerate() {
+        assert_eq!(reactor.run_until(waiting).unwrap(), number);
+    }
+    assert_eq!(reactor.census().threads, 1, "there is always one");
+}
+
+/// Where a log is written to.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Who submits a job has it done in the same span and under the same subscriber; the next job on the
+/// thread knows nothing of that, and the result comes home to its own values.
+#[test]
+fn a_job_takes_its_span_and_subscriber_along() {
+    struct RequestId(u32);
+    let reactor = reactor();
+    reactor.set_thread_pool(ThreadPoolOptions::default().threads_max(1));
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let submit = || {
+        let _request = tracing::info_span!("request", id = 7).entered();
+        Context::current().with(RequestId(7)).run(|| {
+            let job = || {
+                tracing::info!("in the thread");
+                Ok::<_, Failure>(())
+            };
+            reactor.defer_to_thread(job).map(|()| {
+                tracing::info!("at home");
+                Context::current().get::<RequestId>().map(|id| id.0)
+            })
+        })
+    };
+    let job = tracing::subscriber::with_default(subscriber, submit);
+    assert_eq!(reactor.run_until(job).unwrap(), Some(7));
+    let plain = reactor.defer_to_thread(|| {
+        tracing::info!("told to nobody");
+        Ok::<_, Failure>(tracing::Span::current().is_none())
+    });
+    assert!(reactor.run_until(plain).unwrap());
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = log.lines().find(|line| line.contains("in the thread")).expect("it was logged");
+    assert!(line.contains("request{id=7}"), "{line}");
+    assert!(!log.contains("told to nobody"), "{log}");
 }
 
 /// The pool's bounds: sixteen threads, and so many jobs waiting.

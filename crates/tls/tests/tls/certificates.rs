@@ -13,13 +13,35 @@ use crate::raw::{Raw, client_config, server_config};
 
 /// What a client says of a server with these, and that it says so to it.
 #[track_caller]
-fn judge(trust: &Trust, chain: Vec<Vec<u8>>, key: Vec<u8>) -> (BadCertificate, TlsAlert) {
+pub(crate) fn judge(
+    trust: &Trust,
+    chain: Vec<Vec<u8>>,
+    key: Vec<u8>,
+) -> (BadCertificate, TlsAlert) {
     let client = TlsClient::new(trust).unwrap();
     let (ask, asked) = Talk::saying("hello");
     let clock = Clock::new();
     let server = Memory::seat(Raw::server(server_config(chain, key)), &clock);
     Wire::of(&clock, on(&clock, client.layer("localhost").unwrap(), ask), server).run();
     refusal(&asked)
+}
+
+/// What a server says of a client with these, and that it says so to it.
+#[track_caller]
+pub(crate) fn judge_client(
+    trust: &Trust,
+    chain: Vec<Vec<u8>>,
+    key: Vec<u8>,
+) -> (BadCertificate, TlsAlert) {
+    let authority = Authority::new();
+    let policy = Policy::new().require_clients(trust.clone());
+    let server = serving(&authority.server("localhost"), policy);
+    let config = client_config(&authority.der, Some((chain, key)));
+    let (answer, answered) = Talk::echo();
+    let clock = Clock::new();
+    let client = Memory::seat(Raw::client(config).saying(b"hello"), &clock);
+    Wire::of(&clock, client, on(&clock, server.layer(), answer)).run();
+    refusal(&answered)
 }
 
 #[track_caller]
@@ -239,16 +261,9 @@ fn clients_say_who_they_are_where_they_must() {
 #[test]
 fn clients_with_wrong_certificates_are_told_apart() {
     let authority = Authority::new();
-    let policy = Policy::new().require_clients(authority.trust());
-    let server = serving(&authority.server("localhost"), policy);
     let judge = |wanted: &Wanted| {
-        let identity = authority.parts(wanted, &KeyPair::generate().unwrap());
-        let config = client_config(&authority.der, Some(identity));
-        let (answer, answered) = Talk::echo();
-        let clock = Clock::new();
-        let client = Memory::seat(Raw::client(config).saying(b"hello"), &clock);
-        Wire::of(&clock, client, on(&clock, server.layer(), answer)).run();
-        refusal(&answered).0
+        let (chain, key) = authority.parts(wanted, &KeyPair::generate().unwrap());
+        judge_client(&authority.trust(), chain, key).0
     };
     let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let good = || Wanted { usages: usages.clone(), ..Wanted::named("alice") };

@@ -30,6 +30,8 @@ pub(crate) struct Wanted {
     pub(crate) names: Vec<String>,
     /// From and until when, in days from now.
     pub(crate) days: (i64, i64),
+    /// How many hours later its end is.
+    pub(crate) hours: u64,
     pub(crate) usages: Vec<ExtendedKeyUsagePurpose>,
 }
 
@@ -38,6 +40,7 @@ impl Wanted {
         Self {
             names: vec![name.to_owned()],
             days: (-1, 90),
+            hours: 0,
             usages: vec![ExtendedKeyUsagePurpose::ServerAuth],
         }
     }
@@ -55,8 +58,12 @@ fn days_away(days: i64) -> time::OffsetDateTime {
 impl Authority {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
-        let name = format!("Root {}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let (parameters, key) = (Self::parameters(&name), KeyPair::generate().unwrap());
+        Self::named(&format!("Root {}", COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// A root of this name, which others may have too.
+    pub(crate) fn named(name: &str) -> Self {
+        let (parameters, key) = (Self::parameters(name), KeyPair::generate().unwrap());
         let certificate = parameters.self_signed(&key).unwrap();
         Self {
             der: certificate.der().to_vec(),
@@ -68,11 +75,26 @@ impl Authority {
 
     /// One for whom this one vouches, and who vouches for others.
     pub(crate) fn deputy(&self, name: &str) -> Self {
-        let (parameters, key) = (Self::parameters(name), KeyPair::generate().unwrap());
+        self.deputy_with(name, |_| ())
+    }
+
+    /// The same, who may do more or less than others.
+    pub(crate) fn deputy_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let (mut parameters, key) = (Self::parameters(name), KeyPair::generate().unwrap());
+        change(&mut parameters);
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let der = certificate.der().to_vec();
         let above = std::iter::once(der.clone()).chain(self.above.clone()).collect();
         Self { der, pem: certificate.pem(), issuer: Issuer::new(parameters, key), above }
+    }
+
+    /// Its key, and what it shows of itself where it is taken for a server or a client.
+    pub(crate) fn itself(&self) -> (Vec<Vec<u8>>, Vec<u8>) {
+        (self.above.clone(), self.issuer.key().serialize_der())
     }
 
     fn parameters(name: &str) -> CertificateParams {
@@ -86,7 +108,7 @@ impl Authority {
     pub(crate) fn parts(&self, wanted: &Wanted, key: &KeyPair) -> (Vec<Vec<u8>>, Vec<u8>) {
         let mut parameters = CertificateParams::new(wanted.names.clone()).unwrap();
         parameters.not_before = days_away(wanted.days.0);
-        parameters.not_after = days_away(wanted.days.1);
+        parameters.not_after = days_away(wanted.days.1) + Duration::from_hours(wanted.hours);
         parameters.extended_key_usages.clone_from(&wanted.usages);
         let certificate = parameters.signed_by(key, &self.issuer).unwrap();
         let chain = std::iter::once(certificate.der().to_vec()).chain(self.above.clone());

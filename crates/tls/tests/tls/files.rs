@@ -82,7 +82,7 @@ pub(crate) fn pem_of(kind: &str, der: &[u8]) -> String {
 }
 
 struct Kit {
-    authority: Authority,
+    authority: Rc<Authority>,
     identities: Identities,
     clock: Clock,
     threads: LaterThreads,
@@ -91,7 +91,7 @@ struct Kit {
 impl Kit {
     fn new() -> Self {
         Self {
-            authority: Authority::new(),
+            authority: Rc::new(Authority::new()),
             identities: Identities::new(Policy::new()).unwrap(),
             clock: Clock::new(),
             threads: LaterThreads::new(),
@@ -327,4 +327,52 @@ fn ten_thousand_rotations_break_no_handshake() {
         done.set(done.get() + 1);
     }
     assert!(done.get() > ROTATIONS / 8, "{} handshakes", done.get());
+}
+
+#[test]
+fn key_and_certificate_are_never_of_two_generations() {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+    const GENERATIONS: usize = 4;
+    let authority = Rc::new(Authority::new());
+    let wanted = Wanted::named("localhost");
+    let all: Vec<Pem> = (0..GENERATIONS).map(|_| pem(&authority, &wanted)).collect();
+    // What is written, which generation of it, how, and whether the files are looked at behind it.
+    let step = (any::<bool>(), 0..GENERATIONS, any::<bool>(), any::<bool>());
+    let config = Config { cases: 32, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let outcome = runner.run(&proptest::collection::vec(step, 1..24), |steps| {
+        let folder = Folder::new("generations");
+        let kit = Kit { authority: Rc::clone(&authority), ..Kit::new() };
+        let mut stored = (0, 0);
+        let mut in_use = 0;
+        folder.write("chain.pem", &all[0].chain);
+        folder.write("key.pem", &all[0].key);
+        let files = IdentityFiles::new(folder.path("chain.pem"), folder.path("key.pem"));
+        let _watch = kit.watch(&files).unwrap();
+        for (is_key, generation, in_place, looks) in steps {
+            let (name, text) = if is_key {
+                stored.1 = generation;
+                ("key.pem", &all[generation].key)
+            } else {
+                stored.0 = generation;
+                ("chain.pem", &all[generation].chain)
+            };
+            if in_place {
+                folder.write(name, text);
+            } else {
+                folder.replace(name, text);
+            }
+            if looks {
+                kit.look();
+                if stored.0 == stored.1 {
+                    in_use = stored.0;
+                }
+                // The handshake proves that the key is this certificate's.
+                prop_assert_eq!(kit.shown("localhost"), &all[in_use].own[..]);
+            }
+        }
+        Ok(())
+    });
+    outcome.unwrap();
 }

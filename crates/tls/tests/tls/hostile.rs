@@ -86,9 +86,9 @@ fn it_is_said_for_how_long_certificates_are_good() {
     let folder = crate::files::Folder::new("expiry");
     let authority = Authority::new();
     let warned = i64::try_from(EXPIRY_WARNED_DAYS).unwrap();
-    for (days, level) in [(90, "INFO"), (warned, "WARN")] {
-        let wanted =
-            crate::common::Wanted { days: (-1, days), ..crate::common::Wanted::named("localhost") };
+    for (days, hours, level) in [(90, 0, "INFO"), (warned, 0, "WARN"), (0, 23, "ERROR")] {
+        let named = crate::common::Wanted::named("localhost");
+        let wanted = crate::common::Wanted { days: (-1, days), hours, ..named };
         let key = rcgen::KeyPair::generate().unwrap();
         let (chain, _) = authority.parts(&wanted, &key);
         let pem = crate::files::pem_of("CERTIFICATE", &chain[0]) + &key.serialize_pem();
@@ -117,7 +117,9 @@ fn it_is_said_for_how_long_certificates_are_good() {
             assert!(line.starts_with(&format!("{level} the certificate of localhost ")), "{line}");
             // The last of them begins when it is made.
             let ends = [days, days - 1].map(|days| format!("is good for {days} days"));
-            assert!(ends.iter().any(|end| line.ends_with(end)), "{line}");
+            let is_over = line.ends_with("ends today, or has");
+            assert!(is_over == (days == 0), "{line}");
+            assert!(is_over || ends.iter().any(|end| line.ends_with(end)), "{line}");
         }
     }
 }

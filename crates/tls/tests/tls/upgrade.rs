@@ -116,6 +116,7 @@ fn sides(ahead: &'static [u8]) -> (Client, Diary, Server, Diary) {
 
 #[test]
 fn a_conversation_goes_on_encrypted() {
+    // 98, and 96 of what is written before the handshake is done.
     for size in [1, 2, 3, 7, 50, 10_000] {
         let (client, asked, server, answered) = sides(b"");
         let mut wire = Wire::join(client, server).in_chunks_of(size);
@@ -230,6 +231,7 @@ fn there_is_one_handshake_at_a_time() {
 
 #[test]
 fn whoever_does_not_want_the_answer_any_more_has_no_connection() {
+    // 97: before the handshake, without a word.
     struct Fickle(TlsServer);
     impl Protocol for Fickle {
         fn data_received(&mut self, conn: &Conn<Self>, _: &[u8]) {

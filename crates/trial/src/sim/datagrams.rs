@@ -8,6 +8,7 @@ use ropewalk_protocol::{Address, DatagramQueue, SendError};
 use ropewalk_reactor::platform::Mishap;
 use rustix::io::Errno;
 
+use super::groups::{Groups, group_of};
 use super::log::What;
 use super::world::{Event, Held, World};
 
@@ -28,10 +29,11 @@ pub(super) struct Port {
     pub(super) ready: bool,
     waiting: VecDeque<Packet>,
     mishaps: VecDeque<Mishap>,
+    pub(super) groups: Groups,
 }
 
 /// A datagram under way, or the news that nobody receives where one went.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Packet {
     host: usize,
     from: Address,
@@ -75,6 +77,7 @@ impl World {
             ready: false,
             waiting: VecDeque::new(),
             mishaps: VecDeque::new(),
+            groups: Groups::default(),
         });
         (Held::Port { index, serial }, place)
     }
@@ -123,6 +126,11 @@ impl World {
             match to {
                 None => mishaps.push(unsent(SendError::NotConnected)),
                 Some(_) if data.len() > LENGTH_MAX => mishaps.push(unsent(SendError::TooLong)),
+                Some(to) if group_of(&to).is_some() => {
+                    if let Err(why) = self.launch_to_group(host, index, &place, &to, &data) {
+                        mishaps.push(unsent(why));
+                    }
+                }
                 Some(to) => match self.way_for(host, &place, &to) {
                     Err(why) => mishaps.push(unsent(why)),
                     Ok(there) => self.launch(host, there, place, &to, &data),
@@ -130,6 +138,28 @@ impl World {
             }
         }
         Ok(false)
+    }
+
+    /// Sends to all who are in a group; who is in none is not told.
+    fn launch_to_group(
+        &mut self,
+        host: usize,
+        index: usize,
+        place: &Address,
+        to: &Address,
+        data: &[u8],
+    ) -> Result<(), SendError> {
+        let (Address::Ip(own), Address::Ip(group)) = (place, to) else {
+            return Err(SendError::WrongAddress);
+        };
+        if own.is_ipv4() != group.is_ipv4() {
+            return Err(SendError::Unreachable);
+        }
+        let from = Address::Ip(self.answered_from(host, *own, *group));
+        for there in self.group_hosts(host, index, &from, to) {
+            self.launch(host, there, place.clone(), to, data);
+        }
+        Ok(())
     }
 
     /// To which host a datagram goes.
@@ -192,6 +222,9 @@ impl World {
     pub(super) fn receive_packet(&mut self, id: u64) {
         let Some(packet) = self.packets.remove(&id) else { return };
         let (host, to) = (packet.host, number(&packet.to));
+        if group_of(&packet.to).is_some() {
+            return self.receive_for_group(&packet);
+        }
         let Some(index) = self.port_at(host, &packet.to, Some(&packet.from)) else {
             return self.complain(&packet);
         };
@@ -208,6 +241,23 @@ impl World {
             Content::Data(_) => port.waiting.push_back(packet),
         }
         self.make_port_ready(host, index);
+    }
+
+    /// A datagram arrives for all of a group that are here.
+    fn receive_for_group(&mut self, packet: &Packet) {
+        let (host, to) = (packet.host, number(&packet.to));
+        for index in self.members(host, &packet.to, &packet.from) {
+            let port = &mut self.hosts[host].ports[index];
+            if port.peer.as_ref().is_some_and(|peer| *peer != packet.from) {
+                continue;
+            }
+            if port.waiting.len() >= WAITING_MAX {
+                self.note(host, What::Lost, to, 0);
+                continue;
+            }
+            port.waiting.push_back(packet.clone());
+            self.make_port_ready(host, index);
+        }
     }
 
     /// Tells a sender that nobody is there.

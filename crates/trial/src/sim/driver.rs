@@ -11,7 +11,9 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::{Address, DatagramQueue, Outbox};
+use ropewalk_protocol::{
+    Address, DatagramQueue, MulticastChange, MulticastError, MulticastSettings, Outbox,
+};
 use ropewalk_reactor::platform::{
     BorrowedHost, Closing, Completion, Driver, HostDescriptor, Mishap, Platform, Role, Socket,
     lend_descriptor,
@@ -175,6 +177,14 @@ impl Driver for HostDriver {
         }
     }
 
+    fn accept_descriptors(&mut self, key: usize, at_once: usize) -> io::Result<()> {
+        let Some(Held::Stream(id)) = self.held(key) else { return Err(Errno::BADF.into()) };
+        if let Some(end) = self.world.borrow_mut().end(id) {
+            end.at_once = at_once;
+        }
+        Ok(())
+    }
+
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
         if let Some(Held::Stream(id)) = self.held(key) {
             self.world.borrow_mut().end_stream(id);
@@ -305,6 +315,7 @@ impl Driver for HostDriver {
                         Told::Connected(result) => Completion::Connected { key, result },
                         Told::Sent(left) => Completion::Sent { key, left },
                         Told::Received => Completion::Received { key, data: &self.buffer },
+                        Told::Passed(descriptor) => Completion::Passed { key, descriptor },
                         Told::Ended => Completion::Ended { key },
                         Told::Failed(error) => Completion::Failed { key, error },
                     });
@@ -484,6 +495,25 @@ impl Platform for HostPlatform {
             None => None,
         }
         .unwrap_or(Address::Unnamed)
+    }
+
+    fn passes_descriptors(&self, key: usize) -> bool {
+        let mut world = self.world.borrow_mut();
+        match world.hosts[self.host].by_key.get(key).copied().flatten() {
+            // Only what stays on one host has no address of the Internet.
+            Some(Held::Stream(id)) => {
+                world.end(id).is_some_and(|end| end.local.ip().is_none() && end.peer.ip().is_none())
+            }
+            _ => false,
+        }
+    }
+
+    fn change_multicast(&self, key: usize, change: &MulticastChange) -> Result<(), MulticastError> {
+        self.world.borrow_mut().change_multicast(self.host, key, change)
+    }
+
+    fn multicast_settings(&self, key: usize) -> Result<MulticastSettings, MulticastError> {
+        self.world.borrow_mut().multicast_settings(self.host, key)
     }
 
     fn listen(&self, place: &Address, backlog: i32) -> io::Result<(Socket, Address)> {

@@ -39,6 +39,7 @@ pub(super) enum What {
     Worked,
     Called,
     Weather,
+    Passed,
 }
 
 impl What {
@@ -62,6 +63,7 @@ impl What {
             Self::Worked => "has a thread's work done",
             Self::Called => "is told from outside",
             Self::Weather => "has other weather",
+            Self::Passed => "is passed descriptors",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod datagrams;
 mod driver;
+mod groups;
 mod link;
 mod log;
 mod places;

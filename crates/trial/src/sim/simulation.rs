@@ -484,16 +484,14 @@ impl Inner {
         let reactors = self.reactors.borrow().clone();
         // A reactor that is asked what it has under way asks the world for addresses.
         let host = |index: usize| {
-            let world = self.world.borrow();
-            (world.hosts[index].name.clone(), world.hosts[index].descriptors)
+            let mut world = self.world.borrow_mut();
+            (world.hosts[index].name.clone(), world.sockets(index))
         };
         let mut left = Vec::new();
         for (index, reactor) in reactors.iter().enumerate() {
-            let (name, descriptors) = host(index);
+            let (name, sockets) = host(index);
             left.extend(reactor.under_way().iter().map(|thing| format!("{name}: {thing}")));
-            if descriptors > 0 {
-                left.push(format!("{name}: {descriptors} open sockets"));
-            }
+            left.extend(sockets.iter().map(|socket| format!("{name}: {socket}")));
         }
         left
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use ropewalk_protocol::{Address, FileSlice, Outbox};
+use ropewalk_protocol::{Address, Descriptor, DescriptorsLost, FileSlice, Outbox};
 use rustix::io::Errno;
 
 use super::log::What;
@@ -57,6 +57,13 @@ pub(super) struct End {
     pub(super) failure: Option<Errno>,
     /// What arrived and was not received.
     pub(super) unread: Vec<u8>,
+    /// Descriptors among it, each with how many bytes are before it since the beginning.
+    passed: VecDeque<(u64, Descriptor)>,
+    /// How many bytes arrived, and were received, since the beginning.
+    arrived: u64,
+    received: u64,
+    /// How many descriptors one receive may bring.
+    pub(super) at_once: usize,
     /// The peer's end of stream arrived.
     pub(super) ended: bool,
     pub(super) ended_told: bool,
@@ -86,7 +93,8 @@ enum Carried {
     Syn,
     SynAck,
     Ack,
-    Bytes(Vec<u8>),
+    /// Bytes, and the descriptors that the first of them goes with.
+    Bytes(Vec<u8>, Vec<Descriptor>),
     Fin,
     Reset,
 }
@@ -96,6 +104,7 @@ pub(super) enum Told {
     Connected(io::Result<()>),
     Sent(u64),
     Received,
+    Passed(Descriptor),
     Ended,
     Failed(io::Error),
 }
@@ -113,6 +122,10 @@ impl End {
             outcome: None,
             failure: None,
             unread: Vec::new(),
+            passed: VecDeque::new(),
+            arrived: 0,
+            received: 0,
+            at_once: 0,
             ended: false,
             ended_told: false,
             pending: None,
@@ -123,6 +136,22 @@ impl End {
             under_way: VecDeque::new(),
             last_arrival: 0,
         }
+    }
+}
+
+impl End {
+    /// The first of the descriptors that the next byte goes with.
+    fn next_descriptor(&mut self) -> Result<Option<Descriptor>, DescriptorsLost> {
+        let count = self.passed.iter().take_while(|(at, _)| *at <= self.received).count();
+        if self.at_once == 0 {
+            // Nobody has asked for them.
+            self.passed.drain(..count);
+            return Ok(None);
+        }
+        if count > self.at_once {
+            return Err(DescriptorsLost);
+        }
+        Ok(self.passed.pop_front_if(|(at, _)| *at <= self.received).map(|passed| passed.1))
     }
 }
 
@@ -154,7 +183,7 @@ impl World {
             return;
         }
         let size = match &what {
-            Carried::Bytes(bytes) => bytes.len() as u64 + 40,
+            Carried::Bytes(bytes, _) => bytes.len() as u64 + 40,
             _ => 40,
         };
         let arrives = self.arrival(from, to, size);
@@ -224,19 +253,19 @@ impl World {
         let from = to.other();
         let Some(sender) = self.end(from) else { return };
         let passed = sender.carried;
-        let bytes = match what {
-            Carried::Bytes(mut bytes) => {
+        let (bytes, descriptors) = match what {
+            Carried::Bytes(mut bytes, descriptors) => {
                 sender.carried += bytes.len() as u64;
                 if sender.carried < limit {
-                    return self.deliver(to, Carried::Bytes(bytes));
+                    return self.deliver(to, Carried::Bytes(bytes, descriptors));
                 }
                 bytes.truncate((limit - passed.min(limit)) as usize);
-                bytes
+                (bytes, descriptors)
             }
             other => return self.deliver(to, other),
         };
         if !bytes.is_empty() {
-            self.deliver(to, Carried::Bytes(bytes));
+            self.deliver(to, Carried::Bytes(bytes, descriptors));
         }
         for id in [from, to] {
             if let Some(end) = self.end(id) {
@@ -262,9 +291,12 @@ impl World {
                 }
             }
             Carried::Ack => self.queue(to),
-            Carried::Bytes(_) if stage == Stage::Closed => self.push(to, Carried::Reset),
-            Carried::Bytes(bytes) => {
+            Carried::Bytes(..) if stage == Stage::Closed => self.push(to, Carried::Reset),
+            Carried::Bytes(bytes, descriptors) => {
                 end.unread.extend_from_slice(&bytes);
+                let at = end.arrived;
+                end.passed.extend(descriptors.into_iter().map(|descriptor| (at, descriptor)));
+                end.arrived += bytes.len() as u64;
                 self.note(host, What::Arrived, to.serial, bytes.len() as u64);
                 self.make_ready(Held::Stream(to));
             }
@@ -337,9 +369,10 @@ impl World {
         let mut taken = 0;
         while taken < limit {
             let size = segment.min(limit - taken);
+            let descriptors = out.take_front_descriptors();
             let bytes = take_front(out, size)?;
             taken += bytes.len() as u64;
-            self.push(id, Carried::Bytes(bytes));
+            self.push(id, Carried::Bytes(bytes, descriptors));
         }
         if let Some(end) = self.end(id) {
             end.room -= taken;
@@ -420,14 +453,28 @@ impl World {
         let (here, there) = (connection.ends[id.side].host, connection.ends[1 - id.side].host);
         let end = &mut connection.ends[id.side];
         if end.reading && !end.unread.is_empty() {
-            let waiting = end.unread.len() as u64;
+            match end.next_descriptor() {
+                Ok(Some(descriptor)) => {
+                    self.note(here, What::Passed, id.serial, 1);
+                    return Some(Told::Passed(descriptor));
+                }
+                Ok(None) => (),
+                Err(lost) => {
+                    self.note(here, What::Failed, id.serial, 0);
+                    return Some(Told::Failed(lost.into()));
+                }
+            }
+            let next = end.passed.front().map_or(u64::MAX, |(at, _)| at - end.received);
+            let waiting = (end.unread.len() as u64).min(next);
             let cut = self.way(there, here).link.cut;
             let mut count = waiting.min(super::driver::READ_SIZE);
             if count > 1 && self.random.chance(cut) {
                 count = self.random.between(1, count);
             }
             buffer.clear();
-            buffer.extend(self.end(id)?.unread.drain(..count as usize));
+            let end = self.end(id)?;
+            buffer.extend(end.unread.drain(..count as usize));
+            end.received += count;
             self.log.add_bytes(buffer);
             self.note(here, What::Received, id.serial, count);
             let link = &self.way(here, there).link;
@@ -471,6 +518,7 @@ impl World {
         end.pending = None;
         end.outcome = None;
         end.unread = Vec::new();
+        end.passed.clear();
         let is_broken = end.failure.is_some();
         let ended = std::mem::replace(&mut end.write_ended, true);
         let what = if reset { What::Reset } else { What::Closed };

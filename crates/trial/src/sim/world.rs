@@ -230,6 +230,36 @@ impl World {
         ip.is_loopback() || ip.is_unspecified() || self.host_at(host, ip) == Some(host)
     }
 
+    /// What each open socket of a host is.
+    pub(super) fn sockets(&mut self, host: usize) -> Vec<String> {
+        let held: Vec<_> = self.hosts[host].by_key.iter().flatten().copied().collect();
+        let mut sockets: Vec<_> = held
+            .into_iter()
+            .map(|held| match held {
+                Held::Stream(id) => self.end(id).map_or_else(String::new, |end| {
+                    format!("an open socket from {} to {}", end.local, end.peer)
+                }),
+                Held::Listener { index, .. } => {
+                    format!(
+                        "an open socket that listens at {}",
+                        self.hosts[host].listeners[index].place
+                    )
+                }
+                Held::Port { index, .. } => {
+                    format!(
+                        "an open socket for datagrams at {}",
+                        self.hosts[host].ports[index].place
+                    )
+                }
+            })
+            .collect();
+        match self.hosts[host].descriptors.saturating_sub(sockets.len()) {
+            0 => (),
+            loose => sockets.push(format!("{loose} open sockets that nobody has taken yet")),
+        }
+        sockets
+    }
+
     /// A port that nothing on the host uses.
     pub(super) fn free_port(&mut self, host: usize) -> u16 {
         loop {

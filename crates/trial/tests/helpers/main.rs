@@ -4,3 +4,4 @@ mod cuts;
 mod dialogues;
 mod enemies;
 mod places;
+mod processes;

@@ -127,6 +127,10 @@ impl Driver for Faulty {
         Ok(left)
     }
 
+    fn accept_descriptors(&mut self, key: usize, at_once: usize) -> io::Result<()> {
+        self.below.accept_descriptors(key, at_once)
+    }
+
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
         self.let_go(key)?;
         self.below.end_stream(key)

@@ -55,6 +55,22 @@ impl Scratch {
                 self.write(&format!("crates/{name}"), &mutate(&name, read(&entry.path()), mutants));
             }
         }
+        self.forget(&room.join(inside), folder);
+    }
+
+    /// Removes what an earlier copy had and the sources have no more.
+    fn forget(&self, from: &Path, folder: &str) {
+        for entry in fs::read_dir(self.folder.join("crates").join(folder)).expect("a copy") {
+            let there = entry.expect("an entry").path();
+            if !from.join(there.file_name().expect("a name")).exists() {
+                let gone = if there.is_dir() {
+                    fs::remove_dir_all(&there)
+                } else {
+                    fs::remove_file(&there)
+                };
+                gone.expect("it is ours");
+            }
+        }
     }
 
     /// Writes a file unless it is there already, which would have it built again.

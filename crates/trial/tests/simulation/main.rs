@@ -2,6 +2,8 @@
 
 mod crowd;
 mod datagrams;
+mod descriptors;
+mod groups;
 mod kit;
 mod replay;
 mod streams;

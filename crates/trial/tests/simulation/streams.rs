@@ -277,7 +277,7 @@ fn a_wait_without_end_says_what_was_under_way() {
     let said = failure.to_string();
     assert!(said.contains("server: a listener at 10.0.0.1:7"), "{said}");
     assert!(said.contains("asked for at crates/trial/tests/simulation/kit.rs:"), "{said}");
-    assert!(said.contains("server: 1 open sockets"), "{said}");
+    assert!(said.contains("server: an open socket that listens at 10.0.0.1:7"), "{said}");
     let (_promise, never) = ropewalk_deferred::deferred::<()>();
     let failure = client.run_until(never).unwrap_err();
     assert!(format!("{failure:?}").contains("what was waited for does not come"), "{failure:?}");

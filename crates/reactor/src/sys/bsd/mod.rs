@@ -16,6 +16,9 @@ pub(crate) use super::single::{
 };
 pub(super) use super::single::{Receiver, Sender, may_segment, open, send_file, unsettled};
 pub(crate) use super::unix::*;
+pub(crate) use super::unix::{
+    close_on_exec_one_by_one as close_on_exec_from, start_by_fork as start,
+};
 
 /// A file is not as it should be.
 pub(super) const FILE_ERROR: Errno = Errno::IO;
@@ -84,4 +87,25 @@ pub(crate) fn credentials(socket: BorrowedFd<'_>) -> Option<Credentials> {
     #[expect(unsafe_code, reason = "the system's answer goes to plain numbers")]
     let result = unsafe { libc::getpeereid(socket.as_raw_fd(), &raw mut user, &raw mut group) };
     (result == 0).then_some(Credentials { process: None, user, group })
+}
+
+/// No descriptor tells of a child's end here: a signal does.
+pub(crate) fn exit_descriptor(_: u32) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// A pipe, neither of whose ends outlives an `exec`.
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (reader, writer) = rustix::pipe::pipe()?;
+    rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::fcntl_setfd(&writer, rustix::io::FdFlags::CLOEXEC)?;
+    Ok((reader, writer))
+}
+
+/// Whether [`environment`] knows this process's variables.
+pub(crate) const HAS_ENVIRONMENT: bool = false;
+
+/// This process's variables are copied here.
+pub(crate) fn environment() -> *const *mut libc::c_char {
+    std::ptr::null()
 }

@@ -10,6 +10,8 @@ mod io_uring;
 mod poll;
 mod scan;
 mod select;
+#[allow(unsafe_code, reason = "what a child is to do is described to the system by pointers")]
+mod spawning;
 
 use std::io;
 use std::time::Duration;
@@ -36,6 +38,9 @@ use io_uring::IoUring;
 use poll::Poll;
 use scan::Scanner;
 use select::Select;
+pub(crate) use spawning::{
+    HAS_ENVIRONMENT, close_on_exec_from, environment, exit_descriptor, pipe, start,
+};
 
 pub(crate) use super::unix::*;
 

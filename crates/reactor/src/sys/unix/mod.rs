@@ -4,6 +4,7 @@ mod descriptors;
 #[allow(unsafe_code, reason = "a number becomes the descriptor that it is")]
 mod inherited;
 mod places;
+mod spawning;
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -26,6 +27,11 @@ pub(crate) use descriptors::{receive_passed, send_passing};
 pub(crate) use inherited::take as take_inherited;
 pub(crate) use places::{
     SocketFile, datagram_socket, listen_at, listen_at_name, receive_at, unix_address,
+};
+pub(crate) use spawning::{
+    Failed, Plan, Step, all_signals, c_string, close_on_exec_one_by_one, duplicate_number,
+    is_exhausted, is_no_program, is_too_long, no_signals, pointers, send_signal, signal_of,
+    start_by_fork, with_environment,
 };
 
 /// What a loop that hosts a reactor watches: a descriptor.
@@ -123,7 +129,7 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Has a signal write to a socket; answers the registration and the other end.
-pub(super) fn tell_of_signal(signal: i32) -> io::Result<(SigId, OwnedFd)> {
+pub(crate) fn tell_of_signal(signal: i32) -> io::Result<(SigId, OwnedFd)> {
     let (reader, writer) = pair()?;
     let id = signal_hook::low_level::pipe::register(signal, UnixStream::from(writer))?;
     Ok((id, reader))

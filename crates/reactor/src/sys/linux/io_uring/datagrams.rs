@@ -80,7 +80,7 @@ impl IoUring {
         if last {
             self.to_arm.push(tag);
         }
-        let key = self.slots[tag.slot as usize].key;
+        let key = self.slots[tag.slot as usize].key();
         match done.result {
             Ok(_) => Some(Found::Datagram(key, self.take(done)?)),
             // All buffers are taken, or memory is short: they come back before the next wait.
@@ -98,7 +98,7 @@ impl IoUring {
         let slot = &mut self.slots[index as usize];
         let Some(datagrams) = &mut self.datagrams else { return Err(Errno::BADF.into()) };
         let mut segmenting = !slot.single;
-        let sent = self.sockets.with(slot.key, |socket| {
+        let sent = self.sockets.with(slot.key(), |socket| {
             datagrams.sender.send(socket, queue, &mut segmenting, mishaps)
         });
         slot.single = !segmenting;

@@ -9,10 +9,10 @@ use ropewalk_protocol::{DatagramQueue, Outbox};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::IoUring;
 use super::datagrams::Datagrams;
 use super::input::Found;
 use super::slot::{GENERATIONS, Kind, Slot, Tag};
+use super::{IoUring, NO_SLOT};
 use crate::sys::datagrams::Mishap;
 use crate::sys::os::{may_segment, unsettled};
 use crate::sys::passing::Passing;
@@ -157,7 +157,7 @@ impl Driver for IoUring {
     fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
         let socket = socket.into_system()?;
         if self.by_key.len() <= key {
-            self.by_key.resize(key + 1, None);
+            self.by_key.resize(key + 1, NO_SLOT);
         }
         if role == Role::Datagrams && self.datagrams.is_none() {
             // SAFETY: it is dropped with this driver only, whose `Drop` sees to it that no operation is
@@ -170,7 +170,7 @@ impl Driver for IoUring {
         self.sockets.insert(key, socket);
         let generation = slot.generation;
         let index = self.slots.insert(slot) as u32;
-        self.by_key[key] = Some(index);
+        self.by_key[key] = index;
         if role == Role::Stream {
             // When its protocol knows of it, and may have asked for descriptors.
             self.to_arm.push(Tag { slot: index, kind: Kind::Receive, generation });
@@ -254,7 +254,7 @@ impl Driver for IoUring {
     }
 
     fn close(&mut self, key: usize, how: Closing) {
-        let Some(index) = self.by_key.get_mut(key).and_then(Option::take) else { return };
+        let Some(index) = self.take_slot(key) else { return };
         let slot = &mut self.slots[index as usize];
         let (role, generation, input) = (slot.role, slot.generation, slot.input);
         slot.closed = true;
@@ -289,7 +289,7 @@ impl Driver for IoUring {
     }
 
     fn release(&mut self, key: usize) -> Option<Socket> {
-        let index = self.by_key.get_mut(key).and_then(Option::take)?;
+        let index = self.take_slot(key)?;
         let slot = &mut self.slots[index as usize];
         slot.closed = true;
         self.dying += slot.operations as usize;

@@ -16,7 +16,7 @@ use crate::sys::readiness::ACCEPTS_PER_TURN_MAX;
 use crate::sys::{Completion, Role};
 
 /// How many bytes a connection may have in one turn, and go on as it likes.
-const SHARE: usize = 64 * 1024;
+const SHARE: u32 = 64 * 1024;
 /// How many bytes a greedy connection's receive must bring for it to stay one.
 const CALM: usize = 16 * 1024;
 
@@ -43,7 +43,7 @@ impl IoUring {
         let (kind, entry) = match slot.role {
             Role::Connecting => (Kind::Connect, once(PollFlags::OUT)),
             Role::Stream if slot.reading && !slot.ended && slot.greedy => {
-                let receive = opcode::Recv::new(socket, std::ptr::null_mut(), SHARE as u32);
+                let receive = opcode::Recv::new(socket, std::ptr::null_mut(), SHARE);
                 let receive = receive.buf_group(GROUP).build();
                 (Kind::Receive, receive.flags(Flags::BUFFER_SELECT))
             }
@@ -117,7 +117,7 @@ impl IoUring {
             Kind::Accept => self.accepted(tag, done),
             Kind::Connect => Some(self.connected(tag, done)),
             Kind::Watch => {
-                let key = slot.key;
+                let key = slot.key();
                 match done.result {
                     Ok(_) => Some(Completion::Ready { key }).filter(|_| slot.reading),
                     Err(error) if is_passing(error) || error == Errno::CANCELED => None,
@@ -137,7 +137,7 @@ impl IoUring {
 
     fn received(&mut self, tag: Tag, done: Done, last: bool) -> Option<Found> {
         let slot = self.slots.get_mut(tag.slot as usize)?;
-        let key = slot.key;
+        let key = slot.key();
         match done.result {
             Ok(0) => {
                 slot.ended = true;
@@ -181,7 +181,7 @@ impl IoUring {
     /// A connection that accepts descriptors has something to receive.
     fn has_passed(&mut self, tag: Tag, done: Done) -> Option<Found> {
         let slot = self.slots.get_mut(tag.slot as usize)?;
-        let key = slot.key;
+        let key = slot.key();
         self.to_arm.push(tag);
         match done.result {
             Ok(_) if slot.reading && slot.late.is_none() => (),
@@ -214,14 +214,11 @@ impl IoUring {
     fn keep_to_its_share(&mut self, tag: Tag, done: Done, count: usize) {
         let is_shared = self.buffers.as_ref().is_some_and(super::Buffers::are_shared);
         let (turn, slot) = (self.turn, &mut self.slots[tag.slot as usize]);
-        if slot.received.0 != turn {
-            slot.received = (turn, 0);
-        }
-        slot.received.1 += count;
+        let in_all = slot.count(turn, count as u32);
         if slot.greedy {
             // A receive from before says nothing, and neither does a buffer that is full.
             slot.greedy = done.is_more_to_come() || done.is_buffer_full() || count >= CALM;
-        } else if is_shared && slot.received.1 > SHARE {
+        } else if is_shared && in_all > SHARE {
             slot.greedy = true;
             self.change_input(tag.slot);
         }
@@ -233,7 +230,7 @@ impl IoUring {
         if slot.closed || !slot.reading {
             return None;
         }
-        let key = slot.key;
+        let key = slot.key();
         let Late { descriptors, bytes, end } = &mut **slot.late.as_mut()?;
         if let Some(descriptor) = descriptors.pop_front() {
             // What is left has its own turn, in which it may be unwanted.
@@ -258,7 +255,7 @@ impl IoUring {
 
     fn accepted(&mut self, tag: Tag, done: Done) -> Option<Completion<'static>> {
         let slot = &mut self.slots[tag.slot as usize];
-        let key = slot.key;
+        let key = slot.key();
         match done.result {
             Ok(number) => {
                 let socket = accepted(number);
@@ -281,7 +278,7 @@ impl IoUring {
 
     /// Whether a connection waits at a listener.
     fn knocks(&self, index: u32) -> bool {
-        let asked = self.sockets.with(self.slots[index as usize].key, |listener| {
+        let asked = self.sockets.with(self.slots[index as usize].key(), |listener| {
             let mut asked = [PollFd::from_borrowed_fd(listener, PollFlags::IN)];
             poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
         });
@@ -302,16 +299,12 @@ impl IoUring {
     pub(super) fn is_sated(&mut self, tag: Tag) -> bool {
         let turn = self.turn;
         let Some(slot) = self.slot(tag) else { return false };
-        if slot.accepts.0 != turn {
-            slot.accepts = (turn, 0);
-        }
-        slot.accepts.1 += 1;
-        slot.accepts.1 > ACCEPTS_PER_TURN_MAX
+        slot.count(turn, 1) as usize > ACCEPTS_PER_TURN_MAX
     }
 
     fn connected(&mut self, tag: Tag, done: Done) -> Completion<'static> {
         let slot = &mut self.slots[tag.slot as usize];
-        let key = slot.key;
+        let key = slot.key();
         let outcome = match done.result {
             Ok(_) => self.sockets.with(key, |socket| sockopt::socket_error(socket)),
             Err(error) => Some(Err(error)),
@@ -327,7 +320,7 @@ impl IoUring {
     /// Something has happened to a connection from which nobody reads.
     fn alarmed(&mut self, tag: Tag, done: Done) -> Option<Found> {
         let slot = &mut self.slots[tag.slot as usize];
-        let key = slot.key;
+        let key = slot.key();
         if !done.is_more_to_come() {
             self.to_arm.push(tag);
         }

@@ -4,7 +4,9 @@
 //!   Receives take their buffers from a [ring of buffers](buffers) when bytes come: an idle
 //!   connection has none.
 //! - A connection has at most one send under way, which reads from an outbox that the driver keeps
-//!   meanwhile ([`Flight`]); what is written behind it waits in another.
+//!   meanwhile ([`Flight`]); what is written behind it waits in another, all of which the next send
+//!   gathers. So there is never a second send that a link could order, and a bundle would have the bytes
+//!   copied into buffers of the kernel's choice first.
 //! - A connection that accepts descriptors is polled, and received from with `recvmsg`: an operation
 //!   that is cancelled may have completed, and descriptors are nothing to be left in a buffer. Those that
 //!   are sent are sent at once, for the same reason.
@@ -45,6 +47,8 @@ use datagrams::Datagrams;
 use ring::{Done, Ring};
 use slot::{Kind, Slot, Tag};
 
+/// For a key that is not in use.
+const NO_SLOT: u32 = u32::MAX;
 /// How many used outboxes are kept.
 const SPARE_MAX: usize = 64;
 /// How much memory a kept outbox may hold on to, in bytes.
@@ -63,8 +67,8 @@ pub(crate) struct IoUring {
     passing: Option<Box<Passing>>,
     sockets: Sockets,
     slots: Slab<Slot>,
-    /// The slot of each key that is in use.
-    by_key: Vec<Option<u32>>,
+    /// The slot of each key, or [`NO_SLOT`].
+    by_key: Vec<u32>,
     last_generation: u32,
     /// What is lent out.
     lent: Option<Piece>,
@@ -187,7 +191,13 @@ impl IoUring {
     }
 
     fn slot_of(&self, key: usize) -> Option<u32> {
-        self.by_key.get(key).copied().flatten()
+        self.by_key.get(key).copied().filter(|slot| *slot != NO_SLOT)
+    }
+
+    /// The slot of a key, which is free from now on.
+    fn take_slot(&mut self, key: usize) -> Option<u32> {
+        let slot = self.by_key.get_mut(key)?;
+        Some(std::mem::replace(slot, NO_SLOT)).filter(|slot| *slot != NO_SLOT)
     }
 
     /// The slot that a tag means, if it is still the same.

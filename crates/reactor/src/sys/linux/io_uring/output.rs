@@ -18,7 +18,7 @@ use crate::sys::{Completion, Role};
 impl IoUring {
     /// Sends `out`, of which nothing else of the slot is on its way; what can be sent at once is.
     pub(super) fn launch(&mut self, index: u32, mut out: Box<Outbox>) -> io::Result<()> {
-        let key = self.slots[index as usize].key;
+        let key = self.slots[index as usize].key();
         let mut steps = 0;
         while (out.front_file().is_some() || out.has_front_descriptors())
             && steps < SENDS_PER_TURN_MAX
@@ -79,7 +79,7 @@ impl IoUring {
         if slot.closed {
             return None;
         }
-        let key = slot.key;
+        let key = slot.key();
         if slot.role == Role::Datagrams {
             return Some(Completion::Writable { key });
         }

@@ -8,13 +8,13 @@ use ropewalk_protocol::{Descriptor, Outbox};
 use super::flight::Flight;
 use crate::sys::Role;
 
-/// A descriptor, from its opening until the last operation on it is done.
+/// Kept small: each connection has one. A descriptor, from its opening until the last operation on it is done.
 #[expect(clippy::struct_excessive_bools, reason = "the two directions end independently")]
 pub(super) struct Slot {
-    pub(super) key: usize,
+    pub(super) key: u32,
     pub(super) generation: u32,
-    pub(super) role: Role,
     pub(super) socket: RawFd,
+    pub(super) role: Role,
     /// What comes in is wanted.
     pub(super) reading: bool,
     /// The operation under way that takes what comes in, or waits for it.
@@ -31,15 +31,13 @@ pub(super) struct Slot {
     /// What is to be sent after that.
     pub(super) pending: Option<Box<Outbox>>,
     /// How many operations are under way.
-    pub(super) operations: u32,
+    pub(super) operations: u16,
     /// The kernel takes no datagrams together for this port.
     pub(super) single: bool,
     /// The descriptor is closed, and the key another's.
     pub(super) closed: bool,
-    /// The turn in which something was last accepted, and how many there were.
-    pub(super) accepts: (u32, usize),
-    /// The turn in which something was last received, and how many bytes.
-    pub(super) received: (u32, usize),
+    /// The turn in which something last came in, and how much: bytes, or a listener's connections.
+    pub(super) came: (u32, u32),
     /// It took more than its share, and has one receive a turn until it is content with less.
     pub(super) greedy: bool,
 }
@@ -55,10 +53,10 @@ pub(super) struct Late {
 impl Slot {
     pub(super) fn new(key: usize, generation: u32, role: Role, socket: RawFd) -> Self {
         Self {
-            key,
+            key: key as u32,
             generation,
-            role,
             socket,
+            role,
             reading: role != Role::Connecting,
             input: None,
             cancelled: false,
@@ -70,10 +68,22 @@ impl Slot {
             operations: 0,
             single: false,
             closed: false,
-            accepts: (0, 0),
-            received: (0, 0),
+            came: (0, 0),
             greedy: false,
         }
+    }
+
+    pub(super) fn key(&self) -> usize {
+        self.key as usize
+    }
+
+    /// Counts what came in; answers how much that is in this turn.
+    pub(super) fn count(&mut self, turn: u32, more: u32) -> u32 {
+        if self.came.0 != turn {
+            self.came = (turn, 0);
+        }
+        self.came.1 = self.came.1.saturating_add(more);
+        self.came.1
     }
 
     /// How many bytes have not gone yet.
@@ -167,4 +177,14 @@ pub(super) fn accepted(number: u32) -> OwnedFd {
     // SAFETY: the kernel made this descriptor for the accept that told of it, and each completion is
     // looked at once, so nobody else owns it.
     unsafe { OwnedFd::from_raw_fd(number as RawFd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Slot;
+
+    #[test]
+    fn an_idle_connection_takes_little_room_in_the_driver() {
+        assert!(size_of::<Option<Slot>>() <= 64, "{} bytes", size_of::<Option<Slot>>());
+    }
 }

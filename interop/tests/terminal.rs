@@ -1,0 +1,125 @@
+//! The program as a person at a terminal uses it: every example of every help page, typed there, and
+//! stopped by Ctrl-C.
+
+#[path = "terminal/pseudo.rs"]
+mod pseudo;
+
+use std::process::Command;
+
+use ropewalk_interop::{TempDir, leave_out, tool};
+
+use crate::pseudo::{Terminal, plain, program};
+
+/// The help page of a verb, or the program's own for an empty one, as a pipe gets it.
+fn help(verb: &str) -> String {
+    let mut command = Command::new(program());
+    command.args(["help"]).args((!verb.is_empty()).then_some(verb));
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "help {verb}");
+    let page = String::from_utf8(output.stdout).expect("text");
+    assert!(!page.contains('\x1b'), "colours for a pipe: {page}");
+    page
+}
+
+/// The verbs that the program's help page lists.
+fn verbs() -> Vec<String> {
+    let page = help("");
+    let lines = page.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = lines.take_while(|line| !line.is_empty());
+    let words = lines.filter_map(|line| line.split_whitespace().next());
+    let verbs: Vec<_> = words.filter(|verb| *verb != "help").map(str::to_owned).collect();
+    assert!(verbs.len() >= 6, "{page}");
+    verbs
+}
+
+/// The commands among a page's examples: they are indented by two, what they do by more, and what
+/// goes on in the next line ends in a backslash.
+fn examples(page: &str) -> Vec<String> {
+    let lines = page.lines().skip_while(|line| *line != "Examples:").skip(1);
+    let mut found: Vec<String> = Vec::new();
+    for line in lines.take_while(|line| !line.is_empty()) {
+        match found.last_mut().filter(|last| last.ends_with('\\')) {
+            Some(last) => {
+                last.pop();
+                last.push_str(line.trim());
+            }
+            None if !line.starts_with("   ") => found.push(line.trim().to_owned()),
+            None => (),
+        }
+    }
+    found
+}
+
+/// What the examples expect to find where they are typed.
+fn surroundings() -> TempDir {
+    let folder = TempDir::new("terminal").expect("a folder");
+    for name in ["Photos", "plans", "site", "others"] {
+        std::fs::create_dir(folder.path().join(name)).expect("a folder");
+    }
+    for (name, text) in [
+        ("plans/alice", "In.\n"),
+        ("oops.html", "<p>Oops.\n"),
+        ("index.html", "<p>Hello.\n"),
+        ("users.txt", "alice:secret\n"),
+        ("wisdom.txt", "Measure twice.\n"),
+    ] {
+        folder.write(name, text).expect("a file");
+    }
+    folder
+}
+
+#[test]
+fn every_example_does_what_it_says() {
+    let folder = surroundings();
+    let mut count = 0;
+    for verb in verbs() {
+        for example in examples(&help(&verb)) {
+            // Other programs' examples speak to hosts that are not here.
+            if !example.contains("ropewalk ") {
+                continue;
+            }
+            let Some(mut terminal) = Terminal::in_a_world_of_its_own(&folder, &example) else {
+                return leave_out("the examples of the help pages", "no namespaces are permitted");
+            };
+            let first = terminal.first_line();
+            if example.contains("@example.org") || example.contains("--at ") {
+                // Nobody lives in a world of its own.
+                let status = terminal.wait();
+                assert_eq!(status, Some(1), "{example}: {}", terminal.seen());
+                assert!(first.starts_with("ropewalk: no answer from "), "{example}: {first}");
+            } else {
+                assert!(!first.starts_with("ropewalk: "), "{example}: {first}");
+                terminal.type_in("\x03");
+                assert_eq!(terminal.wait(), Some(0), "{example}: {}", terminal.seen());
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 25, "only {count} examples were found");
+}
+
+#[test]
+fn a_slip_is_told_in_colour_on_a_terminal_and_without_in_a_pipe() {
+    let folder = surroundings();
+    for verb in verbs() {
+        let slip = format!("ropewalk {verb} --recator poll");
+        let mut terminal = Terminal::new(folder.path(), &slip);
+        assert_eq!(terminal.wait(), Some(2), "{slip}: {}", terminal.seen());
+        let seen = terminal.seen();
+        assert!(seen.contains("\x1b["), "no colours on a terminal: {seen}");
+        assert!(plain(&seen).contains("unexpected argument '--recator'"), "{seen}");
+        let mut piped = Command::new(program());
+        let output = piped.args([&verb, "--recator", "poll"]).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("--recator") && !said.contains('\x1b'), "{said}");
+    }
+    let mut terminal = Terminal::new(folder.path(), "ropewalk wob");
+    assert_eq!(terminal.wait(), Some(2));
+    assert!(plain(&terminal.seen()).contains("'web'"), "{}", terminal.seen());
+    // With nothing said, it says what could be.
+    let mut terminal = Terminal::new(folder.path(), "ropewalk");
+    assert_eq!(terminal.wait(), Some(2));
+    assert!(terminal.seen().contains("ropewalk help web"), "{}", terminal.seen());
+    assert!(tool("curl").exists());
+}
