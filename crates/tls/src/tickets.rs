@@ -117,7 +117,7 @@ impl fmt::Debug for Tickets {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Barrier};
+    use std::sync::Barrier;
     use std::thread;
 
     use rustls::pki_types::UnixTime;
@@ -150,18 +150,16 @@ mod tests {
     fn threads_that_find_a_change_due_make_one() {
         let tickets = Tickets::new().unwrap();
         let start = UnixTime::now().as_secs();
-        let ticket = Arc::new(tickets.encrypt_at(start, b"kept").unwrap());
-        let together = Arc::new(Barrier::new(8));
-        let threads = (0..8).map(|_| {
-            let (tickets, ticket, together) =
-                (Arc::clone(&tickets), Arc::clone(&ticket), Arc::clone(&together));
-            thread::spawn(move || {
-                together.wait();
-                tickets.decrypt_at(start + PERIOD, &ticket)
-            })
+        let ticket = tickets.encrypt_at(start, b"kept").unwrap();
+        let together = Barrier::new(8);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    together.wait();
+                    let kept = tickets.decrypt_at(start + PERIOD, &ticket);
+                    assert_eq!(kept.as_deref(), Some(&b"kept"[..]));
+                });
+            }
         });
-        for thread in threads.collect::<Vec<_>>() {
-            assert_eq!(thread.join().unwrap().unwrap(), b"kept");
-        }
     }
 }
