@@ -12,6 +12,7 @@ pub struct Suite {
 /// All suites.
 pub const SUITES: &[Suite] = &[
     Suite { name: "amp", tools: &["twist"] },
+    Suite { name: "amp_descriptors", tools: &["twist"] },
     Suite {
         name: "auth",
         tools: &["chromium", "curl", "htpasswd", "httpx", "requests", "twist", "wget"],

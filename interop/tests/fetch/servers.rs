@@ -190,7 +190,7 @@ fn node_answers() {
     let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
     let sum = agent.post(&url("/sum"), large()).expect_continue().send();
     assert_eq!(page(&reactor, sum).expect("an answer"), (200, "3000000 undefined".into()));
-    let (mut sender, body) = http::Body::channel();
+    let (mut sender, body) = http::Body::channel_of(large().len() * 2);
     for piece in large().chunks(10_000) {
         sender.write(piece.to_vec()).expect("room");
     }

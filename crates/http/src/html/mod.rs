@@ -16,8 +16,6 @@
 //!     document(frame.fill("text", ("You asked for ", asked, Deferred::succeed("."))))
 //! });
 //! let mut client = Memory::seat(site.server(), &Clock::new());
-//! client.push(b"GET /<b> HTTP/1.1\r\nHost: a\r\n\r\n");
-//! # client.take_sent();
 //! client.push(b"GET /a&b HTTP/1.1\r\nHost: a\r\n\r\n");
 //! assert!(client.take_sent().ends_with(b"<p>You asked for /a&amp;b.</p></html>"));
 //! ```

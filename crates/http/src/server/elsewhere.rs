@@ -27,7 +27,7 @@ impl Site {
     /// let request = http::Request::get("/a").body(Incoming::empty())?;
     /// let mut answer = site.call(request).now_or_never().unwrap().unwrap();
     /// assert_eq!(answer.status(), 200);
-    /// assert_eq!(answer.body().length(), Some(9));
+    /// assert_eq!(answer.body().length(), Some(10));
     /// # Ok::<(), http::Error>(())
     /// ```
     pub fn call(&self, request: impl Into<Request>) -> Deferred<Response> {
