@@ -55,6 +55,53 @@ fn a_site_is_furnished_as_it_is_told() {
 }
 
 #[test]
+fn requests_are_passed_on_to_other_servers_by_their_paths() {
+    let files = Folder::new("proxy-files").with("page", "a file");
+    let one = Folder::new("proxy-one").with("page", "one");
+    let two = Folder::new("proxy-two").with("page", "two");
+    let socket = format!("unix:{}", two.path().join("socket").display());
+    let [one, two] = [(one, LISTEN), (two, &socket[..])].map(|(folder, listen)| {
+        let served = Served::web(&folder, &[listen], &[]);
+        (folder, served)
+    });
+    let url = one.1.places[0].trim_end_matches('/').to_owned();
+    let proxies = [format!("/app={url}"), format!("/app/deep={socket}")];
+    let served = Served::web(&files, &[LISTEN], &["--proxy", &proxies[0], "--proxy", &proxies[1]]);
+    for (path, page) in [("/page", "a file"), ("/app/page", "one"), ("/app/deep/page", "two")] {
+        let answer = ask(&served, path, "Host: a\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{page}")), "{path}: {answer}");
+        assert_eq!(answer.contains("\r\nvia: 1.1 ropewalk\r\n"), path != "/page", "{answer}");
+    }
+    assert!(ask(&served, "/apple", "Host: a\r\n").starts_with("HTTP/1.1 404 "));
+    assert_eq!(one.1.stop().0, Some(0));
+    assert!(ask(&served, "/app/page", "Host: a\r\n").starts_with("HTTP/1.1 502 "));
+    let (code, log) = served.stop();
+    assert!(code == Some(0) && log.contains(&format!("no connection to {url}")), "{log}");
+    drop(two);
+}
+
+#[test]
+fn a_forward_proxy_goes_where_it_may() {
+    let folder = Folder::new("forward-proxy").with("page", "hello");
+    let origin = Served::web(&folder, &[LISTEN], &[]);
+    let url = &origin.places[0];
+    let asked = |more: &[&str]| {
+        let proxy = Served::start(&[&["proxy", "--listen", LISTEN], more].concat(), 1);
+        let request = format!("GET {url}page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = talk(proxy.connect(), &request);
+        assert_eq!(proxy.stop().0, Some(0));
+        answer
+    };
+    assert!(asked(&[]).starts_with("HTTP/1.1 403 "));
+    assert!(asked(&["--allow", "127.0.0.1"]).ends_with("\r\n\r\nhello"));
+    let users = folder.path().join("users");
+    fs::write(&users, "alice:secret\n").unwrap();
+    let answer = asked(&["--allow", "127.0.0.1", "--users", users.to_str().unwrap()]);
+    assert!(answer.starts_with("HTTP/1.1 407 "), "{answer}");
+}
+
+#[test]
 fn text_is_compressed_for_those_who_take_it_where_that_is_said() {
     let long = "all work and no play\n".repeat(1000);
     let folder = Folder::new("gzip").with("a.txt", &long).with("b.txt", &long);
@@ -112,6 +159,15 @@ fn what_makes_no_site_is_told_with_an_example() {
         (["--vhost", "example.com"], "there is no '=' in \"example.com\"; write --vhost"),
         (["--vhost", "exa mple=."], "\"exa mple\" is no host"),
         (["--vhost", "example.com=/nowhere/at/all"], "there is no directory /nowhere/at/all"),
+        (["--proxy", "http://127.0.0.1:3000"], "there is no '='"),
+        (
+            ["--proxy", "api=http://127.0.0.1:3000"],
+            "is no path; write --proxy /api=http://127.0.0.1:3000",
+        ),
+        (
+            ["--proxy", "/api=127.0.0.1:3000"],
+            "is no server to pass requests on to: write http://HOST",
+        ),
         (["--header", "Cache-Control"], "there is no ':'"),
         (["--header", "a b: c"], "\"a b\" cannot be the name of a field"),
         (["--cors", "app.example"], "\"app.example\" is no origin"),

@@ -72,9 +72,9 @@ impl Request {
             return Ok(());
         }
         let decoding = Decoding::of(&coding, max).filter(|_| is_alone);
-        let decoding = decoding
-            .ok_or_else(|| UnknownCoding { got: String::from_utf8_lossy(&coding).into_owned() })?;
-        self.body_mut().decode(decoding);
+        if !decoding.is_some_and(|decoding| self.body_mut().decode(decoding)) {
+            return Err(UnknownCoding { got: String::from_utf8_lossy(&coding).into_owned() });
+        }
         self.headers_mut().remove(CONTENT_ENCODING);
         self.headers_mut().remove(CONTENT_LENGTH);
         Ok(())

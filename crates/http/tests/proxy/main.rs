@@ -7,6 +7,7 @@ mod corpus;
 mod fields;
 mod forward;
 mod hop_lists;
+mod simulated;
 mod smuggling;
 mod switching;
 mod trouble;

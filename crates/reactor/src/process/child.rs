@@ -10,6 +10,7 @@ use ropewalk_protocol::process::{
     ProcessSeat, STDIN, STDOUT, Signal, SpawnError, TerminalSize,
 };
 use ropewalk_protocol::{Clock, DelayedCall, Disconnect, Outbox, Transport};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 
@@ -24,6 +25,8 @@ use crate::{Reactor, Watch};
 
 /// How often what one event has led to is carried out before the next turn.
 const ROUNDS_MAX: usize = 16;
+/// How long a stop waits for what was killed.
+const DEATH_PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// How long to wait with writing where no descriptor is left to wait with.
 const SCARCE_PATIENCE: Duration = Duration::from_millis(10);
 
@@ -538,15 +541,28 @@ impl Child {
         }
     }
 
+    /// Reaps what was killed, which is as good as gone; one whom the system does not let go is left to a
+    /// later occasion.
+    fn await_death(&self) {
+        let Some(id) = self.id.get() else { return };
+        // The reactor that watches may be half gone.
+        if let Ok(end) = os::exit_descriptor(id) {
+            let mut polled = [PollFd::new(&end, PollFlags::IN)];
+            // Interrupted or not, what has come of it is asked next.
+            let _ = poll(&mut polled, Some(&DEATH_PATIENCE));
+        }
+        let Some(id) = Pid::from_raw(id as i32) else { return };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        if !matches!(waitid(WaitId::Pid(id), options), Ok(None) | Err(Errno::INTR)) {
+            self.id.set(None);
+        }
+    }
+
     /// The reactor stops.
     pub(super) fn lose(&self, why: Option<Disconnect>) {
         if self.kill_on_drop {
             self.kill(Signal::Kill, self.leads_group);
-            // It is as good as gone, so that nothing has to be left to a later occasion.
-            if let Some(id) = self.id.get().and_then(|id| Pid::from_raw(id as i32)) {
-                let _ = waitid(WaitId::Pid(id), WaitIdOptions::EXITED);
-                self.id.set(None);
-            }
+            self.await_death();
         }
         let seat = self.seat.take();
         if let (Some(mut seat), Some(why)) = (seat, why) {

@@ -4,10 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 use crate::list::Mutant;
 
 /// The rooms that are copied: the transports, and what tries them.
 const ROOMS: [&str; 5] = ["deferred", "protocol", "reactor", "trial", "trial-macros"];
+/// How much memory the laws may ask for, in bytes.
+const MEMORY_MAX: u64 = 2 << 30;
 /// Says which fault is awake.
 const VARIABLE: &str = "ROPEWALK_MUTANT";
 /// What finds that out, in each room with faults.
@@ -100,7 +104,11 @@ impl Scratch {
     pub(crate) fn try_laws(&self, mutant: &str, what: &str) -> String {
         let mut command = Command::new(self.folder.join("target/debug/examples/laws"));
         command.arg(what).env(VARIABLE, mutant).stdin(Stdio::null()).stderr(Stdio::null());
-        let output = command.output().expect("it runs");
+        let child = command.stdout(Stdio::piped()).spawn().expect("it runs");
+        // A fault may have it ask for memory for ever.
+        let memory = Rlimit { current: Some(MEMORY_MAX), maximum: Some(MEMORY_MAX) };
+        prlimit(Some(Pid::from_child(&child)), Resource::As, memory).expect("a limit");
+        let output = child.wait_with_output().expect("it ends");
         let said = String::from_utf8_lossy(&output.stdout);
         said.lines().last().unwrap_or("it ends without a word").to_owned()
     }

@@ -92,7 +92,7 @@ fn check(result: libc::c_int) -> std::io::Result<()> {
 
 #[cfg(target_env = "gnu")]
 fn start_by_spawn(plan: &Plan) -> Result<u32, Failed> {
-    use super::super::unix::{Step, pointers, with_environment};
+    use super::super::unix::spawning::{Step, pointers, with_environment};
 
     let failed = |error: std::io::Error| Step::Fork.failed(error);
     let actions = actions(plan).map_err(failed)?;
@@ -149,7 +149,7 @@ struct Attributes(libc::posix_spawnattr_t);
 #[cfg(target_env = "gnu")]
 impl Attributes {
     fn new(plan: &Plan) -> std::io::Result<Self> {
-        use super::super::unix::{all_signals, no_signals};
+        use super::super::unix::spawning::{all_signals, no_signals};
         use ropewalk_protocol::process::Grouping;
 
         let mut made = MaybeUninit::uninit();

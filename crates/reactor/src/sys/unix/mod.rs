@@ -4,7 +4,7 @@ mod descriptors;
 #[allow(unsafe_code, reason = "a number becomes the descriptor that it is")]
 mod inherited;
 mod places;
-mod spawning;
+pub(super) mod spawning;
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -29,9 +29,8 @@ pub(crate) use places::{
     SocketFile, datagram_socket, listen_at, listen_at_name, receive_at, unix_address,
 };
 pub(crate) use spawning::{
-    Failed, Plan, Step, all_signals, c_string, close_on_exec_one_by_one, duplicate_number,
-    is_exhausted, is_no_program, is_too_long, no_signals, pointers, send_signal, signal_of,
-    start_by_fork, with_environment,
+    Failed, Plan, Step, c_string, close_on_exec_one_by_one, duplicate_number, is_exhausted,
+    is_no_program, is_too_long, send_signal, signal_of, start_by_fork,
 };
 
 /// What a loop that hosts a reactor watches: a descriptor.
