@@ -1,5 +1,6 @@
 //! The waiting end.
 
+use std::cell::Cell;
 use std::fmt;
 use std::mem;
 use std::panic::Location;
@@ -193,15 +194,42 @@ impl<T> Deferred<T> {
 // Nothing in it is ever pinned.
 impl<T> Unpin for Deferred<T> {}
 
+thread_local! {
+    /// Where a deferred without a result was polled last.
+    static AWAITED_AT: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+}
+
+/// Takes the place at which this thread last awaited a deferred that had no result: what an executor
+/// asks after a poll, to tell where a task waits. Known in builds with debug assertions.
+///
+/// ```
+/// use std::task::{Context, Waker};
+/// use ropewalk_deferred::{deferred, take_awaited_at};
+///
+/// let (_promise, never) = deferred::<()>();
+/// let mut task = Box::pin(async move { never.await });
+/// assert!(task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+/// let place = take_awaited_at();
+/// assert_eq!(place.is_some(), cfg!(debug_assertions));
+/// assert!(take_awaited_at().is_none());
+/// ```
+pub fn take_awaited_at() -> Option<&'static Location<'static>> {
+    AWAITED_AT.take()
+}
+
 impl<T> Future for Deferred<T> {
     type Output = Result<T, Failure>;
 
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         match self.inner.take() {
             Some(Inner::Ready(result)) => Poll::Ready(result),
             Some(Inner::Waiting(source)) => {
                 let polled = source.slot().poll(cx);
                 if polled.is_pending() {
+                    if cfg!(debug_assertions) {
+                        AWAITED_AT.set(Some(Location::caller()));
+                    }
                     self.inner = Some(Inner::Waiting(source));
                     self.polled = true;
                 }

@@ -80,7 +80,7 @@ pub mod twisted {}
 
 pub use combine::{AllFailed, FirstError, Rest, deferred_list, gather, race};
 pub use context::Context;
-pub use deferred::{Canceller, Deferred};
+pub use deferred::{Canceller, Deferred, take_awaited_at};
 pub use failure::{Abandoned, Cancelled, Failure, Panicked, WaitsForItself};
 pub use future::{Driver, from_future};
 pub use outcome::{Outcome, maybe_deferred};

@@ -137,7 +137,7 @@ impl Reactor {
         options: TcpListenOptions,
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotListen> {
-        self.inner().origins.ask();
+        let _asking = self.inner().origins.ask();
         let bind = || {
             let socket =
                 os::socket(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -182,7 +182,7 @@ impl Reactor {
         options: UnixListenOptions,
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotListen> {
-        self.inner().origins.ask();
+        let _asking = self.inner().origins.ask();
         let address = Address::Unix(path.to_owned());
         let bound = match self.inner().carrier.platform() {
             Some(platform) => {
@@ -211,7 +211,7 @@ impl Reactor {
         options: UnixListenOptions,
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotListen> {
-        self.inner().origins.ask();
+        let _asking = self.inner().origins.ask();
         let address = Address::Abstract(name.to_owned());
         let bound = match self.inner().carrier.platform() {
             Some(platform) => platform.listen(&address, options.backlog).map(|bound| bound.0),
@@ -320,7 +320,7 @@ impl Inner {
         let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| factory.seat(&peer)));
         self.with_listener(key, |listener| listener.factory = Some(factory));
         match made {
-            Ok(Some(seat)) => self.adopt(driver, socket, peer, seat),
+            Ok(Some(seat)) => self.adopt(driver, key, socket, peer, seat),
             Ok(None) => (),
             Err(_) => tracing::error!(
                 target: "ropewalk::reactor",

@@ -390,6 +390,7 @@ impl Reactor {
         }
         for job in queue.finished {
             let finished = self.0.jobs.borrow_mut().remove(&job);
+            self.0.origins.forget(Kind::Job, job as usize);
             if let Some(finished) = finished {
                 guard("a result from the thread pool", finished);
             }
@@ -532,6 +533,7 @@ impl Clock for Reactor {
 }
 
 impl Threads for Reactor {
+    #[track_caller]
     fn submit(
         &self,
         work: Box<dyn FnOnce() + Send>,
@@ -539,6 +541,7 @@ impl Threads for Reactor {
     ) -> Result<(), Failure> {
         let id = self.0.next_id();
         self.0.jobs.borrow_mut().insert(id, finished);
+        self.0.origins.note(Kind::Job, id as usize, "");
         if let Some(platform) = self.0.carrier.platform() {
             let remote = Arc::clone(&self.0.remote);
             platform.submit(work, Box::new(move || remote.finished(id)));
@@ -546,6 +549,7 @@ impl Threads for Reactor {
         }
         self.0.pool.borrow_mut().submit(id, work).map_err(|refused| {
             let finished = self.0.jobs.borrow_mut().remove(&id);
+            self.0.origins.forget(Kind::Job, id as usize);
             drop(finished);
             refused.into()
         })

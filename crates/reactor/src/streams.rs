@@ -66,16 +66,17 @@ impl Inner {
         }
     }
 
-    /// Makes a connection of a socket that is connected already.
+    /// Makes a connection of a socket that a listener accepted.
     pub(crate) fn adopt(
         &self,
         driver: &mut dyn Driver,
+        listener: usize,
         socket: Socket,
         peer: Address,
         mut seat: Box<dyn Seat>,
     ) {
         let key = self.entries.borrow_mut().insert(Entry::Stream(Stream::connected()));
-        self.origins.forget(Kind::Entry, key);
+        self.origins.inherit(Kind::Entry, key, listener);
         seat.attach(Rc::clone(&self.carrier) as Rc<dyn Transport>, key);
         if let Err(error) = driver.open(key, socket, Role::Stream) {
             self.entries.borrow_mut().remove(key);

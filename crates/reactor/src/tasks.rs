@@ -1,11 +1,13 @@
 //! Futures on the reactor's own thread.
 
 use std::cell::{Cell, RefCell};
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
+use ropewalk_deferred::take_awaited_at;
 use slab::Slab;
 
 use crate::remote::Remote;
@@ -23,6 +25,8 @@ struct Task {
     /// Out while it is polled.
     future: Option<BoxedTask>,
     waker: Arc<TaskWaker>,
+    /// The `await` that it waits in, if it is known.
+    awaits_at: Option<&'static Location<'static>>,
 }
 
 struct TaskWaker {
@@ -55,7 +59,7 @@ impl Tasks {
         });
         waker.wake_by_ref();
         let key = entry.key();
-        entry.insert(Task { future: Some(future), waker });
+        entry.insert(Task { future: Some(future), waker, awaits_at: None });
         self.count.set(self.count.get() + 1);
         key
     }
@@ -70,6 +74,7 @@ impl Tasks {
         };
         waker.queued.store(false, Ordering::Release);
         let waker = Waker::from(waker);
+        take_awaited_at();
         // A task is a deferred's driver, which catches panics.
         let done = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
         let mut tasks = self.tasks.borrow_mut();
@@ -79,12 +84,13 @@ impl Tasks {
             drop(tasks);
         } else if let Some(task) = tasks.get_mut(id) {
             task.future = Some(future);
+            task.awaits_at = take_awaited_at();
         }
     }
 
-    /// The keys of all.
-    pub(crate) fn all(&self) -> Vec<usize> {
-        self.tasks.borrow().iter().map(|(key, _)| key).collect()
+    /// The keys of all, and the `await` that each waits in.
+    pub(crate) fn all(&self) -> Vec<(usize, Option<&'static Location<'static>>)> {
+        self.tasks.borrow().iter().map(|(key, task)| (key, task.awaits_at)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -19,8 +19,8 @@ use crate::inner::Entry;
 pub struct UnderWay {
     /// What it is.
     pub what: String,
-    /// Where it was asked for: known in builds with debug assertions, and not for connections that were
-    /// accepted.
+    /// Where it was asked for, a connection that was accepted with its listener: known in builds with
+    /// debug assertions.
     pub made_at: Option<&'static Location<'static>>,
 }
 
@@ -40,6 +40,7 @@ pub(crate) enum Kind {
     Entry,
     Call,
     Task,
+    Job,
     Process,
 }
 
@@ -57,12 +58,13 @@ struct Origin {
 }
 
 impl Origins {
-    /// Remembers who asks, for what is [noted](Self::note) further down.
+    /// Remembers who asks, for what is [noted](Self::note) further down, until the guard is dropped.
     #[track_caller]
-    pub(crate) fn ask(&self) {
+    pub(crate) fn ask(&self) -> Asking<'_> {
         if cfg!(debug_assertions) {
             self.asker.set(Some(Location::caller()));
         }
+        Asking(self)
     }
 
     /// Remembers who asked for what has that key from now on.
@@ -72,6 +74,17 @@ impl Origins {
             let place = self.asker.take().unwrap_or(Location::caller());
             let origin = Origin { place, name };
             self.all.borrow_mut().insert((kind, key), origin);
+        }
+    }
+
+    /// What has the key `heir` from now on is there because somebody asked for `elder`.
+    pub(crate) fn inherit(&self, kind: Kind, heir: usize, elder: usize) {
+        if cfg!(debug_assertions) {
+            let origin = self.all.borrow().get(&(kind, elder)).copied();
+            match origin {
+                Some(origin) => drop(self.all.borrow_mut().insert((kind, heir), origin)),
+                None => self.forget(kind, heir),
+            }
         }
     }
 
@@ -85,6 +98,17 @@ impl Origins {
     fn of(&self, kind: Kind, key: usize) -> (Option<&'static Location<'static>>, &'static str) {
         let origin = self.all.borrow().get(&(kind, key)).copied();
         origin.map_or((None, ""), |origin| (Some(origin.place), origin.name))
+    }
+}
+
+/// Somebody asks for something.
+#[must_use]
+pub(crate) struct Asking<'a>(&'a Origins);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        // Where nothing came of it, it is not what comes next.
+        self.0.asker.take();
     }
 }
 
@@ -125,17 +149,19 @@ impl Reactor {
             let what = format!("a call due in {left:?}");
             all.push(UnderWay { what, made_at: inner.origins.of(Kind::Call, key).0 });
         }
-        for key in inner.tasks.all() {
+        for (key, awaits_at) in inner.tasks.all() {
             let (made_at, name) = inner.origins.of(Kind::Task, key);
-            all.push(UnderWay { what: format!("the task {name}"), made_at });
+            let waits = awaits_at.map(|place| format!(", which awaits something at {place}"));
+            let what = format!("the task {name}{}", waits.unwrap_or_default());
+            all.push(UnderWay { what, made_at });
         }
         for (key, what) in inner.processes.all() {
             let made_at = inner.origins.of(Kind::Process, key).0;
             all.push(UnderWay { what, made_at });
         }
-        let jobs = inner.jobs.borrow().len();
-        if jobs > 0 {
-            all.push(UnderWay { what: format!("{jobs} jobs in threads"), made_at: None });
+        for job in inner.jobs.borrow().keys() {
+            let made_at = inner.origins.of(Kind::Job, *job as usize).0;
+            all.push(UnderWay { what: "a job in a thread".to_owned(), made_at });
         }
         all
     }

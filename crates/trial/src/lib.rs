@@ -86,7 +86,7 @@ pub use witness::{Note, Notes, Witness};
 /// | `deadline = 5` | it may take so many seconds, 30 unless set; simulated ones in a simulation |
 ///
 /// A test fails with what its body fails of; if it takes too long, with everything that is under way
-/// then; and if it leaves anything behind: connections, listeners, ports, watches, calls, tasks, work in
+/// then, tasks with the `await` they wait in; and if it leaves anything behind: connections, listeners, ports, watches, calls, tasks, work in
 /// threads, or failures that nobody handled. Each is named, with the place where it was asked for.
 ///
 /// ```

@@ -86,7 +86,9 @@ fn what_fails_says_why() {
 
 #[test]
 fn what_does_not_come_in_time_is_told_with_all_that_is_under_way() {
-    for settings in [Settings::new("late").deadline(0), Settings::new("late").simulated()] {
+    let settings = [Settings::new("late").deadline(1), Settings::new("late").simulated()];
+    for settings in settings {
+        let line = line!() + 4;
         let said = complaint(&settings, |trial| {
             let reactor = reactor_of(trial);
             let sleeper = reactor.clone();
@@ -100,6 +102,8 @@ fn what_does_not_come_in_time_is_told_with_all_that_is_under_way() {
         let task = said.lines().find(|line| line.contains("the task")).expect("it is named");
         assert!(task.contains("attribute::what_does_not_come_in_time"), "{task}");
         assert!(task.contains(here), "{task}");
+        let there = "which awaits something at crates/trial/tests/attribute/main.rs:";
+        assert!(task.contains(&format!("{there}{line}:")), "{task}");
     }
 }
 
@@ -116,7 +120,8 @@ fn what_is_left_behind_is_named_with_its_place() {
             let address = port.expect("it listens").address().ip().expect("somewhere");
             let (seat, made) = ropewalk_protocol::seat_and_tell(Witness::quiet().0);
             reactor.connect_tcp(address, ConnectOptions::default(), seat);
-            made.map(drop)
+            // The other end needs a turn or two to be accepted.
+            made.add_callback(move |_| sleep(&reactor, Duration::from_millis(50)))
         });
         let place = |offset| format!("crates/trial/tests/attribute/main.rs:{}:", line + offset);
         let expected =
@@ -125,7 +130,25 @@ fn what_is_left_behind_is_named_with_its_place() {
             let named = |line: &str| line.contains(what) && line.contains(&place(offset));
             assert!(said.lines().any(named), "{what}: {said}");
         }
+        let accepted = |line: &&str| line.contains("a connection from") && line.contains(&place(4));
+        assert_eq!(said.lines().filter(accepted).count(), 1, "{said}");
     }
+}
+
+#[ropewalk_trial::test]
+async fn work_that_goes_on_in_a_thread_is_named_with_its_place(
+    reactor: Reactor,
+) -> Result<(), Failure> {
+    let (gate, opened) = std::sync::mpsc::channel::<()>();
+    let line = line!() + 1;
+    let job = reactor.defer_to_thread(move || Ok::<_, Failure>(opened.recv().is_err()));
+    let under_way: Vec<_> = reactor.under_way().iter().map(ToString::to_string).collect();
+    // The job ends with this, whatever was found.
+    drop(gate);
+    assert!(job.await?);
+    let place = format!("a job in a thread, asked for at {}:{line}:", file!());
+    assert!(under_way.iter().any(|named| named.starts_with(&place)), "{under_way:?}");
+    Ok(())
 }
 
 #[test]
