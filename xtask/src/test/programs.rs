@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 
 use ropewalk_interop::{Source, Tool, node_folder, python_folder};
 
+/// What installs packages of Node's.
+const NPM: Tool = Tool { name: "npm", package: "npm" };
+
 /// Programs by their place, and those that cannot be had.
 #[derive(Default)]
 pub(crate) struct Programs {
@@ -23,6 +26,10 @@ impl Programs {
                 Source::Python(package) => python.push(package),
                 Source::Node(package) => node.push(package),
             }
+        }
+        // Debian's Node comes without what installs packages.
+        if !node.is_empty() && NPM.find().is_none() {
+            debian.push(NPM.package);
         }
         for packages in [&mut debian, &mut python, &mut node] {
             packages.sort_unstable();
