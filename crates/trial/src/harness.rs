@@ -10,6 +10,7 @@ use ropewalk_protocol::Clock as _;
 use ropewalk_reactor::{DriverKind, Reactor};
 
 use crate::Simulation;
+use crate::belongings::Belongings;
 use crate::overheard::Overheard;
 
 /// How long a test may take unless it says otherwise; in a simulation, in its own time.
@@ -111,8 +112,17 @@ where
 ///
 /// # Panics
 ///
-/// If the test fails: with what it failed of, what did not come in time, or what it left behind.
+/// If the test fails: with what it failed of, what did not come in time, or what it left behind. Where a
+/// runner has each test run in a process of its own, as nextest does on Linux, that is every descriptor and
+/// thread of the process; otherwise, those of the reactor.
 pub fn run<R: Outcome<Value = ()>>(settings: &Settings, body: impl Fn(&Trial) -> R) {
+    let before = Belongings::of_a_test_alone();
+    run_all(settings, body);
+    let left = before.map(|before| before.left()).unwrap_or_default();
+    assert!(left.is_empty(), "{}: {}", settings.name, listed("it left behind", &left));
+}
+
+fn run_all<R: Outcome<Value = ()>>(settings: &Settings, body: impl Fn(&Trial) -> R) {
     let Some(seeds) = settings.seeds else {
         return run_real(settings, body);
     };

@@ -36,6 +36,7 @@
 
 #![forbid(unsafe_code)]
 
+mod belongings;
 mod chunked;
 mod clock;
 mod datagrams;

@@ -169,3 +169,38 @@ fn one_seed_can_be_tried_again() {
     });
     assert_eq!(*seeds.borrow(), [0, 1, 2, 3, 4]);
 }
+
+#[test]
+fn descriptors_and_threads_of_a_process_that_is_its_own_are_named() {
+    const NAME: &str = "descriptors_and_threads_of_a_process_that_is_its_own_are_named";
+    const MODE: (&str, &str) = ("NEXTEST_EXECUTION_MODE", "process-per-test");
+    if std::env::var(MODE.0).as_deref() != Ok(MODE.1) {
+        let mut again = std::process::Command::new(std::env::current_exe().expect("a program"));
+        let output = again.args(["--exact", NAME]).env(MODE.0, MODE.1).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let said = complaint(&Settings::new("open"), |_| {
+        std::mem::forget(std::fs::File::open("/dev/zero").expect("it is there"));
+        Deferred::succeed(())
+    });
+    assert!(said.starts_with("open: it left behind:\n  the descriptor "), "{said}");
+    assert!(said.ends_with(", which is /dev/zero"), "{said}");
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = std::cell::Cell::new(Some(ended));
+    let said = complaint(&Settings::new("busy").simulated(), |_| {
+        let ended = ended.take().expect("it runs once");
+        let wait = move || ended.recv().unwrap_or_default();
+        let spawned = std::thread::Builder::new().name("at work".to_owned()).spawn(wait);
+        drop(spawned.expect("a thread"));
+        Deferred::succeed(())
+    });
+    assert_eq!(said, "busy: it left behind:\n  a thread called at work");
+    drop(end);
+    // What is given back in time is nothing left.
+    harness::run(&Settings::new("tidy"), |trial| {
+        let reactor = reactor_of(trial);
+        drop(std::fs::File::open("/dev/zero").expect("it is there"));
+        reactor.defer_to_thread(|| Ok::<_, Failure>(()))
+    });
+}
