@@ -53,18 +53,24 @@ fn examples(page: &str) -> Vec<String> {
 /// What the examples expect to find where they are typed.
 fn surroundings() -> TempDir {
     let folder = TempDir::new("terminal").expect("a folder");
-    for name in ["Photos", "plans", "site", "others"] {
+    for name in ["Photos", "certs", "inbox", "plans", "site", "others"] {
         std::fs::create_dir(folder.path().join(name)).expect("a folder");
     }
     for (name, text) in [
         ("plans/alice", "In.\n"),
         ("oops.html", "<p>Oops.\n"),
         ("index.html", "<p>Hello.\n"),
+        ("users", "alice:$2y$05$2YqrzF0myZqSao0sQPEovu6e9uwk4JMSjGhhEQW.YFB51oYsO6j/u\n"),
         ("users.txt", "alice:secret\n"),
         ("wisdom.txt", "Measure twice.\n"),
     ] {
         folder.write(name, text).expect("a file");
     }
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let names = vec!["localhost".to_owned()];
+    let params = rcgen::CertificateParams::new(names).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate").pem();
+    folder.write("certs/site.pem", certificate + &key.serialize_pem()).expect("a file");
     folder
 }
 

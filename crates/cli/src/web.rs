@@ -53,16 +53,16 @@ const GOODBYE: Duration = Duration::from_secs(10);
         other directories under other names\n  \
         ropewalk web --proxy /api=http://127.0.0.1:3000 --proxy /api=http://127.0.0.1:3001\n      \
         files, and below /api what two other servers answer by turns, WebSockets too\n  \
-        ropewalk web --proxy /=unix:/run/app.sock --listen tls:443:certs=/etc/certs\n      \
+        ropewalk web --proxy /=unix:/run/app.sock --listen tls:443:certs=certs\n      \
         HTTPS in front of a server that speaks none\n  \
         ropewalk web --spa --error-page 500=oops.html --cors https://app.example\n      \
         a program that runs in the browser, a page for our own failures, readers from elsewhere\n  \
         ropewalk web --gzip --header 'Cache-Control: max-age=600'\n      \
         compressed for those who take it, and kept by them for ten minutes\n  \
         ropewalk web --upload --path inbox\n      \
-        takes files in: curl -T photo.jpg http://127.0.0.1:8080/ puts one there. After a break, curl -I tells in\n      \
-        Upload-Offset how much has come, and curl -C THAT -T photo.jpg sends the rest. What is there already\n      \
-        stays, unless --overwrite is said\n  \
+        takes files in: curl -T photo.jpg http://127.0.0.1:8080/ puts one there. After a break,\n      \
+        curl -I tells in Upload-Offset how much has come, and curl -C THAT -T photo.jpg sends the\n      \
+        rest. What is there already stays, unless --overwrite is said\n  \
         ropewalk web --listen tls:8443:self-signed --auth htpasswd:users:realm=Photos\n      \
         for the users of a file alone, which is followed; htpasswd -cB users alice makes one\n  \
         ropewalk web --log json 2>>access.log\n      \
