@@ -16,6 +16,8 @@ use crate::cargo::{cargo, root};
 const WINDOWS: &str = "x86_64-pc-windows-gnu";
 /// For these there is neither a linker nor a C compiler here.
 const CHECKED: [&str; 2] = ["aarch64-apple-darwin", "x86_64-unknown-freebsd"];
+/// What is written in C and compiled along.
+const IN_C: [&str; 2] = ["aws-lc-sys", "zstd-sys"];
 /// What compiles C for Windows, and what runs its programs.
 const MINGW: &str = "x86_64-w64-mingw32-gcc";
 const WINE: &str = "/usr/lib/wine/wine64";
@@ -96,8 +98,10 @@ fn installed_library() -> Outcome<PathBuf> {
 fn rooms(with_c: bool) -> Outcome<BTreeSet<String>> {
     let mut rooms = tree(&[])?;
     if !with_c {
-        for room in tree(&["--invert", "aws-lc-sys"])? {
-            rooms.remove(&room);
+        for compiled in IN_C {
+            for room in tree(&["--invert", compiled])? {
+                rooms.remove(&room);
+            }
         }
     }
     Ok(rooms)

@@ -23,6 +23,7 @@ use super::passing::Passing;
 use super::reserve::Reserve;
 use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
 use datagrams::Datagrams;
+#[cfg(target_os = "linux")]
 pub(super) use datagrams::misfortune;
 pub(crate) use poller::{Interest, Poller, Ready, Table, Token};
 

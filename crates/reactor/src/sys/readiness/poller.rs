@@ -100,6 +100,7 @@ impl Table {
     }
 
     /// All that is watched.
+    #[cfg(target_os = "linux")]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, Interest)> + '_ {
         self.0.iter().copied().flatten()
     }
