@@ -7,12 +7,14 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "outside programs keep the time of the world")]
 
+mod browser;
 mod limits;
 mod peer;
 mod suites;
 mod temp;
 mod tools;
 
+pub use browser::chromium;
 pub use limits::{LEFT_OUT, leave_out};
 pub use peer::{PATIENCE, Peer, free_port, wait_for_port};
 pub use suites::{REACTORLESS, SUITES, Suite};

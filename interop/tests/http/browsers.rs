@@ -1,27 +1,14 @@
 //! A browser, which shows what people see.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use ropewalk_interop::{TempDir, tool};
+use ropewalk_interop::{TempDir, chromium};
 
 use crate::server::Server;
 
-fn chromium(profile: &TempDir, words: &[&str]) -> Vec<u8> {
-    let mut command = Command::new(tool("chromium"));
-    command.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-proxy-server",
-    ]);
-    command.arg(format!("--user-data-dir={}", profile.path().display()));
-    let output = command.args(words).stdin(Stdio::null()).output().expect("chromium runs");
+/// What Chromium says with these words.
+fn say(profile: &TempDir, words: &[&str]) -> Vec<u8> {
+    let output = chromium(profile).args(words).output().expect("chromium runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
@@ -33,7 +20,7 @@ fn chromium_shows_a_folder() {
     let profile = TempDir::new("chromium").expect("a folder");
     let url = server.url("/files/");
 
-    let page = chromium(&profile, &["--dump-dom", &url]);
+    let page = say(&profile, &["--dump-dom", &url]);
     let page = String::from_utf8(page).expect("text");
     for name in ["hello.txt", "large.bin", "näme &amp; &lt;b&gt;.txt", "inner"] {
         assert!(page.contains(&format!("<bdi>{name}</bdi>")), "{name} is not on the page: {page}");
@@ -43,7 +30,7 @@ fn chromium_shows_a_folder() {
     // One of an earlier run proves nothing.
     let _ = std::fs::remove_file(&picture);
     let target = format!("--screenshot={}", picture.display());
-    chromium(&profile, &[&target, "--window-size=900,600", &url]);
+    say(&profile, &[&target, "--window-size=900,600", &url]);
     let bytes = std::fs::read(&picture).expect("a picture");
     assert!(bytes.starts_with(b"\x89PNG"));
     // Of an empty page it would be some three thousand bytes.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-use ropewalk_interop::{TempDir, python_folder, tool};
+use ropewalk_interop::{TempDir, chromium, python_folder, tool};
 
 use crate::desk::{Desk, text};
 use crate::house::run;
@@ -235,21 +235,9 @@ struct Browser {
 impl Browser {
     fn show(url: &str) -> Self {
         let profile = TempDir::new("chromium").expect("a folder");
-        let mut command = Command::new(tool("chromium"));
-        command.args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--no-proxy-server",
-            "--remote-debugging-port=0",
-        ]);
-        command.arg(format!("--user-data-dir={}", profile.path().display())).arg(url);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = chromium(&profile);
+        command.args(["--remote-debugging-port=0", url]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         Self { child: command.spawn().expect("chromium runs"), _profile: profile }
     }
 }
