@@ -1,5 +1,9 @@
 //! Databases that are really there: SQLite's files, and a PostgreSQL that each test starts for itself.
 
+#[path = "database/house.rs"]
+mod house;
+#[path = "database/postgres.rs"]
+mod postgres;
 #[path = "database/sqlite.rs"]
 mod sqlite;
 mod support;
