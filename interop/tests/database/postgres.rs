@@ -70,11 +70,12 @@ fn tls_is_verified_or_not_used() {
 
 #[test]
 fn values_of_all_kinds_come_back_as_they_went() {
+    type Values = (bool, i16, i32, i64, f64, String, Vec<u8>, Vec<i32>);
+
     let house = House::new();
     let client = house.alice();
     house.told(client.script("CREATE TYPE mood AS ENUM ('low', 'high')"));
     let sql = "SELECT $1::bool, $2::int2, $3::int4, $4::int8, $5::float8, $6::text, $7::bytea, $8::int4[]";
-    type Values = (bool, i16, i32, i64, f64, String, Vec<u8>, Vec<i32>);
     let values = (true, -2_i16, 3, i64::MIN, 0.1, "ü\n".to_owned(), vec![0_u8, 255], vec![1, 2]);
     let found = house.told(client.query_as::<Values>(sql, values.clone()));
     assert_eq!(found, [values]);

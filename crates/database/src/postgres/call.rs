@@ -79,11 +79,10 @@ impl Call {
     pub(crate) fn take(&mut self, message: Message, result_max: usize) -> Result<Step, BadMessage> {
         let has_failed = self.error.is_some();
         match (&mut self.kind, message) {
-            (Kind::Simple { answer, .. }, Message::CommandComplete(tag)) => {
-                answer.changed = changed(&tag);
-                answer.rolled_back = tag == "ROLLBACK";
-            }
-            (Kind::Execute { answer, .. }, Message::CommandComplete(tag)) => {
+            (
+                Kind::Simple { answer, .. } | Kind::Execute { answer, .. },
+                Message::CommandComplete(tag),
+            ) => {
                 answer.changed = changed(&tag);
                 answer.rolled_back = tag == "ROLLBACK";
             }

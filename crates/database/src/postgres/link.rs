@@ -16,7 +16,7 @@ use ropewalk_tls::start_tls;
 
 use crate::postgres::call::{Answer, Call, Kind, Step};
 use crate::postgres::login::{Login, put};
-use crate::postgres::row::{Param, Statement};
+use crate::postgres::row::{Column, Param, Statement};
 use crate::postgres::statements::Statements;
 use crate::postgres::{BadMessage, Config, Decoder, Message, Notification, PostgresError, Status};
 
@@ -227,7 +227,7 @@ impl Link {
     }
 
     /// Fails all calls, those that are yet to come too. The first reason counts.
-    fn end(&self, why: PostgresError) {
+    fn end(&self, why: &PostgresError) {
         let mut state = self.state.borrow_mut();
         state.deadline = None;
         if let Phase::Over(first) = &state.phase {
@@ -237,7 +237,7 @@ impl Link {
         }
         state.phase = Phase::Over(why.clone());
         drop(state);
-        self.fail_all(&why);
+        self.fail_all(why);
     }
 
     fn fail_all(&self, why: &PostgresError) {
@@ -362,7 +362,7 @@ impl Link {
         let call = state.calls.pop_front().ok_or(PostgresError::Bad(BadMessage::OutOfPlace))?;
         if call.is_stale() {
             let gone = state.statements.forget(&call.sql);
-            state.close_statements(&self.config, gone.into_iter().collect())?;
+            state.close_statements(&self.config, &gone.into_iter().collect::<Vec<_>>())?;
         }
         let prepared = call.prepared();
         if let (Kind::Prepare { .. }, None, None) = (&call.kind, &prepared, &call.error) {
@@ -371,7 +371,7 @@ impl Link {
         if let Some(statement) = &prepared {
             let (sql, max) = (Rc::clone(&call.sql), self.config.limits.statements_max);
             let gone = state.statements.keep(sql, Rc::clone(statement), max);
-            state.close_statements(&self.config, gone)?;
+            state.close_statements(&self.config, &gone)?;
         }
         let is_next_cancelled = state.calls.front().is_some_and(|call| call.is_cancelled);
         let settled = state.settled();
@@ -410,7 +410,7 @@ fn bind(statement: &Statement, params: &[Param], out: &mut BytesMut) -> Result<(
                 Err(error)
             }
         },
-        statement.columns.iter().map(|column| column.format()),
+        statement.columns.iter().map(Column::format),
         out,
     );
     if bound.is_err() {
@@ -480,16 +480,12 @@ impl State {
         Ok(())
     }
 
-    fn close_statements(
-        &mut self,
-        config: &Config,
-        names: Vec<String>,
-    ) -> Result<(), PostgresError> {
+    fn close_statements(&mut self, config: &Config, names: &[String]) -> Result<(), PostgresError> {
         if names.is_empty() {
             return Ok(());
         }
         self.encode(|out| {
-            for name in &names {
+            for name in names {
                 put(frontend::close(b'S', name, out))?;
             }
             frontend::sync(out);
@@ -508,7 +504,7 @@ impl State {
             && self.deadline.is_none()
             && !self.calls.is_empty()
         {
-            self.deadline = Some(conn.call_later(patience, |this, conn| this.give_up(conn)));
+            self.deadline = Some(conn.call_later(patience, Postgres::give_up));
         }
     }
 
@@ -576,11 +572,11 @@ impl Postgres {
     }
 
     fn give_up(&mut self, conn: &Conn<Self>) {
-        self.link.end(PostgresError::Late);
+        self.link.end(&PostgresError::Late);
         conn.abort_with(Disconnect::TimedOut);
     }
 
-    fn fail(&mut self, conn: &Conn<Self>, why: PostgresError) {
+    fn fail(&mut self, conn: &Conn<Self>, why: &PostgresError) {
         self.link.end(why);
         // What was written goes out first, so that it does not matter how the answer was cut.
         conn.close();
@@ -600,7 +596,7 @@ impl Postgres {
             }
             Err(error) => {
                 drop(state);
-                self.fail(conn, error);
+                self.fail(conn, &error);
             }
         }
     }
@@ -620,7 +616,7 @@ impl Postgres {
         let rest = self.decoder.take_rest();
         conn.then(start_tls(conn, layer, &rest), |this, conn, agreed| match agreed {
             Ok(_) => this.log_in(conn),
-            Err(failure) => this.fail(conn, PostgresError::Tls(failure.to_string())),
+            Err(failure) => this.fail(conn, &PostgresError::Tls(failure.to_string())),
         });
         Ok(())
     }
@@ -669,7 +665,7 @@ impl Protocol for Postgres {
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
         self.decoder.push(data);
         if let Err(why) = self.feed(conn) {
-            return self.fail(conn, why);
+            return self.fail(conn, &why);
         }
         let mut state = self.link.state.borrow_mut();
         state.put_off(self.link.config.limits.patience);
@@ -681,14 +677,14 @@ impl Protocol for Postgres {
             (Disconnect::Tls(_), Some(cause)) => PostgresError::Tls(cause.to_string()),
             (why, _) => PostgresError::Lost(why),
         };
-        self.link.end(why);
+        self.link.end(&why);
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
         // Whoever was never connected has no `connection_lost` either.
-        self.link.end(PostgresError::Lost(Disconnect::Stopped));
+        self.link.end(&PostgresError::Lost(Disconnect::Stopped));
     }
 }
 

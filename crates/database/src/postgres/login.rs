@@ -59,12 +59,12 @@ impl Login {
                 self.scram = Scram::First(scram);
             }
             (Authentication::SaslContinue(data), Scram::First(mut scram)) => {
-                scram.update(&data).map_err(unproven)?;
+                scram.update(&data).map_err(|error| unproven(&error))?;
                 put(frontend::sasl_response(scram.message(), out))?;
                 self.scram = Scram::Last(scram);
             }
             (Authentication::SaslFinal(data), Scram::Last(mut scram)) => {
-                scram.finish(&data).map_err(unproven)?;
+                scram.finish(&data).map_err(|error| unproven(&error))?;
                 self.scram = Scram::Proven;
             }
             (Authentication::Other(how), _) => {
@@ -76,7 +76,7 @@ impl Login {
     }
 }
 
-fn unproven(error: std::io::Error) -> PostgresError {
+fn unproven(error: &std::io::Error) -> PostgresError {
     PostgresError::NotTheServer(error.to_string())
 }
 
