@@ -64,6 +64,7 @@ mod connector;
 mod datagrams;
 mod driver;
 mod error;
+mod file_io;
 mod inner;
 mod linger;
 mod listener;

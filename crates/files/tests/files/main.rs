@@ -1,0 +1,9 @@
+//! Files: paths, changes, atomic writes, and what is done while the loop goes on.
+#![cfg(unix)]
+
+mod atomic;
+mod changes;
+mod disk;
+mod kit;
+mod paths;
+mod walks;
