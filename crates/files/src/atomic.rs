@@ -93,6 +93,8 @@ impl FilePath {
         if how.sync {
             fsync(&file).map_err(blame)?;
         }
+        // Who watches is told that it was written before it is told that it has moved.
+        drop(file);
         beside.take_place(&name, how.sync).map_err(blame)
     }
 }

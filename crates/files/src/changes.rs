@@ -7,12 +7,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
-    AtFlags, Dir, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fchmod, futimens, mkdirat, openat,
-    renameat, symlinkat, unlinkat,
+    AtFlags, Dir, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fchmod, fcntl_setfl, fstat,
+    futimens, mkdirat, openat, renameat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
-use crate::{AtomicWrite, FileError, FileKind, FilePath, OpenFile};
+use crate::{AtomicWrite, FileError, FileKind, FilePath, Metadata, OpenFile};
 
 /// How many folders in one another are removed.
 const DEPTH_MAX: usize = 256;
@@ -57,8 +57,12 @@ impl FilePath {
     /// If it is not there and not to be made, a link leads out, or the system refuses.
     pub fn open(&self, how: OpenOptions) -> Result<OpenFile, FileError> {
         let calm = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = self.open_raw(how.flags | calm, how.mode);
-        let file = opened.map_err(|errno| self.blame("opening", errno))?;
+        let blame = |errno| self.blame("opening", errno);
+        let file = self.open_raw(how.flags | calm, how.mode).map_err(blame)?;
+        // The kernel would give up on a file where it may as well wait for the disk.
+        if Metadata::of(&fstat(&file).map_err(blame)?).is_file() {
+            fcntl_setfl(&file, OFlags::empty()).map_err(blame)?;
+        }
         Ok(OpenFile::new(File::from(file), self.clone()))
     }
 

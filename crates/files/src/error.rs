@@ -43,6 +43,11 @@ pub enum FileError {
         /// The link.
         path: PathBuf,
     },
+    /// The system watches no more folders for this user.
+    NoWatchLeft {
+        /// The folder that was one too many.
+        path: PathBuf,
+    },
     /// As many operations wait as may.
     Crowded {
         /// How many.
@@ -100,6 +105,12 @@ impl fmt::Display for FileError {
             Self::Cycle { path } => {
                 write!(f, "the link {} leads back to where it is", path.display())
             }
+            Self::NoWatchLeft { path } => write!(
+                f,
+                "the system watches no more folders for this user, and {} was one too many: \
+                 fs.inotify.max_user_watches says how many",
+                path.display()
+            ),
             Self::Crowded { waiting_max } => {
                 write!(f, "{waiting_max} operations on files wait already")
             }

@@ -9,6 +9,7 @@
 //! | read and write parts of files | [`Disk::open`], [`Disk::read_at`], [`Disk::write_at`], [`Disk::pieces`] |
 //! | go through folders in folders | [`Disk::walk`], [`FilePath::walk`] |
 //! | replace a file at once, or not at all | [`FilePath::write_atomically`], [`AtomicWrite`] |
+//! | hear of what happens to files and folders | [`FileWatcher`], [`FileEvent`]; [`Notifier`] on Linux |
 //!
 //! | bound | default | beyond it |
 //! |---|--:|---|
@@ -17,6 +18,9 @@
 //! | bytes of a file read at once | whoever reads says | [`FileError::TooLong`] |
 //! | names in a folder that is listed | [`CHILDREN_MAX`], 100,000 | [`FileError::TooMany`] |
 //! | folders in one another that are walked | [`DEPTH_MAX`], 128 | [`FileError::TooMany`] |
+//! | folders that one watch goes into | [`FOLDERS_MAX`], 16,384 | [`FileEvent::Unwatched`] |
+//! | watches that wait for their folders to be gone through | 4,096 | [`FileError::Crowded`] |
+//! | events that wait | the system's, 16,384 | [`FileEvent::Overflow`] |
 //! | links on one way | 40 | the system's own error |
 //!
 //! The room is for Unix; elsewhere it is empty.
@@ -29,6 +33,7 @@ mod beneath;
 mod changes;
 mod disk;
 mod error;
+mod events;
 mod file_system;
 mod glob;
 mod metadata;
@@ -44,6 +49,9 @@ pub use atomic::AtomicWrite;
 pub use changes::OpenOptions;
 pub use disk::{Disk, UNDER_WAY_MAX, WAITING_MAX};
 pub use error::FileError;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use events::Notifier;
+pub use events::{FOLDERS_MAX, FileEvent, FileWatch, FileWatcher, Told, WatchEnding, WatchOptions};
 pub use file_system::FileSystem;
 pub use metadata::{FileKind, Metadata};
 pub use open_file::OpenFile;

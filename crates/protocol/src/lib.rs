@@ -99,7 +99,7 @@ pub use race::{
     Race,
 };
 pub use react::{EventLoop, Exit, react};
-pub use readiness::{Readable, Readiness};
+pub use readiness::{Readable, Readiness, Watching};
 pub use resolver::{
     HOST_ADDRESSES_MAX, HOST_NAMES_MAX, HostTable, ResolveError, Resolver, ResolverChain,
 };

@@ -1,6 +1,5 @@
 //! Descriptors that are watched for those who read from them.
 
-use std::any::Any;
 use std::fmt;
 
 use ropewalk_deferred::Failure;
@@ -22,16 +21,30 @@ pub trait Readiness {
     ) -> Result<Readable, Failure>;
 }
 
-/// A descriptor that is watched; dropping this ends it.
-#[must_use = "it is watched no more once this is dropped"]
-pub struct Readable {
-    _watch: Box<dyn Any>,
+/// What is behind a [`Readable`]: a loop's way to watch a descriptor. Dropped, it watches no more.
+pub trait Watching {
+    /// Stops telling, or goes on.
+    fn set_paused(&self, paused: bool);
 }
 
+/// A descriptor that is watched; dropping this ends it.
+#[must_use = "it is watched no more once this is dropped"]
+pub struct Readable(Box<dyn Watching>);
+
 impl Readable {
-    /// Something that ends the watching when it is dropped.
-    pub fn new(watch: impl Any) -> Self {
-        Self { _watch: Box::new(watch) }
+    /// A descriptor that `watching` watches.
+    pub fn new(watching: impl Watching + 'static) -> Self {
+        Self(Box::new(watching))
+    }
+
+    /// Stops telling, until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.0.set_paused(true);
+    }
+
+    /// Goes on telling.
+    pub fn resume(&self) {
+        self.0.set_paused(false);
     }
 }
 

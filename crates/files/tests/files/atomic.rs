@@ -9,10 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ropewalk_files::{AtomicWrite, FileError, FilePath};
 
-use crate::kit::Folder;
-
-/// Tells a process that it is one of those below, and where it works.
-const INNER: &str = "ROPEWALK_FILES_INNER";
+use crate::kit::{Folder, INNER, inner};
 
 #[test]
 fn mode_and_name_are_kept_and_nothing_else_is_left() {
@@ -107,21 +104,6 @@ fn readers_see_all_of_one_or_all_of_the_other() {
         }
     });
     assert_eq!(file.read(100_000).unwrap()[0], 200);
-}
-
-/// This test again, in a process of its own.
-fn inner(name: &str, place: &std::path::Path, before: &[&str]) -> Command {
-    let own = std::env::current_exe().unwrap();
-    let mut command = match before {
-        [] => Command::new(own),
-        [program, arguments @ ..] => {
-            let mut command = Command::new(program);
-            command.args(arguments).arg(own);
-            command
-        }
-    };
-    command.args(["--exact", name, "--nocapture"]).env(INNER, place);
-    command
 }
 
 #[test]

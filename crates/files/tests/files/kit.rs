@@ -1,9 +1,13 @@
 //! Folders for tests.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ropewalk_files::FilePath;
+
+/// Tells a process that it is a test's own, and where it works.
+pub(crate) const INNER: &str = "ROPEWALK_FILES_INNER";
 
 /// A folder that is gone when it is dropped.
 pub(crate) struct Folder(PathBuf);
@@ -61,4 +65,19 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// This test again, in a process of its own.
+pub(crate) fn inner(name: &str, place: &Path, before: &[&str]) -> Command {
+    let own = std::env::current_exe().unwrap();
+    let mut command = match before {
+        [] => Command::new(own),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(own);
+            command
+        }
+    };
+    command.args(["--exact", name, "--nocapture"]).env(INNER, place);
+    command
 }

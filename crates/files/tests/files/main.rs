@@ -4,6 +4,8 @@
 mod atomic;
 mod changes;
 mod disk;
+#[cfg(target_os = "linux")]
+mod events;
 mod kit;
 mod paths;
 mod walks;
