@@ -66,7 +66,7 @@ impl Inner {
         }
     }
 
-    /// Makes a connection of a socket that a listener accepted.
+    /// Makes a connection of a socket that a listener accepted, and whose peer may have sent something.
     pub(crate) fn adopt(
         &self,
         driver: &mut dyn Driver,
@@ -74,6 +74,7 @@ impl Inner {
         socket: Socket,
         peer: Address,
         mut seat: Box<dyn Seat>,
+        has_sent: bool,
     ) {
         let key = self.entries.borrow_mut().insert(Entry::Stream(Stream::connected()));
         self.origins.inherit(Kind::Entry, key, listener);
@@ -87,6 +88,9 @@ impl Inner {
         self.carrier.set_peer(key, peer);
         seat.handle(Event::Made);
         self.settle(driver, key, seat);
+        if has_sent {
+            driver.expect(key);
+        }
     }
 
     /// Tells a connection that it was written to from outside, or that time has passed.
