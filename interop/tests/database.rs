@@ -4,6 +4,8 @@
 mod house;
 #[path = "database/postgres.rs"]
 mod postgres;
+#[path = "database/raw.rs"]
+mod raw;
 #[path = "database/sqlite.rs"]
 mod sqlite;
 mod support;

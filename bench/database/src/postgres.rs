@@ -5,7 +5,7 @@ use std::rc::Rc;
 use ropewalk_database::postgres::{Client, Config, connect};
 use ropewalk_deferred::{Deferred, Rest, gather};
 use ropewalk_protocol::{ClientEndpoint, Seat};
-use ropewalk_reactor::Reactor;
+use ropewalk_reactor::{ConnectOptions, Reactor};
 
 use crate::{Contender, Outcome, measure};
 
@@ -17,7 +17,8 @@ struct Place(Reactor, u16);
 
 impl ClientEndpoint for Place {
     fn connect_seat(&self, seat: Box<dyn Seat>) {
-        self.0.connect_tcp(([127, 0, 0, 1], self.1).into(), seat);
+        let address = ([127, 0, 0, 1], self.1).into();
+        self.0.connect_tcp(address, ConnectOptions::default(), seat);
     }
 }
 

@@ -34,6 +34,7 @@
 //! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 //! | [`memcached`] | a client of memcached, pipelined and bounded |
+//! | `adapters` | connections for code that pulls: the traits of tokio, futures and hyper; with the feature `adapters` |
 //! | `database` | pools of connections to databases; with the features `sqlite` and `postgres` |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
 
@@ -47,6 +48,8 @@ pub mod http {
     pub use ropewalk_http::*;
 }
 
+#[cfg(feature = "adapters")]
+pub use ropewalk_adapters as adapters;
 pub use ropewalk_amp as amp;
 pub use ropewalk_auth as auth;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
