@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{
-    ACCEPT_LANGUAGE, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderName, HeaderValue,
-};
+use hyper::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -94,9 +92,7 @@ async fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let tls = match folder().filter(|_| is_encrypted()) {
-        Some(folder) => {
-            Some(TlsAcceptor::from(Arc::new(peer_papers::server_config(&folder)?)))
-        }
+        Some(folder) => Some(TlsAcceptor::from(Arc::new(peer_papers::server_config(&folder)?))),
         None => None,
     };
     let bodies = Rc::new(LENGTHS.map(|length| Bytes::from(bytes(length))));
