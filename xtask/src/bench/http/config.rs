@@ -1,4 +1,4 @@
-//! What nginx and HAProxy are told.
+//! What nginx and `HAProxy` are told.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -89,7 +89,7 @@ fn site(folder: &str) -> String {
     )
 }
 
-/// HAProxy with one thread, which keeps its connections to the origin.
+/// `HAProxy` with one thread, which keeps its connections to the origin.
 pub(super) fn haproxy(address: SocketAddr, origin: SocketAddr) -> String {
     format!(
         "global\n\

@@ -19,7 +19,7 @@ use crate::bench::wrk::{Asking, Wrk};
 /// Descriptors beside the connections.
 const OTHER_DESCRIPTORS: u64 = 200;
 /// How long a crowd of connections may take to be made.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What runs while it is measured.
 pub(super) struct Field {

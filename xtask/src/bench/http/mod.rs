@@ -35,6 +35,9 @@ pub(crate) struct Options {
     #[arg(long, visible_alias = "peer", num_args = 0.., value_delimiter = ',', value_enum)]
     #[arg(default_values_t = Subject::PEERS)]
     peers: Vec<Subject>,
+    /// Measure what was built before, as it is.
+    #[arg(long)]
+    built: bool,
     /// Print the tables as Markdown.
     #[arg(long)]
     markdown: bool,
@@ -56,7 +59,9 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
     let pairs = rows
         .iter()
         .flat_map(|row| row.wanted(&peers).into_iter().map(|subject| (subject, row.service)));
-    subject::build(pairs)?;
+    if !options.built {
+        subject::build(pairs)?;
+    }
     let mut field = Field::new(&rows, &peers)?;
     let samples = field.measure(&rows, &peers, rounds, seconds)?;
 
