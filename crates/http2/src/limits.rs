@@ -55,12 +55,12 @@ impl Limits {
     pub const TABLE: usize = TABLE_SIZE;
 
     /// A stream's window, at most what windows can be.
-    pub(crate) fn window(&self) -> u32 {
+    pub(crate) fn stream_window(&self) -> u32 {
         self.window.min(WINDOW_MAX)
     }
 
     /// The connection's window, which cannot begin smaller than it does without a word.
-    pub(crate) fn connection_window(&self) -> u32 {
+    pub(crate) fn whole_window(&self) -> u32 {
         self.connection_window.clamp(WINDOW, WINDOW_MAX)
     }
 }

@@ -136,7 +136,7 @@ impl Connection {
             highest: 0,
             next_own: if is_server { 2 } else { 1 },
             send_window: i64::from(WINDOW),
-            receive_window: i64::from(limits.connection_window()),
+            receive_window: i64::from(limits.whole_window()),
             credit: 0,
             peer: PeerSettings {
                 window: WINDOW,
@@ -162,7 +162,7 @@ impl Connection {
     pub fn greet(&mut self, out: &mut Vec<u8>) {
         let limits = &self.limits;
         let mut settings = Settings::new()
-            .with(Setting::InitialWindowSize, limits.window())
+            .with(Setting::InitialWindowSize, limits.stream_window())
             .with(Setting::MaxHeaderListSize, u32::try_from(limits.list_max).unwrap_or(u32::MAX));
         if self.is_server {
             settings = settings
@@ -175,8 +175,8 @@ impl Connection {
         }
         write_settings(&settings, out);
         self.unacknowledged += 1;
-        if limits.connection_window() > WINDOW {
-            write_window_update(0, limits.connection_window() - WINDOW, out);
+        if limits.whole_window() > WINDOW {
+            write_window_update(0, limits.whole_window() - WINDOW, out);
         }
     }
 
@@ -262,7 +262,7 @@ impl Connection {
         let len = u32::try_from(len).unwrap_or(u32::MAX).min(live.unreleased);
         live.unreleased -= len;
         live.credit += len;
-        if live.credit >= self.limits.window() / 2 && !live.is_received {
+        if live.credit >= self.limits.stream_window() / 2 && !live.is_received {
             write_window_update(stream, live.credit, out);
             live.receive_window += i64::from(live.credit);
             live.credit = 0;
@@ -273,7 +273,7 @@ impl Connection {
     /// Lets the peer send more in all.
     fn give_back(&mut self, len: u32, out: &mut Vec<u8>) {
         self.credit += len;
-        if self.credit >= self.limits.connection_window() / 2 {
+        if self.credit >= self.limits.whole_window() / 2 {
             write_window_update(0, self.credit, out);
             self.receive_window += i64::from(self.credit);
             self.credit = 0;

@@ -147,7 +147,7 @@ impl Connection {
         Stream {
             id,
             send_window: i64::from(self.peer.window),
-            receive_window: i64::from(self.limits.window()),
+            receive_window: i64::from(self.limits.stream_window()),
             unreleased: 0,
             credit: 0,
             is_sent: false,
