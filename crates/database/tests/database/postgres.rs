@@ -247,9 +247,9 @@ fn nobody_waits_for_ever() {
     // Idle connections have no time-out, and what comes puts it off.
     memory.advance(Duration::from_hours(1));
     let call = client.script("SELECT 1");
-    memory.advance(small().patience - Duration::from_secs(1));
+    memory.advance(small().patience.saturating_sub(Duration::from_secs(1)));
     memory.push(&message(b'N', b"Mstill at it\0\0"));
-    memory.advance(small().patience - Duration::from_secs(1));
+    memory.advance(small().patience.saturating_sub(Duration::from_secs(1)));
     assert_eq!(memory.ended(), None);
     memory.advance(Duration::from_secs(1));
     assert_eq!(error::<_, PostgresError>(call), PostgresError::Late);
