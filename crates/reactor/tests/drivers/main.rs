@@ -1,6 +1,7 @@
 //! What every driver must do, tried on each that this machine has.
 
 mod adopting;
+mod behind;
 mod choice;
 mod conformance;
 mod connecting;
