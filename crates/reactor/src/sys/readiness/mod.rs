@@ -221,15 +221,7 @@ impl<P: Poller> Readiness<P> {
                         }
                     }
                     let found = self.receive(key, ready);
-                    let has_more = match found {
-                        Some(Found::Received(_, count)) => {
-                            ready.has_more || count == self.buffer.len()
-                        }
-                        _ => false,
-                    };
-                    self.reads_left = self.reads_left.saturating_sub(1);
-                    // Where the kernel cannot be asked to tell of the rest, it is read now.
-                    if has_more && (self.reads_left > 0 || self.watch_closely(key).is_err()) {
+                    if self.is_not_done(key, ready, found.as_ref()) {
                         return found;
                     }
                     found
@@ -240,6 +232,17 @@ impl<P: Poller> Readiness<P> {
                 return found;
             }
         }
+    }
+
+    /// Whether a stream of which this was received is to be received from once more in this turn.
+    fn is_not_done(&mut self, key: usize, ready: Ready, found: Option<&Found>) -> bool {
+        let Some(Found::Received(_, count)) = found else { return false };
+        if *count < self.buffer.len() && !ready.has_more {
+            return false;
+        }
+        self.reads_left = self.reads_left.saturating_sub(1);
+        // Where the kernel cannot be asked to tell of the rest, it is read now.
+        self.reads_left > 0 || self.watch_closely(key).is_err()
     }
 
     /// A watched descriptor is ready, if it still is to be watched.
@@ -564,7 +567,7 @@ pub(super) fn make_reset(socket: &OwnedFd) {
 }
 
 /// Sends from the front of `out`; answers how many bytes went and how many were asked for.
-fn send_front(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
+pub(super) fn send_front(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
     if out.front_file().is_some() {
         return os::send_file(socket, out);
     }
