@@ -567,7 +567,7 @@ pub(super) fn make_reset(socket: &OwnedFd) {
 }
 
 /// Sends from the front of `out`; answers how many bytes went and how many were asked for.
-pub(super) fn send_front(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
+fn send_front(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
     if out.front_file().is_some() {
         return os::send_file(socket, out);
     }
