@@ -26,7 +26,7 @@
 //!
 //! | driver | is | made of |
 //! |---|---|---|
-//! | [`Epoll`](DriverKind::Epoll) | the default | level-triggered `epoll` |
+//! | [`Epoll`](DriverKind::Epoll) | the default | `epoll`, told once of what comes over TCP, else level-triggered |
 //! | [`IoUring`](DriverKind::IoUring) | for kernels that have it | multishot operations and a ring of buffers |
 //! | [`Poll`](DriverKind::Poll) | for comparison, and where there is no other | `poll` |
 //! | [`Select`](DriverKind::Select) | the same | `select`, with sets of any size |

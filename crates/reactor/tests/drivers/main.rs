@@ -2,6 +2,7 @@
 
 mod accepting;
 mod adopting;
+mod behind;
 mod choice;
 mod conformance;
 mod connecting;
