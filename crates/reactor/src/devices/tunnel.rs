@@ -91,7 +91,7 @@ impl Reactor {
     ///
     /// Packets are written without an address; those that come are from [`Address::Device`]. The seat is told
     /// in a turn to come. The interface has neither address nor route and is down until somebody sees to that
-    /// (`ip link set NAME up`); what is written before is [`SendError::Other`].
+    /// (`ip link set NAME up`); what is written before is [`SendError::Failed`].
     ///
     /// # Errors
     ///
