@@ -206,6 +206,8 @@ pub(crate) struct Listener {
     pub(crate) patience: Option<TimerKey>,
     /// The socket is open elsewhere too.
     pub(crate) shared: bool,
+    /// Whoever is accepted has sent something.
+    pub(crate) deferring: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
 }

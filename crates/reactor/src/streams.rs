@@ -69,7 +69,7 @@ impl Inner {
         }
     }
 
-    /// Makes a connection of a socket that a listener accepted.
+    /// Makes a connection of a socket that a listener accepted, and whose peer may have sent something.
     pub(crate) fn adopt(
         &self,
         driver: &mut dyn Driver,
@@ -77,6 +77,7 @@ impl Inner {
         socket: Socket,
         peer: Address,
         mut seat: Box<dyn Seat>,
+        has_sent: bool,
     ) {
         let key = self.entries.borrow_mut().insert(Entry::Stream(Stream::connected()));
         self.origins.inherit(Kind::Entry, key, listener);
@@ -90,6 +91,9 @@ impl Inner {
         self.carrier.set_peer(key, peer);
         seat.handle(Event::Made);
         self.settle(driver, key, seat);
+        if has_sent {
+            driver.expect(key);
+        }
     }
 
     /// Tells a connection that it was written to from outside, or that time has passed.

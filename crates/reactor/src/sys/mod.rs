@@ -156,7 +156,7 @@ pub enum Closing {
 /// What is on its way, either way, when a connection is to be closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unsettled {
-    /// Bytes came that nobody has received.
+    /// Bytes came that nobody had received.
     pub is_unread: bool,
     /// How many bytes were sent and the peer has not acknowledged.
     pub unacknowledged: u64,
@@ -341,6 +341,11 @@ pub trait Driver {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Something has come for a stream already: who waits for readiness may receive it without being told.
+    fn expect(&mut self, key: usize) {
+        let _ = key;
+    }
+
     /// The descriptor is open elsewhere too: closing it here will not end it, and what was asked of the
     /// system about it is to be taken back by itself.
     fn share(&mut self, key: usize) {
@@ -354,9 +359,10 @@ pub trait Driver {
     /// If the connection is of no more use.
     fn end_stream(&mut self, key: usize) -> io::Result<()>;
 
-    /// What a connection's end would have to do with what is on its way. Who does not tell has
+    /// What a connection's end would have to do with what is on its way; what came may be thrown away.
+    /// Who does not tell has
     /// connections closed without another look.
-    fn unsettled(&self, key: usize) -> Unsettled {
+    fn unsettled(&mut self, key: usize) -> Unsettled {
         let _ = key;
         Unsettled::default()
     }

@@ -251,7 +251,7 @@ impl Driver for IoUring {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
     }
 
-    fn unsettled(&self, key: usize) -> Unsettled {
+    fn unsettled(&mut self, key: usize) -> Unsettled {
         let mut found = self.sockets.with(key, unsettled).unwrap_or_default();
         let slot = self.slot_of(key).and_then(|index| self.slots.get(index as usize));
         // What the kernel has received already for nobody.
