@@ -11,7 +11,11 @@ mod descriptors;
 mod io_uring;
 mod kit;
 mod lingering;
+#[cfg(target_os = "linux")]
+mod links;
 mod processes;
 mod resets;
 mod scarcity;
+#[cfg(unix)]
+mod serial;
 mod watching;
