@@ -4,7 +4,8 @@ use std::io;
 use std::rc::Rc;
 
 use ropewalk_protocol::{
-    Address, Arrival, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
+    Address, Arrival, Disconnect, Ending, Event, FileOperation, FileOutcome, Outbox, Seat,
+    Successor, Transport, Wishes,
 };
 
 use crate::inner::{Entry, Inner, Purpose, Stream};
@@ -47,6 +48,8 @@ impl Inner {
             Completion::Accepted { key, socket, peer } => After::Accepted(key, socket, peer),
             Completion::AcceptFailed { key, error } => After::AcceptFailed(key, error),
             Completion::Ready { key } => After::Ready(key),
+            Completion::File { id, result } => After::File(id, result),
+            Completion::FileReturned { id, operation } => After::FileReturned(id, operation),
         }
     }
 
@@ -332,4 +335,6 @@ pub(crate) enum After {
     Accepted(usize, Socket, Address),
     AcceptFailed(usize, io::Error),
     Ready(usize),
+    File(u64, io::Result<FileOutcome>),
+    FileReturned(u64, FileOperation),
 }

@@ -22,6 +22,7 @@
 //! | [`reactor`] | the event loop |
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
 //! | [`tls`] | TLS over any transport, identities by name |
+//! | [`files`](crate::files) | paths that nothing escapes, files read, written and replaced off the loop (on Unix) |
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
@@ -33,6 +34,7 @@
 //! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 //! | [`memcached`] | a client of memcached, pipelined and bounded |
+//! | `database` | pools of connections to databases; with the feature `sqlite` |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
 
 #![forbid(unsafe_code)]
@@ -47,8 +49,12 @@ pub mod http {
 
 pub use ropewalk_amp as amp;
 pub use ropewalk_auth as auth;
+#[cfg(feature = "sqlite")]
+pub use ropewalk_database as database;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
+#[cfg(unix)]
+pub use ropewalk_files as files;
 pub use ropewalk_forward as forward;
 pub use ropewalk_framing as framing;
 pub use ropewalk_memcached as memcached;

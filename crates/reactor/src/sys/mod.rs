@@ -44,7 +44,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use ropewalk_protocol::{Address, DatagramQueue, Descriptor, Outbox};
+use ropewalk_protocol::{Address, DatagramQueue, Descriptor, FileOperation, FileOutcome, Outbox};
 use rustix::fd::OwnedFd;
 
 use crate::DriverKind;
@@ -246,6 +246,20 @@ pub enum Completion<'a> {
         /// What.
         mishap: Mishap,
     },
+    /// An operation on a file is over.
+    File {
+        /// Of the operation.
+        id: u64,
+        /// What became of it.
+        result: io::Result<FileOutcome>,
+    },
+    /// The kernel could not do an operation on a file without being waited for: threads are to do it.
+    FileReturned {
+        /// Of the operation.
+        id: u64,
+        /// The operation, of which nothing was done.
+        operation: FileOperation,
+    },
     /// A port can send again.
     Writable {
         /// Of the port.
@@ -361,6 +375,21 @@ pub trait Driver {
     /// Accepts and closes what waits at a listener, by the one descriptor kept for that; answers how
     /// many connections that were.
     fn shed(&mut self, key: usize) -> usize;
+
+    /// Whether it has files read and written.
+    fn does_files(&self) -> bool {
+        false
+    }
+
+    /// Has an operation on a file done, and tells of it by its `id`.
+    ///
+    /// # Errors
+    ///
+    /// The operation, if it does no files, or no more of them now.
+    fn start_file(&mut self, id: u64, operation: FileOperation) -> Result<(), FileOperation> {
+        let _ = id;
+        Err(operation)
+    }
 
     /// How many operations the kernel has been given and has not completed.
     fn operations(&self) -> usize {
