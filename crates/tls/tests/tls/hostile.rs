@@ -123,19 +123,3 @@ fn it_is_said_for_how_long_certificates_are_good() {
         }
     }
 }
-
-#[test]
-fn tickets_of_one_store_hold_when_its_certificates_change() {
-    let authority = Authority::new();
-    let identities = Identities::new(Policy::new()).unwrap();
-    let source = identities.add(&authority.server("localhost")).unwrap();
-    let server = TlsServer::new(&identities);
-    let client = ropewalk_tls::TlsClient::new(&authority.trust()).unwrap();
-    for is_resumed in [false, true] {
-        let (ask, asked) = Talk::saying("ping");
-        let ask = (client.layer("localhost").unwrap(), ask.until(4));
-        crate::common::wire(ask, (server.layer(), Talk::echo().0)).run();
-        assert_eq!(asked.borrow().tls.as_ref().unwrap().resumed, is_resumed);
-        identities.replace(source, &[authority.server("localhost")]).unwrap();
-    }
-}
