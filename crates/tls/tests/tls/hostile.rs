@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ropewalk_protocol::{Layered, seat};
-use ropewalk_tls::{
-    HANDSHAKE_MAX, HANDSHAKE_TIMEOUT, Identities, Identity, IdentityFiles, Policy, TlsServer,
-};
+use ropewalk_tls::{HANDSHAKE_MAX, HANDSHAKE_TIMEOUT, Identities, Identity, IdentityFiles, Policy};
 use ropewalk_trial::{Clock, Hostile};
 
 use crate::common::{Authority, Talk, on, pair, serving};
