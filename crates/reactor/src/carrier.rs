@@ -233,4 +233,8 @@ impl Transport for Carrier {
     fn lend_outbox(&self) -> Box<Outbox> {
         self.spare.borrow_mut().pop().unwrap_or_default()
     }
+
+    fn take_back_outbox(&self, outbox: Box<Outbox>) {
+        self.recycle(outbox);
+    }
 }
