@@ -22,6 +22,7 @@ use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::process::Processes;
 use crate::remote::{Alarm, Remote};
+use crate::siblings::Siblings;
 use crate::sys::os::{Counter, SocketFile};
 use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, Socket, Sockets};
 use crate::tasks::Tasks;
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) origins: Rc<Origins>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
+    /// Those that serve the same places.
+    pub(crate) siblings: RefCell<Option<Rc<dyn Siblings>>>,
     /// Who looks names up, once anybody has asked.
     pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
@@ -202,6 +205,8 @@ pub(crate) struct Listener {
     pub(crate) shared: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
+    /// Where it listens.
+    pub(crate) address: Address,
 }
 
 impl Inner {
@@ -256,6 +261,7 @@ impl Inner {
             starving: RefCell::default(),
             tasks: Tasks::default(),
             processes: Processes::default(),
+            siblings: RefCell::default(),
             resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,

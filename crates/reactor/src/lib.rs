@@ -21,6 +21,7 @@
 //! | run a future | [`Reactor::spawn`] |
 //! | come in from another thread | [`Reactor::handle`] |
 //! | be hosted by another loop | [`Reactor::turn`], [`Reactor::next_deadline`] |
+//! | serve the same places with several reactors | [`Reactor::set_siblings`], [`Reactor::accept_for`] |
 //! | stand on something else than a system | [`platform`] |
 //!
 //! | driver | is | made of |
@@ -78,6 +79,7 @@ mod process;
 mod reactor;
 mod remote;
 mod resolver;
+mod siblings;
 mod streams;
 mod sys;
 mod tasks;
@@ -99,6 +101,7 @@ pub use pool::ThreadPoolOptions;
 pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;
 pub use resolver::{HostsFile, SystemResolver};
+pub use siblings::{Bind, Siblings, listening_at};
 pub use tcp::{KeepAlive, TcpOptions};
 pub use under_way::UnderWay;
 pub use watch::{CannotWatch, Watch, WatchEnd};

@@ -9,10 +9,11 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::{Address, Disconnect, Port, SeatFactory, Transport};
+use ropewalk_protocol::{Address, Disconnect, Port, Seat, SeatFactory, Transport};
 use socket2::{Domain, Protocol, Type};
 
 use crate::inner::{Entry, Inner, Listener, Purpose, Request};
+use crate::siblings::Bind;
 use crate::sys::os::{self, SocketFile, listen_at, listen_at_name};
 use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
 use crate::under_way::Kind;
@@ -138,11 +139,12 @@ impl Reactor {
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotListen> {
         let _asking = self.inner().origins.ask();
-        let bind = || {
+        let mut bind = |place: &Address, shared: bool| {
+            let address = place.ip().unwrap_or(address);
             let socket =
                 os::socket(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             os::reuse_to_listen(&socket)?;
-            if options.reuse_port {
+            if options.reuse_port || shared {
                 os::share_port(&socket)?;
             }
             // Accepted sockets inherit these.
@@ -153,17 +155,16 @@ impl Reactor {
             socket.bind(&address.into())?;
             socket.listen(options.backlog)?;
             let bound = socket.local_addr()?.as_socket();
-            Ok((socket, bound.unwrap_or(address)))
+            Ok((OwnedFd::from(socket), Address::Ip(bound.unwrap_or(address))))
         };
+        let place = Address::Ip(address);
         let bound = match self.inner().carrier.platform() {
-            Some(platform) => platform.listen(&Address::Ip(address), options.backlog),
-            None => {
-                bind().map(|(socket, bound)| (OwnedFd::from(socket).into(), Address::Ip(bound)))
-            }
+            Some(platform) => platform.listen(&place, options.backlog),
+            None => self.bind(&place, &mut bind),
         };
         bound
             .and_then(|(socket, bound)| self.start_listening(socket, bound, None, factory))
-            .map_err(|error| CannotListen { address: Address::Ip(address), error })
+            .map_err(|error| CannotListen { address: place, error })
     }
 
     /// Listens on a Unix socket at `path`; the path is removed when listening stops.
@@ -188,8 +189,16 @@ impl Reactor {
             Some(platform) => {
                 platform.listen(&address, options.backlog).map(|(socket, _)| (socket, None))
             }
-            None => listen_at(path, options)
-                .map(|(socket, place)| (OwnedFd::from(socket).into(), Some(place))),
+            None => {
+                let mut file = None;
+                let mut bind = |address: &Address, _: bool| {
+                    let (socket, place) = listen_at(path, options)?;
+                    file = Some(place);
+                    Ok((OwnedFd::from(socket), address.clone()))
+                };
+                let bound = self.bind(&address, &mut bind);
+                bound.map(|(socket, _)| (socket, file))
+            }
         };
         bound
             .and_then(|(socket, place)| {
@@ -216,12 +225,25 @@ impl Reactor {
         let bound = match self.inner().carrier.platform() {
             Some(platform) => platform.listen(&address, options.backlog).map(|bound| bound.0),
             None => {
-                listen_at_name(name, options.backlog).map(|socket| OwnedFd::from(socket).into())
+                let mut bind = |address: &Address, _: bool| {
+                    let socket = listen_at_name(name, options.backlog)?;
+                    Ok((OwnedFd::from(socket), address.clone()))
+                };
+                self.bind(&address, &mut bind).map(|bound| bound.0)
             }
         };
         bound
             .and_then(|socket| self.start_listening(socket, address.clone(), None, factory))
             .map_err(|error| CannotListen { address, error })
+    }
+
+    /// Makes the socket of a listener: by itself, or as its siblings say.
+    fn bind(&self, place: &Address, bind: Bind<'_>) -> io::Result<(AnySocket, Address)> {
+        let bound = match self.siblings() {
+            Some(siblings) => siblings.listen(place, bind),
+            None => bind(place, false),
+        };
+        bound.map(|(socket, address)| (socket.into(), address))
     }
 
     fn start_listening(
@@ -232,9 +254,10 @@ impl Reactor {
         factory: Box<dyn SeatFactory>,
     ) -> io::Result<ListeningPort> {
         let id = self.inner().next_id();
-        let factory = Some(factory);
-        let (accepting, shared) = (true, false);
-        let listener = Listener { id, factory, accepting, patience: None, shared, place };
+        let (accepting, shared) = (true, self.siblings().is_some());
+        let (factory, patience) = (Some(factory), None);
+        let at = address.clone();
+        let listener = Listener { id, factory, accepting, patience, shared, place, address: at };
         self.start_listener(socket, address, listener)
     }
 
@@ -246,9 +269,10 @@ impl Reactor {
         factory: Box<dyn SeatFactory>,
     ) -> io::Result<ListeningPort> {
         let id = self.inner().next_id();
-        let factory = Some(factory);
         let (accepting, shared) = (true, true);
-        let listener = Listener { id, factory, accepting, patience: None, shared, place: None };
+        let (factory, patience, place) = (Some(factory), None, None);
+        let at = address.clone();
+        let listener = Listener { id, factory, accepting, patience, shared, place, address: at };
         self.start_listener(socket, address, listener)
     }
 
@@ -261,6 +285,7 @@ impl Reactor {
         let (inner, id) = (self.inner(), listener.id);
         let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         inner.origins.note(Kind::Entry, key, "");
+        inner.tell_load();
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
             if let Err(error) = inner.open_listener(&mut **driver, key, socket) {
                 inner.end_listener(&mut **driver, key, id);
@@ -284,6 +309,9 @@ impl Inner {
         driver.open(key, socket, Role::Listener)?;
         if self.with_listener(key, |listener| listener.shared) == Some(true) {
             driver.share(key);
+        }
+        if self.siblings.borrow().as_ref().is_some_and(|siblings| !siblings.accepts()) {
+            driver.set_reading(key, false)?;
         }
         Ok(())
     }
@@ -315,19 +343,26 @@ impl Inner {
         socket: AnySocket,
         peer: Address,
     ) {
+        let Some(socket) = self.deal(key, socket) else { return };
+        if let Some(seat) = self.seat_for(key, &peer) {
+            self.adopt(driver, key, socket, peer, seat);
+        }
+    }
+
+    /// What a listener has for a peer; nothing, if it turns it away.
+    pub(crate) fn seat_for(&self, key: usize, peer: &Address) -> Option<Box<dyn Seat>> {
         let factory = self.with_listener(key, |listener| listener.factory.take()).flatten();
-        let Some(mut factory) = factory else { return };
-        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| factory.seat(&peer)));
+        let mut factory = factory?;
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| factory.seat(peer)));
         self.with_listener(key, |listener| listener.factory = Some(factory));
-        match made {
-            Ok(Some(seat)) => self.adopt(driver, key, socket, peer, seat),
-            Ok(None) => (),
-            Err(_) => tracing::error!(
+        made.unwrap_or_else(|_| {
+            tracing::error!(
                 target: "ropewalk::reactor",
                 %peer,
                 "a factory panicked; the connection was turned away",
-            ),
-        }
+            );
+            None
+        })
     }
 
     /// A listener could not accept: it pauses until there is something to accept with.

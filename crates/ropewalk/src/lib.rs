@@ -20,6 +20,7 @@
 //! | [`deferred`] | results that have not arrived yet |
 //! | [`protocol`] | what a protocol and a transport agree on |
 //! | [`reactor`] | the event loop |
+//! | [`shards`] | more cores: a reactor in each of several threads, or processes that share their sockets |
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
 //! | [`tls`] | TLS over any transport, identities by name |
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
@@ -55,6 +56,7 @@ pub use ropewalk_memcached as memcached;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;
 pub use ropewalk_reactor as reactor;
+pub use ropewalk_shards as shards;
 pub use ropewalk_small as small;
 pub use ropewalk_socks as socks;
 pub use ropewalk_tls as tls;
