@@ -216,7 +216,7 @@ impl Child {
 impl ProcessProtocol for Child {
     fn started(&mut self, process: &Process<Self>) {
         let Some(workers) = self.workers.upgrade() else { return process.abort() };
-        self.started = process.now();
+        self.started = workers.clock.now();
         self.life.process.replace(Some(process.clone()));
         if self.life.is_stopping.get() {
             workers.ask_to_stop(process);
@@ -241,10 +241,10 @@ impl ProcessProtocol for Child {
         }
     }
 
-    fn ended(&mut self, process: &Process<Self>, end: &ProcessEnd) {
+    fn ended(&mut self, _: &Process<Self>, end: &ProcessEnd) {
         self.settle(Err(Some(end.clone())));
-        let lived = process.now().saturating_sub(self.started);
         if let Some(workers) = self.workers.upgrade() {
+            let lived = workers.clock.now().saturating_sub(self.started);
             workers.ended(self.index, &self.life, end, lived);
         }
         self.life.process.take();

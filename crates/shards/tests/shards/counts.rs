@@ -10,10 +10,12 @@ use crate::kit::{connect, while_serving};
 /// Set in the process of the test that counts.
 const ALONE: &str = "ROPEWALK_TEST_ALONE";
 
-/// What this process has open, and how many threads it is.
-fn belongings() -> (usize, usize) {
-    let count = |folder| std::fs::read_dir(folder).unwrap().count();
-    (count("/proc/self/fd"), count("/proc/self/task"))
+/// The test's own thread, and that of the one who runs it.
+const THREADS: usize = 2;
+
+/// How many descriptors this process has open, or threads it is.
+fn count(what: &str) -> usize {
+    std::fs::read_dir(format!("/proc/self/{what}")).unwrap().count()
 }
 
 #[cfg(target_os = "linux")]
@@ -38,9 +40,15 @@ fn nothing_is_left_behind() {
         };
         // What is made once for the process is made in the first.
         run();
-        let before = belongings();
+        let descriptors = count("fd");
         run();
         run();
-        assert_eq!(belongings(), before, "{kind}");
+        assert_eq!(count("fd"), descriptors, "{kind}");
+        // The kernel may take a moment to forget a thread that has been joined.
+        let forgotten = (0..1_000_000).any(|_| {
+            std::thread::yield_now();
+            count("task") == THREADS
+        });
+        assert!(forgotten, "{} threads are left on {kind}", count("task"));
     }
 }
