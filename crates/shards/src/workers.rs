@@ -249,8 +249,9 @@ impl ProcessProtocol for Child {
         }
         self.life.process.take();
         self.life.is_over.set(true);
-        let waiting = self.life.ended.take();
-        waiting.into_iter().for_each(|promise| promise.succeed(()));
+        for promise in self.life.ended.take() {
+            promise.succeed(());
+        }
     }
 }
 

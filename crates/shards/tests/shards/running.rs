@@ -58,7 +58,9 @@ fn a_stop_in_order_loses_nothing_that_was_accepted(kind: DriverKind) {
     handle.stop();
     running.join().unwrap().unwrap();
     done.store(true, Ordering::SeqCst);
-    clients.into_iter().for_each(|client| client.join().unwrap());
+    for client in clients {
+        client.join().unwrap();
+    }
     // Who was not accepted any more does not count; who was has had all that it asked for.
     assert_eq!(made.load(Ordering::SeqCst), served.load(Ordering::SeqCst));
 }
@@ -286,7 +288,9 @@ fn connections_go_on_while_others_come() {
                 std::thread::Builder::new().spawn(client).unwrap()
             })
             .collect();
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        for client in clients {
+            client.join().unwrap();
+        }
     });
     assert_eq!(made, 300);
 }

@@ -221,7 +221,9 @@ impl Clients {
 
     fn end(&self) {
         self.done.store(true, Ordering::SeqCst);
-        self.threads.take().into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in self.threads.take() {
+            thread.join().unwrap();
+        }
     }
 }
 

@@ -58,7 +58,7 @@ fn who_dies_comes_back_later_each_time() {
     let mut wait: Duration = Duration::from_millis(100);
     for deaths in 1..12 {
         house.ready().exit(ExitStatus::Exited(1));
-        house.clock.advance(wait - Duration::from_millis(1));
+        house.clock.advance(wait.saturating_sub(Duration::from_millis(1)));
         assert!(house.processes.take_next().is_none(), "too early after {deaths} deaths");
         house.clock.advance(Duration::from_millis(1));
         assert_eq!(house.workers.states()[0].restarts, deaths);
@@ -152,7 +152,9 @@ fn successors_take_over_one_by_one() {
     assert_eq!(old[1].signals(), [Signal::Terminate]);
     reloaded.now_or_never().expect("both are ready").unwrap();
     // The end of the old ones is no death.
-    old.iter().for_each(|process| process.exit(ExitStatus::SUCCESS));
+    for process in &old {
+        process.exit(ExitStatus::SUCCESS);
+    }
     house.clock.advance(Duration::from_mins(1));
     assert!(house.processes.take_next().is_none());
     assert!(!first.is_over() && !second.is_over());
