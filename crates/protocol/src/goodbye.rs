@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise, deferred};
 
-use crate::{Address, Conn, Factory, Protocol, Seat, SeatFactory, seat_and_watch};
+use crate::watched::{Thread, seat_on};
+use crate::{Address, Conn, Factory, Protocol, Seat, SeatFactory};
 
 /// What has connections and can let them finish.
 pub trait Drain {
@@ -70,11 +71,17 @@ pub struct Leaving<F: Factory>(Rc<Shared<F>>);
 
 type Hook<P> = dyn Fn(&mut P, &Conn<P>);
 
+/// A connection.
+struct Member<P: 'static> {
+    /// Once it is made.
+    conn: Option<Conn<P>>,
+    thread: Rc<Thread>,
+}
+
 struct Shared<F: Factory> {
     factory: RefCell<F>,
     goodbye: Rc<Hook<F::Protocol>>,
-    /// Those that are there; without a handle while they are being made.
-    members: RefCell<BTreeMap<u64, Option<Conn<F::Protocol>>>>,
+    members: RefCell<BTreeMap<u64, Member<F::Protocol>>>,
     last: Cell<u64>,
     is_draining: Cell<bool>,
     waiting: RefCell<Vec<Promise<()>>>,
@@ -118,7 +125,7 @@ impl<F: Factory> Shared<F> {
             self.say_goodbye(&conn);
         }
         if let Some(member) = self.members.borrow_mut().get_mut(&id) {
-            *member = Some(conn);
+            member.conn = Some(conn);
         }
     }
 
@@ -132,7 +139,7 @@ impl<F: Factory> Shared<F> {
     }
 
     fn handles(&self) -> Vec<Conn<F::Protocol>> {
-        self.members.borrow().values().flatten().cloned().collect()
+        self.members.borrow().values().filter_map(|member| member.conn.clone()).collect()
     }
 }
 
@@ -142,8 +149,10 @@ impl<F: Factory> SeatFactory for Leaving<F> {
         let protocol = shared.factory.borrow_mut().build(peer)?;
         let id = shared.last.get() + 1;
         shared.last.set(id);
-        shared.members.borrow_mut().insert(id, None);
-        let (seat, made, lost) = seat_and_watch(protocol);
+        let thread = Rc::<Thread>::default();
+        let member = Member { conn: None, thread: Rc::clone(&thread) };
+        shared.members.borrow_mut().insert(id, member);
+        let (seat, made, lost) = seat_on(thread, protocol);
         let weak = Rc::downgrade(shared);
         made.on_result(move |made| {
             if let (Ok(conn), Some(shared)) = (made, weak.upgrade()) {
@@ -181,9 +190,13 @@ impl<F: Factory> Drain for Leaving<F> {
     }
 
     fn cut(&self) -> usize {
-        let handles = self.0.handles();
-        handles.iter().for_each(Conn::abort);
-        handles.len()
+        let members = self.0.members.borrow();
+        let threads: Vec<_> = members.values().map(|member| Rc::clone(&member.thread)).collect();
+        drop(members);
+        for thread in &threads {
+            thread.cut();
+        }
+        threads.len()
     }
 
     fn resume(&self) {

@@ -260,7 +260,7 @@ impl<P: Protocol> Inner<P> {
             return conn.close();
         }
         let prepare = self.prepare.borrow().clone();
-        let Some(prepare) = prepare else { return self.connected(conn) };
+        let Some(prepare) = prepare else { return self.connected(&conn) };
         let prepared = prepare(&conn);
         let inner = Rc::downgrade(&self);
         self.state.replace(Phase::Preparing(conn.clone(), prepared.canceller()));
@@ -270,7 +270,7 @@ impl<P: Protocol> Inner<P> {
                 return;
             }
             match prepared {
-                Ok(()) => inner.connected(conn),
+                Ok(()) => inner.connected(&conn),
                 Err(failure) => {
                     // What becomes of this connection is of no interest any more.
                     inner.attempt.set(inner.attempt.get() + 1);
@@ -281,7 +281,7 @@ impl<P: Protocol> Inner<P> {
         });
     }
 
-    fn connected(&self, conn: Conn<P>) {
+    fn connected(&self, conn: &Conn<P>) {
         self.state.replace(Phase::Connected(conn.clone(), self.clock.now()));
         for one in self.waiting.take() {
             one.promise.succeed(conn.clone());

@@ -229,4 +229,11 @@ fn a_connection_whose_protocol_was_switched_is_one_until_its_end() {
     house.network.cut_all();
     house.network.run();
     assert_eq!((server.connections(), lost.get()), (0, 1));
+    // And it can be cut, whoever has it by then.
+    let client = house.client(b"x");
+    let drained = server.drain(SECOND);
+    house.network.advance(SECOND);
+    assert_eq!(result(drained).unwrap(), Drained::new(1, 1));
+    assert_eq!((server.connections(), lost.get()), (0, 2));
+    assert!(end(&client).is_some());
 }
