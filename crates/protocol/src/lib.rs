@@ -28,6 +28,8 @@
 //! | find addresses, and connect to the best of them | [`Resolver`], [`HostTable`], [`Race`] |
 //! | start programs and speak with them | [`process`] |
 //! | do blocking work elsewhere | [`Threads`] |
+//! | read and write files elsewhere | [`FileIo`] |
+//! | be told when a descriptor has something to read | [`Readiness`] |
 //!
 //! | bound | default | beyond it |
 //! |---|--:|---|
@@ -49,6 +51,7 @@ mod datagrams;
 mod descriptor;
 mod disconnect;
 mod endpoint;
+mod file_io;
 mod goodbye;
 mod identity;
 mod layer;
@@ -60,6 +63,7 @@ pub mod process;
 mod protocol;
 mod race;
 mod react;
+mod readiness;
 mod resolver;
 mod scope;
 mod seat;
@@ -85,6 +89,7 @@ pub use descriptor::{
 };
 pub use disconnect::Disconnect;
 pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};
+pub use file_io::{FileAction, FileIo, FileOperation, FileOutcome};
 pub use goodbye::{Drain, Goodbye, Leaving};
 pub use identity::{Credentials, Identity, ProxyFields, ProxyInfo, ProxyTls};
 pub use layer::{Above, Below, Layer, Layered};
@@ -98,6 +103,7 @@ pub use race::{
     Race,
 };
 pub use react::{EventLoop, Exit, react};
+pub use readiness::{Readable, Readiness, Watching};
 pub use resolver::{
     HOST_ADDRESSES_MAX, HOST_NAMES_MAX, HostTable, ResolveError, Resolver, ResolverChain,
 };

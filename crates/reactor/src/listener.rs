@@ -28,12 +28,19 @@ pub struct TcpListenOptions {
     backlog: i32,
     v6_only: bool,
     reuse_port: bool,
+    defer_accept: bool,
     tcp: TcpOptions,
 }
 
 impl Default for TcpListenOptions {
     fn default() -> Self {
-        Self { backlog: 1024, v6_only: true, reuse_port: false, tcp: TcpOptions::default() }
+        Self {
+            backlog: 1024,
+            v6_only: true,
+            reuse_port: false,
+            defer_accept: false,
+            tcp: TcpOptions::default(),
+        }
     }
 }
 
@@ -53,6 +60,14 @@ impl TcpListenOptions {
     /// the same user (`SO_REUSEPORT`): the system then deals the connections out. Not unless set.
     pub fn reuse_port(self, reuse_port: bool) -> Self {
         Self { reuse_port, ..self }
+    }
+
+    /// Whether a connection is only told of once its peer has sent something, which spares a wait
+    /// where clients speak first, as they do in TLS and HTTP. One that says nothing is told of about a
+    /// second after it was made. Linux alone can (`TCP_DEFER_ACCEPT`); elsewhere nothing changes. Not
+    /// unless set.
+    pub fn defer_accept(self, defer_accept: bool) -> Self {
+        Self { defer_accept, ..self }
     }
 
     /// What is set on the connections that are accepted.
@@ -153,6 +168,9 @@ impl Reactor {
                 socket.set_only_v6(options.v6_only)?;
             }
             socket.bind(&address.into())?;
+            if options.defer_accept {
+                os::defer_accept(&socket)?;
+            }
             socket.listen(options.backlog)?;
             let bound = socket.local_addr()?.as_socket();
             Ok((OwnedFd::from(socket), Address::Ip(bound.unwrap_or(address))))
@@ -163,7 +181,15 @@ impl Reactor {
             None => self.bind(&place, &mut bind),
         };
         bound
-            .and_then(|(socket, bound)| self.start_listening(socket, bound, None, factory))
+            .and_then(|(socket, bound)| {
+                let deferring = options.defer_accept;
+                self.start_listening(
+                    socket,
+                    bound,
+                    Listens { deferring, ..Listens::default() },
+                    factory,
+                )
+            })
             .map_err(|error| CannotListen { address: place, error })
     }
 
@@ -202,7 +228,12 @@ impl Reactor {
         };
         bound
             .and_then(|(socket, place)| {
-                self.start_listening(socket, address.clone(), place, factory)
+                self.start_listening(
+                    socket,
+                    address.clone(),
+                    Listens { place, ..Listens::default() },
+                    factory,
+                )
             })
             .map_err(|error| CannotListen { address, error })
     }
@@ -233,7 +264,9 @@ impl Reactor {
             }
         };
         bound
-            .and_then(|socket| self.start_listening(socket, address.clone(), None, factory))
+            .and_then(|socket| {
+                self.start_listening(socket, address.clone(), Listens::default(), factory)
+            })
             .map_err(|error| CannotListen { address, error })
     }
 
@@ -250,39 +283,16 @@ impl Reactor {
         &self,
         socket: AnySocket,
         address: Address,
-        place: Option<SocketFile>,
+        how: Listens,
         factory: Box<dyn SeatFactory>,
     ) -> io::Result<ListeningPort> {
-        let id = self.inner().next_id();
-        let (accepting, shared) = (true, self.siblings().is_some());
-        let (factory, patience) = (Some(factory), None);
-        let at = address.clone();
-        let listener = Listener { id, factory, accepting, patience, shared, place, address: at };
-        self.start_listener(socket, address, listener)
-    }
-
-    /// Listens with a socket that is open elsewhere too.
-    pub(crate) fn listen_shared(
-        &self,
-        socket: AnySocket,
-        address: Address,
-        factory: Box<dyn SeatFactory>,
-    ) -> io::Result<ListeningPort> {
-        let id = self.inner().next_id();
-        let (accepting, shared) = (true, true);
-        let (factory, patience, place) = (Some(factory), None, None);
-        let at = address.clone();
-        let listener = Listener { id, factory, accepting, patience, shared, place, address: at };
-        self.start_listener(socket, address, listener)
-    }
-
-    fn start_listener(
-        &self,
-        socket: AnySocket,
-        address: Address,
-        listener: Listener,
-    ) -> io::Result<ListeningPort> {
-        let (inner, id) = (self.inner(), listener.id);
+        let (inner, id) = (self.inner(), self.inner().next_id());
+        let Listens { place, shared, deferring } = how;
+        let shared = shared || inner.siblings.borrow().is_some();
+        let (factory, at) = (Some(factory), address.clone());
+        let (accepting, patience) = (true, None);
+        let listener =
+            Listener { id, factory, accepting, patience, shared, deferring, place, address: at };
         let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         inner.origins.note(Kind::Entry, key, "");
         inner.tell_load();
@@ -296,6 +306,28 @@ impl Reactor {
         }
         Ok(ListeningPort::new(inner, key, id, address))
     }
+
+    /// Listens with a socket that is open elsewhere too.
+    pub(crate) fn listen_shared(
+        &self,
+        socket: AnySocket,
+        address: Address,
+        factory: Box<dyn SeatFactory>,
+    ) -> io::Result<ListeningPort> {
+        let how = Listens { shared: true, ..Listens::default() };
+        self.start_listening(socket, address, how, factory)
+    }
+}
+
+/// What a listener is besides its socket.
+#[derive(Default)]
+struct Listens {
+    /// The file to remove when it stops.
+    place: Option<SocketFile>,
+    /// The socket is open elsewhere too.
+    shared: bool,
+    /// Whoever is accepted has sent something.
+    deferring: bool,
 }
 
 impl Inner {
@@ -345,7 +377,8 @@ impl Inner {
     ) {
         let Some(socket) = self.deal(key, socket) else { return };
         if let Some(seat) = self.seat_for(key, &peer) {
-            self.adopt(driver, key, socket, peer, seat);
+            let has_sent = self.with_listener(key, |listener| listener.deferring);
+            self.adopt(driver, key, socket, peer, seat, has_sent == Some(true));
         }
     }
 
