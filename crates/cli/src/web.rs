@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::{Args, ValueEnum};
+use ropewalk::deferred::{Rest, gather};
 use ropewalk::endpoint::ServerDescription;
 use ropewalk::http::Site;
 use ropewalk::protocol::{Address, call_later};
@@ -158,10 +159,7 @@ impl Web {
         serving::stop_when_over(reactor, &ports);
         let goodbye = reactor.clone();
         reactor.before_stop(move || {
-            for port in ports {
-                // The place is given up at once; there is nothing to wait for.
-                port.stop_listening().detach();
-            }
+            let places: Vec<_> = ports.iter().map(|port| port.stop_listening()).collect();
             let hurried = site.clone();
             call_later(&goodbye, GOODBYE, move || {
                 let cut = hurried.abort_all();
@@ -169,7 +167,8 @@ impl Web {
                     tracing::warn!("{cut} connections were cut: their requests took too long");
                 }
             });
-            site.drain()
+            // Who waited to be accepted has been by then.
+            gather(places, Rest::Leave).add_both(move |_| site.drain())
         });
         let (opener, is_opened) = (reactor.clone(), self.open);
         Ok(Box::new(move || {

@@ -209,6 +209,8 @@ pub(crate) struct Listener {
     pub(crate) patience: Option<TimerKey>,
     /// The socket is open elsewhere too.
     pub(crate) shared: bool,
+    /// Others go on accepting when this one stops.
+    pub(crate) goes_on: bool,
     /// Whoever is accepted has sent something.
     pub(crate) deferring: bool,
     /// The file to remove when it stops.
@@ -345,7 +347,7 @@ impl Inner {
                     }
                 }
                 Request::StopListening { key, id, done } => {
-                    self.end_listener(driver, key, id);
+                    self.stop_listener(driver, key, id);
                     done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),

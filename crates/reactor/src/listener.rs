@@ -1,6 +1,7 @@
 //! Listening, and what happens when the descriptors run out.
 
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,8 @@ use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
 use crate::under_way::Kind;
 use crate::{CannotListen, Reactor, TcpOptions};
 
+/// How many of those who wait are accepted when listening stops.
+const LAST_ACCEPTS_MAX: usize = 4096;
 /// How long a listener without descriptors waits before it turns away who is waiting.
 const STARVING_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -124,7 +127,7 @@ impl Port for ListeningPort {
         let Some(inner) = self.inner.upgrade() else { return Deferred::succeed(()) };
         // Outside a turn nobody is busy, and the place is free when this returns.
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
-            inner.end_listener(&mut **driver, self.key, self.id);
+            inner.stop_listener(&mut **driver, self.key, self.id);
             return Deferred::succeed(());
         }
         let (done, stopped) = deferred();
@@ -288,11 +291,22 @@ impl Reactor {
     ) -> io::Result<ListeningPort> {
         let (inner, id) = (self.inner(), self.inner().next_id());
         let Listens { place, shared, deferring } = how;
-        let shared = shared || inner.siblings.borrow().is_some();
+        let siblings = self.siblings();
+        let goes_on = shared || siblings.as_ref().is_some_and(|siblings| siblings.go_on());
+        let shared = shared || siblings.is_some();
         let (factory, at) = (Some(factory), address.clone());
         let (accepting, patience) = (true, None);
-        let listener =
-            Listener { id, factory, accepting, patience, shared, deferring, place, address: at };
+        let listener = Listener {
+            id,
+            factory,
+            accepting,
+            patience,
+            shared,
+            goes_on,
+            deferring,
+            place,
+            address: at,
+        };
         let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         inner.origins.note(Kind::Entry, key, "");
         inner.tell_load();
@@ -346,6 +360,28 @@ impl Inner {
             driver.set_reading(key, false)?;
         }
         Ok(())
+    }
+
+    /// Ends a listener in order: who has been let in by the system already is not turned away.
+    pub(crate) fn stop_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
+        let goes_on = |listener: &mut Listener| listener.id != id || listener.goes_on;
+        if self.with_listener(key, goes_on) == Some(false) {
+            self.accept_the_rest(driver, key);
+        }
+        self.end_listener(driver, key, id);
+    }
+
+    fn accept_the_rest(&self, driver: &mut dyn Driver, key: usize) {
+        for _ in 0..LAST_ACCEPTS_MAX {
+            match self.sockets.with(key, os::accept) {
+                Some(Ok((socket, peer))) => {
+                    self.accepted(driver, key, socket.into(), os::peer_address(peer));
+                }
+                Some(Err(Errno::INTR | Errno::CONNABORTED)) => (),
+                // Nobody waits; or there is nothing to accept with, and no time to wait for it.
+                Some(Err(_)) | None => return,
+            }
+        }
     }
 
     /// Ends a listener, if it is still the one that was meant.

@@ -36,6 +36,12 @@ pub trait Siblings: 'static {
         true
     }
 
+    /// Whether others go on accepting from its sockets when this reactor stops listening. If not, it accepts
+    /// whoever waits before it does.
+    fn go_on(&self) -> bool {
+        false
+    }
+
     /// So many connections, listeners and the like does the reactor have after a turn.
     fn loaded(&self, load: usize) {
         let _ = load;

@@ -71,4 +71,8 @@ impl Siblings for Binder {
     fn accepts(&self) -> bool {
         false
     }
+
+    fn go_on(&self) -> bool {
+        true
+    }
 }

@@ -170,6 +170,10 @@ impl Siblings for Heir {
     fn deal(&self, _: &Address, socket: OwnedFd, _: usize) -> Option<OwnedFd> {
         Some(socket)
     }
+
+    fn go_on(&self) -> bool {
+        true
+    }
 }
 
 /// Whether a socket is at the place that was asked for, where the system may have chosen the port.

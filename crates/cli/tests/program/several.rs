@@ -1,8 +1,10 @@
 //! Serving with several threads and processes.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -126,6 +128,53 @@ fn a_hangup_replaces_the_processes() {
     });
     let (status, log) = served.stop();
     assert_eq!(status, Some(0), "{log}");
+}
+
+/// Whoever was accepted is answered, in whole: as many answers come as requests are logged.
+#[test]
+fn a_stop_under_load_answers_all_who_were_accepted() {
+    for more in [&["--workers", "1"], &["--workers", "2"]] {
+        let folder = folder("load");
+        let mut served = Served::web(&folder, &[ANYWHERE], more);
+        let said = served.child.stderr.take().unwrap();
+        let count = move || {
+            let lines = BufReader::new(said).lines().map_while(Result::ok);
+            lines.filter(|line| line.contains("GET /page")).count()
+        };
+        let logged = std::thread::Builder::new().spawn(count).unwrap();
+        let host = served.places[0].trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let answered = Arc::<AtomicUsize>::default();
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                let (host, answered) = (host.clone(), answered.clone());
+                let work = move || while ask(&host, &answered) {};
+                std::thread::Builder::new().spawn(work).unwrap()
+            })
+            .collect();
+        until(|| answered.load(Ordering::SeqCst) > 100);
+        served.signal(Signal::TERM);
+        for client in clients {
+            client.join().unwrap();
+        }
+        assert!(served.child.wait().unwrap().success());
+        assert_eq!(logged.join().unwrap(), answered.load(Ordering::SeqCst));
+    }
+}
+
+/// One request; false once nobody is there any more.
+fn ask(host: &str, answered: &AtomicUsize) -> bool {
+    let Ok(mut stream) = TcpStream::connect(host) else { return false };
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut answer = Vec::new();
+    let talked =
+        stream.write_all(REQUEST.as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
+    if talked.is_err() && answer.is_empty() {
+        // It came between the last accept and the end, and was not accepted.
+        return true;
+    }
+    assert!(answer.ends_with(b"\r\n\r\nhello"), "{}", answer.escape_ascii());
+    answered.fetch_add(1, Ordering::SeqCst);
+    true
 }
 
 #[test]
