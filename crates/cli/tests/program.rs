@@ -6,6 +6,8 @@ mod logins;
 mod places;
 #[path = "program/proxies.rs"]
 mod proxies;
+#[path = "program/several.rs"]
+mod several;
 #[path = "program/site.rs"]
 mod site;
 #[path = "program/small.rs"]

@@ -23,6 +23,7 @@ use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::process::Processes;
 use crate::remote::{Alarm, Remote};
+use crate::siblings::Siblings;
 use crate::sys::os::{Counter, SocketFile};
 use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, Socket, Sockets};
 use crate::tasks::Tasks;
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) origins: Rc<Origins>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
+    /// Those that serve the same places.
+    pub(crate) siblings: RefCell<Option<Rc<dyn Siblings>>>,
     /// Who looks names up, once anybody has asked.
     pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
@@ -206,10 +209,14 @@ pub(crate) struct Listener {
     pub(crate) patience: Option<TimerKey>,
     /// The socket is open elsewhere too.
     pub(crate) shared: bool,
+    /// Others go on accepting when this one stops.
+    pub(crate) goes_on: bool,
     /// Whoever is accepted has sent something.
     pub(crate) deferring: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
+    /// Where it listens.
+    pub(crate) address: Address,
 }
 
 impl Inner {
@@ -265,6 +272,7 @@ impl Inner {
             starving: RefCell::default(),
             tasks: Tasks::default(),
             processes: Processes::default(),
+            siblings: RefCell::default(),
             resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
@@ -339,7 +347,7 @@ impl Inner {
                     }
                 }
                 Request::StopListening { key, id, done } => {
-                    self.end_listener(driver, key, id);
+                    self.stop_listener(driver, key, id);
                     done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),

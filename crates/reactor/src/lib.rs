@@ -25,6 +25,7 @@
 //! | run a future | [`Reactor::spawn`] |
 //! | come in from another thread | [`Reactor::handle`] |
 //! | be hosted by another loop | [`Reactor::turn`], [`Reactor::next_deadline`] |
+//! | serve the same places with several reactors | [`Reactor::set_siblings`], [`Reactor::accept_for`] |
 //! | stand on something else than a system | [`platform`] |
 //!
 //! | driver | is | made of |
@@ -88,6 +89,7 @@ mod process;
 mod reactor;
 mod remote;
 mod resolver;
+mod siblings;
 mod streams;
 mod sys;
 mod tasks;
@@ -117,6 +119,7 @@ pub use pool::ThreadPoolOptions;
 pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;
 pub use resolver::{HostsFile, SystemResolver};
+pub use siblings::{Bind, Siblings, listening_at};
 pub use tcp::{KeepAlive, TcpOptions};
 #[cfg(unix)]
 pub use terminal::RawTerminal;

@@ -360,6 +360,7 @@ impl Reactor {
         inner.expired.replace(expired);
         self.look_after_the_woken(driver);
         inner.carry_out(driver);
+        inner.tell_load();
         if inner.exposed.get() {
             expose(driver);
         }

@@ -20,6 +20,8 @@
 //! | [`deferred`] | results that have not arrived yet |
 //! | [`protocol`] | what a protocol and a transport agree on |
 //! | [`reactor`] | the event loop |
+//! | [`service`] | what a program starts, drains and stops: trees, servers, clients that stay connected, timers, programs |
+//! | [`shards`] | more cores: a reactor in each of several threads, or processes that share their sockets |
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
 //! | [`tls`] | TLS over any transport, identities by name |
 //! | [`files`](crate::files) | paths that nothing escapes, files read, written and replaced off the loop (on Unix) |
@@ -63,6 +65,8 @@ pub use ropewalk_memcached as memcached;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;
 pub use ropewalk_reactor as reactor;
+pub use ropewalk_service as service;
+pub use ropewalk_shards as shards;
 pub use ropewalk_small as small;
 pub use ropewalk_socks as socks;
 pub use ropewalk_tls as tls;

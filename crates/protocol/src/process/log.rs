@@ -3,13 +3,14 @@
 /// How long a line may be before it is logged in pieces, in bytes.
 pub const LOG_LINE_MAX: usize = 4096;
 
-/// Cuts what comes into lines.
-#[derive(Default)]
-pub(super) struct Lines(Vec<u8>);
+/// Cuts what a program writes into lines for a log: without their ends, those that are empty left out, and
+/// those that are longer than [`LOG_LINE_MAX`] in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(Vec<u8>);
 
 impl Lines {
     /// Hands each line that is whole to `line`, and what is too long in pieces.
-    pub(super) fn feed(&mut self, data: &[u8], mut line: impl FnMut(&str)) {
+    pub fn feed(&mut self, data: &[u8], mut line: impl FnMut(&str)) {
         for piece in data.split_inclusive(|byte| *byte == b'\n') {
             let mut piece = piece;
             while self.0.len() + piece.len() > LOG_LINE_MAX {
@@ -26,7 +27,7 @@ impl Lines {
     }
 
     /// Hands on what is left.
-    pub(super) fn flush(&mut self, mut line: impl FnMut(&str)) {
+    pub fn flush(&mut self, mut line: impl FnMut(&str)) {
         let text = String::from_utf8_lossy(&self.0);
         let text = text.trim_end_matches(['\n', '\r']);
         if !text.is_empty() {
