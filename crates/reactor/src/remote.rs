@@ -81,7 +81,7 @@ impl Remote {
     }
 
     /// Ends the reactor's sleep; one system call for any number of these in a turn.
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel) {
             self.waker.ring();
         }
