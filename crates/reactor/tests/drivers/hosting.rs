@@ -88,10 +88,10 @@ fn the_descriptor_is_readable_exactly_while_there_is_something_to_do(kind: Drive
     let reactor = reactor(kind);
     let (_port, address) = listen(&reactor, || Echo);
     let (seen, mut peer) = connection(&reactor);
-    call_later(&reactor, Duration::from_secs(3600), || ());
+    call_later(&reactor, Duration::from_hours(1), || ());
     do_what_is_there(&reactor);
     assert!(!is_readable(&reactor), "nothing has happened");
-    assert!(reactor.next_deadline().unwrap() > Duration::from_secs(3000));
+    assert!(reactor.next_deadline().unwrap() > Duration::from_mins(50));
     for round in 1..=20 {
         peer.write_all(b"a").unwrap();
         assert!(becomes_readable(&reactor, PATIENCE), "bytes have come");
@@ -170,7 +170,7 @@ fn what_is_asked_for_between_turns_wakes_the_host(kind: DriverKind) {
 
 fn a_nearer_deadline_wakes_the_host(kind: DriverKind) {
     let reactor = reactor(kind);
-    let far = call_later(&reactor, Duration::from_secs(3600), || ());
+    let far = call_later(&reactor, Duration::from_hours(1), || ());
     assert!(!is_readable(&reactor), "nobody has asked for the descriptor before");
     let log: Rc<RefCell<Vec<&str>>> = Rc::default();
     do_what_is_there(&reactor);
@@ -258,7 +258,7 @@ fn a_host_sleeps_while_nothing_happens(kind: DriverKind) {
         peer
     });
     let turns = host_until(&reactor, || done.get() == 2);
-    assert!(reactor.now() - begun >= Duration::from_millis(200));
+    assert!(reactor.now() >= begun + Duration::from_millis(200));
     assert!(turns <= 20, "{turns} turns for three things");
     assert_eq!(seen.count(), 5);
     drop(writer.join().unwrap());
