@@ -25,7 +25,7 @@ fn floor(package: &str) -> Option<u8> {
         "deferred" => 0,
         "protocol" => 1,
         "reactor" | "tls" | "framing" | "forward" | "trial" | "trial-macros" | "auth" => 2,
-        "endpoint" | "foreign" | "service" | "database" => 4,
+        "database" | "endpoint" | "files" | "foreign" | "service" => 4,
         "cli" => 5,
         "fuzz" | "interop" => CHORES,
         _ => ROOMS,
