@@ -8,6 +8,7 @@ mod conformance;
 mod connecting;
 mod datagrams;
 mod descriptors;
+mod hosting;
 mod io_uring;
 mod kit;
 mod lingering;
