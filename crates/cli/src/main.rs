@@ -6,6 +6,7 @@ mod finger;
 mod log;
 mod logins;
 mod portforward;
+mod programs;
 mod proxy;
 mod reactors;
 mod serving;

@@ -15,6 +15,7 @@ use ropewalk::http::{
 use ropewalk::protocol::Network;
 use ropewalk::reactor::Reactor;
 
+use crate::programs::Programs;
 use crate::{logins, serving};
 
 /// How long a page for an error may be, in bytes.
@@ -53,6 +54,9 @@ pub(crate) struct SiteOptions {
                 X-Forwarded-For), and pass it on; may be given several times"
     )]
     trust: Vec<Network>,
+
+    #[command(flatten)]
+    programs: Programs,
 
     /// Answer addresses of pages that are not there with index.html, for programs that run in the browser
     #[arg(long)]
@@ -145,6 +149,7 @@ impl SiteOptions {
             let compress = Compress::new().even_secrets().threads(reactor.clone());
             resource = Box::new(resource.wrap(compress.into_middleware()));
         }
+        resource = self.programs.around(resource, &self.path, reactor)?;
         if !self.proxy.is_empty() {
             let proxies = self.proxies(reactor)?;
             let around = move |request: Request, inner: &mut dyn Resource| {
@@ -289,12 +294,12 @@ impl SiteOptions {
 }
 
 /// Whether a path is this prefix, which has no slash at its end, or below it.
-fn is_below(path: &str, prefix: &str) -> bool {
+pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Both sides of the first `between`.
-fn halves<'a>(
+pub(crate) fn halves<'a>(
     text: &'a str,
     between: char,
     option: &str,

@@ -26,6 +26,7 @@
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
 //! | [`http`] | HTTP/1.1: sites, resources, static files; requests, in one line or by an agent |
+//! | [`cgi`] | CGI: programs as resources of a site |
 //! | [`tower`] | axum's routers and other services as resources, and sites as services |
 //! | [`xmlrpc`] | XML-RPC: methods to be called, and calls |
 //! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
@@ -47,6 +48,7 @@ pub mod http {
 
 pub use ropewalk_amp as amp;
 pub use ropewalk_auth as auth;
+pub use ropewalk_cgi as cgi;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
 pub use ropewalk_forward as forward;
