@@ -170,7 +170,7 @@ impl Call {
             && !self.headers.contains_key(ACCEPT_ENCODING)
             && !self.headers.contains_key(RANGE);
         if decodes {
-            line(&[b"accept-encoding: gzip, deflate"]);
+            line(&[b"accept-encoding: gzip, deflate, br, zstd"]);
         }
         if let Some(jar) = &options.cookies
             && !self.headers.contains_key(COOKIE)
