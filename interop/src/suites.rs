@@ -17,6 +17,10 @@ pub const SUITES: &[Suite] = &[
         name: "auth",
         tools: &["chromium", "curl", "htpasswd", "httpx", "requests", "twist", "wget"],
     },
+    Suite {
+        name: "database",
+        tools: &["initdb", "mount", "postgres", "python3", "runuser", "umount"],
+    },
     Suite { name: "deferred", tools: &["twist"] },
     Suite { name: "faults", tools: &["ip", "nft", "python3", "strace"] },
     Suite {

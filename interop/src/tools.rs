@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Folders of servers, which are not on everybody's `PATH`.
 const SYSTEM_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+/// Where Debian has the programs of each version of PostgreSQL, in a folder `bin`.
+const POSTGRESQL_FOLDER: &str = "/usr/lib/postgresql";
 /// Where Debian has the modules of Perl.
 const PERL_FOLDER: &str = "/usr/share/perl5";
 
@@ -58,10 +60,12 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "htpasswd", package: "apache2-utils" },
     Tool { name: "httpx", package: "pip:httpx[brotli,zstd]" },
     Tool { name: "in.fingerd", package: "fingerd" },
+    Tool { name: "initdb", package: "postgresql" },
     Tool { name: "ip", package: "iproute2" },
     Tool { name: "lftp", package: "lftp" },
     Tool { name: "memcached", package: "memcached" },
     Tool { name: "microsocks", package: "microsocks" },
+    Tool { name: "mount", package: "mount" },
     Tool { name: "nc", package: "netcat-openbsd" },
     Tool { name: "ncat", package: "ncat" },
     Tool { name: "nft", package: "nftables" },
@@ -72,9 +76,11 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "oidentd", package: "oidentd" },
     Tool { name: "openssl", package: "openssl" },
     Tool { name: "perl", package: "perl" },
+    Tool { name: "postgres", package: "postgresql" },
     Tool { name: "python3", package: "python3" },
     Tool { name: "rdate", package: "rdate" },
     Tool { name: "requests", package: "pip:requests" },
+    Tool { name: "runuser", package: "util-linux" },
     Tool { name: "scrapy", package: "pip:scrapy" },
     Tool { name: "setsid", package: "util-linux" },
     Tool { name: "sftp", package: "openssh-client" },
@@ -88,6 +94,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "strace", package: "strace" },
     Tool { name: "testssl", package: "testssl.sh" },
     Tool { name: "twist", package: "pip:twisted[tls]" },
+    Tool { name: "umount", package: "mount" },
     Tool { name: "unshare", package: "util-linux" },
     Tool { name: "varnishtest", package: "varnish" },
     Tool { name: "websockets", package: "pip:websockets" },
@@ -147,7 +154,10 @@ fn find(name: &str, told: Option<OsString>, path: Option<OsString>) -> Option<Pa
         return Some(PathBuf::from(told)).filter(|told| is_program(told));
     }
     let path = path.unwrap_or_default();
-    let folders = env::split_paths(&path).chain(SYSTEM_FOLDERS.map(PathBuf::from));
+    let postgresql = Path::new(POSTGRESQL_FOLDER).read_dir().into_iter().flatten().flatten();
+    let postgresql = postgresql.map(|version| version.path().join("bin"));
+    let folders =
+        env::split_paths(&path).chain(SYSTEM_FOLDERS.map(PathBuf::from)).chain(postgresql);
     folders.map(|folder| folder.join(name)).find(|program| is_program(program))
 }
 

@@ -17,7 +17,7 @@ const WINDOWS: &str = "x86_64-pc-windows-gnu";
 /// For these there is neither a linker nor a C compiler here.
 const CHECKED: [&str; 2] = ["aarch64-apple-darwin", "x86_64-unknown-freebsd"];
 /// What is written in C and compiled along.
-const IN_C: [&str; 2] = ["aws-lc-sys", "zstd-sys"];
+const IN_C: [&str; 3] = ["aws-lc-sys", "libsqlite3-sys", "zstd-sys"];
 /// What compiles C for Windows, and what runs its programs.
 const MINGW: &str = "x86_64-w64-mingw32-gcc";
 const WINE: &str = "/usr/lib/wine/wine64";

@@ -34,6 +34,7 @@
 //! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 //! | [`memcached`] | a client of memcached, pipelined and bounded |
+//! | `database` | pools of connections to databases; with the feature `sqlite` |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
 
 #![forbid(unsafe_code)]
@@ -49,6 +50,8 @@ pub mod http {
 pub use ropewalk_amp as amp;
 pub use ropewalk_auth as auth;
 pub use ropewalk_cgi as cgi;
+#[cfg(feature = "sqlite")]
+pub use ropewalk_database as database;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
 pub use ropewalk_forward as forward;

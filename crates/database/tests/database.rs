@@ -1,0 +1,62 @@
+//! Pools and their databases, in memory and under a clock that the test moves.
+
+#[cfg(feature = "sqlite")]
+#[path = "database/pool.rs"]
+mod pool;
+#[cfg(feature = "sqlite")]
+#[path = "database/rows.rs"]
+mod rows;
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use ropewalk_deferred::{Deferred, Failure};
+use ropewalk_protocol::{DelayedCall, Threads};
+use ropewalk_trial::{Clock, LaterThreads};
+
+/// A loop whose threads work when the test says so.
+#[derive(Clone)]
+struct Host {
+    clock: Clock,
+    threads: LaterThreads,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self { clock: Clock::new(), threads: LaterThreads::new() }
+    }
+}
+
+impl ropewalk_protocol::Clock for Host {
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
+        self.clock.schedule(delay, call)
+    }
+}
+
+impl Threads for Host {
+    fn submit(
+        &self,
+        work: Box<dyn FnOnce() + Send>,
+        finished: Box<dyn FnOnce()>,
+    ) -> Result<(), Failure> {
+        self.threads.submit(work, finished)
+    }
+}
+
+/// What came of a call that must be over.
+#[track_caller]
+fn value<T: 'static>(answer: Deferred<T>) -> T {
+    answer.now_or_never().expect("it is over").expect("it went well")
+}
+
+/// Why a call that must be over failed.
+#[track_caller]
+fn error<T: Debug + 'static, E: Error + Clone + 'static>(answer: Deferred<T>) -> E {
+    let failure = answer.now_or_never().expect("it is over").expect_err("it failed");
+    failure.check::<E>().unwrap_or_else(|| panic!("{failure:?}")).clone()
+}
