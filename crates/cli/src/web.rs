@@ -125,7 +125,7 @@ impl Web {
         let places: Vec<_> = places.map(|place| place.speaking(&["http/1.1"])).collect();
         let reactor = serving::reactor(self.reactor.as_deref())?;
         let has_logins = self.site.has_logins();
-        let mut site = Site::new(self.site.resource(&reactor)?).limits(self.site.limits());
+        let mut site = self.site.furnish(Site::new(self.site.resource(&reactor)?));
         site = match self.log {
             LogFormat::Common => {
                 site.on_access(AccessLog::combined().with_users(has_logins).into_sink())

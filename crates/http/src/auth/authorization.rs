@@ -62,6 +62,8 @@ pub struct DigestAuthorization {
     pub count_text: String,
     /// The client's own nonce.
     pub cnonce: String,
+    /// What the server had it give back, where it does.
+    pub opaque: Option<String>,
     /// The proof.
     pub response: String,
 }
@@ -214,6 +216,7 @@ impl DigestAuthorization {
             count,
             count_text,
             cnonce: want("cnonce")?,
+            opaque: parameters.get("opaque").map(str::to_owned),
             response: want("response")?,
         })
     }

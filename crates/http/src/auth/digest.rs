@@ -57,6 +57,8 @@ pub struct Digest {
     userhash: bool,
     lifetime: Duration,
     keys: Keys,
+    /// What clients give back: whose challenge they answer.
+    opaque: String,
     clock: Rc<dyn Clock>,
     nonces: RefCell<Nonces>,
 }
@@ -105,12 +107,15 @@ impl Digest {
         realm: impl Into<Arc<str>>,
         clock: impl Clock + 'static,
     ) -> Result<Self, NoRandomness> {
+        let mut opaque = [0; 12];
+        getrandom::fill(&mut opaque).map_err(|_| NoRandomness)?;
         Ok(Self {
             realm: realm.into(),
             algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             userhash: false,
             lifetime: NONCE_LIFETIME,
             keys: Keys::random()?,
+            opaque: URL_SAFE_NO_PAD.encode(opaque),
             clock: Rc::new(clock),
             nonces: RefCell::new(Nonces {
                 used: BTreeMap::new(),
@@ -150,7 +155,8 @@ impl Digest {
             let nonce = self.nonce(algorithm)?;
             let realm = quoted(&self.realm);
             let mut text = format!(
-                "Digest realm={realm}, qop=\"auth\", algorithm={algorithm}, nonce=\"{nonce}\", charset=UTF-8"
+                "Digest realm={realm}, qop=\"auth\", algorithm={algorithm}, nonce=\"{nonce}\", opaque=\"{}\", charset=UTF-8",
+                self.opaque
             );
             if self.userhash {
                 text += ", userhash=true";
@@ -193,6 +199,10 @@ impl Digest {
             || (said.is_hashed && !self.userhash)
         {
             return Looked::Foreign;
+        }
+        // RFC 7616 3.4: it comes back as it was, where a client gives it back at all.
+        if said.opaque.as_ref().is_some_and(|opaque| *opaque != self.opaque) {
+            return Looked::Stale;
         }
         let Some(issue) = self.issue(&said.nonce, said.algorithm) else { return Looked::Stale };
         let made = u64::from_be_bytes(*issue.first_chunk().unwrap_or(&[0; 8]));

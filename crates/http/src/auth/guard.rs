@@ -29,8 +29,8 @@ use crate::{Reply, Request, Resource, Response};
 /// get 401 with all challenges; those whom the [delay](Self::delay) refuses 429, and 503 where too many are looked at.
 ///
 /// A resource behind it finds who asks among the [extensions](Request::extensions) of its request, as an
-/// [`AvatarId`], beside the realm's avatar. The avatar logs out when the answer has gone, or another protocol
-/// has taken the connection over.
+/// [`AvatarId`], beside the realm's avatar. The avatar logs out when the answer has gone or, where another protocol
+/// has taken the connection over, when that is over.
 ///
 /// ```
 /// use ropewalk_auth::{AvatarId, InMemory, Portal, UsernamePassword, Users};

@@ -43,6 +43,7 @@ pub use request::Request;
 pub(crate) use resource::Used;
 pub use resource::{Resource, Tree};
 pub use router::Router;
+pub(crate) use router::is_registered;
 pub use sender::{BodySender, SENDER_MAX, SendError, client_gone};
 pub(crate) use site::system_time;
 pub use site::{Patience, Site};

@@ -83,12 +83,16 @@ pub struct Site {
     shared: Rc<Shared>,
 }
 
+/// How long a request's body may be.
+type BodyMaxOf = dyn Fn(&Request) -> Option<u64>;
+
 type OnAccess = Box<dyn Fn(&Access)>;
 
 pub(super) struct Shared {
     resource: RefCell<Box<dyn Resource>>,
     pub(super) limits: Limits,
     pub(super) patience: Patience,
+    body_max_of: Option<Box<BodyMaxOf>>,
     on_access: Option<OnAccess>,
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
@@ -114,6 +118,7 @@ impl Site {
             resource: RefCell::new(Box::new(resource)),
             limits: Limits::default(),
             patience: Patience::default(),
+            body_max_of: None,
             on_access: None,
             wall_clock: system_time,
             date: RefCell::default(),
@@ -132,6 +137,32 @@ impl Site {
     /// If the site was cloned or has made a server already: limits do not change under a connection.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.setting_up().limits = limits;
+        self
+    }
+
+    /// Takes bodies of as many bytes as `max_of` says of their requests, instead of what
+    /// [`Limits::body_max`] does for all of them; `None` is for any number. What passes bodies on as they come has
+    /// no need of the bound that those have who keep them.
+    ///
+    /// # Panics
+    ///
+    /// As [`limits`](Self::limits) does.
+    ///
+    /// ```
+    /// use ropewalk_http::{Request, Site};
+    /// use ropewalk_trial::{Clock, Memory};
+    ///
+    /// let site = Site::new(|_: Request| "taken")
+    ///     .body_max_of(|request| (request.uri().path() != "/upload").then_some(2));
+    /// for (path, status) in [("/", "413"), ("/upload", "200")] {
+    ///     let mut client = Memory::seat(site.server(), &Clock::new());
+    ///     let head = format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    ///     client.push(head.as_bytes());
+    ///     assert_eq!(&client.take_sent()[9..12], status.as_bytes());
+    /// }
+    /// ```
+    pub fn body_max_of(mut self, max_of: impl Fn(&Request) -> Option<u64> + 'static) -> Self {
+        self.setting_up().body_max_of = Some(Box::new(max_of));
         self
     }
 
@@ -232,6 +263,11 @@ impl Shared {
             return Reply::Now(plain(StatusCode::LOOP_DETECTED));
         };
         (**resource).render(request)
+    }
+
+    /// How long the body of a request may be.
+    pub(super) fn body_max(&self, request: &Request) -> Option<u64> {
+        self.body_max_of.as_ref().map_or(self.limits.body_max, |max_of| max_of(request))
     }
 
     pub(super) fn is_logging(&self) -> bool {

@@ -98,3 +98,53 @@ fn no_message_comes_while_reading_is_paused() {
     server.memory.push(&two);
     assert_eq!(server.book.take(), [text("1"), text("2")]);
 }
+
+/// The head of a masked text of so many bytes, and the first of them.
+fn beginning(length: u16) -> Vec<u8> {
+    let [high, low] = length.to_be_bytes();
+    vec![0x81, 0x80 | 0x7e, high, low, 0, 0, 0, 0, b'x']
+}
+
+#[test]
+fn a_frame_that_has_begun_has_to_be_whole_in_time() {
+    for ping in [secs(30), Duration::ZERO, secs(1000)] {
+        let patience = Patience::default().with_pings(ping, secs(20));
+        let mut server = Server::open(&Options::new().patience(patience), &[]);
+        server.memory.push(&beginning(2048));
+        // 60 seconds, and one for each of two KiB.
+        for _ in 0..31 {
+            server.memory.advance(just_under(2));
+            server.memory.push(b"x");
+        }
+        assert!(server.memory.ended().is_none() && server.socket.is_open());
+        server.memory.advance(secs(1));
+        assert!(!server.socket.is_open(), "{ping:?}");
+        let closes = server.sent();
+        let (head, payload) = closes.last().expect("a close");
+        assert_eq!((head.opcode, &payload[..2]), (OpCode::Close, &1008_u16.to_be_bytes()[..]));
+        server.memory.advance(secs(5));
+        assert_eq!(server.memory.ended(), Some(Disconnect::TimedOut));
+    }
+}
+
+#[test]
+fn frames_one_after_another_have_their_own_time() {
+    let mut server = Server::plain();
+    for _ in 0..10 {
+        // The end of one and the beginning of the next come together.
+        server.memory.push(&beginning(200));
+        server.memory.advance(secs(25));
+        server.memory.push(&[b'x'; 100]);
+        server.memory.advance(secs(25));
+        server.memory.push(&[b'x'; 99]);
+        assert_eq!(server.book.take(), [text(&"x".repeat(200))]);
+    }
+    assert!(server.socket.is_open());
+    // The first part of a message is not a frame that is not whole.
+    server.memory.push(&masked(false, OpCode::Text, b"a"));
+    for _ in 0..10 {
+        server.memory.advance(secs(29));
+        server.memory.push(&masked(true, OpCode::Pong, b""));
+    }
+    assert!(server.socket.is_open());
+}
