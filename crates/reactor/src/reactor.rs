@@ -376,6 +376,8 @@ impl Reactor {
             After::AcceptFailed(key, error) => inner.accept_failed(driver, key, &error),
             After::Lingered(key) => inner.end_lingering(driver, key),
             After::Ready(key) => self.ready(driver, key),
+            After::File(id, result) => inner.file_done(id, result.map_err(Failure::from)),
+            After::FileReturned(id, operation) => self.do_file_in_thread(id, operation),
         }
     }
 

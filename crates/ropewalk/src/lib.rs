@@ -22,6 +22,7 @@
 //! | [`reactor`] | the event loop |
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
 //! | [`tls`] | TLS over any transport, identities by name |
+//! | [`files`](crate::files) | paths that nothing escapes, files read, written and replaced off the loop (on Unix) |
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
@@ -54,6 +55,8 @@ pub use ropewalk_cgi as cgi;
 pub use ropewalk_database as database;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
+#[cfg(unix)]
+pub use ropewalk_files as files;
 pub use ropewalk_forward as forward;
 pub use ropewalk_framing as framing;
 pub use ropewalk_memcached as memcached;

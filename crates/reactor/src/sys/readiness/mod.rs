@@ -18,7 +18,7 @@ use rustix::net::sockopt;
 use rustix::net::{RecvFlags, Shutdown, recv, send, shutdown};
 
 use super::datagrams::{Message, Mishap};
-use super::os::{self, BorrowedHost, accept, peer_address, unsettled};
+use super::os::{self, BorrowedHost, accept, peer_address, unacknowledged};
 use super::passing::Passing;
 use super::reserve::Reserve;
 use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
@@ -50,6 +50,11 @@ pub(crate) struct Readiness<P> {
     /// The output side of that event has been dealt with.
     output_done: bool,
     accepts_left: usize,
+    pace: Pace,
+    /// The connection that was looked at last, if nothing is on its way there.
+    settled: Option<usize>,
+    /// Streams that are likely to have something, though nobody said so.
+    expected: Vec<Token>,
     /// How often the connection of that event may still receive.
     reads_left: usize,
     buffer: Box<[u8]>,
@@ -73,6 +78,36 @@ pub(crate) struct Entry {
     pending: Option<Box<Outbox>>,
 }
 
+/// How many connections a listener may accept in a turn: one, so that who comes alone costs no call to
+/// find that nobody else is there, and twice as many with each turn once turn after turn brings some.
+#[derive(Default)]
+struct Pace {
+    /// How many turns behind one another brought as many as they might.
+    full_turns: u32,
+    /// How many were accepted in this turn.
+    accepted: usize,
+}
+
+impl Pace {
+    /// So many turns are needed to tell a crowd from one client after the other.
+    const PATIENCE: u32 = 3;
+
+    fn accepts(&self) -> usize {
+        let doublings = self.full_turns.saturating_sub(Self::PATIENCE);
+        (1_usize << doublings.min(usize::BITS - 1)).min(ACCEPTS_PER_TURN_MAX)
+    }
+
+    fn accepted(&mut self) {
+        self.accepted += 1;
+    }
+
+    fn turn(&mut self) {
+        let is_full = self.accepted >= self.accepts();
+        self.full_turns = if is_full { self.full_turns.saturating_add(1) } else { 0 };
+        self.accepted = 0;
+    }
+}
+
 /// What [`Readiness::next`] found, before it lends the buffer out.
 enum Found {
     Received(usize, usize),
@@ -90,7 +125,10 @@ impl<P: Poller> Readiness<P> {
             entries: Vec::new(),
             cursor: 0,
             output_done: false,
-            accepts_left: ACCEPTS_PER_TURN_MAX,
+            accepts_left: 1,
+            pace: Pace::default(),
+            settled: None,
+            expected: Vec::new(),
             reads_left: READS_PER_TURN_MAX,
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
             reserve: Reserve::new(),
@@ -135,7 +173,7 @@ impl<P: Poller> Readiness<P> {
     fn advance_cursor(&mut self) {
         self.cursor += 1;
         self.output_done = false;
-        self.accepts_left = ACCEPTS_PER_TURN_MAX;
+        self.accepts_left = self.pace.accepts();
         self.reads_left = READS_PER_TURN_MAX;
     }
 
@@ -143,6 +181,11 @@ impl<P: Poller> Readiness<P> {
     fn find(&mut self) -> Option<Found> {
         if let Some(found) = self.next_datagram() {
             return Some(found);
+        }
+        while let Some(token) = self.expected.pop() {
+            if let Some(found) = self.receive_expected(token) {
+                return Some(found);
+            }
         }
         loop {
             let (Token { key, generation }, ready) = self.poller.event(self.cursor)?;
@@ -206,6 +249,16 @@ impl<P: Poller> Readiness<P> {
         }
     }
 
+    /// Receives from a stream of which nobody has said that something is there.
+    fn receive_expected(&mut self, token: Token) -> Option<Found> {
+        let key = token.key as usize;
+        let entry = self.entries.get(key).filter(|entry| entry.generation == token.generation)?;
+        if entry.role != Some(Role::Stream) {
+            return None;
+        }
+        self.receive(key, Ready { readable: true, ..Ready::default() })
+    }
+
     /// A watched descriptor is ready, if it still is to be watched.
     fn watched(&self, key: usize) -> Option<Found> {
         self.entries[key].interest.map(|_| Found::Other(Completion::Ready { key }))
@@ -219,6 +272,7 @@ impl<P: Poller> Readiness<P> {
         self.accepts_left = self.accepts_left.checked_sub(1)?;
         match self.sockets.with(key, accept)? {
             Ok((socket, peer)) => {
+                self.pace.accepted();
                 let peer = peer_address(peer);
                 Some(Completion::Accepted { key, socket: socket.into(), peer })
             }
@@ -409,6 +463,12 @@ impl<P: Poller> Driver for Readiness<P> {
         self.push_datagrams(key, queue, mishaps)
     }
 
+    fn expect(&mut self, key: usize) {
+        if let Some(entry) = self.entries.get(key) {
+            self.expected.push(Token { key: key as u32, generation: entry.generation });
+        }
+    }
+
     fn share(&mut self, key: usize) {
         self.entries[key].shared = true;
     }
@@ -417,8 +477,18 @@ impl<P: Poller> Driver for Readiness<P> {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
     }
 
-    fn unsettled(&self, key: usize) -> Unsettled {
-        self.sockets.with(key, unsettled).unwrap_or_default()
+    fn unsettled(&mut self, key: usize) -> Unsettled {
+        let buffer = &mut *self.buffer;
+        let look = |socket: BorrowedFd<'_>| match recv(socket, buffer, os::AT_ONCE) {
+            // The peer ended its stream: nothing can come that would throw away what it is sent.
+            Ok((0, _)) => Unsettled::default(),
+            received => {
+                Unsettled { is_unread: received.is_ok(), unacknowledged: unacknowledged(socket) }
+            }
+        };
+        let found = self.sockets.with(key, look).unwrap_or_default();
+        self.settled = (found == Unsettled::default()).then_some(key);
+        found
     }
 
     fn close(&mut self, key: usize, how: Closing) {
@@ -429,6 +499,7 @@ impl<P: Poller> Driver for Readiness<P> {
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = None;
         let shared = std::mem::take(&mut entry.shared);
+        let settled = self.settled.take() == Some(key);
         if role == Some(Role::Datagrams) {
             self.close_port(key);
         } else if role == Some(Role::Passing) {
@@ -442,7 +513,7 @@ impl<P: Poller> Driver for Readiness<P> {
             self.poller.forget(socket.as_fd(), token);
         }
         match how {
-            Closing::InOrder if matches!(role, Some(Role::Stream | Role::Passing)) => {
+            Closing::InOrder if !settled && matches!(role, Some(Role::Stream | Role::Passing)) => {
                 self.read_the_rest(socket.as_fd());
             }
             Closing::InOrder => (),
@@ -472,7 +543,8 @@ impl<P: Poller> Driver for Readiness<P> {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.cursor = 0;
         self.output_done = false;
-        self.accepts_left = ACCEPTS_PER_TURN_MAX;
+        self.pace.turn();
+        self.accepts_left = self.pace.accepts();
         self.reads_left = READS_PER_TURN_MAX;
         match self.poller.wait(timeout) {
             // A signal, or a kernel that is short of memory for a moment.
