@@ -224,6 +224,7 @@ fn lead(call: &mut Call, status: StatusCode, url: Url) -> Result<(), AgentError>
         call.socket = None;
     }
     call.headers.remove(HOST);
+    call.is_for_server = false;
     call.url = url;
     call.rewind()
 }

@@ -92,6 +92,7 @@ pub(super) struct Shared {
     resource: RefCell<Box<dyn Resource>>,
     pub(super) limits: Limits,
     pub(super) patience: Patience,
+    trusts_schemes: bool,
     body_max_of: Option<Box<BodyMaxOf>>,
     on_access: Option<OnAccess>,
     wall_clock: fn() -> SystemTime,
@@ -118,6 +119,7 @@ impl Site {
             resource: RefCell::new(Box::new(resource)),
             limits: Limits::default(),
             patience: Patience::default(),
+            trusts_schemes: false,
             body_max_of: None,
             on_access: None,
             wall_clock: system_time,
@@ -137,6 +139,17 @@ impl Site {
     /// If the site was cloned or has made a server already: limits do not change under a connection.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.setting_up().limits = limits;
+        self
+    }
+
+    /// Believes requests that say `https` although they come in clear: for a site behind a gateway that has
+    /// ended TLS, and that nobody else can reach. Otherwise they are answered 421 (RFC 9110 7.4).
+    ///
+    /// # Panics
+    ///
+    /// As [`limits`](Self::limits) does.
+    pub fn trust_schemes(mut self) -> Self {
+        self.setting_up().trusts_schemes = true;
         self
     }
 
@@ -257,6 +270,10 @@ impl Shared {
     /// Has the resource answer a request.
     #[inline]
     pub(super) fn render(&self, request: Request) -> Reply {
+        // RFC 9110 7.4: what is asked for under https is for connections that are.
+        if !self.trusts_schemes && request.says_https() && is_in_clear(&request) {
+            return Reply::Now(plain(StatusCode::MISDIRECTED_REQUEST));
+        }
         // A resource that hands a request to its own site, in the middle of another, would find
         // itself busy.
         let Ok(mut resource) = self.resource.try_borrow_mut() else {
@@ -324,6 +341,11 @@ impl Shared {
     fn conns(&self) -> Vec<Conn<Server>> {
         self.live.borrow().iter().map(|(_, conn)| conn.clone()).collect()
     }
+}
+
+/// Whether anybody on the way could have read it.
+fn is_in_clear(request: &Request) -> bool {
+    request.body().server_conn().is_some_and(|conn| conn.tls().is_none())
 }
 
 /// The system's time of day, which `Date` has to tell.

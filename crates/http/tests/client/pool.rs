@@ -311,3 +311,13 @@ fn a_place_among_the_connections_is_not_waited_for_without_end() {
     assert!(heard(&mut server).starts_with("GET /3 "));
     drop(third);
 }
+
+#[test]
+fn the_server_as_a_whole_is_asked_with_an_asterisk() {
+    let world = World::new();
+    let answer = world.agent.get("http://a/path?query").for_server().send();
+    let (mut server, request) = world.accept();
+    assert!(request.starts_with("OPTIONS * HTTP/1.1\r\nhost: a\r\n"), "{request}");
+    server.push(ok("").as_bytes());
+    assert_eq!(value(answer).status(), 200);
+}

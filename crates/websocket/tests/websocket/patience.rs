@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use ropewalk_protocol::{Disconnect, Marks};
-use ropewalk_websocket::{OpCode, Options, Patience};
+use ropewalk_http::{Request, Site};
+use ropewalk_protocol::{Disconnect, Marks, seat};
+use ropewalk_trial::{Clock, Hostile};
+use ropewalk_websocket::{Compression, OpCode, Options, Patience, WebSocketResource};
 
-use crate::kit::{Server, Told, just_under, masked, secs, text};
+use crate::kit::{Scribe, Server, Told, just_under, masked, opening, secs, text};
 
 #[test]
 fn a_silent_peer_is_asked_and_then_given_up() {
@@ -147,4 +149,18 @@ fn frames_one_after_another_have_their_own_time() {
         server.memory.push(&masked(true, OpCode::Pong, b""));
     }
     assert!(server.socket.is_open());
+}
+
+/// A client that has opened a WebSocket and goes on as it should not.
+#[test]
+fn no_client_wears_a_conversation_out() {
+    for options in [Options::new(), Options::new().compression(Compression::default())] {
+        let server = move |_: &Clock| {
+            let resource = WebSocketResource::new(|_: &Request| Scribe::echoing());
+            seat(Site::new(resource.options(options.clone())).server())
+        };
+        let mut request = opening(&["Sec-WebSocket-Extensions: permessage-deflate"]);
+        request.extend(masked(true, OpCode::Text, b"hello"));
+        Hostile::against(server).request(&request).patience(secs(300)).kept(20 << 20).assert();
+    }
 }
