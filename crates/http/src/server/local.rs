@@ -1,14 +1,17 @@
 //! Another request, answered in the place of one that came.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::request::Parts;
 use ropewalk_deferred::{Deferred, deferred};
 use ropewalk_protocol::Conn;
 
 use super::connection::Server;
-use super::incoming::Incoming;
+use super::incoming::{Incoming, Inflow, end, give};
 use super::reply::Response;
 use super::request::Request;
 use super::resource::Used;
@@ -101,5 +104,16 @@ impl Incoming {
             Some((conn, serial)) => Self::new(conn.clone(), serial),
             None => Self::empty(),
         }
+    }
+
+    /// The same with this for a body.
+    pub(crate) fn holding(mut self, whole: &[u8]) -> Self {
+        let inflow = Rc::new(RefCell::new(Inflow::default()));
+        if !whole.is_empty() {
+            give(&inflow, whole);
+        }
+        end(&inflow, Ok(HeaderMap::new()));
+        self.inflow = Some(inflow);
+        self
     }
 }
