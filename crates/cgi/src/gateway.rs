@@ -103,7 +103,8 @@ pub(crate) fn run(
 impl Gateway {
     /// Hands more of the request's body on, as much as the program takes.
     fn feed(&mut self, process: &Process<Self>) {
-        while let Some(input) = &mut self.input {
+        // A piece that is asked for twice is lost to the first who asked.
+        while let Some(input) = self.input.as_mut().filter(|_| !self.waits_for_client) {
             if process.waiting(STDIN) >= INPUT_MAX {
                 return process.tell_when_sent(STDIN);
             }

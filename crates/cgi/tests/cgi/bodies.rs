@@ -163,3 +163,21 @@ fn the_sites_own_limit_holds() {
     assert!(text(&mut client).starts_with("HTTP/1.1 413 "));
     assert!(kit.programs.take_next().is_none());
 }
+
+#[test]
+fn a_program_that_reads_slowly_and_a_client_that_sends_slowly_meet() {
+    let kit = Kit::new();
+    let (mut client, program) = kit.ask(&post("Content-Length: 100000\r\n", b""));
+    program.set_room(STDIN, 0);
+    client.push(&vec![b'x'; 70_000]);
+    kit.turn(&mut client);
+    for _ in 0..70 {
+        program.set_room(STDIN, 1000);
+        kit.turn(&mut client);
+    }
+    program.set_room(STDIN, usize::MAX);
+    client.push(&vec![b'x'; 30_000]);
+    kit.turn(&mut client);
+    assert_eq!((program.take_written().len(), program.signals()), (100_000, vec![]));
+    assert!(program.is_closed(STDIN));
+}

@@ -1,6 +1,7 @@
 //! Programs that answer by CGI: shells, Python, git.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -88,6 +89,31 @@ fn unchunked(answer: &str) -> String {
         rest = &behind[size + 2..];
     }
     whole.trim_end().to_owned()
+}
+
+#[test]
+fn much_goes_through_a_program_both_ways_at_once() {
+    let folder = Folder::new("cgi-much");
+    script(&folder, "cat.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nexec cat\n");
+    let served = Served::web(&folder, &[ANYWHERE], &["--cgi", "*.cgi", "--log", "off"]);
+    let body: Vec<u8> = (0..3_000_000_u32).map(|n| b'a' + (n % 23) as u8).collect();
+    for _ in 0..8 {
+        let (mut sending, mut reading) = {
+            let stream = served.connect();
+            (stream.try_clone().unwrap(), stream)
+        };
+        let sent = body.clone();
+        let sender = std::thread::spawn(move || {
+            let length = sent.len();
+            let head = format!("POST /cat.cgi HTTP/1.0\r\nContent-Length: {length}\r\n\r\n");
+            sending.write_all(head.as_bytes()).unwrap();
+            sending.write_all(&sent).unwrap();
+        });
+        let mut answer = Vec::new();
+        reading.read_to_end(&mut answer).unwrap();
+        sender.join().unwrap();
+        assert!(answer.ends_with(&body), "{} bytes came back", answer.len());
+    }
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> String {

@@ -124,7 +124,7 @@ fn fields_are_read_or_it_is_said_why_not() {
         (digest(&good.replace("00000001", "1")), BadParameter("nc")),
         (digest(&good.replace("00000001", "00000000")), BadParameter("nc")),
         (digest(&good.replace("00000001", "+0000001")), BadParameter("nc")),
-        (digest(&good.replace("qop=auth", "qop=auth-int")), NotOffered("qop")),
+        (digest(&good.replace("qop=auth", "qop=auth-conf")), NotOffered("qop")),
         (digest(&format!("{good}, algorithm=SHA-1")), NotOffered("algorithm")),
         (digest(&format!("{good}, username*=UTF-8''u")), BadParameter("username")),
         (digest(&good.replace("username=\"u\"", "username*=latin1''u")), BadParameter("username*")),
