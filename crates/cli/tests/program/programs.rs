@@ -102,16 +102,16 @@ fn much_goes_through_a_program_both_ways_at_once() {
             let stream = served.connect();
             (stream.try_clone().unwrap(), stream)
         };
-        let sent = body.clone();
-        let sender = std::thread::spawn(move || {
-            let length = sent.len();
-            let head = format!("POST /cat.cgi HTTP/1.0\r\nContent-Length: {length}\r\n\r\n");
-            sending.write_all(head.as_bytes()).unwrap();
-            sending.write_all(&sent).unwrap();
-        });
         let mut answer = Vec::new();
-        reading.read_to_end(&mut answer).unwrap();
-        sender.join().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let length = body.len();
+                let head = format!("POST /cat.cgi HTTP/1.0\r\nContent-Length: {length}\r\n\r\n");
+                sending.write_all(head.as_bytes()).unwrap();
+                sending.write_all(&body).unwrap();
+            });
+            reading.read_to_end(&mut answer).unwrap();
+        });
         assert!(answer.ends_with(&body), "{} bytes came back", answer.len());
     }
 }
