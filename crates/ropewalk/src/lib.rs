@@ -29,6 +29,7 @@
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
 //! | [`http`] | HTTP/1.1: sites, resources, static files; requests, in one line or by an agent |
+//! | [`cgi`] | CGI: programs as resources of a site |
 //! | [`http2`] | HTTP/2 by itself: frames, HPACK, streams; no site speaks it yet |
 //! | [`tower`] | axum's routers and other services as resources, and sites as services |
 //! | [`xmlrpc`] | XML-RPC: methods to be called, and calls |
@@ -52,6 +53,7 @@ pub mod http {
 
 pub use ropewalk_amp as amp;
 pub use ropewalk_auth as auth;
+pub use ropewalk_cgi as cgi;
 #[cfg(feature = "sqlite")]
 pub use ropewalk_database as database;
 pub use ropewalk_deferred as deferred;
