@@ -38,7 +38,8 @@
 //! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 //! | [`memcached`] | a client of memcached, pipelined and bounded |
-//! | `database` | pools of connections to databases; with the feature `sqlite` |
+//! | `adapters` | connections for code that pulls: the traits of tokio, futures and hyper; with the feature `adapters` |
+//! | `database` | pools of connections to databases; with the features `sqlite` and `postgres` |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
 
 #![forbid(unsafe_code)]
@@ -51,10 +52,12 @@ pub mod http {
     pub use ropewalk_http::*;
 }
 
+#[cfg(feature = "adapters")]
+pub use ropewalk_adapters as adapters;
 pub use ropewalk_amp as amp;
 pub use ropewalk_auth as auth;
 pub use ropewalk_cgi as cgi;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use ropewalk_database as database;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
