@@ -199,6 +199,7 @@ pub(crate) struct Stream {
     pub(crate) attempt: Option<Box<Attempt>>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own, in any combination")]
 pub(crate) struct Listener {
     /// Tells this listener from others that used its key.
     pub(crate) id: u64,
