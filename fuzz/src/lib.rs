@@ -10,6 +10,7 @@
 
 mod amp;
 mod authorization;
+mod cgi;
 mod content_range;
 mod cut;
 mod events;
@@ -44,6 +45,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
     Target { name: "authorization", check: authorization::check },
+    Target { name: "cgi", check: cgi::check },
     Target { name: "content_range", check: content_range::check },
     Target { name: "events", check: events::check },
     Target { name: "finger", check: finger::check },

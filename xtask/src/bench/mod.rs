@@ -12,6 +12,7 @@ mod idle;
 mod proc;
 mod process;
 mod runner;
+mod shards;
 mod sockets;
 mod table;
 mod timers;
@@ -71,6 +72,9 @@ pub(crate) enum Bench {
     /// Processes started and reaped for each second on the CPU, beside tokio, the standard library and
     /// Twisted.
     Process(process::Options),
+    /// One shard and two under HTTP hello, beside hyper on tokio's multi-thread runtime and nginx's workers;
+    /// and how evenly connections are dealt out.
+    Shards(shards::Options),
     /// CPU time a timer, beside a thousand to a million that wait; ours and tokio's.
     Timers(timers::Options),
 }
@@ -101,6 +105,7 @@ pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
         Bench::Udp(options) => udp::run(options),
         Bench::Tls(options) => tls::run(options),
         Bench::Process(options) => process::run(options),
+        Bench::Shards(options) => shards::run(options),
         Bench::Timers(options) => timers::run(options),
     }
 }
