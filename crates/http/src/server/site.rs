@@ -11,11 +11,12 @@ use ropewalk_protocol::{Address, Conn, Factory};
 
 use super::access::Access;
 use super::connection::Server;
+use super::http2::Http2;
 use super::reply::{Reply, plain};
 use super::request::Request;
 use super::resource::Resource;
 use crate::codec::{Asked, Framing, LastHead, LastRequests, ResponseHead};
-use crate::{DateCache, Limits};
+use crate::{Date, DateCache, Limits};
 
 /// How long a server waits for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +94,34 @@ pub(super) struct Shared {
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
     pub(super) last_requests: RefCell<LastRequests>,
-    live: RefCell<slab::Slab<Conn<Server>>>,
+    /// What clients of HTTP/2 may ask for.
+    pub(super) streams: Rc<ropewalk_http2::Limits>,
+    live: RefCell<slab::Slab<Live>>,
     draining: Cell<bool>,
     drained: RefCell<Vec<Promise<()>>>,
+}
+
+/// A connection that is there.
+#[derive(Clone)]
+enum Live {
+    Serial(Conn<Server>),
+    Streams(Conn<Http2>),
+}
+
+impl Live {
+    fn drain(&self) {
+        match self {
+            Self::Serial(conn) => conn.call_later(Duration::ZERO, Server::drain),
+            Self::Streams(conn) => conn.call_later(Duration::ZERO, Http2::drain),
+        };
+    }
+
+    fn abort(&self) {
+        match self {
+            Self::Serial(conn) => conn.abort(),
+            Self::Streams(conn) => conn.abort(),
+        }
+    }
 }
 
 /// The date of the present second, and the last head that had it.
@@ -105,6 +131,18 @@ struct Dates {
     second: Option<u64>,
     cache: DateCache,
     last: LastHead,
+}
+
+impl Dates {
+    fn at(&mut self, now: Duration, wall_clock: fn() -> SystemTime) -> &mut Self {
+        if self.second != Some(now.as_secs()) {
+            self.second = Some(now.as_secs());
+            let time = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.cache.at(time.as_secs());
+            self.last.forget();
+        }
+        self
+    }
 }
 
 impl Site {
@@ -118,6 +156,7 @@ impl Site {
             wall_clock: system_time,
             date: RefCell::default(),
             last_requests: RefCell::default(),
+            streams: Rc::default(),
             live: RefCell::default(),
             draining: Cell::new(false),
             drained: RefCell::default(),
@@ -132,6 +171,16 @@ impl Site {
     /// If the site was cloned or has made a server already: limits do not change under a connection.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.setting_up().limits = limits;
+        self
+    }
+
+    /// Takes no more than `limits` from a client that speaks HTTP/2.
+    ///
+    /// # Panics
+    ///
+    /// As [`limits`](Self::limits) does.
+    pub fn streams(mut self, limits: ropewalk_http2::Limits) -> Self {
+        self.setting_up().streams = Rc::new(limits);
         self
     }
 
@@ -195,7 +244,7 @@ impl Site {
         }
         self.shared.drained.borrow_mut().push(promise);
         for conn in self.shared.conns() {
-            conn.call_later(Duration::ZERO, Server::drain);
+            conn.drain();
         }
         drained
     }
@@ -203,7 +252,7 @@ impl Site {
     /// Ends every connection now; answers how many there were.
     pub fn abort_all(&self) -> usize {
         let conns = self.shared.conns();
-        conns.iter().for_each(Conn::abort);
+        conns.iter().for_each(Live::abort);
         conns.len()
     }
 }
@@ -253,14 +302,13 @@ impl Shared {
         now: Duration,
     ) -> Framing {
         let mut dates = self.date.borrow_mut();
-        let Dates { second, cache, last } = &mut *dates;
-        if *second != Some(now.as_secs()) {
-            *second = Some(now.as_secs());
-            let time = (self.wall_clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
-            cache.at(time.as_secs());
-            last.forget();
-        }
+        let Dates { cache, last, .. } = dates.at(now, self.wall_clock);
         head.encode_after(last, out, asked, cache.last())
+    }
+
+    /// Lends the present date; the wall clock is read once a second of `now`.
+    pub(super) fn with_date(&self, now: Duration, tell: impl FnOnce(&Date)) {
+        tell(self.date.borrow_mut().at(now, self.wall_clock).cache.last());
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -268,7 +316,11 @@ impl Shared {
     }
 
     pub(super) fn enter(&self, conn: &Conn<Server>) -> u32 {
-        self.live.borrow_mut().insert(conn.clone()) as u32
+        self.live.borrow_mut().insert(Live::Serial(conn.clone())) as u32
+    }
+
+    pub(super) fn enter_http2(&self, conn: &Conn<Http2>) -> u32 {
+        self.live.borrow_mut().insert(Live::Streams(conn.clone())) as u32
     }
 
     pub(super) fn leave(&self, place: u32) {
@@ -285,7 +337,7 @@ impl Shared {
         }
     }
 
-    fn conns(&self) -> Vec<Conn<Server>> {
+    fn conns(&self) -> Vec<Live> {
         self.live.borrow().iter().map(|(_, conn)| conn.clone()).collect()
     }
 }
