@@ -43,7 +43,7 @@ pub(super) enum Phase {
     /// Between requests, or in the middle of a head.
     Idle,
     /// In the middle of what may be the preface of HTTP/2, of which this came.
-    Preface(Vec<u8>),
+    Preface(Box<Preface>),
     /// A request is being received or answered.
     Busy(Box<Exchange>),
     /// The client has yet to take most of what it was answered.
@@ -53,6 +53,9 @@ pub(super) enum Phase {
     /// Another protocol speaks with the client.
     HandedOver,
 }
+
+/// Less than a preface.
+pub(super) struct Preface(Vec<u8>);
 
 pub(super) struct Choked {
     pub(super) watch: Watch,
@@ -66,9 +69,17 @@ pub(super) struct Lingering {
     heard: usize,
 }
 
+/// The place of a connection that was accepted and has not been made yet.
+const EXPECTED: u32 = u32::MAX - 1;
+
 impl Server {
     pub(super) fn new(site: Rc<Shared>) -> Self {
         Self { site, place: u32::MAX, serial: 0, timer: None, head: None, phase: Phase::Idle }
+    }
+
+    /// The same for a connection that its site counts already.
+    pub(super) fn expected(self) -> Self {
+        Self { place: EXPECTED, ..self }
     }
 
     /// Sets the timer.
@@ -91,7 +102,7 @@ impl Server {
             self.phase = Phase::HandedOver;
             conn.switch_protocol(Http2::new(Rc::clone(&self.site)), &kept);
         } else if may_be_preface(&kept) {
-            self.phase = Phase::Preface(kept);
+            self.phase = Phase::Preface(Box::new(Preface(kept)));
         } else {
             self.phase = Phase::Idle;
             self.read(conn, &kept);
@@ -172,7 +183,13 @@ impl Server {
 
     /// Ends the connection as soon as nothing is left to be answered.
     pub(super) fn drain(&mut self, conn: &Conn<Self>) {
-        if matches!(self.phase, Phase::Idle) && !self.has_begun() {
+        if !matches!(self.phase, Phase::Idle) || self.has_begun() {
+            return;
+        }
+        if self.serial == 0 {
+            // It has come for something.
+            self.arm(conn, self.site.patience.newcomer);
+        } else {
             conn.close();
         }
     }
@@ -188,11 +205,13 @@ fn may_be_preface(data: &[u8]) -> bool {
 
 impl Protocol for Server {
     fn connection_made(&mut self, conn: &Conn<Self>) {
-        self.place = self.site.enter(conn);
-        self.arm(conn, self.site.patience.head);
-        if self.site.is_draining() {
-            conn.close();
+        if self.place == EXPECTED {
+            self.site.arrived();
         }
+        self.place = self.site.enter(conn);
+        let patience = &self.site.patience;
+        let is_last = self.site.is_draining();
+        self.arm(conn, if is_last { patience.newcomer } else { patience.head });
     }
 
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
@@ -202,7 +221,7 @@ impl Protocol for Server {
                 self.read_preface(conn, Vec::new(), data);
             }
             Phase::Preface(kept) => {
-                let kept = std::mem::take(kept);
+                let kept = std::mem::take(&mut kept.0);
                 self.read_preface(conn, kept, data);
             }
             Phase::Idle | Phase::Choked(_) => self.read(conn, data),
@@ -249,6 +268,9 @@ impl Protocol for Server {
     }
 
     fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
+        if self.place == EXPECTED {
+            self.site.arrived();
+        }
         self.site.leave(self.place);
         if let Phase::Busy(exchange) = &mut self.phase {
             exchange.end_body(Err(BodyError::Lost(why)));

@@ -7,6 +7,8 @@ use ropewalk_protocol::{Address, Conn, TlsInfo};
 
 use super::connection::Server;
 use super::http2::Http2;
+use super::reply::Reply;
+use super::request::Request;
 
 /// A connection, and which of its requests is meant.
 #[derive(Clone)]
@@ -39,6 +41,25 @@ impl Place {
             }
             Self::Stream(conn, _) => {
                 conn.call_later(delay, |_, _| then());
+            }
+        }
+    }
+
+    /// Has the site's resource answer a request of its own making, in a later turn.
+    pub(super) fn render_later(&self, request: Request, take: impl FnOnce(Reply) + 'static) {
+        match self {
+            Self::Serial(conn, _) => {
+                conn.call_later(Duration::ZERO, move |server, _| {
+                    let mut take = Some(take);
+                    server.render(request, move |_, reply| {
+                        if let Some(take) = take.take() {
+                            take(reply);
+                        }
+                    });
+                });
+            }
+            Self::Stream(conn, _) => {
+                conn.call_later(Duration::ZERO, move |server, _| take(server.render(request)));
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::fmt;
 
+use http::header::RANGE;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Uri, Version};
 
@@ -57,6 +58,12 @@ impl Request {
         self.head.uri()
     }
 
+    /// Whether the target is a whole URI of the scheme `https`.
+    pub(super) fn says_https(&self) -> bool {
+        let uri = self.head.uri.as_deref();
+        uri.is_some_and(|uri| uri.scheme() == Some(&http::uri::Scheme::HTTPS))
+    }
+
     /// The target, to be changed.
     pub fn uri_mut(&mut self) -> &mut Uri {
         self.head.uri_mut()
@@ -78,6 +85,16 @@ impl Request {
         match self.headers.get_mut() {
             Some(headers) => headers,
             None => unreachable!("the line above has made them"),
+        }
+    }
+
+    /// Whether its fields make it a request for less than the whole, or for nothing unless it has changed.
+    pub(super) fn is_conditional(&self) -> bool {
+        match self.headers.get() {
+            Some(headers) => {
+                headers.keys().any(|name| *name == RANGE || name.as_str().starts_with("if-"))
+            }
+            None => self.head.fields.is_conditional(),
         }
     }
 

@@ -167,7 +167,7 @@ fn bodies_of_pieces_end_with_their_trailers() {
         Body::stream(BodyStream::new(move || Deferred::succeed(pieces.pop())))
     });
     let mut client = Client::of(&site);
-    let stream = client.ask("GET", "/", &[], true);
+    let stream = client.ask("GET", "/", &[("te", "trailers")], true);
     client.listen();
     let answer = &client.answers[&stream];
     assert_eq!((&answer.body[..], answer.is_whole), (&b"abcd"[..], true));

@@ -202,7 +202,12 @@ impl Http2 {
         let Some(exchange) = self.exchange(stream) else { return };
         let Answer::Streaming(outflow) = &mut exchange.answer else { return };
         match piece {
-            Ok(Some(BodyPiece::Trailers(fields))) => outflow.trailers = fields,
+            Ok(Some(BodyPiece::Trailers(fields))) => {
+                // RFC 9110 6.5.1: to those who said that they take them.
+                if exchange.asked.takes_trailers() {
+                    outflow.trailers = fields;
+                }
+            }
             Ok(Some(piece)) if piece.is_empty() => (),
             Ok(Some(piece)) => {
                 if outflow.left.is_some_and(|left| piece.len() > left) {

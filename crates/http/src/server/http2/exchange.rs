@@ -54,6 +54,8 @@ pub(super) struct Outflow {
 pub(super) struct Inbound {
     /// Absent once nobody wants it.
     pub(super) inflow: Option<Rc<RefCell<Inflow>>>,
+    /// How many bytes it may be.
+    pub(super) max: Option<u64>,
     /// The client waits for a word before it sends anything.
     pub(super) waits_for_continue: bool,
     pub(super) received: u64,
@@ -86,11 +88,13 @@ impl Exchange {
     pub(super) fn expect_body(
         &mut self,
         inflow: Rc<RefCell<Inflow>>,
+        max: Option<u64>,
         expects_continue: bool,
         now: Duration,
     ) {
         self.inbound = Some(Inbound {
             inflow: Some(inflow),
+            max,
             waits_for_continue: expects_continue,
             received: 0,
             held: 0,

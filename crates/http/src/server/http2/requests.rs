@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{EXPECT, HOST, HeaderValue};
+use http::header::{EXPECT, HOST, HeaderValue, TE};
 use http::{Method, StatusCode, Uri, Version};
 use ropewalk_deferred::{Failure, Panicked};
 use ropewalk_http2::frame::{ErrorCode, StreamId};
@@ -86,6 +86,7 @@ impl Http2 {
     ) {
         self.stage = Stage::Open;
         let length = head.length;
+        let claims_tls = head.scheme.as_deref().is_some_and(|scheme| scheme == b"https");
         let expects_continue =
             head.fields.get(EXPECT).is_some_and(|value| value.as_bytes() == b"100-continue");
         let mut body = Incoming::new(Place::Stream(conn.clone(), stream));
@@ -93,13 +94,21 @@ impl Http2 {
         if let Some(inflow) = &inflow {
             body.expect(Rc::clone(inflow));
         }
-        let asked = Asked::by_request(&head.method, Version::HTTP_2, true);
+        let mut asked = Asked::by_request(&head.method, Version::HTTP_2, true);
+        // No other value of this field came through.
+        if head.fields.contains_key(TE) {
+            asked = asked.and_trailers();
+        }
         let request = request(head, body);
         let access = self.site.is_logging().then(|| Box::new(Access::to(&request, conn.peer())));
         if *request.method() == Method::CONNECT {
             return self.refuse(conn, stream, asked, StatusCode::NOT_IMPLEMENTED, access, now);
         }
-        let too_long = self.site.limits.body_max.is_some_and(|max| length > Some(max));
+        if claims_tls && !self.site.trusts_schemes && conn.tls().is_none() {
+            return self.refuse(conn, stream, asked, StatusCode::MISDIRECTED_REQUEST, access, now);
+        }
+        let body_max = self.site.body_max(&request);
+        let too_long = body_max.is_some_and(|max| length > Some(max));
         if too_long {
             return self.refuse(conn, stream, asked, StatusCode::PAYLOAD_TOO_LARGE, access, now);
         }
@@ -115,7 +124,7 @@ impl Http2 {
             return self.take_reply(conn, stream, reply);
         };
         let mut exchange = Exchange::new(stream, asked, access, now);
-        exchange.expect_body(inflow, expects_continue, now);
+        exchange.expect_body(inflow, body_max, expects_continue, now);
         self.exchanges.push(exchange);
         let reply = self.render(request);
         self.take_reply(conn, stream, settled(reply));
@@ -136,7 +145,7 @@ impl Http2 {
         self.let_go(conn, stream);
     }
 
-    fn render(&self, request: Request) -> Reply {
+    pub(in crate::server) fn render(&self, request: Request) -> Reply {
         let call = std::panic::AssertUnwindSafe(|| self.site.render(request));
         std::panic::catch_unwind(call).unwrap_or_else(|payload| {
             let panicked = Failure::new(Panicked::from_payload(&*payload));
@@ -152,7 +161,6 @@ impl Http2 {
         is_end: bool,
         now: Duration,
     ) {
-        let max = self.site.limits.body_max;
         let Some(place) = self.place_of(stream) else {
             return conn.write_with(|out| self.engine.release(stream, data.len(), out));
         };
@@ -161,7 +169,7 @@ impl Http2 {
         if let Some(inbound) = &mut exchange.inbound {
             inbound.waits_for_continue = false;
             inbound.received += data.len() as u64;
-            if let Some(max) = max.filter(|max| inbound.received > *max) {
+            if let Some(max) = inbound.max.filter(|max| inbound.received > *max) {
                 return self.body_too_long(conn, stream, max, now);
             }
             if !inbound.is_wanted() {
