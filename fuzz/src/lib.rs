@@ -25,6 +25,7 @@ mod http_request;
 mod ident;
 mod memcached;
 mod multipart;
+mod postgres;
 mod preferences;
 mod proxy;
 mod socks;
@@ -58,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
     Target { name: "multipart", check: multipart::check },
+    Target { name: "postgres", check: postgres::check },
     Target { name: "preferences", check: preferences::check },
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },

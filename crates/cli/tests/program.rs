@@ -8,6 +8,8 @@ mod places;
 mod programs;
 #[path = "program/proxies.rs"]
 mod proxies;
+#[path = "program/several.rs"]
+mod several;
 #[path = "program/site.rs"]
 mod site;
 #[path = "program/small.rs"]

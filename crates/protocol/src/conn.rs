@@ -142,6 +142,12 @@ impl<P> Conn<P> {
         self.page.write_outbox(out);
     }
 
+    /// Gives an outbox back that a [layer](crate::Layer) was handed and has no more use for: the next
+    /// who writes has its memory.
+    pub fn give_back(&self, out: Box<Outbox>) {
+        self.page.ask_carrier(|transport, _| transport.take_back_outbox(out));
+    }
+
     /// Closes once everything written is sent. What is written after this is dropped, and nothing
     /// more is read.
     pub fn close(&self) {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use ropewalk_deferred::{Deferred, Promise, deferred};
-use ropewalk_protocol::{Address, Conn, Factory};
+use ropewalk_protocol::{Address, Conn, Drain, Factory};
 
 use super::access::Access;
 use super::connection::Server;
@@ -33,6 +33,8 @@ pub struct Patience {
     pub reader: Duration,
     /// For a client to hang up once it was told that the connection ends; 5 seconds.
     pub goodbye: Duration,
+    /// For the first request of a client that has just come, when the server says goodbye; 1 second.
+    pub newcomer: Duration,
 }
 
 impl Default for Patience {
@@ -44,6 +46,7 @@ impl Default for Patience {
             body_rate: 240,
             reader: Duration::from_secs(30),
             goodbye: Duration::from_secs(5),
+            newcomer: Duration::from_secs(1),
         }
     }
 }
@@ -73,6 +76,11 @@ impl Patience {
     pub fn with_goodbye(self, goodbye: Duration) -> Self {
         Self { goodbye, ..self }
     }
+
+    /// The same with another wait for the first request of who comes at the end.
+    pub fn with_newcomer(self, newcomer: Duration) -> Self {
+        Self { newcomer, ..self }
+    }
 }
 
 /// A server: one resource, its limits, and all the connections it has. Clones are the same site.
@@ -99,6 +107,8 @@ pub(super) struct Shared {
     date: RefCell<Dates>,
     pub(super) last_requests: RefCell<LastRequests>,
     live: RefCell<slab::Slab<Conn<Server>>>,
+    /// How many were accepted and have not been made yet.
+    expected: Cell<usize>,
     draining: Cell<bool>,
     drained: RefCell<Vec<Promise<()>>>,
 }
@@ -126,6 +136,7 @@ impl Site {
             date: RefCell::default(),
             last_requests: RefCell::default(),
             live: RefCell::default(),
+            expected: Cell::new(0),
             draining: Cell::new(false),
             drained: RefCell::default(),
         };
@@ -225,10 +236,11 @@ impl Site {
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        self.shared.live.borrow().len()
+        self.shared.live.borrow().len() + self.shared.expected.get()
     }
 
-    /// Says goodbye: idle connections end at once, busy ones after their answer. The deferred
+    /// Says goodbye: idle connections end at once, busy ones after their answer. A client that has just
+    /// come has a moment for its request ([`Patience::newcomer`]), which is on its way. The deferred
     /// succeeds when the last has ended.
     pub fn drain(&self) -> Deferred<()> {
         self.shared.draining.set(true);
@@ -256,7 +268,26 @@ impl Factory for Site {
     type Protocol = Server;
 
     fn build(&mut self, _: &Address) -> Option<Server> {
-        Some(self.server())
+        self.shared.expected.set(self.shared.expected.get() + 1);
+        Some(self.server().expected())
+    }
+}
+
+impl Drain for Site {
+    fn connections(&self) -> usize {
+        Self::connections(self)
+    }
+
+    fn drain(&self) -> Deferred<()> {
+        Self::drain(self)
+    }
+
+    fn cut(&self) -> usize {
+        self.abort_all()
+    }
+
+    fn resume(&self) {
+        self.shared.draining.set(false);
     }
 }
 
@@ -325,11 +356,17 @@ impl Shared {
     }
 
     pub(super) fn leave(&self, place: u32) {
-        let mut live = self.live.borrow_mut();
-        let conn = live.try_remove(place as usize);
-        let is_empty = live.is_empty();
-        drop(live);
-        drop(conn);
+        drop(self.live.borrow_mut().try_remove(place as usize));
+        self.tell_if_drained();
+    }
+
+    /// One that was accepted is made, or will never be.
+    pub(super) fn arrived(&self) {
+        self.expected.set(self.expected.get().saturating_sub(1));
+    }
+
+    fn tell_if_drained(&self) {
+        let is_empty = self.live.borrow().is_empty() && self.expected.get() == 0;
         if is_empty && self.draining.get() {
             let drained = self.drained.take();
             for promise in drained {

@@ -3,7 +3,8 @@
 /// How long a line may be before it is logged in pieces, in bytes.
 pub const LOG_LINE_MAX: usize = 4096;
 
-/// Cuts what a program complains of into lines, for a log.
+/// Cuts what a program writes into lines for a log: without their ends, those that are empty left out, and
+/// those that are longer than [`LOG_LINE_MAX`] in pieces.
 ///
 /// ```
 /// use ropewalk_protocol::process::LogLines;
@@ -13,7 +14,7 @@ pub const LOG_LINE_MAX: usize = 4096;
 /// lines.flush(|line| log.push(line.to_owned()));
 /// assert_eq!(log, ["no such file", "bye"]);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LogLines(Vec<u8>);
 
 impl LogLines {
