@@ -7,6 +7,8 @@ mod conformance;
 mod connecting;
 mod datagrams;
 mod descriptors;
+#[cfg(unix)]
+mod files;
 mod io_uring;
 mod kit;
 mod lingering;
