@@ -385,4 +385,8 @@ impl Transport for SeemsStandard {
     fn lend_outbox(&self) -> Box<Outbox> {
         self.0.lend_outbox()
     }
+
+    fn take_back_outbox(&self, outbox: Box<Outbox>) {
+        self.0.take_back_outbox(outbox);
+    }
 }

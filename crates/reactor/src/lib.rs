@@ -25,11 +25,12 @@
 //! | run a future | [`Reactor::spawn`] |
 //! | come in from another thread | [`Reactor::handle`] |
 //! | be hosted by another loop | [`Reactor::turn`], [`Reactor::next_deadline`] |
+//! | serve the same places with several reactors | [`Reactor::set_siblings`], [`Reactor::accept_for`] |
 //! | stand on something else than a system | [`platform`] |
 //!
 //! | driver | is | made of |
 //! |---|---|---|
-//! | [`Epoll`](DriverKind::Epoll) | the default | level-triggered `epoll` |
+//! | [`Epoll`](DriverKind::Epoll) | the default | `epoll`, told once of what comes over TCP, else level-triggered |
 //! | [`IoUring`](DriverKind::IoUring) | for kernels that have it | multishot operations and a ring of buffers |
 //! | [`Poll`](DriverKind::Poll) | for comparison, and where there is no other | `poll` |
 //! | [`Select`](DriverKind::Select) | the same | `select`, with sets of any size |
@@ -88,6 +89,7 @@ mod process;
 mod reactor;
 mod remote;
 mod resolver;
+mod siblings;
 mod streams;
 mod sys;
 mod tasks;
@@ -117,6 +119,7 @@ pub use pool::ThreadPoolOptions;
 pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;
 pub use resolver::{HostsFile, SystemResolver};
+pub use siblings::{Bind, Siblings, listening_at};
 pub use tcp::{KeepAlive, TcpOptions};
 #[cfg(unix)]
 pub use terminal::RawTerminal;

@@ -2,6 +2,7 @@
 
 mod accepting;
 mod adopting;
+mod behind;
 mod choice;
 mod conformance;
 mod connecting;
@@ -9,6 +10,7 @@ mod datagrams;
 mod descriptors;
 #[cfg(unix)]
 mod files;
+mod hosting;
 mod io_uring;
 mod kit;
 mod lingering;

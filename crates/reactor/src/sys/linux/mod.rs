@@ -110,7 +110,7 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
 }
 
 /// Accepts a connection, which then neither blocks nor outlives an `exec`.
-pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
     acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
 }
 

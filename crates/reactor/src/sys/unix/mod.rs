@@ -177,7 +177,9 @@ pub(super) fn address(any: SocketAddrAny) -> Address {
     }
 }
 
-/// The descriptor that is readable when a [`turn`](Reactor::turn) would have something to do.
+/// The descriptor that is readable while a [`turn`](Reactor::turn) would have something to do beside what
+/// its [next deadline](Reactor::next_deadline) is for, on every driver. It is the same for as long as the
+/// reactor lives, and is not to be read from.
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.host_descriptor().as_fd()

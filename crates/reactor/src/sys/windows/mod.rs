@@ -132,7 +132,7 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
 }
 
 /// Accepts a connection, which then does not block.
-pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
     let (socket, peer) = acceptfrom(listener)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok((socket, peer))
