@@ -543,6 +543,12 @@ impl<P: Poller> Driver for Readiness<P> {
             Found::Other(completion) => Some(completion),
         }
     }
+
+    fn is_next_another(&self) -> bool {
+        // Each event is of another descriptor.
+        let is_done = !self.output_done && self.reads_left == READS_PER_TURN_MAX;
+        is_done && self.poller.event(self.cursor).is_some()
+    }
 }
 
 /// What is asked of the kernel for a descriptor at first.
