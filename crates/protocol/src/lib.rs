@@ -27,6 +27,8 @@
 //! | find addresses, and connect to the best of them | [`Resolver`], [`HostTable`], [`Race`] |
 //! | start programs and speak with them | [`process`] |
 //! | do blocking work elsewhere | [`Threads`] |
+//! | read and write files elsewhere | [`FileIo`] |
+//! | be told when a descriptor has something to read | [`Readiness`] |
 //!
 //! | bound | default | beyond it |
 //! |---|--:|---|
@@ -48,6 +50,7 @@ mod datagrams;
 mod descriptor;
 mod disconnect;
 mod endpoint;
+mod file_io;
 mod identity;
 mod layer;
 mod looping_call;
@@ -58,6 +61,7 @@ pub mod process;
 mod protocol;
 mod race;
 mod react;
+mod readiness;
 mod resolver;
 mod scope;
 mod seat;
@@ -82,6 +86,7 @@ pub use descriptor::{
 };
 pub use disconnect::Disconnect;
 pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};
+pub use file_io::{FileAction, FileIo, FileOperation, FileOutcome};
 pub use identity::{Credentials, Identity, ProxyFields, ProxyInfo, ProxyTls};
 pub use layer::{Above, Below, Layer, Layered};
 pub use looping_call::LoopingCall;
@@ -94,6 +99,7 @@ pub use race::{
     Race,
 };
 pub use react::{EventLoop, Exit, react};
+pub use readiness::{Readable, Readiness, Watching};
 pub use resolver::{
     HOST_ADDRESSES_MAX, HOST_NAMES_MAX, HostTable, ResolveError, Resolver, ResolverChain,
 };

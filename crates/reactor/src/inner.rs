@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
 use ropewalk_protocol::{
-    Address, DatagramEvent, DatagramSeat, Disconnect, Event, Resolver, Seat, SeatFactory,
+    Address, DatagramEvent, DatagramSeat, Disconnect, Event, FileOperation, FileOutcome, Resolver,
+    Seat, SeatFactory,
 };
 use slab::Slab;
 
@@ -64,6 +65,10 @@ pub(crate) struct Inner {
     pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
     pub(crate) jobs: RefCell<BTreeMap<u64, Box<dyn FnOnce()>>>,
+    /// The driver has files read and written.
+    pub(crate) does_files: bool,
+    /// Who waits for operations on files that the driver does, or is to do.
+    pub(crate) files: RefCell<BTreeMap<u64, Promise<FileOutcome>>>,
     pub(crate) state: Cell<State>,
     pub(crate) before_stop: RefCell<Vec<Trigger>>,
     last_id: Cell<u64>,
@@ -149,6 +154,7 @@ pub(crate) enum Request {
     ChangeWatch { key: usize, id: u64 },
     EndWatch { key: usize, id: u64 },
     StartProcess { id: u64 },
+    File { id: u64, operation: FileOperation },
 }
 
 /// What a key stands for.
@@ -202,6 +208,8 @@ pub(crate) struct Listener {
     pub(crate) patience: Option<TimerKey>,
     /// The socket is open elsewhere too.
     pub(crate) shared: bool,
+    /// Whoever is accepted has sent something.
+    pub(crate) deferring: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
 }
@@ -246,6 +254,7 @@ impl Inner {
             carrier,
             sockets,
             poll_descriptor,
+            does_files: driver.does_files(),
             driver: RefCell::new(driver),
             entries: RefCell::default(),
             wheel,
@@ -262,6 +271,7 @@ impl Inner {
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
             jobs: RefCell::default(),
+            files: RefCell::default(),
             state: Cell::new(State::Idle),
             before_stop: RefCell::default(),
             last_id: Cell::new(0),
@@ -349,6 +359,7 @@ impl Inner {
                 Request::ChangeWatch { key, id } => self.change_watch(driver, key, id),
                 Request::EndWatch { key, id } => self.end_watch(driver, key, id),
                 Request::StartProcess { id } => self.start_process(driver, id),
+                Request::File { id, operation } => self.start_file(driver, id, operation),
             }
         }
     }
@@ -384,6 +395,7 @@ impl Inner {
             self.tasks.clear();
             self.calls.clear();
             drop(self.jobs.take());
+            drop(self.files.take());
         }
         let left = self.keys_to_end();
         if !left.is_empty() {
@@ -407,6 +419,7 @@ impl Inner {
             && self.processes.len() == 0
             && self.calls.len() == 0
             && self.jobs.borrow().is_empty()
+            && self.files.borrow().is_empty()
     }
 
     fn keys_to_end(&self) -> Vec<usize> {

@@ -16,6 +16,7 @@
 //! | exchange datagrams | [`Reactor::listen_udp`], [`Reactor::connect_udp`], [`UdpEndpoint`] |
 //! | exchange them on this machine | [`Reactor::listen_unix_datagrams`], [`Reactor::connect_unix_datagrams`], [`UnixDatagramEndpoint`] |
 //! | tell the time, call later | [`ropewalk_protocol::Clock`], which a reactor is; [`Reactor::precise_now`] |
+//! | have files read and written | [`Reactor`] as a [`FileIo`](ropewalk_protocol::FileIo), by way of the room `files` |
 //! | do blocking work | [`Reactor::defer_to_thread`], [`Reactor::set_thread_pool`] |
 //! | start programs and speak with them | [`Reactor`] as a [`Spawner`](ropewalk_protocol::process::Spawner) |
 //! | run a future | [`Reactor::spawn`] |
@@ -50,6 +51,7 @@
 //! | addresses tried for one name | 64 |
 //! | names being looked up or waiting for it | 1,024, by 8 threads |
 //! | bytes read of a file of hosts | 4 MiB |
+//! | operations on files that `io_uring` has at once; threads do others | 1,024 |
 //! | threads in the pool | 16, each going after 10 idle seconds; [`ThreadPoolOptions`] has others |
 //! | jobs waiting for a thread | 16,384 |
 //! | calls from other threads waiting for the loop | 65,536 |
@@ -64,6 +66,7 @@ mod connector;
 mod datagrams;
 mod driver;
 mod error;
+mod file_io;
 mod inner;
 mod linger;
 mod listener;

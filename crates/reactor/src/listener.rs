@@ -27,12 +27,19 @@ pub struct TcpListenOptions {
     backlog: i32,
     v6_only: bool,
     reuse_port: bool,
+    defer_accept: bool,
     tcp: TcpOptions,
 }
 
 impl Default for TcpListenOptions {
     fn default() -> Self {
-        Self { backlog: 1024, v6_only: true, reuse_port: false, tcp: TcpOptions::default() }
+        Self {
+            backlog: 1024,
+            v6_only: true,
+            reuse_port: false,
+            defer_accept: false,
+            tcp: TcpOptions::default(),
+        }
     }
 }
 
@@ -52,6 +59,14 @@ impl TcpListenOptions {
     /// the same user (`SO_REUSEPORT`): the system then deals the connections out. Not unless set.
     pub fn reuse_port(self, reuse_port: bool) -> Self {
         Self { reuse_port, ..self }
+    }
+
+    /// Whether a connection is only told of once its peer has sent something, which spares a wait
+    /// where clients speak first, as they do in TLS and HTTP. One that says nothing is told of about a
+    /// second after it was made. Linux alone can (`TCP_DEFER_ACCEPT`); elsewhere nothing changes. Not
+    /// unless set.
+    pub fn defer_accept(self, defer_accept: bool) -> Self {
+        Self { defer_accept, ..self }
     }
 
     /// What is set on the connections that are accepted.
@@ -151,6 +166,9 @@ impl Reactor {
                 socket.set_only_v6(options.v6_only)?;
             }
             socket.bind(&address.into())?;
+            if options.defer_accept {
+                os::defer_accept(&socket)?;
+            }
             socket.listen(options.backlog)?;
             let bound = socket.local_addr()?.as_socket();
             Ok((socket, bound.unwrap_or(address)))
@@ -162,7 +180,15 @@ impl Reactor {
             }
         };
         bound
-            .and_then(|(socket, bound)| self.start_listening(socket, bound, None, factory))
+            .and_then(|(socket, bound)| {
+                let deferring = options.defer_accept;
+                self.start_listening(
+                    socket,
+                    bound,
+                    Listens { deferring, ..Listens::default() },
+                    factory,
+                )
+            })
             .map_err(|error| CannotListen { address: Address::Ip(address), error })
     }
 
@@ -193,7 +219,12 @@ impl Reactor {
         };
         bound
             .and_then(|(socket, place)| {
-                self.start_listening(socket, address.clone(), place, factory)
+                self.start_listening(
+                    socket,
+                    address.clone(),
+                    Listens { place, ..Listens::default() },
+                    factory,
+                )
             })
             .map_err(|error| CannotListen { address, error })
     }
@@ -220,7 +251,9 @@ impl Reactor {
             }
         };
         bound
-            .and_then(|socket| self.start_listening(socket, address.clone(), None, factory))
+            .and_then(|socket| {
+                self.start_listening(socket, address.clone(), Listens::default(), factory)
+            })
             .map_err(|error| CannotListen { address, error })
     }
 
@@ -228,37 +261,14 @@ impl Reactor {
         &self,
         socket: AnySocket,
         address: Address,
-        place: Option<SocketFile>,
+        how: Listens,
         factory: Box<dyn SeatFactory>,
     ) -> io::Result<ListeningPort> {
-        let id = self.inner().next_id();
+        let (inner, id) = (self.inner(), self.inner().next_id());
+        let Listens { place, shared, deferring } = how;
         let factory = Some(factory);
-        let (accepting, shared) = (true, false);
-        let listener = Listener { id, factory, accepting, patience: None, shared, place };
-        self.start_listener(socket, address, listener)
-    }
-
-    /// Listens with a socket that is open elsewhere too.
-    pub(crate) fn listen_shared(
-        &self,
-        socket: AnySocket,
-        address: Address,
-        factory: Box<dyn SeatFactory>,
-    ) -> io::Result<ListeningPort> {
-        let id = self.inner().next_id();
-        let factory = Some(factory);
-        let (accepting, shared) = (true, true);
-        let listener = Listener { id, factory, accepting, patience: None, shared, place: None };
-        self.start_listener(socket, address, listener)
-    }
-
-    fn start_listener(
-        &self,
-        socket: AnySocket,
-        address: Address,
-        listener: Listener,
-    ) -> io::Result<ListeningPort> {
-        let (inner, id) = (self.inner(), listener.id);
+        let listener =
+            Listener { id, factory, accepting: true, patience: None, shared, deferring, place };
         let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         inner.origins.note(Kind::Entry, key, "");
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
@@ -271,6 +281,28 @@ impl Reactor {
         }
         Ok(ListeningPort::new(inner, key, id, address))
     }
+
+    /// Listens with a socket that is open elsewhere too.
+    pub(crate) fn listen_shared(
+        &self,
+        socket: AnySocket,
+        address: Address,
+        factory: Box<dyn SeatFactory>,
+    ) -> io::Result<ListeningPort> {
+        let how = Listens { shared: true, ..Listens::default() };
+        self.start_listening(socket, address, how, factory)
+    }
+}
+
+/// What a listener is besides its socket.
+#[derive(Default)]
+struct Listens {
+    /// The file to remove when it stops.
+    place: Option<SocketFile>,
+    /// The socket is open elsewhere too.
+    shared: bool,
+    /// Whoever is accepted has sent something.
+    deferring: bool,
 }
 
 impl Inner {
@@ -320,7 +352,10 @@ impl Inner {
         let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| factory.seat(&peer)));
         self.with_listener(key, |listener| listener.factory = Some(factory));
         match made {
-            Ok(Some(seat)) => self.adopt(driver, key, socket, peer, seat),
+            Ok(Some(seat)) => {
+                let has_sent = self.with_listener(key, |listener| listener.deferring);
+                self.adopt(driver, key, socket, peer, seat, has_sent == Some(true));
+            }
             Ok(None) => (),
             Err(_) => tracing::error!(
                 target: "ropewalk::reactor",

@@ -4,7 +4,8 @@ use std::io;
 use std::rc::Rc;
 
 use ropewalk_protocol::{
-    Address, Arrival, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
+    Address, Arrival, Disconnect, Ending, Event, FileOperation, FileOutcome, Outbox, Seat,
+    Successor, Transport, Wishes,
 };
 
 use crate::inner::{Entry, Inner, Purpose, Stream};
@@ -42,6 +43,8 @@ impl Inner {
             Completion::Accepted { key, socket, peer } => After::Accepted(key, socket, peer),
             Completion::AcceptFailed { key, error } => After::AcceptFailed(key, error),
             Completion::Ready { key } => After::Ready(key),
+            Completion::File { id, result } => After::File(id, result),
+            Completion::FileReturned { id, operation } => After::FileReturned(id, operation),
         }
     }
 
@@ -66,7 +69,7 @@ impl Inner {
         }
     }
 
-    /// Makes a connection of a socket that a listener accepted.
+    /// Makes a connection of a socket that a listener accepted, and whose peer may have sent something.
     pub(crate) fn adopt(
         &self,
         driver: &mut dyn Driver,
@@ -74,6 +77,7 @@ impl Inner {
         socket: Socket,
         peer: Address,
         mut seat: Box<dyn Seat>,
+        has_sent: bool,
     ) {
         let key = self.entries.borrow_mut().insert(Entry::Stream(Stream::connected()));
         self.origins.inherit(Kind::Entry, key, listener);
@@ -87,6 +91,9 @@ impl Inner {
         self.carrier.set_peer(key, peer);
         seat.handle(Event::Made);
         self.settle(driver, key, seat);
+        if has_sent {
+            driver.expect(key);
+        }
     }
 
     /// Tells a connection that it was written to from outside, or that time has passed.
@@ -329,4 +336,6 @@ pub(crate) enum After {
     Accepted(usize, Socket, Address),
     AcceptFailed(usize, io::Error),
     Ready(usize),
+    File(u64, io::Result<FileOutcome>),
+    FileReturned(u64, FileOperation),
 }

@@ -22,10 +22,12 @@
 //! | [`reactor`] | the event loop |
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
 //! | [`tls`] | TLS over any transport, identities by name |
+//! | [`files`](crate::files) | paths that nothing escapes, files read, written and replaced off the loop (on Unix) |
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
 //! | [`http`] | HTTP/1.1: sites, resources, static files; requests, in one line or by an agent |
+//! | [`http2`] | HTTP/2 by itself: frames, HPACK, streams; no site speaks it yet |
 //! | [`tower`] | axum's routers and other services as resources, and sites as services |
 //! | [`xmlrpc`] | XML-RPC: methods to be called, and calls |
 //! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
@@ -52,8 +54,11 @@ pub use ropewalk_auth as auth;
 pub use ropewalk_database as database;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
+#[cfg(unix)]
+pub use ropewalk_files as files;
 pub use ropewalk_forward as forward;
 pub use ropewalk_framing as framing;
+pub use ropewalk_http2 as http2;
 pub use ropewalk_memcached as memcached;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;

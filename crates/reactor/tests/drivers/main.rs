@@ -1,5 +1,6 @@
 //! What every driver must do, tried on each that this machine has.
 
+mod accepting;
 mod adopting;
 mod behind;
 mod choice;

@@ -111,6 +111,24 @@ pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<Socket
     acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
 }
 
+/// Has a listener tell of connections once their peers have sent something, or a second has passed.
+pub(crate) fn defer_accept(listener: &Socket) -> io::Result<()> {
+    let seconds: libc::c_int = 1;
+    // SAFETY: the descriptor is borrowed and thus open, and the option reads one `int`, whose address and
+    // size are given.
+    #[expect(unsafe_code, reason = "no library knows the option")]
+    let answer = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Whether a socket is of the Internet or of Unix, and whether it listens.
 pub(crate) fn family_and_listening(socket: BorrowedFd<'_>) -> Result<(bool, bool), Errno> {
     let family = sockopt::socket_domain(socket)?;
@@ -124,7 +142,8 @@ pub(super) fn unsettled(socket: BorrowedFd<'_>) -> Unsettled {
     Unsettled { is_unread, unacknowledged: unacknowledged(socket) }
 }
 
-fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
+/// How many bytes the peer has not acknowledged, on a TCP socket.
+pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
     let mut count: libc::c_int = 0;
     // SAFETY: the descriptor is borrowed and thus open, and the request writes one `int`, for which
     // there is room.

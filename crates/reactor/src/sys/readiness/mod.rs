@@ -6,6 +6,7 @@
 
 mod datagrams;
 mod habits;
+mod pace;
 mod passing;
 mod poller;
 
@@ -19,7 +20,7 @@ use rustix::net::sockopt;
 use rustix::net::{RecvFlags, Shutdown, recv, send, shutdown};
 
 use super::datagrams::{Message, Mishap};
-use super::os::{self, BorrowedHost, accept, peer_address, unsettled};
+use super::os::{self, BorrowedHost, accept, peer_address, unacknowledged};
 use super::passing::Passing;
 use super::reserve::Reserve;
 use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
@@ -27,6 +28,7 @@ use datagrams::Datagrams;
 #[cfg(target_os = "linux")]
 pub(super) use datagrams::misfortune;
 use habits::Habits;
+use pace::Pace;
 pub(crate) use poller::{Interest, Poller, Ready, Table, Token, Trigger};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one. Twice as much at
@@ -52,6 +54,11 @@ pub(crate) struct Readiness<P> {
     /// The output side of that event has been dealt with.
     output_done: bool,
     accepts_left: usize,
+    pace: Pace,
+    /// The connection that was looked at last, if nothing is on its way there.
+    settled: Option<usize>,
+    /// Streams that are likely to have something, though nobody said so.
+    expected: Vec<Token>,
     /// How often the connection of that event may still receive.
     reads_left: usize,
     buffer: Box<[u8]>,
@@ -91,7 +98,10 @@ impl<P: Poller> Readiness<P> {
             entries: Vec::new(),
             cursor: 0,
             output_done: false,
-            accepts_left: ACCEPTS_PER_TURN_MAX,
+            accepts_left: 1,
+            pace: Pace::default(),
+            settled: None,
+            expected: Vec::new(),
             reads_left: READS_PER_TURN_MAX,
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
             reserve: Reserve::new(),
@@ -165,7 +175,7 @@ impl<P: Poller> Readiness<P> {
     fn advance_cursor(&mut self) {
         self.cursor += 1;
         self.output_done = false;
-        self.accepts_left = ACCEPTS_PER_TURN_MAX;
+        self.accepts_left = self.pace.accepts();
         self.reads_left = READS_PER_TURN_MAX;
     }
 
@@ -173,6 +183,11 @@ impl<P: Poller> Readiness<P> {
     fn find(&mut self) -> Option<Found> {
         if let Some(found) = self.next_datagram() {
             return Some(found);
+        }
+        while let Some(token) = self.expected.pop() {
+            if let Some(found) = self.receive_expected(token) {
+                return Some(found);
+            }
         }
         loop {
             let (Token { key, generation }, ready) = self.poller.event(self.cursor)?;
@@ -245,6 +260,16 @@ impl<P: Poller> Readiness<P> {
         self.reads_left > 0 || self.watch_closely(key).is_err()
     }
 
+    /// Receives from a stream of which nobody has said that something is there.
+    fn receive_expected(&mut self, token: Token) -> Option<Found> {
+        let key = token.key as usize;
+        let entry = self.entries.get(key).filter(|entry| entry.generation == token.generation)?;
+        if entry.role != Some(Role::Stream) {
+            return None;
+        }
+        self.receive(key, Ready { readable: true, ..Ready::default() })
+    }
+
     /// A watched descriptor is ready, if it still is to be watched.
     fn watched(&self, key: usize) -> Option<Found> {
         self.entries[key].interest.map(|_| Found::Other(Completion::Ready { key }))
@@ -258,6 +283,7 @@ impl<P: Poller> Readiness<P> {
         self.accepts_left = self.accepts_left.checked_sub(1)?;
         match self.sockets.with(key, accept)? {
             Ok((socket, peer)) => {
+                self.pace.accepted();
                 let peer = peer_address(peer);
                 Some(Completion::Accepted { key, socket: socket.into(), peer })
             }
@@ -454,6 +480,12 @@ impl<P: Poller> Driver for Readiness<P> {
         self.push_datagrams(key, queue, mishaps)
     }
 
+    fn expect(&mut self, key: usize) {
+        if let Some(entry) = self.entries.get(key) {
+            self.expected.push(Token { key: key as u32, generation: entry.generation });
+        }
+    }
+
     fn share(&mut self, key: usize) {
         self.entries[key].habits.set(Habits::SHARED, true);
     }
@@ -462,8 +494,18 @@ impl<P: Poller> Driver for Readiness<P> {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
     }
 
-    fn unsettled(&self, key: usize) -> Unsettled {
-        self.sockets.with(key, unsettled).unwrap_or_default()
+    fn unsettled(&mut self, key: usize) -> Unsettled {
+        let buffer = &mut *self.buffer;
+        let look = |socket: BorrowedFd<'_>| match recv(socket, buffer, os::AT_ONCE) {
+            // The peer ended its stream: nothing can come that would throw away what it is sent.
+            Ok((0, _)) => Unsettled::default(),
+            received => {
+                Unsettled { is_unread: received.is_ok(), unacknowledged: unacknowledged(socket) }
+            }
+        };
+        let found = self.sockets.with(key, look).unwrap_or_default();
+        self.settled = (found == Unsettled::default()).then_some(key);
+        found
     }
 
     fn close(&mut self, key: usize, how: Closing) {
@@ -474,6 +516,7 @@ impl<P: Poller> Driver for Readiness<P> {
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = None;
         let shared = std::mem::take(&mut entry.habits).has(Habits::SHARED);
+        let settled = self.settled.take() == Some(key);
         if role == Some(Role::Datagrams) {
             self.close_port(key);
         } else if role == Some(Role::Passing) {
@@ -487,7 +530,7 @@ impl<P: Poller> Driver for Readiness<P> {
             self.poller.forget(socket.as_fd(), token);
         }
         match how {
-            Closing::InOrder if matches!(role, Some(Role::Stream | Role::Passing)) => {
+            Closing::InOrder if !settled && matches!(role, Some(Role::Stream | Role::Passing)) => {
                 self.read_the_rest(socket.as_fd());
             }
             Closing::InOrder => (),
@@ -518,7 +561,8 @@ impl<P: Poller> Driver for Readiness<P> {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.cursor = 0;
         self.output_done = false;
-        self.accepts_left = ACCEPTS_PER_TURN_MAX;
+        self.pace.turn();
+        self.accepts_left = self.pace.accepts();
         self.reads_left = READS_PER_TURN_MAX;
         match self.poller.wait(timeout) {
             // A signal, or a kernel that is short of memory for a moment.

@@ -16,10 +16,10 @@ use signal_hook::SigId;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 pub(crate) use super::single::{
-    Counter, DEFAULT_DRIVER, bind_to_interface, coalesce, is_always_ready, set_multicast_interface,
-    source_membership,
+    Counter, DEFAULT_DRIVER, bind_to_interface, coalesce, defer_accept, is_always_ready,
+    set_multicast_interface, source_membership,
 };
-pub(super) use super::single::{Receiver, Sender, may_segment, open, send_file, unsettled};
+pub(super) use super::single::{Receiver, Sender, may_segment, open, send_file, unacknowledged};
 use crate::{Reactor, UnixListenOptions};
 
 /// What a loop that hosts a reactor watches: a completion port.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::time::Duration;
 
 use io_uring::{opcode, types};
-use ropewalk_protocol::{DatagramQueue, Outbox};
+use ropewalk_protocol::{DatagramQueue, FileOperation, Outbox};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
@@ -39,6 +39,12 @@ impl IoUring {
             let tag = Tag::from_u64(done.tag);
             if tag.kind == Kind::Accept && done.result.is_ok() && self.is_sated(tag) {
                 self.postponed.push(done);
+                continue;
+            }
+            if tag.kind == Kind::File {
+                if let Some(told) = self.files.done(tag, done) {
+                    return Some(Found::Other(told));
+                }
                 continue;
             }
             let Some(slot) = self.slot(tag) else {
@@ -245,7 +251,7 @@ impl Driver for IoUring {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
     }
 
-    fn unsettled(&self, key: usize) -> Unsettled {
+    fn unsettled(&mut self, key: usize) -> Unsettled {
         let mut found = self.sockets.with(key, unsettled).unwrap_or_default();
         let slot = self.slot_of(key).and_then(|index| self.slots.get(index as usize));
         // What the kernel has received already for nobody.
@@ -303,6 +309,19 @@ impl Driver for IoUring {
 
     fn shed(&mut self, key: usize) -> usize {
         self.reserve.shed(&self.sockets, key)
+    }
+
+    fn does_files(&self) -> bool {
+        self.ring.does_files()
+    }
+
+    fn start_file(&mut self, id: u64, operation: FileOperation) -> Result<(), FileOperation> {
+        if !self.ring.does_files() {
+            return Err(operation);
+        }
+        self.files.start(&mut self.ring, id, operation)?;
+        self.flush_if_exposed();
+        Ok(())
     }
 
     fn operations(&self) -> usize {
