@@ -8,10 +8,15 @@ mod conformance;
 mod connecting;
 mod datagrams;
 mod descriptors;
+mod hosting;
 mod io_uring;
 mod kit;
 mod lingering;
+#[cfg(target_os = "linux")]
+mod links;
 mod processes;
 mod resets;
 mod scarcity;
+#[cfg(unix)]
+mod serial;
 mod watching;

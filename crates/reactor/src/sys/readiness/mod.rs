@@ -249,6 +249,16 @@ impl<P: Poller> Readiness<P> {
         }
     }
 
+    /// Receives from a stream of which nobody has said that something is there.
+    fn receive_expected(&mut self, token: Token) -> Option<Found> {
+        let key = token.key as usize;
+        let entry = self.entries.get(key).filter(|entry| entry.generation == token.generation)?;
+        if entry.role != Some(Role::Stream) {
+            return None;
+        }
+        self.receive(key, Ready { readable: true, ..Ready::default() })
+    }
+
     /// Whether a stream of which this was received is to be received from once more in this turn.
     fn is_not_done(&mut self, key: usize, ready: Ready, found: Option<&Found>) -> bool {
         let Some(Found::Received(_, count)) = found else { return false };
@@ -258,16 +268,6 @@ impl<P: Poller> Readiness<P> {
         self.reads_left = self.reads_left.saturating_sub(1);
         // Where the kernel cannot be asked to tell of the rest, it is read now.
         self.reads_left > 0 || self.watch_closely(key).is_err()
-    }
-
-    /// Receives from a stream of which nobody has said that something is there.
-    fn receive_expected(&mut self, token: Token) -> Option<Found> {
-        let key = token.key as usize;
-        let entry = self.entries.get(key).filter(|entry| entry.generation == token.generation)?;
-        if entry.role != Some(Role::Stream) {
-            return None;
-        }
-        self.receive(key, Ready { readable: true, ..Ready::default() })
     }
 
     /// A watched descriptor is ready, if it still is to be watched.
@@ -515,8 +515,8 @@ impl<P: Poller> Driver for Readiness<P> {
         let watched = entry.interest.take().is_some();
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = None;
-        let shared = std::mem::take(&mut entry.habits).has(Habits::SHARED);
         let settled = self.settled.take() == Some(key);
+        let shared = std::mem::take(&mut entry.habits).has(Habits::SHARED);
         if role == Some(Role::Datagrams) {
             self.close_port(key);
         } else if role == Some(Role::Passing) {
