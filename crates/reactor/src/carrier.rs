@@ -257,8 +257,8 @@ mod tests {
     use super::{Carrier, SPARE_SIZE_MAX, SPARES_SIZE_MAX, Transport as _};
     use crate::sys::Sockets;
 
-    fn used(size: usize) -> Box<Outbox> {
-        let mut outbox = Box::<Outbox>::default();
+    fn used(size: usize) -> Outbox {
+        let mut outbox = Outbox::default();
         outbox.write(&vec![0; size]);
         outbox.advance(size as u64);
         assert!(outbox.is_empty() && outbox.capacity() >= size);
@@ -268,12 +268,12 @@ mod tests {
     #[test]
     fn used_outboxes_are_lent_again_as_far_as_memory_is_kept_for_them() {
         let carrier = Carrier::new(Sockets::default(), None);
-        carrier.take_back_outbox(used(2 * SPARE_SIZE_MAX));
+        carrier.take_back_outbox(Box::new(used(2 * SPARE_SIZE_MAX)));
         assert_eq!(carrier.lend_outbox().capacity(), 0, "it was too large");
         let kept = SPARES_SIZE_MAX / SPARE_SIZE_MAX;
         for _ in 0..2 {
             for _ in 0..=kept {
-                carrier.take_back_outbox(used(SPARE_SIZE_MAX));
+                carrier.take_back_outbox(Box::new(used(SPARE_SIZE_MAX)));
             }
             for _ in 0..kept {
                 assert!(carrier.lend_outbox().capacity() >= SPARE_SIZE_MAX);
