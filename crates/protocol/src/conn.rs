@@ -1,5 +1,6 @@
 //! A protocol's end of its connection.
 
+use std::any::Any;
 use std::fmt;
 use std::fs::File;
 use std::rc::Rc;
@@ -470,6 +471,30 @@ impl<P: Protocol> Conn<P> {
         self.page.set(Flags::SWITCHED);
         self.page.wake();
         conn
+    }
+
+    /// Keeps `value` until the connection is over, or another protocol has it: whatever has to last so long
+    /// and is dropped then. Where it is over already, that is now.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use ropewalk_protocol::Conn;
+    /// use ropewalk_trial::{Clock, Memory, Witness};
+    ///
+    /// let (witness, _) = Witness::new(|_, _| ());
+    /// let (mut memory, conn) = Memory::seat_with_conn(witness, &Clock::new());
+    /// let lamp = Rc::new("on");
+    /// conn.keep(Rc::clone(&lamp));
+    /// assert_eq!(Rc::strong_count(&lamp), 2);
+    /// memory.eof();
+    /// conn.abort();
+    /// memory.run();
+    /// assert_eq!(Rc::strong_count(&lamp), 1);
+    /// ```
+    pub fn keep(&self, value: impl Any) {
+        if !self.page.is(Flags::OVER) {
+            self.page.with_rare(|rare| rare.kept.push(Box::new(value)));
+        }
     }
 }
 

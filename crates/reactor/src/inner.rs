@@ -23,6 +23,7 @@ use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::process::Processes;
 use crate::remote::{Alarm, Remote};
+use crate::siblings::Siblings;
 use crate::sys::os::{Counter, SocketFile};
 use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, Socket, Sockets};
 use crate::tasks::Tasks;
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) origins: Rc<Origins>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
+    /// Those that serve the same places.
+    pub(crate) siblings: RefCell<Option<Rc<dyn Siblings>>>,
     /// Who looks names up, once anybody has asked.
     pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
@@ -196,6 +199,7 @@ pub(crate) struct Stream {
     pub(crate) attempt: Option<Box<Attempt>>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own, in any combination")]
 pub(crate) struct Listener {
     /// Tells this listener from others that used its key.
     pub(crate) id: u64,
@@ -206,10 +210,14 @@ pub(crate) struct Listener {
     pub(crate) patience: Option<TimerKey>,
     /// The socket is open elsewhere too.
     pub(crate) shared: bool,
+    /// Others go on accepting when this one stops.
+    pub(crate) goes_on: bool,
     /// Whoever is accepted has sent something.
     pub(crate) deferring: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
+    /// Where it listens.
+    pub(crate) address: Address,
 }
 
 impl Inner {
@@ -265,6 +273,7 @@ impl Inner {
             starving: RefCell::default(),
             tasks: Tasks::default(),
             processes: Processes::default(),
+            siblings: RefCell::default(),
             resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
@@ -293,10 +302,19 @@ impl Inner {
 
     /// Makes the driver's descriptor tell of everything; in the middle of a turn, after the turn.
     pub(crate) fn expose(&self) {
-        if let (false, Ok(mut driver)) = (self.exposed.replace(true), self.driver.try_borrow_mut())
-        {
+        if self.exposed.replace(true) {
+            return;
+        }
+        self.carrier.expect_host(&self.remote);
+        if let Ok(mut driver) = self.driver.try_borrow_mut() {
             expose(&mut **driver);
         }
+    }
+
+    /// There is nothing to wait for any more before the loop stops.
+    pub(crate) fn stopped(&self) {
+        self.state.set(State::Stopped);
+        self.carrier.touch();
     }
 
     /// Has the driver carry out what it put off, unless a turn is under way.
@@ -339,7 +357,7 @@ impl Inner {
                     }
                 }
                 Request::StopListening { key, id, done } => {
-                    self.end_listener(driver, key, id);
+                    self.stop_listener(driver, key, id);
                     done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),
