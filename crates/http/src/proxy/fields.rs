@@ -1,5 +1,8 @@
 //! Which fields go through a proxy, and which it adds.
 
+use std::net::IpAddr;
+use std::rc::Rc;
+
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, MAX_FORWARDS,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
@@ -33,6 +36,12 @@ pub enum ClientFields {
 /// Takes out what is for one connection alone (RFC 9110 7.6.1), and where a body ends, which each
 /// connection says in its own way.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let own = [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE];
+    let own = [&PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION].into_iter().chain(own);
+    // Most messages have none of them.
+    if !headers.keys().any(|name| own.clone().any(|own| name == own)) {
+        return;
+    }
     let options: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -42,8 +51,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in options {
         headers.remove(name);
     }
-    let own = [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE];
-    for name in own.into_iter().chain([&PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION]) {
+    for name in own {
         headers.remove(name);
     }
 }
@@ -93,11 +101,25 @@ pub(super) fn check_via(headers: &HeaderMap) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// Adds this proxy to those whom a message came by; `version` is that in which it came here.
-pub(super) fn add_via(headers: &mut HeaderMap, version: Version, name: &str) {
-    let version = if version == Version::HTTP_10 { "1.0" } else { "1.1" };
-    if let Ok(value) = HeaderValue::try_from(format!("{version} {name}")) {
-        headers.append(VIA, value);
+/// What a proxy says of itself among those whom a message came by.
+pub(super) struct Via {
+    /// By the version in which the message came: HTTP/1.0, and HTTP/1.1.
+    values: [Option<HeaderValue>; 2],
+}
+
+impl Via {
+    /// That of the proxy called so; nothing if that is no name.
+    pub(super) fn new(name: &str) -> Self {
+        let value = |version| HeaderValue::try_from(format!("{version} {name}")).ok();
+        Self { values: [value("1.0"), value("1.1")] }
+    }
+
+    /// Adds this proxy; `version` is that in which the message came here.
+    pub(super) fn add(&self, headers: &mut HeaderMap, version: Version) {
+        let [old, new] = &self.values;
+        if let Some(value) = if version == Version::HTTP_10 { old } else { new } {
+            headers.append(VIA, value.clone());
+        }
     }
 }
 
@@ -124,7 +146,52 @@ pub(super) struct Client<'c> {
     pub(super) host: Option<&'c str>,
 }
 
+/// What an upstream was last told of a client: the next request is often the same one's.
+#[derive(Default)]
+pub(super) struct Told {
+    address: Option<IpAddr>,
+    is_encrypted: bool,
+    host: Option<String>,
+    /// Whole lines.
+    lines: Rc<[u8]>,
+}
+
 impl Client<'_> {
+    /// The lines that tell the upstream who the client is; what is added to the client's own is among
+    /// `headers` instead.
+    pub(super) fn lines(
+        &self,
+        headers: &mut HeaderMap,
+        fields: ClientFields,
+        trusted: &[Network],
+        last: &mut Told,
+    ) -> Rc<[u8]> {
+        let own = [&FOR, &PROTO, &FORWARDED_HOST, &FORWARDED];
+        if headers.keys().any(|name| own.contains(&name)) {
+            self.tell(headers, fields, trusted);
+            return Rc::default();
+        }
+        let address = self.address.ip().map(|address| address.ip());
+        let is_same = last.address == address
+            && last.is_encrypted == self.is_encrypted
+            && last.host.as_deref() == self.host;
+        // The fields are those of one proxy, so they are the same, too.
+        if !is_same || last.lines.is_empty() {
+            let mut told = HeaderMap::new();
+            self.tell(&mut told, fields, trusted);
+            let mut lines = Vec::new();
+            for (name, value) in &told {
+                for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                    lines.extend_from_slice(part);
+                }
+            }
+            let host = self.host.map(str::to_owned);
+            let (is_encrypted, lines) = (self.is_encrypted, lines.into());
+            *last = Told { address, is_encrypted, host, lines };
+        }
+        Rc::clone(&last.lines)
+    }
+
     /// Tells the upstream who the client is. What the client itself says counts only where it is one
     /// of those that are trusted.
     pub(super) fn tell(&self, headers: &mut HeaderMap, fields: ClientFields, trusted: &[Network]) {

@@ -1,5 +1,6 @@
 //! A reverse proxy: a resource whose answers come from servers behind it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::{Rc, Weak};
 
@@ -11,7 +12,7 @@ use ropewalk_deferred::Deferred;
 use ropewalk_forward::RelayOptions;
 use ropewalk_protocol::{Network, call_later, timeout};
 
-use super::fields::{self, Client, ClientFields};
+use super::fields::{self, Client, ClientFields, Told, Via};
 use super::passage::{self, HeadWriter};
 use super::target::{self, Mapping};
 use super::upstream::{Underway, Upstream, Upstreams};
@@ -87,12 +88,13 @@ struct Shared {
     upstreams: Upstreams,
     prefix: String,
     keeps_host: bool,
-    via: String,
+    via: Via,
     client_fields: ClientFields,
     trusted: Vec<Network>,
     upgrades: Vec<String>,
     relay: RelayOptions,
     passive: PassiveHealth,
+    told: RefCell<Told>,
 }
 
 impl ReverseProxy {
@@ -112,7 +114,8 @@ impl ReverseProxy {
             upstreams: Upstreams::new(Upstream::new(upstream)?),
             prefix: String::new(),
             keeps_host: false,
-            via: "ropewalk".to_owned(),
+            via: Via::new("ropewalk"),
+            told: RefCell::default(),
             client_fields: ClientFields::default(),
             trusted: Vec::new(),
             upgrades: vec!["websocket".to_owned()],
@@ -166,8 +169,8 @@ impl ReverseProxy {
     /// What this proxy is called in Via: a host and a port, or another name; `ropewalk` unless set.
     #[track_caller]
     pub fn name(self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.change(|shared| shared.via = name)
+        let via = Via::new(&name.into());
+        self.change(|shared| shared.via = via)
     }
 
     /// By which fields the upstream is told who the client is.
@@ -248,15 +251,16 @@ impl ReverseProxy {
         let body = passage::body(incoming, &headers, ());
         fields::strip_request(&mut headers);
         let client = Client { address: &address, is_encrypted, host: host.as_deref() };
-        client.tell(&mut headers, shared.client_fields, &shared.trusted);
-        fields::add_via(&mut headers, version, &shared.via);
+        let (told, trusted) = (&mut *shared.told.borrow_mut(), &shared.trusted);
+        let told = client.lines(&mut headers, shared.client_fields, trusted, told);
+        shared.via.add(&mut headers, version);
         let mut passing = Passing::new(method.clone(), Vec::new(), body);
         passing.expects_continue = expects_continue;
         passing.on_interim = on_interim;
         if upgrade.is_some() {
             passing.switch = Some(Rc::new(Switch::new(shared.relay)));
         }
-        Ok((Asked { method, headers, host, mapping, upgrade, takes_trailers }, passing))
+        Ok((Asked { method, headers, host, mapping, upgrade, takes_trailers, told }, passing))
     }
 }
 
@@ -269,6 +273,8 @@ struct Asked {
     mapping: Mapping,
     upgrade: Option<HeaderValue>,
     takes_trailers: bool,
+    /// Lines that say who the client is.
+    told: Rc<[u8]>,
 }
 
 /// What is answered without an upstream.
@@ -361,6 +367,7 @@ impl Shared {
         for (name, value) in &asked.headers {
             head.field(name, value.as_bytes());
         }
+        head.lines(&asked.told);
         match (&asked.upgrade, asked.takes_trailers) {
             (Some(protocol), _) => {
                 head.field(&CONNECTION, b"upgrade");
