@@ -8,10 +8,11 @@ use http::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Version};
+use memchr::memchr;
 use ropewalk_protocol::{Address, Network};
 
 use super::{ForwardedHop, ForwardedNode, ProxyError, VIA_HOPS_MAX, ViaHop};
-use crate::codec::members;
+use crate::codec::{RawFields, members, trimmed};
 
 pub(super) static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -101,6 +102,71 @@ pub(super) fn check_via(headers: &HeaderMap) -> Result<(), ProxyError> {
     Ok(())
 }
 
+/// A request's fields that go through as they came, and the Host that was asked for.
+pub(super) struct Plain {
+    /// Whole lines.
+    pub(super) lines: Vec<u8>,
+    pub(super) host: Option<String>,
+}
+
+impl Plain {
+    /// What goes through of these fields, if nothing among them asks for more than to be passed on.
+    pub(super) fn of(fields: &RawFields) -> Option<Self> {
+        let mut plain = Self { lines: Vec::with_capacity(fields.length()), host: None };
+        for line in fields.each() {
+            let colon = memchr(b':', line)?;
+            let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
+            match part_of(name) {
+                Part::Anybodys => plain.lines.extend_from_slice(line),
+                // What else it may name is another field, which would have to be looked for.
+                Part::Connection if value.eq_ignore_ascii_case(b"keep-alive") => (),
+                Part::Connection if value.eq_ignore_ascii_case(b"close") => (),
+                Part::Host if plain.host.is_none() => {
+                    plain.host = Some(str::from_utf8(value).ok()?.to_owned());
+                }
+                Part::Connection | Part::Host | Part::Proxys => return None,
+            }
+        }
+        Some(plain)
+    }
+}
+
+/// Whom a field is for.
+enum Part {
+    Anybodys,
+    Connection,
+    Host,
+    /// A proxy does something about it.
+    Proxys,
+}
+
+fn part_of(name: &[u8]) -> Part {
+    // By length, as most names are told apart by that alone.
+    let proxys: &[&[u8]] = match name.len() {
+        2 => &[b"te"],
+        3 => &[b"via"],
+        4 if name.eq_ignore_ascii_case(b"host") => return Part::Host,
+        6 => &[b"expect"],
+        7 => &[b"upgrade"],
+        9 => &[b"forwarded"],
+        10 if name.eq_ignore_ascii_case(b"connection") => return Part::Connection,
+        10 => &[b"keep-alive"],
+        12 => &[b"max-forwards"],
+        14 => &[b"content-length"],
+        15 => &[b"x-forwarded-for"],
+        16 => &[b"x-forwarded-host", b"proxy-connection"],
+        17 => &[b"x-forwarded-proto", b"transfer-encoding"],
+        18 => &[b"proxy-authenticate"],
+        19 => &[b"proxy-authorization"],
+        _ => &[],
+    };
+    if proxys.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        Part::Proxys
+    } else {
+        Part::Anybodys
+    }
+}
+
 /// What a proxy says of itself among those whom a message came by.
 pub(super) struct Via {
     /// By the version in which the message came: HTTP/1.0, and HTTP/1.1.
@@ -114,10 +180,15 @@ impl Via {
         Self { values: [value("1.0"), value("1.1")] }
     }
 
+    /// What it says of a message in this version.
+    pub(super) fn value(&self, version: Version) -> Option<&HeaderValue> {
+        let [old, new] = &self.values;
+        if version == Version::HTTP_10 { old.as_ref() } else { new.as_ref() }
+    }
+
     /// Adds this proxy; `version` is that in which the message came here.
     pub(super) fn add(&self, headers: &mut HeaderMap, version: Version) {
-        let [old, new] = &self.values;
-        if let Some(value) = if version == Version::HTTP_10 { old } else { new } {
+        if let Some(value) = self.value(version) {
             headers.append(VIA, value.clone());
         }
     }

@@ -12,7 +12,7 @@ use ropewalk_deferred::Deferred;
 use ropewalk_forward::RelayOptions;
 use ropewalk_protocol::{Network, call_later, timeout};
 
-use super::fields::{self, Client, ClientFields, Told, Via};
+use super::fields::{self, Client, ClientFields, Plain, Told, Via};
 use super::passage::{self, HeadWriter};
 use super::target::{self, Mapping};
 use super::upstream::{Underway, Upstream, Upstreams};
@@ -228,6 +228,10 @@ impl ReverseProxy {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(ProxyError::Method(request.method().to_string()).into());
         }
+        let plain = request.raw_fields().filter(|_| request.body().is_none()).and_then(Plain::of);
+        if let Some(plain) = plain {
+            return self.asked_plainly(request, plain);
+        }
         fields::check_via(request.headers())?;
         let mapping = target::map(&request, &shared.prefix)?;
         if fields::ends_here(request.headers_mut()) {
@@ -260,7 +264,44 @@ impl ReverseProxy {
         if upgrade.is_some() {
             passing.switch = Some(Rc::new(Switch::new(shared.relay)));
         }
-        Ok((Asked { method, headers, host, mapping, upgrade, takes_trailers, told }, passing))
+        Ok((
+            Asked {
+                method,
+                headers,
+                host,
+                mapping,
+                upgrade,
+                takes_trailers,
+                told,
+                plain: Vec::new(),
+            },
+            passing,
+        ))
+    }
+
+    /// The same of a request whose fields go through as they are.
+    fn asked_plainly(&self, request: Request, plain: Plain) -> Result<(Asked, Passing), Early> {
+        let shared = &self.0;
+        let mapping = target::map(&request, &shared.prefix)?;
+        let (method, version) = (request.method().clone(), request.version());
+        let host = match request.uri().authority() {
+            Some(authority) => Some(authority.as_str().to_owned()),
+            None => plain.host,
+        };
+        let incoming = request.body();
+        let (address, is_encrypted) = (incoming.peer(), incoming.tls().is_some());
+        let client = Client { address: &address, is_encrypted, host: host.as_deref() };
+        let (told, trusted) = (&mut *shared.told.borrow_mut(), &shared.trusted);
+        let mut headers = HeaderMap::new();
+        let told = client.lines(&mut headers, shared.client_fields, trusted, told);
+        shared.via.add(&mut headers, version);
+        let mut passing = Passing::new(method.clone(), Vec::new(), Body::empty());
+        passing.on_interim = request.interim().map(passage::interim);
+        let (upgrade, takes_trailers, plain) = (None, false, plain.lines);
+        Ok((
+            Asked { method, headers, host, mapping, upgrade, takes_trailers, told, plain },
+            passing,
+        ))
     }
 }
 
@@ -275,6 +316,8 @@ struct Asked {
     takes_trailers: bool,
     /// Lines that say who the client is.
     told: Rc<[u8]>,
+    /// Lines that go through as they came.
+    plain: Vec<u8>,
 }
 
 /// What is answered without an upstream.
@@ -367,6 +410,7 @@ impl Shared {
         for (name, value) in &asked.headers {
             head.field(name, value.as_bytes());
         }
+        head.lines(&asked.plain);
         head.lines(&asked.told);
         match (&asked.upgrade, asked.takes_trailers) {
             (Some(protocol), _) => {
