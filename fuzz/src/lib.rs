@@ -10,18 +10,22 @@
 
 mod amp;
 mod authorization;
+mod cgi;
 mod content_range;
 mod cut;
 mod events;
 mod finger;
 mod framing;
+mod hpack;
 mod htpasswd;
+mod http2;
 mod http_answer;
 mod http_hops;
 mod http_request;
 mod ident;
 mod memcached;
 mod multipart;
+mod postgres;
 mod preferences;
 mod proxy;
 mod socks;
@@ -41,17 +45,21 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
     Target { name: "authorization", check: authorization::check },
+    Target { name: "cgi", check: cgi::check },
     Target { name: "content_range", check: content_range::check },
     Target { name: "events", check: events::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
+    Target { name: "hpack", check: hpack::check },
     Target { name: "htpasswd", check: htpasswd::check },
+    Target { name: "http2", check: http2::check },
     Target { name: "http_answer", check: http_answer::check },
     Target { name: "http_hops", check: http_hops::check },
     Target { name: "http_request", check: http_request::check },
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
     Target { name: "multipart", check: multipart::check },
+    Target { name: "postgres", check: postgres::check },
     Target { name: "preferences", check: preferences::check },
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },

@@ -83,9 +83,10 @@ impl ServerDescription {
             Self::Descriptor(server) => Box::new(HandedEndpoint::new(reactor, server)),
             Self::Systemd(server) => Box::new(HandedEndpoint::new(reactor, server)),
             Self::StandardIo(server) => Box::new(HandedEndpoint::new(reactor, server)),
+            Self::Serial(server) => Box::new(HandedEndpoint::new(reactor, server)),
             Self::Own(server) => kinds.make_server(reactor, server),
             Self::Haproxy(server) => Box::new(HaproxyServerEndpoint {
-                inner: server.server().on_with(reactor, kinds),
+                inner: server.server().on_for_clients_who_begin(reactor, kinds),
                 acceptance: server.acceptance(),
             }),
             Self::WebSocket(server) => {
@@ -93,10 +94,45 @@ impl ServerDescription {
                 server.over(inner.on_with(reactor, kinds))
             }
             Self::Tls(server) => {
-                let inner = server.inner().on_with(reactor, kinds);
+                let inner = server.inner().on_for_clients_who_begin(reactor, kinds);
                 Box::new(TlsServerEndpoint::over(reactor, server, inner))
             }
         }
+    }
+
+    /// The same under what clients have to begin: where the system can, a connection is only told of
+    /// with its first bytes.
+    fn on_for_clients_who_begin(
+        &self,
+        reactor: &Reactor,
+        kinds: &Kinds,
+    ) -> Box<dyn ServerEndpoint> {
+        let listening = match self {
+            Self::Tcp(server) => TcpServerEndpoint::new(reactor, server.clone()).listening(),
+            Self::Tcp6(server) => Tcp6ServerEndpoint::new(reactor, server.clone()).listening(),
+            _ => return self.on_with(reactor, kinds),
+        };
+        Box::new(listening.deferred())
+    }
+}
+
+/// A TCP port to listen on, with how it is listened on.
+struct Listening {
+    reactor: Reactor,
+    place: ServerDescription,
+    address: SocketAddr,
+    options: TcpListenOptions,
+}
+
+impl Listening {
+    fn deferred(self) -> Self {
+        Self { options: self.options.defer_accept(true), ..self }
+    }
+}
+
+impl ServerEndpoint for Listening {
+    fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
+        told(&self.place, self.reactor.listen_tcp(self.address, self.options, factory))
     }
 }
 
@@ -115,6 +151,7 @@ impl ClientDescription {
             Self::Abstract(client) => Box::new(AbstractClientEndpoint::new(reactor, client)),
             Self::Descriptor(client) => Box::new(HandedEndpoint::new(reactor, client)),
             Self::StandardIo(client) => Box::new(HandedEndpoint::new(reactor, client)),
+            Self::Serial(client) => Box::new(HandedEndpoint::new(reactor, client)),
             Self::Exec(client) => client.on(reactor),
             Self::Own(client) => kinds.make_client(reactor, client),
             Self::Haproxy(client) => {
@@ -205,20 +242,39 @@ place!(
 
 impl ServerEndpoint for TcpServerEndpoint {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
+        self.listening().listen_seats(factory)
+    }
+}
+
+impl TcpServerEndpoint {
+    fn listening(&self) -> Listening {
         let place = &self.description;
-        let address = SocketAddr::from((place.interface(), place.port()));
-        let options = TcpListenOptions::default().backlog(place.backlog());
-        told(place, self.reactor.listen_tcp(address, options, factory))
+        Listening {
+            reactor: self.reactor.clone(),
+            place: place.clone().into(),
+            address: SocketAddr::from((place.interface(), place.port())),
+            options: TcpListenOptions::default().backlog(place.backlog()),
+        }
     }
 }
 
 impl ServerEndpoint for Tcp6ServerEndpoint {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
+        self.listening().listen_seats(factory)
+    }
+}
+
+impl Tcp6ServerEndpoint {
+    fn listening(&self) -> Listening {
         let place = &self.description;
-        let address = SocketAddr::from((place.interface(), place.port()));
         let options =
             TcpListenOptions::default().backlog(place.backlog()).v6_only(!place.is_dual());
-        told(place, self.reactor.listen_tcp(address, options, factory))
+        Listening {
+            reactor: self.reactor.clone(),
+            place: place.clone().into(),
+            address: SocketAddr::from((place.interface(), place.port())),
+            options,
+        }
     }
 }
 

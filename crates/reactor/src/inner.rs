@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise};
 use ropewalk_protocol::{
-    Address, DatagramEvent, DatagramSeat, Disconnect, Event, Resolver, Seat, SeatFactory,
+    Address, DatagramEvent, DatagramSeat, Disconnect, Event, FileOperation, FileOutcome, Resolver,
+    Seat, SeatFactory,
 };
 use slab::Slab;
 
@@ -22,6 +23,7 @@ use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::process::Processes;
 use crate::remote::{Alarm, Remote};
+use crate::siblings::Siblings;
 use crate::sys::os::{Counter, SocketFile};
 use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, Socket, Sockets};
 use crate::tasks::Tasks;
@@ -60,10 +62,16 @@ pub(crate) struct Inner {
     pub(crate) origins: Rc<Origins>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
+    /// Those that serve the same places.
+    pub(crate) siblings: RefCell<Option<Rc<dyn Siblings>>>,
     /// Who looks names up, once anybody has asked.
     pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
     pub(crate) jobs: RefCell<BTreeMap<u64, Box<dyn FnOnce()>>>,
+    /// The driver has files read and written.
+    pub(crate) does_files: bool,
+    /// Who waits for operations on files that the driver does, or is to do.
+    pub(crate) files: RefCell<BTreeMap<u64, Promise<FileOutcome>>>,
     pub(crate) state: Cell<State>,
     pub(crate) before_stop: RefCell<Vec<Trigger>>,
     last_id: Cell<u64>,
@@ -147,6 +155,7 @@ pub(crate) enum Request {
     ChangeWatch { key: usize, id: u64 },
     EndWatch { key: usize, id: u64 },
     StartProcess { id: u64 },
+    File { id: u64, operation: FileOperation },
 }
 
 /// What a key stands for.
@@ -190,6 +199,7 @@ pub(crate) struct Stream {
     pub(crate) attempt: Option<Box<Attempt>>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own, in any combination")]
 pub(crate) struct Listener {
     /// Tells this listener from others that used its key.
     pub(crate) id: u64,
@@ -200,8 +210,14 @@ pub(crate) struct Listener {
     pub(crate) patience: Option<TimerKey>,
     /// The socket is open elsewhere too.
     pub(crate) shared: bool,
+    /// Others go on accepting when this one stops.
+    pub(crate) goes_on: bool,
+    /// Whoever is accepted has sent something.
+    pub(crate) deferring: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
+    /// Where it listens.
+    pub(crate) address: Address,
 }
 
 impl Inner {
@@ -244,6 +260,7 @@ impl Inner {
             carrier,
             sockets,
             poll_descriptor,
+            does_files: driver.does_files(),
             driver: RefCell::new(driver),
             entries: RefCell::default(),
             wheel,
@@ -256,10 +273,12 @@ impl Inner {
             starving: RefCell::default(),
             tasks: Tasks::default(),
             processes: Processes::default(),
+            siblings: RefCell::default(),
             resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
             jobs: RefCell::default(),
+            files: RefCell::default(),
             state: Cell::new(State::Idle),
             before_stop: RefCell::default(),
             last_id: Cell::new(0),
@@ -283,10 +302,19 @@ impl Inner {
 
     /// Makes the driver's descriptor tell of everything; in the middle of a turn, after the turn.
     pub(crate) fn expose(&self) {
-        if let (false, Ok(mut driver)) = (self.exposed.replace(true), self.driver.try_borrow_mut())
-        {
+        if self.exposed.replace(true) {
+            return;
+        }
+        self.carrier.expect_host(&self.remote);
+        if let Ok(mut driver) = self.driver.try_borrow_mut() {
             expose(&mut **driver);
         }
+    }
+
+    /// There is nothing to wait for any more before the loop stops.
+    pub(crate) fn stopped(&self) {
+        self.state.set(State::Stopped);
+        self.carrier.touch();
     }
 
     /// Has the driver carry out what it put off, unless a turn is under way.
@@ -329,7 +357,7 @@ impl Inner {
                     }
                 }
                 Request::StopListening { key, id, done } => {
-                    self.end_listener(driver, key, id);
+                    self.stop_listener(driver, key, id);
                     done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),
@@ -346,6 +374,7 @@ impl Inner {
                 Request::ChangeWatch { key, id } => self.change_watch(driver, key, id),
                 Request::EndWatch { key, id } => self.end_watch(driver, key, id),
                 Request::StartProcess { id } => self.start_process(driver, id),
+                Request::File { id, operation } => self.start_file(driver, id, operation),
             }
         }
     }
@@ -381,6 +410,7 @@ impl Inner {
             self.tasks.clear();
             self.calls.clear();
             drop(self.jobs.take());
+            drop(self.files.take());
         }
         let left = self.keys_to_end();
         if !left.is_empty() {
@@ -404,6 +434,7 @@ impl Inner {
             && self.processes.len() == 0
             && self.calls.len() == 0
             && self.jobs.borrow().is_empty()
+            && self.files.borrow().is_empty()
     }
 
     fn keys_to_end(&self) -> Vec<usize> {

@@ -1,6 +1,7 @@
 //! Listening, and what happens when the descriptors run out.
 
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -9,15 +10,18 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::{Address, Disconnect, Port, SeatFactory, Transport};
+use ropewalk_protocol::{Address, Disconnect, Port, Seat, SeatFactory, Transport};
 use socket2::{Domain, Protocol, Type};
 
 use crate::inner::{Entry, Inner, Listener, Purpose, Request};
+use crate::siblings::Bind;
 use crate::sys::os::{self, SocketFile, listen_at, listen_at_name};
 use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
 use crate::under_way::Kind;
 use crate::{CannotListen, Reactor, TcpOptions};
 
+/// How many of those who wait are accepted when listening stops.
+const LAST_ACCEPTS_MAX: usize = 4096;
 /// How long a listener without descriptors waits before it turns away who is waiting.
 const STARVING_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -27,12 +31,19 @@ pub struct TcpListenOptions {
     backlog: i32,
     v6_only: bool,
     reuse_port: bool,
+    defer_accept: bool,
     tcp: TcpOptions,
 }
 
 impl Default for TcpListenOptions {
     fn default() -> Self {
-        Self { backlog: 1024, v6_only: true, reuse_port: false, tcp: TcpOptions::default() }
+        Self {
+            backlog: 1024,
+            v6_only: true,
+            reuse_port: false,
+            defer_accept: false,
+            tcp: TcpOptions::default(),
+        }
     }
 }
 
@@ -52,6 +63,14 @@ impl TcpListenOptions {
     /// the same user (`SO_REUSEPORT`): the system then deals the connections out. Not unless set.
     pub fn reuse_port(self, reuse_port: bool) -> Self {
         Self { reuse_port, ..self }
+    }
+
+    /// Whether a connection is only told of once its peer has sent something, which spares a wait
+    /// where clients speak first, as they do in TLS and HTTP. One that says nothing is told of about a
+    /// second after it was made. Linux alone can (`TCP_DEFER_ACCEPT`); elsewhere nothing changes. Not
+    /// unless set.
+    pub fn defer_accept(self, defer_accept: bool) -> Self {
+        Self { defer_accept, ..self }
     }
 
     /// What is set on the connections that are accepted.
@@ -108,7 +127,7 @@ impl Port for ListeningPort {
         let Some(inner) = self.inner.upgrade() else { return Deferred::succeed(()) };
         // Outside a turn nobody is busy, and the place is free when this returns.
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
-            inner.end_listener(&mut **driver, self.key, self.id);
+            inner.stop_listener(&mut **driver, self.key, self.id);
             return Deferred::succeed(());
         }
         let (done, stopped) = deferred();
@@ -138,11 +157,12 @@ impl Reactor {
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotListen> {
         let _asking = self.inner().origins.ask();
-        let bind = || {
+        let mut bind = |place: &Address, shared: bool| {
+            let address = place.ip().unwrap_or(address);
             let socket =
                 os::socket(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             os::reuse_to_listen(&socket)?;
-            if options.reuse_port {
+            if options.reuse_port || shared {
                 os::share_port(&socket)?;
             }
             // Accepted sockets inherit these.
@@ -151,19 +171,29 @@ impl Reactor {
                 socket.set_only_v6(options.v6_only)?;
             }
             socket.bind(&address.into())?;
+            if options.defer_accept {
+                os::defer_accept(&socket)?;
+            }
             socket.listen(options.backlog)?;
             let bound = socket.local_addr()?.as_socket();
-            Ok((socket, bound.unwrap_or(address)))
+            Ok((OwnedFd::from(socket), Address::Ip(bound.unwrap_or(address))))
         };
+        let place = Address::Ip(address);
         let bound = match self.inner().carrier.platform() {
-            Some(platform) => platform.listen(&Address::Ip(address), options.backlog),
-            None => {
-                bind().map(|(socket, bound)| (OwnedFd::from(socket).into(), Address::Ip(bound)))
-            }
+            Some(platform) => platform.listen(&place, options.backlog),
+            None => self.bind(&place, &mut bind),
         };
         bound
-            .and_then(|(socket, bound)| self.start_listening(socket, bound, None, factory))
-            .map_err(|error| CannotListen { address: Address::Ip(address), error })
+            .and_then(|(socket, bound)| {
+                let deferring = options.defer_accept;
+                self.start_listening(
+                    socket,
+                    bound,
+                    Listens { deferring, ..Listens::default() },
+                    factory,
+                )
+            })
+            .map_err(|error| CannotListen { address: place, error })
     }
 
     /// Listens on a Unix socket at `path`; the path is removed when listening stops.
@@ -188,12 +218,25 @@ impl Reactor {
             Some(platform) => {
                 platform.listen(&address, options.backlog).map(|(socket, _)| (socket, None))
             }
-            None => listen_at(path, options)
-                .map(|(socket, place)| (OwnedFd::from(socket).into(), Some(place))),
+            None => {
+                let mut file = None;
+                let mut bind = |address: &Address, _: bool| {
+                    let (socket, place) = listen_at(path, options)?;
+                    file = Some(place);
+                    Ok((OwnedFd::from(socket), address.clone()))
+                };
+                let bound = self.bind(&address, &mut bind);
+                bound.map(|(socket, _)| (socket, file))
+            }
         };
         bound
             .and_then(|(socket, place)| {
-                self.start_listening(socket, address.clone(), place, factory)
+                self.start_listening(
+                    socket,
+                    address.clone(),
+                    Listens { place, ..Listens::default() },
+                    factory,
+                )
             })
             .map_err(|error| CannotListen { address, error })
     }
@@ -216,51 +259,57 @@ impl Reactor {
         let bound = match self.inner().carrier.platform() {
             Some(platform) => platform.listen(&address, options.backlog).map(|bound| bound.0),
             None => {
-                listen_at_name(name, options.backlog).map(|socket| OwnedFd::from(socket).into())
+                let mut bind = |address: &Address, _: bool| {
+                    let socket = listen_at_name(name, options.backlog)?;
+                    Ok((OwnedFd::from(socket), address.clone()))
+                };
+                self.bind(&address, &mut bind).map(|bound| bound.0)
             }
         };
         bound
-            .and_then(|socket| self.start_listening(socket, address.clone(), None, factory))
+            .and_then(|socket| {
+                self.start_listening(socket, address.clone(), Listens::default(), factory)
+            })
             .map_err(|error| CannotListen { address, error })
+    }
+
+    /// Makes the socket of a listener: by itself, or as its siblings say.
+    fn bind(&self, place: &Address, bind: Bind<'_>) -> io::Result<(AnySocket, Address)> {
+        let bound = match self.siblings() {
+            Some(siblings) => siblings.listen(place, bind),
+            None => bind(place, false),
+        };
+        bound.map(|(socket, address)| (socket.into(), address))
     }
 
     fn start_listening(
         &self,
         socket: AnySocket,
         address: Address,
-        place: Option<SocketFile>,
+        how: Listens,
         factory: Box<dyn SeatFactory>,
     ) -> io::Result<ListeningPort> {
-        let id = self.inner().next_id();
-        let factory = Some(factory);
-        let (accepting, shared) = (true, false);
-        let listener = Listener { id, factory, accepting, patience: None, shared, place };
-        self.start_listener(socket, address, listener)
-    }
-
-    /// Listens with a socket that is open elsewhere too.
-    pub(crate) fn listen_shared(
-        &self,
-        socket: AnySocket,
-        address: Address,
-        factory: Box<dyn SeatFactory>,
-    ) -> io::Result<ListeningPort> {
-        let id = self.inner().next_id();
-        let factory = Some(factory);
-        let (accepting, shared) = (true, true);
-        let listener = Listener { id, factory, accepting, patience: None, shared, place: None };
-        self.start_listener(socket, address, listener)
-    }
-
-    fn start_listener(
-        &self,
-        socket: AnySocket,
-        address: Address,
-        listener: Listener,
-    ) -> io::Result<ListeningPort> {
-        let (inner, id) = (self.inner(), listener.id);
+        let (inner, id) = (self.inner(), self.inner().next_id());
+        let Listens { place, shared, deferring } = how;
+        let siblings = self.siblings();
+        let goes_on = shared || siblings.as_ref().is_some_and(|siblings| siblings.go_on());
+        let shared = shared || siblings.is_some();
+        let (factory, at) = (Some(factory), address.clone());
+        let (accepting, patience) = (true, None);
+        let listener = Listener {
+            id,
+            factory,
+            accepting,
+            patience,
+            shared,
+            goes_on,
+            deferring,
+            place,
+            address: at,
+        };
         let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         inner.origins.note(Kind::Entry, key, "");
+        inner.tell_load();
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
             if let Err(error) = inner.open_listener(&mut **driver, key, socket) {
                 inner.end_listener(&mut **driver, key, id);
@@ -271,6 +320,28 @@ impl Reactor {
         }
         Ok(ListeningPort::new(inner, key, id, address))
     }
+
+    /// Listens with a socket that is open elsewhere too.
+    pub(crate) fn listen_shared(
+        &self,
+        socket: AnySocket,
+        address: Address,
+        factory: Box<dyn SeatFactory>,
+    ) -> io::Result<ListeningPort> {
+        let how = Listens { shared: true, ..Listens::default() };
+        self.start_listening(socket, address, how, factory)
+    }
+}
+
+/// What a listener is besides its socket.
+#[derive(Default)]
+struct Listens {
+    /// The file to remove when it stops.
+    place: Option<SocketFile>,
+    /// The socket is open elsewhere too.
+    shared: bool,
+    /// Whoever is accepted has sent something.
+    deferring: bool,
 }
 
 impl Inner {
@@ -285,7 +356,32 @@ impl Inner {
         if self.with_listener(key, |listener| listener.shared) == Some(true) {
             driver.share(key);
         }
+        if self.siblings.borrow().as_ref().is_some_and(|siblings| !siblings.accepts()) {
+            driver.set_reading(key, false)?;
+        }
         Ok(())
+    }
+
+    /// Ends a listener in order: who has been let in by the system already is not turned away.
+    pub(crate) fn stop_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
+        let goes_on = |listener: &mut Listener| listener.id != id || listener.goes_on;
+        if self.with_listener(key, goes_on) == Some(false) {
+            self.accept_the_rest(driver, key);
+        }
+        self.end_listener(driver, key, id);
+    }
+
+    fn accept_the_rest(&self, driver: &mut dyn Driver, key: usize) {
+        for _ in 0..LAST_ACCEPTS_MAX {
+            match self.sockets.with(key, os::accept) {
+                Some(Ok((socket, peer))) => {
+                    self.accepted(driver, key, socket.into(), os::peer_address(peer));
+                }
+                Some(Err(Errno::INTR | Errno::CONNABORTED)) => (),
+                // Nobody waits; or there is nothing to accept with, and no time to wait for it.
+                Some(Err(_)) | None => return,
+            }
+        }
     }
 
     /// Ends a listener, if it is still the one that was meant.
@@ -315,19 +411,27 @@ impl Inner {
         socket: AnySocket,
         peer: Address,
     ) {
+        let Some(socket) = self.deal(key, socket) else { return };
+        if let Some(seat) = self.seat_for(key, &peer) {
+            let has_sent = self.with_listener(key, |listener| listener.deferring);
+            self.adopt(driver, key, socket, peer, seat, has_sent == Some(true));
+        }
+    }
+
+    /// What a listener has for a peer; nothing, if it turns it away.
+    pub(crate) fn seat_for(&self, key: usize, peer: &Address) -> Option<Box<dyn Seat>> {
         let factory = self.with_listener(key, |listener| listener.factory.take()).flatten();
-        let Some(mut factory) = factory else { return };
-        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| factory.seat(&peer)));
+        let mut factory = factory?;
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| factory.seat(peer)));
         self.with_listener(key, |listener| listener.factory = Some(factory));
-        match made {
-            Ok(Some(seat)) => self.adopt(driver, key, socket, peer, seat),
-            Ok(None) => (),
-            Err(_) => tracing::error!(
+        made.unwrap_or_else(|_| {
+            tracing::error!(
                 target: "ropewalk::reactor",
                 %peer,
                 "a factory panicked; the connection was turned away",
-            ),
-        }
+            );
+            None
+        })
     }
 
     /// A listener could not accept: it pauses until there is something to accept with.

@@ -4,15 +4,21 @@ use std::io;
 use std::rc::Rc;
 
 use ropewalk_protocol::{
-    Address, Arrival, Disconnect, Ending, Event, Outbox, Seat, Successor, Transport, Wishes,
+    Address, Arrival, Disconnect, Ending, Event, FileOperation, FileOutcome, Outbox, Seat,
+    Successor, Transport, Wishes,
 };
 
 use crate::inner::{Entry, Inner, Purpose, Stream};
 use crate::sys::{Closing, Completion, Driver, Role, Socket};
 use crate::under_way::Kind;
 
-/// How often one connection's wishes are carried out in one turn; the rest waits for the next.
-const ROUNDS_PER_TURN_MAX: usize = 8;
+/// How much of one connection's wishes is carried out in one turn; the rest waits for the next. A round with
+/// little to send takes one, one with much [`BURDEN_MAX`].
+const BURDEN_PER_TURN_MAX: usize = 32;
+/// So that eight rounds have their turn whatever they send.
+const BURDEN_MAX: usize = 4;
+/// How many bytes add one to the burden.
+const BURDEN_STEP: u64 = 4096;
 
 impl Inner {
     /// Hands a completed operation to whom it concerns; answers the connection to look at after.
@@ -42,6 +48,8 @@ impl Inner {
             Completion::Accepted { key, socket, peer } => After::Accepted(key, socket, peer),
             Completion::AcceptFailed { key, error } => After::AcceptFailed(key, error),
             Completion::Ready { key } => After::Ready(key),
+            Completion::File { id, result } => After::File(id, result),
+            Completion::FileReturned { id, operation } => After::FileReturned(id, operation),
         }
     }
 
@@ -66,7 +74,7 @@ impl Inner {
         }
     }
 
-    /// Makes a connection of a socket that a listener accepted.
+    /// Makes a connection of a socket that a listener accepted, and whose peer may have sent something.
     pub(crate) fn adopt(
         &self,
         driver: &mut dyn Driver,
@@ -74,6 +82,7 @@ impl Inner {
         socket: Socket,
         peer: Address,
         mut seat: Box<dyn Seat>,
+        has_sent: bool,
     ) {
         let key = self.entries.borrow_mut().insert(Entry::Stream(Stream::connected()));
         self.origins.inherit(Kind::Entry, key, listener);
@@ -87,6 +96,9 @@ impl Inner {
         self.carrier.set_peer(key, peer);
         seat.handle(Event::Made);
         self.settle(driver, key, seat);
+        if has_sent {
+            driver.expect(key);
+        }
     }
 
     /// Tells a connection that it was written to from outside, or that time has passed.
@@ -101,7 +113,9 @@ impl Inner {
 
     /// Carries out what a connection wishes, and puts its seat back.
     pub(crate) fn settle(&self, driver: &mut dyn Driver, key: usize, mut seat: Box<dyn Seat>) {
-        for _ in 0..ROUNDS_PER_TURN_MAX {
+        let mut burden = 0;
+        while burden < BURDEN_PER_TURN_MAX {
+            burden += 1;
             let wishes = seat.wishes();
             if let Some(Ending::Abort(why)) = wishes.ending {
                 return self.end(driver, key, seat, why);
@@ -116,7 +130,10 @@ impl Inner {
             }
             let mut left = None;
             if wishes.output {
-                match self.send(driver, key, seat.take_output()) {
+                let out = seat.take_output();
+                let more = out.as_ref().map_or(0, |out| out.len() / BURDEN_STEP);
+                burden += (more as usize).min(BURDEN_MAX - 1);
+                match self.send(driver, key, out) {
                     Ok(bytes) => left = Some(bytes),
                     Err(error) => {
                         return self.end(driver, key, seat, Disconnect::from(&error));
@@ -318,4 +335,6 @@ pub(crate) enum After {
     Accepted(usize, Socket, Address),
     AcceptFailed(usize, io::Error),
     Ready(usize),
+    File(u64, io::Result<FileOutcome>),
+    FileReturned(u64, FileOperation),
 }

@@ -163,6 +163,10 @@ impl Reactor {
             let made_at = inner.origins.of(Kind::Job, *job as usize).0;
             all.push(UnderWay { what: "a job in a thread".to_owned(), made_at });
         }
+        for file in inner.files.borrow().keys() {
+            let made_at = inner.origins.of(Kind::Job, *file as usize).0;
+            all.push(UnderWay { what: "an operation on a file".to_owned(), made_at });
+        }
         all
     }
 }

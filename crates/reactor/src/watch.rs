@@ -6,7 +6,8 @@ use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
 
-use ropewalk_protocol::Disconnect;
+use ropewalk_deferred::Failure;
+use ropewalk_protocol::{Descriptor, Disconnect, Readable, Readiness, Watching};
 
 use crate::Reactor;
 use crate::inner::{Entry, Inner, Request};
@@ -178,6 +179,42 @@ impl Reactor {
     }
 }
 
+impl Readiness for Reactor {
+    #[cfg(unix)]
+    fn tell_readable(
+        &self,
+        descriptor: Descriptor,
+        mut told: Box<dyn FnMut(Result<(), Failure>)>,
+    ) -> Result<Readable, Failure> {
+        let inner = self.inner();
+        if inner.carrier.platform().is_some() {
+            return Err(io::Error::from(io::ErrorKind::Unsupported).into());
+        }
+        let id = inner.next_id();
+        let told: Told = Box::new(move |ready| told(ready.map_err(Failure::from)));
+        let foreign =
+            Foreign { id, told: Some(told), original: None, is_watched: false, is_paused: false };
+        let key = inner.entries.borrow_mut().insert(Entry::Foreign(Box::new(foreign)));
+        inner.request(Request::Watch { key, id, own: descriptor.into(), role: Role::Watch });
+        Ok(Readable::new(Watch { inner: Rc::downgrade(inner), key, id }))
+    }
+
+    #[cfg(not(unix))]
+    fn tell_readable(
+        &self,
+        _: Descriptor,
+        _: Box<dyn FnMut(Result<(), Failure>)>,
+    ) -> Result<Readable, Failure> {
+        Err(io::Error::from(io::ErrorKind::Unsupported).into())
+    }
+}
+
+impl Watching for Watch {
+    fn set_paused(&self, paused: bool) {
+        self.change_paused(paused);
+    }
+}
+
 impl Watch {
     /// Asks the descriptor that is watched, while the driver has it.
     #[cfg(unix)]
@@ -189,12 +226,12 @@ impl Watch {
 
     /// Stops telling, until [`resume`](Self::resume).
     pub fn pause(&self) {
-        self.set_paused(true);
+        self.change_paused(true);
     }
 
     /// Goes on telling.
     pub fn resume(&self) {
-        self.set_paused(false);
+        self.change_paused(false);
     }
 
     /// Whether the descriptor is watched, be it paused or not; false once an end was told.
@@ -204,7 +241,7 @@ impl Watch {
             .is_some_and(|inner| inner.with_foreign(self.key, self.id, |_| ()).is_some())
     }
 
-    fn set_paused(&self, paused: bool) {
+    fn change_paused(&self, paused: bool) {
         let Some(inner) = self.inner.upgrade() else { return };
         let (key, id) = (self.key, self.id);
         let changed = inner.with_foreign(key, id, |foreign| {

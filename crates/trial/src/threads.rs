@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_deferred::Failure;
-use ropewalk_protocol::{Clock as _, Threads};
+use ropewalk_protocol::{Clock as _, FileIo, Threads};
 
 use crate::Clock;
 
@@ -53,6 +53,8 @@ impl Threads for LaterThreads {
         Ok(())
     }
 }
+
+impl FileIo for LaterThreads {}
 
 impl fmt::Debug for LaterThreads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,3 +104,5 @@ impl Threads for ClockThreads {
         Ok(())
     }
 }
+
+impl FileIo for ClockThreads {}

@@ -24,8 +24,10 @@ fn floor(package: &str) -> Option<u8> {
     Some(match room {
         "deferred" => 0,
         "protocol" => 1,
-        "reactor" | "tls" | "framing" | "forward" | "trial" | "trial-macros" | "auth" => 2,
-        "endpoint" | "service" | "database" => 4,
+        "reactor" | "tls" | "files" | "framing" | "forward" | "trial" | "trial-macros" | "auth" => {
+            2
+        }
+        "endpoint" | "foreign" | "service" | "shards" | "database" => 4,
         "cli" => 5,
         "fuzz" | "interop" => CHORES,
         _ => ROOMS,

@@ -62,9 +62,17 @@ pub(super) struct Lingering {
     heard: usize,
 }
 
+/// The place of a connection that was accepted and has not been made yet.
+const EXPECTED: u32 = u32::MAX - 1;
+
 impl Server {
     pub(super) fn new(site: Rc<Shared>) -> Self {
         Self { site, place: u32::MAX, serial: 0, timer: None, head: None, phase: Phase::Idle }
+    }
+
+    /// The same for a connection that its site counts already.
+    pub(super) fn expected(self) -> Self {
+        Self { place: EXPECTED, ..self }
     }
 
     /// Sets the timer.
@@ -153,7 +161,13 @@ impl Server {
 
     /// Ends the connection as soon as nothing is left to be answered.
     pub(super) fn drain(&mut self, conn: &Conn<Self>) {
-        if matches!(self.phase, Phase::Idle) && !self.has_begun() {
+        if !matches!(self.phase, Phase::Idle) || self.has_begun() {
+            return;
+        }
+        if self.serial == 0 {
+            // It has come for something.
+            self.arm(conn, self.site.patience.newcomer);
+        } else {
             conn.close();
         }
     }
@@ -161,11 +175,13 @@ impl Server {
 
 impl Protocol for Server {
     fn connection_made(&mut self, conn: &Conn<Self>) {
-        self.place = self.site.enter(conn);
-        self.arm(conn, self.site.patience.head);
-        if self.site.is_draining() {
-            conn.close();
+        if self.place == EXPECTED {
+            self.site.arrived();
         }
+        self.place = self.site.enter(conn);
+        let patience = &self.site.patience;
+        let is_last = self.site.is_draining();
+        self.arm(conn, if is_last { patience.newcomer } else { patience.head });
     }
 
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
@@ -211,6 +227,9 @@ impl Protocol for Server {
     }
 
     fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
+        if self.place == EXPECTED {
+            self.site.arrived();
+        }
         self.site.leave(self.place);
         if let Phase::Busy(exchange) = &mut self.phase {
             exchange.end_body(Err(BodyError::Lost(why)));

@@ -44,11 +44,13 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use ropewalk_protocol::{Address, DatagramQueue, Descriptor, Outbox};
+use ropewalk_protocol::{Address, DatagramQueue, Descriptor, FileOperation, FileOutcome, Outbox};
 use rustix::fd::OwnedFd;
 
 use crate::DriverKind;
 pub use datagrams::Mishap;
+#[cfg(target_os = "linux")]
+pub(crate) use datagrams::send_error;
 use portable::Portable;
 #[cfg(test)]
 pub(crate) use readiness::Entry as ReadinessEntry;
@@ -154,7 +156,7 @@ pub enum Closing {
 /// What is on its way, either way, when a connection is to be closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unsettled {
-    /// Bytes came that nobody has received.
+    /// Bytes came that nobody had received.
     pub is_unread: bool,
     /// How many bytes were sent and the peer has not acknowledged.
     pub unacknowledged: u64,
@@ -246,6 +248,20 @@ pub enum Completion<'a> {
         /// What.
         mishap: Mishap,
     },
+    /// An operation on a file is over.
+    File {
+        /// Of the operation.
+        id: u64,
+        /// What became of it.
+        result: io::Result<FileOutcome>,
+    },
+    /// The kernel could not do an operation on a file without being waited for: threads are to do it.
+    FileReturned {
+        /// Of the operation.
+        id: u64,
+        /// The operation, of which nothing was done.
+        operation: FileOperation,
+    },
     /// A port can send again.
     Writable {
         /// Of the port.
@@ -325,6 +341,11 @@ pub trait Driver {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Something has come for a stream already: who waits for readiness may receive it without being told.
+    fn expect(&mut self, key: usize) {
+        let _ = key;
+    }
+
     /// The descriptor is open elsewhere too: closing it here will not end it, and what was asked of the
     /// system about it is to be taken back by itself.
     fn share(&mut self, key: usize) {
@@ -338,9 +359,10 @@ pub trait Driver {
     /// If the connection is of no more use.
     fn end_stream(&mut self, key: usize) -> io::Result<()>;
 
-    /// What a connection's end would have to do with what is on its way. Who does not tell has
+    /// What a connection's end would have to do with what is on its way; what came may be thrown away.
+    /// Who does not tell has
     /// connections closed without another look.
-    fn unsettled(&self, key: usize) -> Unsettled {
+    fn unsettled(&mut self, key: usize) -> Unsettled {
         let _ = key;
         Unsettled::default()
     }
@@ -355,6 +377,21 @@ pub trait Driver {
     /// Accepts and closes what waits at a listener, by the one descriptor kept for that; answers how
     /// many connections that were.
     fn shed(&mut self, key: usize) -> usize;
+
+    /// Whether it has files read and written.
+    fn does_files(&self) -> bool {
+        false
+    }
+
+    /// Has an operation on a file done, and tells of it by its `id`.
+    ///
+    /// # Errors
+    ///
+    /// The operation, if it does no files, or no more of them now.
+    fn start_file(&mut self, id: u64, operation: FileOperation) -> Result<(), FileOperation> {
+        let _ = id;
+        Err(operation)
+    }
 
     /// How many operations the kernel has been given and has not completed.
     fn operations(&self) -> usize {

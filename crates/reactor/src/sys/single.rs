@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{recv, recvfrom, send, sendto};
 
 use super::datagrams::{LENGTH_MAX, Message, Mishap, send_error};
-use super::{Driver, Refusal, Sockets, Unsettled, os};
+use super::{Driver, Refusal, Sockets, os};
 use crate::DriverKind;
 
 /// How many datagrams are received for one event at most.
@@ -54,10 +54,14 @@ impl Counter {
     }
 }
 
-/// What is on its way on a TCP socket, as far as the system tells: not what the peer lacks.
-pub(super) fn unsettled(socket: BorrowedFd<'_>) -> Unsettled {
-    let is_unread = rustix::io::ioctl_fionread(socket).is_ok_and(|count| count > 0);
-    Unsettled { is_unread, unacknowledged: 0 }
+/// Nothing here waits for a connection's first bytes before it tells of it.
+pub(crate) fn defer_accept(_: &socket2::Socket) -> io::Result<()> {
+    Ok(())
+}
+
+/// How many bytes the peer has not acknowledged, on a TCP socket: no system here tells.
+pub(super) fn unacknowledged(_: BorrowedFd<'_>) -> u64 {
+    0
 }
 
 /// Sends from the file at the front of `out`; answers how many bytes went and how many were asked for.

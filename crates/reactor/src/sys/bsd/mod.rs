@@ -11,10 +11,10 @@ use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, acceptfro
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 pub(crate) use super::single::{
-    Counter, DEFAULT_DRIVER, bind_to_interface, coalesce, is_always_ready, set_multicast_interface,
-    source_membership,
+    Counter, DEFAULT_DRIVER, bind_to_interface, coalesce, defer_accept, is_always_ready,
+    set_multicast_interface, source_membership,
 };
-pub(super) use super::single::{Receiver, Sender, may_segment, open, send_file, unsettled};
+pub(super) use super::single::{Receiver, Sender, may_segment, open, send_file, unacknowledged};
 pub(crate) use super::unix::*;
 pub(crate) use super::unix::{
     close_on_exec_one_by_one as close_on_exec_from, start_by_fork as start,
@@ -43,7 +43,7 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
 }
 
 /// Accepts a connection, which then neither blocks nor outlives an `exec`.
-pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
     use std::os::fd::AsFd;
     let (socket, peer) = acceptfrom(listener)?;
     make_ours(socket.as_fd())?;

@@ -7,6 +7,8 @@ pub(super) mod datagrams;
 mod epoll;
 #[allow(unsafe_code, reason = "the kernel reads and writes memory while we go on")]
 mod io_uring;
+#[allow(unsafe_code, reason = "interfaces are named to the kernel by plain structures")]
+mod links;
 mod poll;
 mod scan;
 mod select;
@@ -35,6 +37,7 @@ pub(super) use datagrams::{Receiver, Sender, may_segment};
 pub(crate) use datagrams::{coalesce, source_membership};
 use epoll::Epoll;
 use io_uring::IoUring;
+pub(crate) use links::{open_frames, open_tunnel};
 use poll::Poll;
 use scan::Scanner;
 use select::Select;
@@ -107,8 +110,26 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
 }
 
 /// Accepts a connection, which then neither blocks nor outlives an `exec`.
-pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
     acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+}
+
+/// Has a listener tell of connections once their peers have sent something, or a second has passed.
+pub(crate) fn defer_accept(listener: &Socket) -> io::Result<()> {
+    let seconds: libc::c_int = 1;
+    // SAFETY: the descriptor is borrowed and thus open, and the option reads one `int`, whose address and
+    // size are given.
+    #[expect(unsafe_code, reason = "no library knows the option")]
+    let answer = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Whether a socket is of the Internet or of Unix, and whether it listens.
@@ -124,7 +145,8 @@ pub(super) fn unsettled(socket: BorrowedFd<'_>) -> Unsettled {
     Unsettled { is_unread, unacknowledged: unacknowledged(socket) }
 }
 
-fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
+/// How many bytes the peer has not acknowledged, on a TCP socket.
+pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
     let mut count: libc::c_int = 0;
     // SAFETY: the descriptor is borrowed and thus open, and the request writes one `int`, for which
     // there is room.

@@ -5,6 +5,7 @@
 //! one interface to the next is a [`Poller`].
 
 mod datagrams;
+mod habits;
 mod passing;
 mod poller;
 
@@ -18,14 +19,15 @@ use rustix::net::sockopt;
 use rustix::net::{RecvFlags, Shutdown, recv, send, shutdown};
 
 use super::datagrams::{Message, Mishap};
-use super::os::{self, BorrowedHost, accept, peer_address, unsettled};
+use super::os::{self, BorrowedHost, accept, peer_address, unacknowledged};
 use super::passing::Passing;
 use super::reserve::Reserve;
 use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
 use datagrams::Datagrams;
 #[cfg(target_os = "linux")]
 pub(super) use datagrams::misfortune;
-pub(crate) use poller::{Interest, Poller, Ready, Table, Token};
+use habits::Habits;
+pub(crate) use poller::{Interest, Poller, Ready, Table, Token, Trigger};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one. Twice as much at
 /// once costs a stream of bytes nearly twice the time, half as much costs small connections more calls.
@@ -50,6 +52,11 @@ pub(crate) struct Readiness<P> {
     /// The output side of that event has been dealt with.
     output_done: bool,
     accepts_left: usize,
+    pace: Pace,
+    /// The connection that was looked at last, if nothing is on its way there.
+    settled: Option<usize>,
+    /// Streams that are likely to have something, though nobody said so.
+    expected: Vec<Token>,
     /// How often the connection of that event may still receive.
     reads_left: usize,
     buffer: Box<[u8]>,
@@ -65,12 +72,41 @@ pub(crate) struct Readiness<P> {
 pub(crate) struct Entry {
     generation: u32,
     role: Option<Role>,
-    /// The descriptor is open elsewhere too.
-    shared: bool,
+    habits: Habits,
     /// What is asked of the kernel; nothing while the descriptor is not watched at all.
     interest: Option<Interest>,
     /// Output that has not gone yet.
     pending: Option<Box<Outbox>>,
+}
+
+/// How many connections a listener may accept in a turn: one, so that who comes alone costs no call to
+/// find that nobody else is there, and twice as many with each turn once turn after turn brings some.
+#[derive(Default)]
+struct Pace {
+    /// How many turns behind one another brought as many as they might.
+    full_turns: u32,
+    /// How many were accepted in this turn.
+    accepted: usize,
+}
+
+impl Pace {
+    /// So many turns are needed to tell a crowd from one client after the other.
+    const PATIENCE: u32 = 3;
+
+    fn accepts(&self) -> usize {
+        let doublings = self.full_turns.saturating_sub(Self::PATIENCE);
+        (1_usize << doublings.min(usize::BITS - 1)).min(ACCEPTS_PER_TURN_MAX)
+    }
+
+    fn accepted(&mut self) {
+        self.accepted += 1;
+    }
+
+    fn turn(&mut self) {
+        let is_full = self.accepted >= self.accepts();
+        self.full_turns = if is_full { self.full_turns.saturating_add(1) } else { 0 };
+        self.accepted = 0;
+    }
 }
 
 /// What [`Readiness::next`] found, before it lends the buffer out.
@@ -90,7 +126,10 @@ impl<P: Poller> Readiness<P> {
             entries: Vec::new(),
             cursor: 0,
             output_done: false,
-            accepts_left: ACCEPTS_PER_TURN_MAX,
+            accepts_left: 1,
+            pace: Pace::default(),
+            settled: None,
+            expected: Vec::new(),
             reads_left: READS_PER_TURN_MAX,
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
             reserve: Reserve::new(),
@@ -100,15 +139,25 @@ impl<P: Poller> Readiness<P> {
     }
 
     fn set_interest(&mut self, key: usize, wanted: Option<Interest>) -> io::Result<()> {
-        let entry = &mut self.entries[key];
-        if entry.interest == wanted {
-            return Ok(());
+        if self.entries[key].interest == wanted {
+            Ok(())
+        } else {
+            self.change_interest(key, wanted)
         }
+    }
+
+    fn change_interest(&mut self, key: usize, wanted: Option<Interest>) -> io::Result<()> {
+        let entry = &mut self.entries[key];
         let token = Token { key: key as u32, generation: entry.generation };
         let poller = &mut self.poller;
+        let drains = entry.habits.has(Habits::DRAINS);
+        let trigger = move |wanted: Interest| match wanted {
+            Interest { readable: true, writable: false } if drains => Trigger::Edge,
+            _ => Trigger::Level,
+        };
         let change = |socket: BorrowedFd<'_>| match (entry.interest, wanted) {
-            (None, Some(wanted)) => poller.add(socket, token, wanted),
-            (Some(_), Some(wanted)) => poller.modify(socket, token, wanted),
+            (None, Some(wanted)) => poller.add(socket, token, wanted, trigger(wanted)),
+            (Some(_), Some(wanted)) => poller.modify(socket, token, wanted, trigger(wanted)),
             (Some(_), None) => poller.delete(socket, token),
             (None, None) => Ok(()),
         };
@@ -120,6 +169,25 @@ impl<P: Poller> Readiness<P> {
             Some(Err(error)) => Err(error.into()),
             None => Err(Errno::BADF.into()),
         }
+    }
+
+    /// Finds out how a stream is to be watched.
+    fn learn_habits(&mut self, key: usize) {
+        let drains = self.sockets.with(key, P::drains).unwrap_or(false);
+        self.entries[key].habits.set(Habits::DRAINS, drains);
+    }
+
+    /// Has a stream told of for as long as there is something to read: not all of it was read.
+    fn watch_closely(&mut self, key: usize) -> io::Result<()> {
+        let entry = &mut self.entries[key];
+        if !entry.habits.has(Habits::DRAINS) {
+            return Ok(());
+        }
+        entry.habits.set(Habits::DRAINS, false);
+        let interest = entry.interest;
+        let changed = self.change_interest(key, interest);
+        self.entries[key].habits.set(Habits::DRAINS, changed.is_err());
+        changed
     }
 
     /// Waits for writability as well, or no more.
@@ -135,7 +203,7 @@ impl<P: Poller> Readiness<P> {
     fn advance_cursor(&mut self) {
         self.cursor += 1;
         self.output_done = false;
-        self.accepts_left = ACCEPTS_PER_TURN_MAX;
+        self.accepts_left = self.pace.accepts();
         self.reads_left = READS_PER_TURN_MAX;
     }
 
@@ -143,6 +211,11 @@ impl<P: Poller> Readiness<P> {
     fn find(&mut self) -> Option<Found> {
         if let Some(found) = self.next_datagram() {
             return Some(found);
+        }
+        while let Some(token) = self.expected.pop() {
+            if let Some(found) = self.receive_expected(token) {
+                return Some(found);
+            }
         }
         loop {
             let (Token { key, generation }, ready) = self.poller.event(self.cursor)?;
@@ -191,9 +264,7 @@ impl<P: Poller> Readiness<P> {
                         }
                     }
                     let found = self.receive(key, ready);
-                    let is_full = matches!(found, Some(Found::Received(_, count)) if count == self.buffer.len());
-                    self.reads_left -= 1;
-                    if is_full && self.reads_left > 0 {
+                    if self.is_not_done(key, ready, found.as_ref()) {
                         return found;
                     }
                     found
@@ -204,6 +275,27 @@ impl<P: Poller> Readiness<P> {
                 return found;
             }
         }
+    }
+
+    /// Receives from a stream of which nobody has said that something is there.
+    fn receive_expected(&mut self, token: Token) -> Option<Found> {
+        let key = token.key as usize;
+        let entry = self.entries.get(key).filter(|entry| entry.generation == token.generation)?;
+        if entry.role != Some(Role::Stream) {
+            return None;
+        }
+        self.receive(key, Ready { readable: true, ..Ready::default() })
+    }
+
+    /// Whether a stream of which this was received is to be received from once more in this turn.
+    fn is_not_done(&mut self, key: usize, ready: Ready, found: Option<&Found>) -> bool {
+        let Some(Found::Received(_, count)) = found else { return false };
+        if *count < self.buffer.len() && !ready.has_more {
+            return false;
+        }
+        self.reads_left = self.reads_left.saturating_sub(1);
+        // Where the kernel cannot be asked to tell of the rest, it is read now.
+        self.reads_left > 0 || self.watch_closely(key).is_err()
     }
 
     /// A watched descriptor is ready, if it still is to be watched.
@@ -219,6 +311,7 @@ impl<P: Poller> Readiness<P> {
         self.accepts_left = self.accepts_left.checked_sub(1)?;
         match self.sockets.with(key, accept)? {
             Ok((socket, peer)) => {
+                self.pace.accepted();
                 let peer = peer_address(peer);
                 Some(Completion::Accepted { key, socket: socket.into(), peer })
             }
@@ -240,6 +333,7 @@ impl<P: Poller> Readiness<P> {
         };
         let result = result.and_then(|()| {
             self.entries[key].role = Some(Role::Stream);
+            self.learn_habits(key);
             self.set_interest(key, Some(Interest { readable: true, writable: false }))
         });
         Completion::Connected { key, result }
@@ -256,8 +350,10 @@ impl<P: Poller> Readiness<P> {
             return match self.sockets.with(key, receive)? {
                 Ok((0, _)) => Some(Found::Other(self.ended(key, interest))),
                 Ok((count, _)) => Some(Found::Received(key, count)),
-                Err(Errno::INTR) => None,
-                Err(error) if os::is_passing(error) => None,
+                Err(error) if error == Errno::INTR || os::is_passing(error) => {
+                    let watched = self.watch_closely(key).err();
+                    watched.map(|error| Found::Other(Completion::Failed { key, error }))
+                }
                 Err(error) => Some(Found::Other(Completion::Failed { key, error: error.into() })),
             };
         }
@@ -360,8 +456,10 @@ impl<P: Poller> Driver for Readiness<P> {
         }
         self.sockets.insert(key, socket);
         self.entries[key].role = Some(role);
-        if role == Role::Datagrams {
-            self.open_port(key);
+        match role {
+            Role::Stream => self.learn_habits(key),
+            Role::Datagrams => self.open_port(key),
+            _ => (),
         }
         self.set_interest(key, Some(interest_of(role)))
     }
@@ -396,6 +494,7 @@ impl<P: Poller> Driver for Readiness<P> {
             return Err(Errno::BADF.into());
         };
         *role = Role::Passing;
+        self.watch_closely(key)?;
         self.passing.get_or_insert_with(|| Box::new(Passing::new())).accept(key, at_once);
         Ok(())
     }
@@ -409,16 +508,32 @@ impl<P: Poller> Driver for Readiness<P> {
         self.push_datagrams(key, queue, mishaps)
     }
 
+    fn expect(&mut self, key: usize) {
+        if let Some(entry) = self.entries.get(key) {
+            self.expected.push(Token { key: key as u32, generation: entry.generation });
+        }
+    }
+
     fn share(&mut self, key: usize) {
-        self.entries[key].shared = true;
+        self.entries[key].habits.set(Habits::SHARED, true);
     }
 
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
     }
 
-    fn unsettled(&self, key: usize) -> Unsettled {
-        self.sockets.with(key, unsettled).unwrap_or_default()
+    fn unsettled(&mut self, key: usize) -> Unsettled {
+        let buffer = &mut *self.buffer;
+        let look = |socket: BorrowedFd<'_>| match recv(socket, buffer, os::AT_ONCE) {
+            // The peer ended its stream: nothing can come that would throw away what it is sent.
+            Ok((0, _)) => Unsettled::default(),
+            received => {
+                Unsettled { is_unread: received.is_ok(), unacknowledged: unacknowledged(socket) }
+            }
+        };
+        let found = self.sockets.with(key, look).unwrap_or_default();
+        self.settled = (found == Unsettled::default()).then_some(key);
+        found
     }
 
     fn close(&mut self, key: usize, how: Closing) {
@@ -428,7 +543,8 @@ impl<P: Poller> Driver for Readiness<P> {
         let watched = entry.interest.take().is_some();
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = None;
-        let shared = std::mem::take(&mut entry.shared);
+        let settled = self.settled.take() == Some(key);
+        let shared = std::mem::take(&mut entry.habits).has(Habits::SHARED);
         if role == Some(Role::Datagrams) {
             self.close_port(key);
         } else if role == Some(Role::Passing) {
@@ -442,7 +558,7 @@ impl<P: Poller> Driver for Readiness<P> {
             self.poller.forget(socket.as_fd(), token);
         }
         match how {
-            Closing::InOrder if matches!(role, Some(Role::Stream | Role::Passing)) => {
+            Closing::InOrder if !settled && matches!(role, Some(Role::Stream | Role::Passing)) => {
                 self.read_the_rest(socket.as_fd());
             }
             Closing::InOrder => (),
@@ -457,6 +573,7 @@ impl<P: Poller> Driver for Readiness<P> {
         self.set_interest(key, None).ok()?;
         let entry = self.entries.get_mut(key)?;
         entry.role = None;
+        entry.habits = Habits::default();
         entry.generation = entry.generation.wrapping_add(1);
         self.sockets.remove(key).map(Socket::from)
     }
@@ -472,7 +589,8 @@ impl<P: Poller> Driver for Readiness<P> {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.cursor = 0;
         self.output_done = false;
-        self.accepts_left = ACCEPTS_PER_TURN_MAX;
+        self.pace.turn();
+        self.accepts_left = self.pace.accepts();
         self.reads_left = READS_PER_TURN_MAX;
         match self.poller.wait(timeout) {
             // A signal, or a kernel that is short of memory for a moment.

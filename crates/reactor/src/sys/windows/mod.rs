@@ -16,10 +16,10 @@ use signal_hook::SigId;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 pub(crate) use super::single::{
-    Counter, DEFAULT_DRIVER, bind_to_interface, coalesce, is_always_ready, set_multicast_interface,
-    source_membership,
+    Counter, DEFAULT_DRIVER, bind_to_interface, coalesce, defer_accept, is_always_ready,
+    set_multicast_interface, source_membership,
 };
-pub(super) use super::single::{Receiver, Sender, may_segment, open, send_file, unsettled};
+pub(super) use super::single::{Receiver, Sender, may_segment, open, send_file, unacknowledged};
 use crate::{Reactor, UnixListenOptions};
 
 /// What a loop that hosts a reactor watches: a completion port.
@@ -132,7 +132,7 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
 }
 
 /// Accepts a connection, which then does not block.
-pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
     let (socket, peer) = acceptfrom(listener)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok((socket, peer))
@@ -188,6 +188,22 @@ pub(super) fn tell_of_signal(signal: i32) -> io::Result<(SigId, OwnedFd)> {
     #[expect(unsafe_code, reason = "a handler is bound to rules that no type tells")]
     let id = unsafe { signal_hook::low_level::register(signal, tell) }?;
     Ok((id, reader))
+}
+
+/// Has a signal do what it does by default, if `is_default` says so.
+pub(super) fn on_signal(
+    signal: i32,
+    is_default: impl Fn() -> bool + Send + Sync + 'static,
+) -> io::Result<()> {
+    let action = move || {
+        if is_default() {
+            // What cannot be done so is not done otherwise either.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    };
+    // SAFETY: it looks at atomics, and ends the process.
+    #[expect(unsafe_code, reason = "what a handler does is for its author to judge")]
+    unsafe { signal_hook::low_level::register(signal, action) }.map(drop)
 }
 
 /// Whether a signal is ignored at present, and whether it has no handler: nobody can be asked here.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::time::Duration;
 
 use io_uring::{opcode, types};
-use ropewalk_protocol::{DatagramQueue, Outbox};
+use ropewalk_protocol::{DatagramQueue, FileOperation, Outbox};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
@@ -39,6 +39,12 @@ impl IoUring {
             let tag = Tag::from_u64(done.tag);
             if tag.kind == Kind::Accept && done.result.is_ok() && self.is_sated(tag) {
                 self.postponed.push(done);
+                continue;
+            }
+            if tag.kind == Kind::File {
+                if let Some(told) = self.files.done(tag, done) {
+                    return Some(Found::Other(told));
+                }
                 continue;
             }
             let Some(slot) = self.slot(tag) else {
@@ -102,6 +108,33 @@ impl IoUring {
         self.dying > self.ring.done.iter().filter(is_last_of_dying).count()
     }
 
+    /// Makes the descriptor readable for what was fetched already, if somebody watches it.
+    fn tell_of_the_fetched(&mut self) {
+        let busy = [self.postponed.len(), self.resumed.len(), self.ring.done.len()];
+        if self.exposed && busy != [0; 3] {
+            self.ring.ring_the_bell(Tag::silent().to_u64());
+            self.ring.hand_over();
+        }
+    }
+
+    /// Hands over what was put off, and has the kernel close what is closed.
+    fn carry_out(&mut self) {
+        self.end_lending();
+        self.arm_all();
+        let mut is_wanted = self.ring.is_anything_queued() || self.has_dying();
+        for _ in 0..CLOSING_WAITS_MAX {
+            if !is_wanted {
+                return;
+            }
+            if let Err(error) = self.ring.wait(Some(Duration::ZERO)) {
+                tracing::error!(target: "ropewalk::reactor", "operations are put off: {error}");
+                return;
+            }
+            // A descriptor lives as long as the operations on it, cancelled or not.
+            is_wanted = self.has_dying();
+        }
+    }
+
     /// Has the kernel let go of an address.
     fn finish_closing(&mut self, tag: Tag) {
         for _ in 0..CLOSING_WAITS_MAX {
@@ -129,29 +162,12 @@ impl Driver for IoUring {
     fn expose(&mut self) -> io::Result<()> {
         self.exposed = true;
         self.flush();
-        let busy = [self.postponed.len(), self.resumed.len(), self.ring.done.len()];
-        if busy != [0; 3] {
-            self.ring.ring_the_bell(Tag::silent().to_u64());
-        }
-        self.ring.hand_over();
         Ok(())
     }
 
     fn flush(&mut self) {
-        self.end_lending();
-        self.arm_all();
-        let mut is_wanted = self.ring.is_anything_queued() || self.has_dying();
-        for _ in 0..CLOSING_WAITS_MAX {
-            if !is_wanted {
-                return;
-            }
-            if let Err(error) = self.ring.wait(Some(Duration::ZERO)) {
-                tracing::error!(target: "ropewalk::reactor", "operations are put off: {error}");
-                return;
-            }
-            // A descriptor lives as long as the operations on it, cancelled or not.
-            is_wanted = self.has_dying();
-        }
+        self.carry_out();
+        self.tell_of_the_fetched();
     }
 
     fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
@@ -245,7 +261,7 @@ impl Driver for IoUring {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
     }
 
-    fn unsettled(&self, key: usize) -> Unsettled {
+    fn unsettled(&mut self, key: usize) -> Unsettled {
         let mut found = self.sockets.with(key, unsettled).unwrap_or_default();
         let slot = self.slot_of(key).and_then(|index| self.slots.get(index as usize));
         // What the kernel has received already for nobody.
@@ -284,6 +300,7 @@ impl Driver for IoUring {
         self.release_slot(index);
         if let (Role::Listener | Role::Datagrams, Some(kind)) = (role, input) {
             self.finish_closing(Tag { slot: index, kind, generation });
+            self.tell_of_the_fetched();
         }
         self.flush_if_exposed();
     }
@@ -303,6 +320,19 @@ impl Driver for IoUring {
 
     fn shed(&mut self, key: usize) -> usize {
         self.reserve.shed(&self.sockets, key)
+    }
+
+    fn does_files(&self) -> bool {
+        self.ring.does_files()
+    }
+
+    fn start_file(&mut self, id: u64, operation: FileOperation) -> Result<(), FileOperation> {
+        if !self.ring.does_files() {
+            return Err(operation);
+        }
+        self.files.start(&mut self.ring, id, operation)?;
+        self.flush_if_exposed();
+        Ok(())
     }
 
     fn operations(&self) -> usize {

@@ -15,6 +15,8 @@
 //!   has no operation for many.
 //! - Files go by `sendfile`, tried at once and whenever the socket can take more: it copies nothing
 //!   into this process, where a read would, and needs no pipe and no worker thread, as a splice does.
+//! - Files that are read, written and synced [have their operations too](files); what they read into and
+//!   write from stays here until the kernel is done with it.
 //! - What is watched, and what is being connected, is polled for once and anew after each time: who
 //!   reads only a part is told again, as with the other drivers.
 //! - Closing cancels what is under way and has the descriptor closed behind that, in one go. A
@@ -23,6 +25,7 @@
 mod buffers;
 mod datagrams;
 mod driver;
+mod files;
 mod flight;
 mod input;
 mod output;
@@ -44,6 +47,7 @@ use crate::sys::reserve::Reserve;
 use crate::sys::{Refusal, Sockets};
 use buffers::{Buffers, DATAGRAM_GROUP, GROUP, Piece};
 use datagrams::Datagrams;
+use files::Files;
 use ring::{Done, Ring};
 use slot::{Kind, Slot, Tag};
 
@@ -65,6 +69,7 @@ pub(crate) struct IoUring {
     datagrams: Option<Box<Datagrams>>,
     /// From the first connection on that accepts descriptors.
     passing: Option<Box<Passing>>,
+    files: Files,
     sockets: Sockets,
     slots: Slab<Slot>,
     /// The slot of each key, or [`NO_SLOT`].
@@ -105,6 +110,7 @@ impl IoUring {
             buffers: Some(buffers),
             datagrams: None,
             passing: None,
+            files: Files::default(),
             sockets,
             slots: Slab::new(),
             by_key: Vec::new(),
@@ -281,6 +287,7 @@ impl Drop for IoUring {
             // The memory that they use must stay, whoever has it.
             std::mem::forget(self.buffers.take());
             std::mem::forget(self.datagrams.take());
+            std::mem::forget(std::mem::take(&mut self.files));
             for slot in self.slots.drain() {
                 std::mem::forget(slot.flight);
             }

@@ -62,6 +62,8 @@ pub(super) struct Ring {
     pub(super) done: VecDeque<Done>,
     /// How many operations will still complete.
     in_flight: usize,
+    /// The kernel reads, writes and syncs files.
+    does_files: bool,
 }
 
 impl Ring {
@@ -86,7 +88,10 @@ impl Ring {
                 return Err(Refusal::Lacks(what));
             }
         }
-        Ok(Self { ring, backlog: VecDeque::new(), done: VecDeque::new(), in_flight: 0 })
+        let files = [opcode::Read::CODE, opcode::Write::CODE, opcode::Fsync::CODE];
+        let does_files = files.into_iter().all(|code| probe.is_supported(code));
+        let (backlog, done) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { ring, backlog, done, in_flight: 0, does_files })
     }
 
     pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {
@@ -97,6 +102,10 @@ impl Ring {
         // SAFETY: the ring has its descriptor open for as long as it lives, and the answer borrows
         // the ring.
         unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
+    }
+
+    pub(super) fn does_files(&self) -> bool {
+        self.does_files
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -182,9 +191,8 @@ impl Ring {
             Err(error) => match Errno::from_io_error(&error) {
                 // A signal, time, a kernel that wants the completions looked at first, or one that is
                 // short of memory for a moment.
-                Some(Errno::INTR | Errno::TIME | Errno::BUSY | Errno::AGAIN | Errno::NOMEM) => {
-                    Ok(())
-                }
+                Some(Errno::TIME | Errno::BUSY) => Ok(()),
+                Some(error) if super::is_passing(error) => Ok(()),
                 _ => Err(error),
             },
         }

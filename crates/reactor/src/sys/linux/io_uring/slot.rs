@@ -114,13 +114,15 @@ pub(super) enum Kind {
     Room,
     /// Receives datagrams.
     Datagram,
+    /// Reads, writes or syncs a file.
+    File,
     /// Finds out what the kernel can do.
     Trial,
     /// Is not waited for.
     Silent,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Accept,
     Kind::Receive,
     Kind::Passing,
@@ -131,6 +133,7 @@ const KINDS: [Kind; 12] = [
     Kind::Send,
     Kind::Room,
     Kind::Datagram,
+    Kind::File,
     Kind::Trial,
     Kind::Silent,
 ];
@@ -151,6 +154,11 @@ pub(super) const GENERATIONS: u32 = 1 << 24;
 impl Tag {
     pub(super) fn trial() -> Self {
         Self { slot: u32::MAX, kind: Kind::Trial, generation: 0 }
+    }
+
+    /// The operation on a file that has this place.
+    pub(super) fn file(place: usize) -> Self {
+        Self { slot: place as u32, kind: Kind::File, generation: 0 }
     }
 
     pub(super) fn silent() -> Self {
