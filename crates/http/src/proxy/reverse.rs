@@ -240,7 +240,7 @@ impl ReverseProxy {
         }
         let plain = request.raw_fields().filter(|_| request.body().is_none()).and_then(Plain::of);
         if let Some(plain) = plain {
-            return self.asked_plainly(request, plain);
+            return self.asked_plainly(&request, plain);
         }
         fields::check_via(request.headers())?;
         let mapping = target::map(&request, &shared.prefix)?;
@@ -290,9 +290,9 @@ impl ReverseProxy {
     }
 
     /// The same of a request whose fields go through as they are.
-    fn asked_plainly(&self, request: Request, plain: Plain) -> Result<(Asked, Passing), Early> {
+    fn asked_plainly(&self, request: &Request, plain: Plain) -> Result<(Asked, Passing), Early> {
         let shared = &self.0;
-        let mapping = target::map(&request, &shared.prefix)?;
+        let mapping = target::map(request, &shared.prefix)?;
         let (method, version) = (request.method().clone(), request.version());
         let host = match request.uri().authority() {
             Some(authority) => Some(authority.as_str().to_owned()),

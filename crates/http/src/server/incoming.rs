@@ -96,9 +96,11 @@ pub(crate) struct Inflow {
     trailers: HeaderMap,
 }
 
+type Take = Box<dyn FnMut(&[u8])>;
+
 /// Who is lent what comes, and hears of the end.
 struct Sink {
-    take: Box<dyn FnMut(&[u8])>,
+    take: Take,
     ended: Promise<()>,
 }
 
