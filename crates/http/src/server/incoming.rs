@@ -86,7 +86,16 @@ pub(crate) struct Inflow {
     waiting: usize,
     end: Option<Result<HeaderMap, BodyError>>,
     taker: Option<Promise<Option<Bytes>>>,
+    sink: Option<Sink>,
     trailers: HeaderMap,
+}
+
+type Take = Box<dyn FnMut(&[u8])>;
+
+/// Who is lent what comes, and hears of the end.
+struct Sink {
+    take: Take,
+    ended: Promise<()>,
 }
 
 impl Inflow {
@@ -102,13 +111,28 @@ impl Inflow {
         self.room.split()
     }
 
+    /// Whether nothing is here, and more may come.
+    fn waits(&self) -> bool {
+        self.queue.is_empty() && self.end.is_none()
+    }
+
     /// Whether the client should wait.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting >= WAITING_MAX
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
-        self.taker.is_some()
+        self.taker.is_some() || self.sink.as_ref().is_some_and(|sink| sink.ended.is_wanted())
+    }
+
+    /// Everything, if the body is here whole, in one piece at most, with nothing behind it.
+    fn take_whole(&mut self) -> Option<Bytes> {
+        let is_plain = matches!(&self.end, Some(Ok(trailers)) if trailers.is_empty());
+        if !is_plain || self.queue.len() > 1 {
+            return None;
+        }
+        self.waiting = 0;
+        Some(self.queue.pop_front().map(BytesMut::freeze).unwrap_or_default())
     }
 
     pub(super) fn set_trailers(&mut self, trailers: HeaderMap) {
@@ -118,6 +142,12 @@ impl Inflow {
 
 /// Lays the next piece in.
 pub(crate) fn give(inflow: &RefCell<Inflow>, data: &[u8]) {
+    let sink = inflow.borrow_mut().sink.take();
+    if let Some(mut sink) = sink.filter(|sink| sink.ended.is_wanted()) {
+        (sink.take)(data);
+        inflow.borrow_mut().sink = Some(sink);
+        return;
+    }
     let mut inflow = inflow.borrow_mut();
     if let Some(taker) = inflow.taker.take() {
         let piece = inflow.copy(data).freeze();
@@ -140,14 +170,17 @@ pub(crate) fn end(inflow: &RefCell<Inflow>, end: Result<HeaderMap, BodyError>) {
     if inflow.end.is_some() {
         return;
     }
-    let taker = inflow.taker.take();
+    let (taker, sink) = (inflow.taker.take(), inflow.sink.take());
     inflow.end = Some(end.clone());
     if let Ok(trailers) = &end {
         inflow.trailers = trailers.clone();
     }
     drop(inflow);
     if let Some(taker) = taker {
-        taker.fire(end.map(|_| None));
+        taker.fire(end.clone().map(|_| None));
+    }
+    if let Some(Sink { ended, .. }) = sink {
+        ended.fire(end.map(|_| ()));
     }
 }
 
@@ -211,6 +244,77 @@ impl Incoming {
             Source::Request(_) | Source::Elsewhere(None) => (),
         }
         take_next(shared, || self.source.want())
+    }
+
+    /// Lends `take` each piece as it comes, without a copy of it; the deferred tells of the end.
+    ///
+    /// `take` is called by the connection itself: it keeps up with the peer, or lays the bytes somewhere
+    /// that has a bound. If the deferred is dropped, nobody wants the rest of the body. It fails as those of
+    /// [`next_piece`](Self::next_piece) do.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// use ropewalk_http::{Request, Router, Site};
+    /// use ropewalk_trial::{Clock, Memory};
+    ///
+    /// let router = Router::new().post("/count", |request: Request| {
+    ///     let count = Rc::new(Cell::new(0));
+    ///     let counted = Rc::clone(&count);
+    ///     let body = request.into_body();
+    ///     body.for_each(move |piece| counted.set(counted.get() + piece.len()))
+    ///         .map(move |()| format!("{} bytes", count.get()))
+    /// });
+    /// let mut client = Memory::seat(Site::new(router).server(), &Clock::new());
+    /// client.push(b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+    /// client.run();
+    /// assert!(client.take_sent().ends_with(b"\r\n\r\n5 bytes"));
+    /// ```
+    pub fn for_each(mut self, mut take: impl FnMut(&[u8]) + 'static) -> Deferred<()> {
+        loop {
+            let is_plain = match &self.source {
+                Source::Request(..) => true,
+                Source::Answer(reader) => reader.decoding().is_none(),
+                Source::Coded { .. } | Source::Elsewhere(_) => false,
+            };
+            match self.inflow.as_deref().filter(|_| is_plain) {
+                Some(shared) if shared.borrow().waits() => {
+                    let (promise, ended) = deferred();
+                    let sink = Sink { take: Box::new(take), ended: promise };
+                    shared.borrow_mut().sink = Some(sink);
+                    self.source.want();
+                    // An answer's connection is told when nobody has its body any more.
+                    return ended.map(move |()| drop(self));
+                }
+                _ => (),
+            }
+            match self.next_piece().try_take() {
+                Ok(Ok(Some(piece))) => take(&piece),
+                Ok(Ok(None)) => return Deferred::succeed(()),
+                Ok(Err(failure)) => return Deferred::ready(Err(failure)),
+                Err(waiting) => {
+                    return waiting.add_callback(move |piece| match piece {
+                        Some(piece) => {
+                            take(&piece);
+                            self.for_each(take)
+                        }
+                        None => Deferred::succeed(()),
+                    });
+                }
+            }
+        }
+    }
+
+    /// The whole body, if it has come already and in one piece, with no fields behind it.
+    pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
+        let Source::Answer(reader) = &mut self.source else { return None };
+        if reader.decoding().is_some() {
+            return None;
+        }
+        let whole = self.inflow.as_ref()?.borrow_mut().take_whole()?;
+        reader.is_read();
+        Some(whole)
     }
 
     /// The whole body, if it has at most `max` bytes.
