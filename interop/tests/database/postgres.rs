@@ -198,6 +198,7 @@ fn an_interaction_commits_or_leaves_nothing() {
     assert_eq!(count(), 2);
     let metrics = pool.metrics();
     assert_eq!((metrics.committed, metrics.rolled_back), (1, 3));
+    assert_eq!((metrics.failed, metrics.cancelled), (3, 0));
 }
 
 #[test]
@@ -226,6 +227,7 @@ fn cancelling_stops_the_server_and_undoes() {
     assert_eq!(house.told(pool.run_query_as::<(i32,)>("SELECT 1", ())), [(1,)]);
     let metrics = pool.metrics();
     assert_eq!((metrics.opened, metrics.rolled_back), (1, 1), "{metrics:?}");
+    assert_eq!((metrics.failed, metrics.cancelled), (0, 2), "{metrics:?}");
 }
 
 #[test]

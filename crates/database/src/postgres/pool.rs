@@ -228,7 +228,12 @@ impl Inner {
         let open = Rc::new(Cell::new(true));
         // Whatever becomes of this future, a panic or a cancellation included, ends the transaction.
         let mut guard = Guard { opened: Some(opened), open: Rc::clone(&open), inner: self };
-        client.simple("BEGIN").await?;
+        if let Err(failure) = client.simple("BEGIN").await {
+            let result = Err(failure);
+            guard.inner.note(&result);
+            guard.give_back();
+            return result;
+        }
         let result = work(Transaction { client: client.clone(), open }).await.map_err(Into::into);
         guard.open.set(false);
         let result = match result {
@@ -257,6 +262,10 @@ impl Guard {
         if result.is_err() {
             self.inner.note(result);
         }
+        self.give_back();
+    }
+
+    fn give_back(&mut self) {
         if let Some(opened) = self.opened.take() {
             opened.give_back();
         }
@@ -269,7 +278,7 @@ impl Drop for Guard {
         if let Some(opened) = self.opened.take() {
             let counts = self.inner.slots.counts();
             count(&counts.rolled_back);
-            count(&counts.cancelled);
+            count(if std::thread::panicking() { &counts.failed } else { &counts.cancelled });
             // What is in flight was stopped with the future that waited for it; then its transaction is
             // rolled back as one that was left open.
             opened.give_back();
