@@ -31,7 +31,7 @@ pub(super) fn map(request: &Request, prefix: &str) -> Result<Mapping, ProxyError
         return Err(ProxyError::DotSegments);
     }
     Ok(Mapping {
-        prefix: format!("{above}{prefix}"),
+        prefix: [above, prefix].concat(),
         rest: rest.to_owned(),
         query: uri.query().map(str::to_owned),
     })

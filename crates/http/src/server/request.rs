@@ -98,6 +98,11 @@ impl Request {
         }
     }
 
+    /// Its fields as they came, as long as nobody has made them a map.
+    pub(crate) fn raw_fields(&self) -> Option<&RawFields> {
+        self.headers.get().is_none().then_some(&self.head.fields)
+    }
+
     /// What was laid beside it on its way here.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
