@@ -7,6 +7,8 @@
 
 #[path = "faults/calls.rs"]
 mod calls;
+#[path = "faults/children.rs"]
+mod children;
 #[path = "faults/clock.rs"]
 mod clock;
 #[path = "faults/exchange.rs"]

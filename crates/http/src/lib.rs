@@ -27,6 +27,7 @@
 //! | RFC 9112 9 connections: keep-alive, pipelining, closing | [`Server`] |
 //! | RFC 9110 10.1.1 `Expect: 100-continue` | [`Incoming`]: sent when the body is first asked for |
 //! | RFC 9110 15.2 interim answers, RFC 8297 early hints; 6.5 trailers | [`Interim`]; [`BodySender::finish_with`], [`Incoming::trailers`] |
+//! | RFC 9113 HTTP/2, for clients that begin with its preface | [`Site::streams`], the room `http2` |
 //! | clients: RFC 9112 4 answers, 9 connections | [`Agent`], [`AnswerDecoder`] |
 //! | RFC 9110 15.4 redirects, 8.4 codings, 9.2.2 sending again | [`Redirects`], [`Options`], [`Agent`] |
 //! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |

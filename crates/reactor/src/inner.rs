@@ -81,6 +81,8 @@ pub(crate) struct Inner {
     pub(crate) signal: Cell<Option<i32>>,
     /// Room for what came due, used again each turn.
     pub(crate) expired: RefCell<Vec<Expired>>,
+    /// Room for the connections that are held in a turn until they are looked after.
+    pub(crate) held: RefCell<Vec<(usize, Box<dyn Seat>)>>,
     /// The driver's descriptor, for loops that host this one.
     pub(crate) poll_descriptor: Rc<HostDescriptor>,
     /// Somebody has asked for it.
@@ -285,6 +287,7 @@ impl Inner {
             signals: RefCell::new(None),
             signal: Cell::new(None),
             expired: RefCell::default(),
+            held: RefCell::default(),
             exposed: Cell::new(false),
         }
     }

@@ -156,6 +156,17 @@ impl Inner {
         self.put_back(key, seat);
     }
 
+    /// The same for several.
+    pub(crate) fn settle_all(
+        &self,
+        driver: &mut dyn Driver,
+        seats: &mut Vec<(usize, Box<dyn Seat>)>,
+    ) {
+        for (key, seat) in seats.drain(..) {
+            self.settle(driver, key, seat);
+        }
+    }
+
     fn send(
         &self,
         driver: &mut dyn Driver,

@@ -30,7 +30,7 @@
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
 //! | [`http`] | HTTP/1.1: sites, resources, static files; requests, in one line or by an agent |
 //! | [`cgi`] | CGI: programs as resources of a site |
-//! | [`http2`] | HTTP/2 by itself: frames, HPACK, streams; no site speaks it yet |
+//! | [`http2`] | HTTP/2 by itself: frames, HPACK, streams; sites speak it by way of `http` |
 //! | [`tower`] | axum's routers and other services as resources, and sites as services |
 //! | [`xmlrpc`] | XML-RPC: methods to be called, and calls |
 //! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |

@@ -43,7 +43,7 @@ impl Traced {
     }
 
     /// The same for another scene.
-    fn playing(scene: &str, logged: &str, failing: &[String]) -> Option<Self> {
+    pub(crate) fn playing(scene: &str, logged: &str, failing: &[String]) -> Option<Self> {
         let strace = tool("strace");
         let folder = TempDir::new("strace").expect("a folder");
         let probe = Command::new(&strace).args(["-qq", "-o", "/dev/null", "true"]).output();
@@ -75,9 +75,16 @@ impl Traced {
     pub(crate) fn stop(mut self) {
         let process = self.process.take().expect("it runs");
         kill_process(process, Signal::TERM).expect("it runs");
+        self.finish();
+    }
+
+    /// Has it end by itself, and well; answers what was logged.
+    pub(crate) fn finish(mut self) -> String {
         self.peer.line_after("ended in order").expect("nothing is left");
         let status = self.peer.wait().expect("its end");
         assert!(status.success(), "{status}");
+        self.process = None;
+        fs::read_to_string(&self.log).expect("the log")
     }
 }
 

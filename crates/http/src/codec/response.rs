@@ -106,6 +106,16 @@ impl Asked {
         matches!(self.kind, Kind::Connect)
     }
 
+    /// How the body of an answer follows, and what Content-Length says.
+    pub(crate) fn framing(
+        self,
+        status: StatusCode,
+        length: Option<u64>,
+        own: Option<u64>,
+    ) -> (SentAs, Option<u64>) {
+        framing(self, status, length.map_or(BodySize::Unknown, BodySize::Known), own)
+    }
+
     /// The same, but the connection closes after the answer.
     #[must_use]
     pub const fn and_close(self) -> Self {

@@ -360,7 +360,7 @@ impl Exchange {
 }
 
 /// What the log is told where the client did not wait for its answer: nginx's number for it.
-fn unanswered() -> StatusCode {
+pub(super) fn unanswered() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or_default()
 }
 

@@ -4,16 +4,15 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::{Deferred, Promise, deferred};
-use ropewalk_protocol::{Address, Conn, Disconnect, TlsInfo};
+use ropewalk_protocol::{Address, Disconnect, TlsInfo};
 
 use super::body::BodyStream;
-use super::connection::Server;
 use super::elsewhere::pull;
+use super::place::Place;
 use crate::BadRequest;
 use crate::client::{Decoding, Reader, Waker};
 
@@ -38,12 +37,11 @@ pub struct Incoming {
 /// Who has the body sent.
 pub(super) enum Source {
     /// The connection, and which of its requests it is.
-    Request(Conn<Server>, u32),
+    Request(Place),
     Answer(Box<Reader>),
     /// A request's, behind a content coding.
     Coded {
-        conn: Conn<Server>,
-        serial: u32,
+        place: Place,
         decoding: Rc<RefCell<Decoding>>,
     },
     /// It comes over no connection of ours.
@@ -52,16 +50,14 @@ pub(super) enum Source {
 
 /// Tells a connection that more of a body is wanted.
 enum Bell {
-    Request(Conn<Server>),
+    Request(Place),
     Answer(Waker),
 }
 
 impl Bell {
     fn ring(&self) {
         match self {
-            Self::Request(conn) => {
-                conn.call_later(Duration::ZERO, Server::body_wanted);
-            }
+            Self::Request(place) => place.want_body(),
             Self::Answer(waker) => waker.want(),
         }
     }
@@ -71,9 +67,7 @@ impl Source {
     /// Somebody waits for more, or there is room for it.
     fn want(&self) {
         match self {
-            Self::Request(conn, _) | Self::Coded { conn, .. } => {
-                conn.call_later(Duration::ZERO, Server::body_wanted);
-            }
+            Self::Request(place) | Self::Coded { place, .. } => place.want_body(),
             Self::Answer(reader) => reader.want(),
             Self::Elsewhere(_) => (),
         }
@@ -191,23 +185,16 @@ pub(crate) fn end(inflow: &RefCell<Inflow>, end: Result<HeaderMap, BodyError>) {
 }
 
 impl Incoming {
-    pub(super) fn new(conn: Conn<Server>, serial: u32) -> Self {
-        Self { source: Source::Request(conn, serial), inflow: None }
+    pub(super) fn new(place: Place) -> Self {
+        Self { source: Source::Request(place), inflow: None }
     }
 
     /// On which connection a request came, and which of its requests it is.
-    pub(super) fn request_place(&self) -> Option<(&Conn<Server>, u32)> {
+    pub(crate) fn request_place(&self) -> Option<&Place> {
         match &self.source {
-            Source::Request(conn, serial) | Source::Coded { conn, serial, .. } => {
-                Some((conn, *serial))
-            }
+            Source::Request(place) | Source::Coded { place, .. } => Some(place),
             Source::Answer(_) | Source::Elsewhere(_) => None,
         }
-    }
-
-    /// The connection that a request came on.
-    pub(crate) fn server_conn(&self) -> Option<&Conn<Server>> {
-        self.request_place().map(|(conn, _)| conn)
     }
 
     /// The body of an answer.
@@ -220,10 +207,9 @@ impl Incoming {
     pub(crate) fn decode(&mut self, decoding: Decoding) -> bool {
         match &mut self.source {
             Source::Answer(reader) => reader.decode(decoding),
-            Source::Request(conn, serial) => {
+            Source::Request(place) => {
                 self.source = Source::Coded {
-                    conn: conn.clone(),
-                    serial: *serial,
+                    place: place.clone(),
                     decoding: Rc::new(RefCell::new(decoding)),
                 };
             }
@@ -250,12 +236,12 @@ impl Incoming {
                     return decoded_piece(decoding, Rc::clone(shared), bell);
                 }
             }
-            Source::Coded { conn, decoding, .. } => {
-                let bell = Bell::Request(conn.clone());
+            Source::Coded { place, decoding } => {
+                let bell = Bell::Request(place.clone());
                 return decoded_piece(Rc::clone(decoding), Rc::clone(shared), bell);
             }
             Source::Elsewhere(Some(pieces)) => return pull(pieces, shared),
-            Source::Request(..) | Source::Elsewhere(None) => (),
+            Source::Request(_) | Source::Elsewhere(None) => (),
         }
         take_next(shared, || self.source.want())
     }
@@ -351,7 +337,7 @@ impl Incoming {
     /// Who is at the other end: the client of a request, the server of an answer.
     pub fn peer(&self) -> Address {
         match &self.source {
-            Source::Request(conn, _) | Source::Coded { conn, .. } => conn.peer(),
+            Source::Request(place) | Source::Coded { place, .. } => place.peer(),
             Source::Answer(reader) => reader.conn().peer(),
             Source::Elsewhere(_) => Address::Unnamed,
         }
@@ -360,7 +346,7 @@ impl Incoming {
     /// This side's own address.
     pub fn local(&self) -> Address {
         match &self.source {
-            Source::Request(conn, _) | Source::Coded { conn, .. } => conn.local(),
+            Source::Request(place) | Source::Coded { place, .. } => place.local(),
             Source::Answer(reader) => reader.conn().local(),
             Source::Elsewhere(_) => Address::Unnamed,
         }
@@ -369,7 +355,7 @@ impl Incoming {
     /// What was agreed on with the peer, if the connection is encrypted.
     pub fn tls(&self) -> Option<TlsInfo> {
         match &self.source {
-            Source::Request(conn, _) | Source::Coded { conn, .. } => conn.tls(),
+            Source::Request(place) | Source::Coded { place, .. } => place.tls(),
             Source::Answer(reader) => reader.conn().tls(),
             Source::Elsewhere(_) => None,
         }

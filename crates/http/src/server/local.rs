@@ -3,15 +3,13 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
 
 use http::HeaderMap;
 use http::request::Parts;
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::Conn;
 
-use super::connection::Server;
 use super::incoming::{Incoming, Inflow, end, give};
+use super::place::Place;
 use super::reply::Response;
 use super::request::Request;
 use super::resource::Used;
@@ -36,8 +34,7 @@ use crate::auth::inner::into_deferred;
 /// assert!(client.take_sent().ends_with(b"\r\n\r\nhere"));
 /// ```
 pub struct LocalRedirect {
-    conn: Conn<Server>,
-    serial: u32,
+    from: Place,
 }
 
 impl LocalRedirect {
@@ -45,17 +42,12 @@ impl LocalRedirect {
     /// the client has gone before.
     pub fn to(self, mut parts: Parts) -> Deferred<Response> {
         let (promise, answer) = deferred();
-        let Self { conn, serial } = self;
+        let Self { from } = self;
         // The site's root is asked, of which nothing is used up.
         parts.extensions.remove::<Used>();
-        let request = Request::from_parts(parts, Incoming::new(conn.clone(), serial));
-        conn.call_later(Duration::ZERO, move |server: &mut Server, _| {
-            let mut promise = Some(promise);
-            server.render(request, move |_, reply| {
-                if let Some(promise) = promise.take() {
-                    into_deferred(reply).on_result(move |result| promise.fire(result));
-                }
-            });
+        let request = Request::from_parts(parts, Incoming::new(from.clone()));
+        from.render_later(request, move |reply| {
+            into_deferred(reply).on_result(move |result| promise.fire(result));
         });
         answer
     }
@@ -63,7 +55,7 @@ impl LocalRedirect {
 
 impl fmt::Debug for LocalRedirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalRedirect").field("serial", &self.serial).finish_non_exhaustive()
+        f.debug_struct("LocalRedirect").finish_non_exhaustive()
     }
 }
 
@@ -71,8 +63,8 @@ impl Request {
     /// What has the site answer another request in this one's place; there is none where the request came
     /// over no connection.
     pub fn local_redirect(&self) -> Option<LocalRedirect> {
-        let (conn, serial) = self.body().request_place()?;
-        Some(LocalRedirect { conn: conn.clone(), serial })
+        let from = self.body().request_place()?.clone();
+        Some(LocalRedirect { from })
     }
 
     /// The path, split where the trees above this resource have used it up: the resource's own place, and
@@ -101,7 +93,7 @@ impl Incoming {
     /// taken out of it.
     pub fn without_body(&self) -> Self {
         match self.request_place() {
-            Some((conn, serial)) => Self::new(conn.clone(), serial),
+            Some(place) => Self::new(place.clone()),
             None => Self::empty(),
         }
     }

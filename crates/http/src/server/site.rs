@@ -11,11 +11,12 @@ use ropewalk_protocol::{Address, Conn, Drain, Factory};
 
 use super::access::Access;
 use super::connection::Server;
+use super::http2::Http2;
 use super::reply::{Reply, plain};
 use super::request::Request;
 use super::resource::Resource;
 use crate::codec::{Asked, Framing, LastHead, LastRequests, ResponseHead};
-use crate::{DateCache, Limits};
+use crate::{Date, DateCache, Limits};
 
 /// How long a server waits for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,17 +101,42 @@ pub(super) struct Shared {
     resource: RefCell<Box<dyn Resource>>,
     pub(super) limits: Limits,
     pub(super) patience: Patience,
-    trusts_schemes: bool,
+    pub(super) trusts_schemes: bool,
     body_max_of: Option<Box<BodyMaxOf>>,
     on_access: Option<OnAccess>,
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
     pub(super) last_requests: RefCell<LastRequests>,
-    live: RefCell<slab::Slab<Conn<Server>>>,
+    /// What clients of HTTP/2 may ask for.
+    pub(super) streams: Rc<ropewalk_http2::Limits>,
+    live: RefCell<slab::Slab<Live>>,
     /// How many were accepted and have not been made yet.
     expected: Cell<usize>,
     draining: Cell<bool>,
     drained: RefCell<Vec<Promise<()>>>,
+}
+
+/// A connection that is there.
+#[derive(Clone)]
+enum Live {
+    Serial(Conn<Server>),
+    Streams(Conn<Http2>),
+}
+
+impl Live {
+    fn drain(&self) {
+        match self {
+            Self::Serial(conn) => conn.call_later(Duration::ZERO, Server::drain),
+            Self::Streams(conn) => conn.call_later(Duration::ZERO, Http2::drain),
+        };
+    }
+
+    fn abort(&self) {
+        match self {
+            Self::Serial(conn) => conn.abort(),
+            Self::Streams(conn) => conn.abort(),
+        }
+    }
 }
 
 /// The date of the present second, and the last head that had it.
@@ -120,6 +146,18 @@ struct Dates {
     second: Option<u64>,
     cache: DateCache,
     last: LastHead,
+}
+
+impl Dates {
+    fn at(&mut self, now: Duration, wall_clock: fn() -> SystemTime) -> &mut Self {
+        if self.second != Some(now.as_secs()) {
+            self.second = Some(now.as_secs());
+            let time = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.cache.at(time.as_secs());
+            self.last.forget();
+        }
+        self
+    }
 }
 
 impl Site {
@@ -135,6 +173,7 @@ impl Site {
             wall_clock: system_time,
             date: RefCell::default(),
             last_requests: RefCell::default(),
+            streams: Rc::default(),
             live: RefCell::default(),
             expected: Cell::new(0),
             draining: Cell::new(false),
@@ -150,6 +189,16 @@ impl Site {
     /// If the site was cloned or has made a server already: limits do not change under a connection.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.setting_up().limits = limits;
+        self
+    }
+
+    /// Takes no more than `limits` from a client that speaks HTTP/2.
+    ///
+    /// # Panics
+    ///
+    /// As [`limits`](Self::limits) does.
+    pub fn streams(mut self, limits: ropewalk_http2::Limits) -> Self {
+        self.setting_up().streams = Rc::new(limits);
         self
     }
 
@@ -251,7 +300,7 @@ impl Site {
         }
         self.shared.drained.borrow_mut().push(promise);
         for conn in self.shared.conns() {
-            conn.call_later(Duration::ZERO, Server::drain);
+            conn.drain();
         }
         drained
     }
@@ -259,7 +308,7 @@ impl Site {
     /// Ends every connection now; answers how many there were.
     pub fn abort_all(&self) -> usize {
         let conns = self.shared.conns();
-        conns.iter().for_each(Conn::abort);
+        conns.iter().for_each(Live::abort);
         conns.len()
     }
 }
@@ -337,14 +386,13 @@ impl Shared {
         now: Duration,
     ) -> Framing {
         let mut dates = self.date.borrow_mut();
-        let Dates { second, cache, last } = &mut *dates;
-        if *second != Some(now.as_secs()) {
-            *second = Some(now.as_secs());
-            let time = (self.wall_clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
-            cache.at(time.as_secs());
-            last.forget();
-        }
+        let Dates { cache, last, .. } = dates.at(now, self.wall_clock);
         head.encode_after(last, out, asked, cache.last())
+    }
+
+    /// Lends the present date; the wall clock is read once a second of `now`.
+    pub(super) fn with_date(&self, now: Duration, tell: impl FnOnce(&Date)) {
+        tell(self.date.borrow_mut().at(now, self.wall_clock).cache.last());
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -352,7 +400,11 @@ impl Shared {
     }
 
     pub(super) fn enter(&self, conn: &Conn<Server>) -> u32 {
-        self.live.borrow_mut().insert(conn.clone()) as u32
+        self.live.borrow_mut().insert(Live::Serial(conn.clone())) as u32
+    }
+
+    pub(super) fn enter_http2(&self, conn: &Conn<Http2>) -> u32 {
+        self.live.borrow_mut().insert(Live::Streams(conn.clone())) as u32
     }
 
     pub(super) fn leave(&self, place: u32) {
@@ -375,14 +427,14 @@ impl Shared {
         }
     }
 
-    fn conns(&self) -> Vec<Conn<Server>> {
+    fn conns(&self) -> Vec<Live> {
         self.live.borrow().iter().map(|(_, conn)| conn.clone()).collect()
     }
 }
 
 /// Whether anybody on the way could have read it.
 fn is_in_clear(request: &Request) -> bool {
-    request.body().server_conn().is_some_and(|conn| conn.tls().is_none())
+    request.body().request_place().is_some_and(|place| place.tls().is_none())
 }
 
 /// The system's time of day, which `Date` has to tell.

@@ -8,6 +8,8 @@ mod conformance;
 mod connecting;
 mod datagrams;
 mod descriptors;
+#[cfg(unix)]
+mod files;
 mod hosting;
 mod io_uring;
 mod kit;

@@ -22,6 +22,7 @@ on_each_driver!(
     bytes_go_both_ways_and_a_hang_up_is_a_loss,
     a_line_is_set_as_asked_and_put_back,
     what_the_other_end_does_not_take_waits,
+    a_panic_ends_its_own_line_and_no_other,
     reading_pauses_and_calls_come_in_time,
     nobody_hears_of_what_was_aborted,
     what_cannot_be_opened_says_why,
@@ -198,6 +199,34 @@ fn what_the_other_end_does_not_take_waits(kind: DriverKind) {
     let (count, _far) = reader.join().unwrap();
     assert_eq!(count, MUCH);
     assert_eq!(log.borrow().last().unwrap(), "lost Closed");
+}
+
+struct Panics(Log);
+
+impl Protocol for Panics {
+    fn data_received(&mut self, _: &Conn<Self>, _: &[u8]) {
+        panic!("on purpose");
+    }
+
+    fn connection_lost(&mut self, _: &Conn<Self>, why: Disconnect) {
+        self.0.borrow_mut().push(format!("lost {why:?}"));
+    }
+}
+
+fn a_panic_ends_its_own_line_and_no_other(kind: DriverKind) {
+    let reactor = reactor(kind);
+    let Open { mut far, log, .. } = open(&reactor, &SerialOptions::default());
+    let (mut other, path) = pair();
+    let panicked = Log::default();
+    let panics = seat(Panics(Rc::clone(&panicked)));
+    reactor.open_serial(&path, &SerialOptions::default(), panics).unwrap();
+    other.write_all(b"x").unwrap();
+    turn_until(&reactor, || !panicked.borrow().is_empty());
+    assert_eq!(*panicked.borrow(), ["lost Panicked"]);
+    assert_eq!(read(&mut far, 6), "ready\n");
+    far.write_all(b"on").unwrap();
+    turn_until(&reactor, || log.borrow().len() > 1);
+    assert_eq!(read(&mut far, 2), "ON");
 }
 
 fn reading_pauses_and_calls_come_in_time(kind: DriverKind) {

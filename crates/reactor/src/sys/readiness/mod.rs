@@ -6,6 +6,7 @@
 
 mod datagrams;
 mod habits;
+mod pace;
 mod passing;
 mod poller;
 
@@ -27,6 +28,7 @@ use datagrams::Datagrams;
 #[cfg(target_os = "linux")]
 pub(super) use datagrams::misfortune;
 use habits::Habits;
+use pace::Pace;
 pub(crate) use poller::{Interest, Poller, Ready, Table, Token, Trigger};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one. Twice as much at
@@ -77,36 +79,6 @@ pub(crate) struct Entry {
     interest: Option<Interest>,
     /// Output that has not gone yet.
     pending: Option<Box<Outbox>>,
-}
-
-/// How many connections a listener may accept in a turn: one, so that who comes alone costs no call to
-/// find that nobody else is there, and twice as many with each turn once turn after turn brings some.
-#[derive(Default)]
-struct Pace {
-    /// How many turns behind one another brought as many as they might.
-    full_turns: u32,
-    /// How many were accepted in this turn.
-    accepted: usize,
-}
-
-impl Pace {
-    /// So many turns are needed to tell a crowd from one client after the other.
-    const PATIENCE: u32 = 3;
-
-    fn accepts(&self) -> usize {
-        let doublings = self.full_turns.saturating_sub(Self::PATIENCE);
-        (1_usize << doublings.min(usize::BITS - 1)).min(ACCEPTS_PER_TURN_MAX)
-    }
-
-    fn accepted(&mut self) {
-        self.accepted += 1;
-    }
-
-    fn turn(&mut self) {
-        let is_full = self.accepted >= self.accepts();
-        self.full_turns = if is_full { self.full_turns.saturating_add(1) } else { 0 };
-        self.accepted = 0;
-    }
 }
 
 /// What [`Readiness::next`] found, before it lends the buffer out.
@@ -614,6 +586,12 @@ impl<P: Poller> Driver for Readiness<P> {
             }
             Found::Other(completion) => Some(completion),
         }
+    }
+
+    fn is_next_another(&self) -> bool {
+        // Each event is of another descriptor.
+        let is_done = !self.output_done && self.reads_left == READS_PER_TURN_MAX;
+        is_done && self.poller.event(self.cursor).is_some()
     }
 }
 
