@@ -15,7 +15,9 @@ mod cut;
 mod events;
 mod finger;
 mod framing;
+mod hpack;
 mod htpasswd;
+mod http2;
 mod http_answer;
 mod http_hops;
 mod http_request;
@@ -45,7 +47,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "events", check: events::check },
     Target { name: "finger", check: finger::check },
     Target { name: "framing", check: framing::check },
+    Target { name: "hpack", check: hpack::check },
     Target { name: "htpasswd", check: htpasswd::check },
+    Target { name: "http2", check: http2::check },
     Target { name: "http_answer", check: http_answer::check },
     Target { name: "http_hops", check: http_hops::check },
     Target { name: "http_request", check: http_request::check },

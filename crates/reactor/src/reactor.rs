@@ -348,6 +348,7 @@ impl Reactor {
             .map_err(|error| ReactorError::System { doing: "waiting for events", error })?;
         let now = inner.carrier.refresh();
         inner.carrier.set_in_turn(true);
+        inner.remote.set_in_turn(true);
         let _turn = Turn(inner);
         // Found out now and made after the rest, so that what comes about in this turn can cancel
         // them, and what is asked for in this turn waits for the next.
@@ -503,6 +504,7 @@ struct Turn<'a>(&'a Inner);
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.carrier.set_in_turn(false);
+        self.0.remote.set_in_turn(false);
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::thread::{self, ThreadId};
 
 use crate::sys::os::Counter;
 use crate::{CallRefused, Reactor, ReactorGone};
@@ -41,6 +42,9 @@ pub(crate) struct Remote {
     waker: Alarm,
     /// The reactor has been woken and has not looked yet.
     woken: AtomicBool,
+    /// The reactor's own thread, which cannot be asleep while it asks for something.
+    owner: ThreadId,
+    in_turn: AtomicBool,
     queue: Mutex<Queue>,
 }
 
@@ -64,7 +68,13 @@ impl Queue {
 
 impl Remote {
     pub(crate) fn new(waker: Alarm) -> Self {
-        Self { waker, woken: AtomicBool::new(false), queue: Mutex::default() }
+        Self {
+            waker,
+            woken: AtomicBool::new(false),
+            owner: thread::current().id(),
+            in_turn: AtomicBool::new(false),
+            queue: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -80,11 +90,24 @@ impl Remote {
         self.wake();
     }
 
-    /// Ends the reactor's sleep; one system call for any number of these in a turn.
+    /// Ends the reactor's sleep; one system call for any number of these in a turn, and none where it is
+    /// the turn itself that asks: after it, what waits is seen before anybody sleeps.
     pub(crate) fn wake(&self) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
+        if !self.woken.swap(true, Ordering::AcqRel) && !self.is_in_own_turn() {
             self.waker.ring();
         }
+    }
+
+    fn is_in_own_turn(&self) -> bool {
+        // Another platform decides by its own way whose turn it is.
+        matches!(self.waker, Alarm::Counter(_))
+            && self.in_turn.load(Ordering::Relaxed)
+            && thread::current().id() == self.owner
+    }
+
+    /// A turn begins or ends, on the reactor's own thread.
+    pub(crate) fn set_in_turn(&self, in_turn: bool) {
+        self.in_turn.store(in_turn, Ordering::Relaxed);
     }
 
     pub(crate) fn finished(&self, job: u64) {

@@ -27,6 +27,7 @@
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
 //! | [`http`] | HTTP/1.1: sites, resources, static files; requests, in one line or by an agent |
+//! | [`http2`] | HTTP/2 by itself: frames, HPACK, streams; no site speaks it yet |
 //! | [`tower`] | axum's routers and other services as resources, and sites as services |
 //! | [`xmlrpc`] | XML-RPC: methods to be called, and calls |
 //! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
@@ -57,6 +58,7 @@ pub use ropewalk_endpoint as endpoint;
 pub use ropewalk_files as files;
 pub use ropewalk_forward as forward;
 pub use ropewalk_framing as framing;
+pub use ropewalk_http2 as http2;
 pub use ropewalk_memcached as memcached;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;

@@ -35,7 +35,6 @@ pub(crate) enum Contender {
 
 /// A server that runs, until it is dropped.
 pub(crate) struct Server {
-    pub(crate) contender: Contender,
     pub(crate) address: SocketAddr,
     peer: Peer,
     _folder: Option<TempDir>,
@@ -77,7 +76,7 @@ impl Contender {
         };
         let mut peer = Peer::start(Command::new(program).arg("0"))?;
         let address = peer.listening()?;
-        Ok(Server { contender: self, address, peer, _folder: None })
+        Ok(Server { address, peer, _folder: None })
     }
 }
 
@@ -99,7 +98,7 @@ fn start_nginx(connections_max: usize) -> Outcome<Server> {
     let peer = Peer::start(&mut command)?;
     let address = (Ipv4Addr::LOCALHOST, port).into();
     wait_for_port(address)?;
-    Ok(Server { contender: Contender::Nginx, address, peer, _folder: Some(folder) })
+    Ok(Server { address, peer, _folder: Some(folder) })
 }
 
 fn nginx_config(folder: &Path, port: u16, connections_max: usize) -> String {

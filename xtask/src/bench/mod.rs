@@ -37,7 +37,7 @@ pub(crate) enum Bench {
     /// A bare epoll loop, ours on epoll and on `io_uring`, tokio, monoio, libuv and Twisted, each on one
     /// thread; measured as `http` is.
     Echo(echo::Options),
-    /// CPU time a request and requests a second, HTTP/1.1 hello with keep-alive.
+    /// CPU time a request and requests a second: pages, bodies, files, TLS, clients, proxies, WebSockets.
     ///
     /// Each server is pinned to one CPU and the load to another; servers take turns within each round,
     /// so that a busy minute of the machine hits them all. Medians are shown, and ratios to the bare

@@ -46,6 +46,12 @@ impl CpuTime {
         Ok(Self { fine, coarse: tick() * ticks })
     }
 
+    /// All that a process has had that has ended, and that nobody has waited for yet.
+    pub(crate) fn of_ended(process: u32) -> Outcome<Duration> {
+        let nothing = Self { fine: Duration::ZERO, coarse: Duration::ZERO };
+        Ok(Self::of(process)?.since(nothing))
+    }
+
     /// What it has had since then: fine, unless threads have ended and taken theirs with them.
     pub(crate) fn since(self, then: Self) -> Duration {
         let fine = self.fine.saturating_sub(then.fine);

@@ -11,28 +11,25 @@ use crate::cargo::root;
 
 /// A way of asking.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
+pub(crate) struct Asking {
     /// How many connections stand.
     pub(crate) connections: u16,
-    /// How many requests each sends at once.
-    pub(crate) depth: u16,
+    /// What is asked for.
+    pub(crate) path: &'static str,
+    pub(crate) script: Script,
 }
 
-/// The ways of asking that are measured.
-pub(crate) const SHAPES: [Shape; 3] = [
-    Shape { connections: 64, depth: 1 },
-    Shape { connections: 256, depth: 1 },
-    Shape { connections: 64, depth: 16 },
-];
-
-impl Shape {
-    /// What it is called in tables.
-    pub(crate) fn name(self) -> String {
-        match self.depth {
-            1 => format!("{} connections", self.connections),
-            depth => format!("{} connections, pipelined {depth} deep", self.connections),
-        }
-    }
+/// What the requests are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Script {
+    /// What wrk sends by itself.
+    None,
+    /// So many at once.
+    Pipelined(u32),
+    /// Ten fields, one of which is another in each request.
+    Page,
+    /// POST, with a body of so many bytes.
+    Upload(u32),
 }
 
 /// wrk, ready to run.
@@ -50,40 +47,76 @@ pub(crate) struct Load {
     pub(crate) faults: Vec<String>,
 }
 
-/// Makes one request out of as many as the script's argument says.
-const SCRIPT: &str = "\
+/// Makes the requests before it begins, as the first word says.
+const SCRIPT: &str = r#"
+local made = {}
+local turn = 0
+
+local function page(index)
+  wrk.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+  wrk.headers["Accept"] = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+  wrk.headers["Accept-Language"] = "en-GB,en;q=0.9"
+  wrk.headers["Accept-Encoding"] = "identity"
+  wrk.headers["Referer"] = "http://localhost/users/4711"
+  wrk.headers["Cookie"] = "session=8f14e45fceea167a5a36dedd4bea2543; seen=1"
+  wrk.headers["Cache-Control"] = "max-age=0"
+  wrk.headers["DNT"] = "1"
+  wrk.headers["X-Request-Id"] = string.format("%032x", index * 2654435761 % 4294967296)
+  return wrk.format()
+end
+
 function init(args)
-  local depth = tonumber(args[1])
-  batch = string.rep(wrk.format(), depth)
+  local number = tonumber(args[2])
+  if args[1] == "pipelined" then
+    made[1] = string.rep(wrk.format(), number)
+  elseif args[1] == "upload" then
+    made[1] = wrk.format("POST", nil, nil, string.rep("x", number))
+  else
+    for index = 1, 256 do made[index] = page(index) end
+  end
 end
 
 function request()
-  return batch
+  turn = turn % #made + 1
+  return made[turn]
 end
-";
+"#;
 
 impl Wrk {
     /// Finds wrk and writes its script.
     pub(crate) fn new() -> Outcome<Self> {
         let wrk = Tool::named("wrk").ok_or("wrk is not listed")?;
         let missing = || format!("wrk is not installed: apt-get install {}", wrk.package);
-        let script = root().join("target/bench-pipeline.lua");
+        let script = root().join("target/bench-requests.lua");
         std::fs::create_dir_all(root().join("target"))?;
         std::fs::write(&script, SCRIPT)?;
         Ok(Self { program: wrk.find().ok_or_else(missing)?, script })
     }
 
     /// Asks for so many seconds.
-    pub(crate) fn run(&self, address: SocketAddr, shape: Shape, seconds: u32) -> Outcome<Load> {
+    pub(crate) fn run(
+        &self,
+        address: SocketAddr,
+        is_encrypted: bool,
+        asking: Asking,
+        seconds: u32,
+    ) -> Outcome<Load> {
         let mut command = Command::new(&self.program);
-        command.args(["--threads", "1", "--connections", &shape.connections.to_string()]);
+        command.args(["--threads", "1", "--connections", &asking.connections.to_string()]);
         command.args(["--duration", &format!("{seconds}s"), "--timeout", "10s"]);
-        if shape.depth > 1 {
+        let words = match asking.script {
+            Script::None => None,
+            Script::Pipelined(depth) => Some(("pipelined", depth)),
+            Script::Page => Some(("page", 0)),
+            Script::Upload(bytes) => Some(("upload", bytes)),
+        };
+        if words.is_some() {
             command.arg("--script").arg(&self.script);
         }
-        command.arg(format!("http://{address}/"));
-        if shape.depth > 1 {
-            command.args(["--", &shape.depth.to_string()]);
+        let scheme = if is_encrypted { "https" } else { "http" };
+        command.arg(format!("{scheme}://{address}{}", asking.path));
+        if let Some((word, number)) = words {
+            command.args(["--", word, &number.to_string()]);
         }
         let output = command.output()?;
         let said = String::from_utf8_lossy(&output.stdout);

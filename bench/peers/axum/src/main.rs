@@ -1,12 +1,60 @@
-//! Hello from axum 0.8 on one tokio thread.
+//! axum 0.8 on one tokio thread, files by tower-http.
 
 use std::io;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use peer_common::{BODY, announce, listener};
+use futures_util::StreamExt as _;
+use peer_common::{BODY, FIELDS, LENGTHS, announce, bytes, folder, listener, page};
 use tokio::net::TcpListener;
+use tower_http::services::ServeDir;
+
+type Bodies = Arc<[Bytes; LENGTHS.len()]>;
+
+async fn dynamic(
+    Path((user, post)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    asked: HeaderMap,
+) -> Response {
+    let language = asked.get(ACCEPT_LANGUAGE).cloned();
+    let language = language.unwrap_or(HeaderValue::from_static("en"));
+    let query = query.unwrap_or_default();
+    let mut response =
+        page(&user, &post, &query, language.to_str().unwrap_or_default()).into_response();
+    let headers = response.headers_mut();
+    for (name, value) in FIELDS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers.insert(CONTENT_LANGUAGE, language);
+    if let Some(id) = asked.get("x-request-id") {
+        headers.insert(HeaderName::from_static("x-request-id"), id.clone());
+    }
+    response
+}
+
+async fn some_bytes(
+    Path(length): Path<usize>,
+    State(bodies): State<Bodies>,
+) -> Result<Bytes, StatusCode> {
+    let body = bodies.iter().find(|body| body.len() == length);
+    body.cloned().ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn upload(body: Body) -> Result<String, StatusCode> {
+    let mut pieces = body.into_data_stream();
+    let mut count = 0;
+    while let Some(piece) = pieces.next().await {
+        count += piece.map_err(|_| StatusCode::BAD_REQUEST)?.len();
+    }
+    Ok(count.to_string())
+}
 
 async fn serve() -> io::Result<()> {
     let listener = listener()?;
@@ -18,7 +66,18 @@ async fn serve() -> io::Result<()> {
             eprintln!("connection: {error}");
         }
     });
-    axum::serve(listener, Router::new().route("/", get(async || BODY))).await
+    let bodies: Bodies = Arc::new(LENGTHS.map(|length| Bytes::from(bytes(length))));
+    let router = Router::new()
+        .route("/", get(async || BODY))
+        .route("/users/{user}/posts/{post}", get(dynamic))
+        .route("/bytes/{length}", get(some_bytes))
+        .route("/upload", post(upload))
+        .with_state(bodies);
+    let router = match folder() {
+        Some(folder) => router.nest_service("/static", ServeDir::new(folder)),
+        None => router,
+    };
+    axum::serve(listener, router).await
 }
 
 fn main() -> io::Result<()> {

@@ -1,44 +1,119 @@
-//! Hello from hyper 1 on one tokio thread.
+//! hyper 1 on one tokio thread. It has no router and no files: paths are told apart by hand.
 
 use std::convert::Infallible;
-use std::io;
+use std::error::Error;
+use std::rc::Rc;
+use std::sync::Arc;
 
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use peer_common::{BODY, announce, listener};
+use peer_common::{
+    BODY, FIELDS, LENGTHS, announce, bytes, folder, is_encrypted, length, listener, page,
+    user_and_post,
+};
 use tokio::net::TcpListener;
+use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
 
-async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut response = Response::new(Full::new(Bytes::from_static(BODY.as_bytes())));
-    let plain = hyper::header::HeaderValue::from_static("text/plain");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
+type Answer = Response<Full<Bytes>>;
+type Bodies = [Bytes; LENGTHS.len()];
+
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
+
+fn text(body: Bytes) -> Answer {
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert(CONTENT_TYPE, PLAIN);
+    response
+}
+
+fn dynamic(request: &Request<Incoming>, user: &str, post: &str) -> Answer {
+    let id = request.headers().get("x-request-id").cloned();
+    let language = request.headers().get(ACCEPT_LANGUAGE).cloned();
+    let language = language.unwrap_or(HeaderValue::from_static("en"));
+    let query = request.uri().query().unwrap_or_default();
+    let body = page(user, post, query, language.to_str().unwrap_or_default());
+    let mut response = text(body.into());
+    let headers = response.headers_mut();
+    for (name, value) in FIELDS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers.insert(CONTENT_LANGUAGE, language);
+    if let Some(id) = id {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    response
+}
+
+async fn upload(mut body: Incoming) -> Result<Answer, hyper::Error> {
+    let mut count = 0;
+    while let Some(frame) = body.frame().await {
+        count += frame?.data_ref().map_or(0, Bytes::len);
+    }
+    Ok(text(count.to_string().into()))
+}
+
+async fn answer(request: Request<Incoming>, bodies: Rc<Bodies>) -> Result<Answer, Infallible> {
+    let path = request.uri().path();
+    if path == "/" {
+        return Ok(text(Bytes::from_static(BODY.as_bytes())));
+    }
+    if let Some((user, post)) = user_and_post(path) {
+        return Ok(dynamic(&request, user, post));
+    }
+    if let Some(length) = length(path) {
+        let body = bodies.iter().find(|body| body.len() == length);
+        return Ok(text(body.cloned().unwrap_or_default()));
+    }
+    if request.method() == Method::POST && path == "/upload" {
+        return Ok(upload(request.into_body()).await.unwrap_or_default());
+    }
+    let mut response = Answer::default();
+    *response.status_mut() = StatusCode::NOT_FOUND;
     Ok(response)
 }
 
-async fn serve() -> io::Result<()> {
+async fn converse(stream: impl Read + Write + Unpin, bodies: Rc<Bodies>) {
+    // Answers to pipelined requests leave together: hyper at its best.
+    let connection = http1::Builder::new()
+        .pipeline_flush(true)
+        .serve_connection(stream, service_fn(|request| answer(request, Rc::clone(&bodies))));
+    // A client that hangs up in the middle of a request is an error here, and the load's way.
+    let _ = connection.await;
+}
+
+async fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = listener()?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
+    let tls = match folder().filter(|_| is_encrypted()) {
+        Some(folder) => Some(TlsAcceptor::from(Arc::new(peer_papers::server_config(&folder)?))),
+        None => None,
+    };
+    let bodies = Rc::new(LENGTHS.map(|length| Bytes::from(bytes(length))));
     announce(listener.local_addr()?)?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        tokio::spawn(async move {
-            // Answers to pipelined requests leave together: hyper at its best.
-            let connection = http1::Builder::new()
-                .pipeline_flush(true)
-                .serve_connection(TokioIo::new(stream), service_fn(hello));
-            // A client that hangs up in the middle of a request is an error here, and the load's way.
-            let _ = connection.await;
+        let (tls, bodies) = (tls.clone(), Rc::clone(&bodies));
+        tokio::task::spawn_local(async move {
+            match tls {
+                None => converse(TokioIo::new(stream), bodies).await,
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => converse(TokioIo::new(stream), bodies).await,
+                    Err(error) => eprintln!("handshake: {error}"),
+                },
+            }
         });
     }
 }
 
-fn main() -> io::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(serve())
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    LocalSet::new().block_on(&runtime, serve())
 }

@@ -1,4 +1,4 @@
-//! The load of the echo benches, on one thread and epoll.
+//! The load of the benches of echoes and WebSockets, on one thread and epoll.
 //!
 //! - `load ADDRESS ping CONNECTIONS BYTES SECONDS`: each connection sends so many bytes, waits until all
 //!   are back, and sends again.
@@ -6,10 +6,16 @@
 //! - `load ADDRESS accept CONNECTIONS SECONDS`: connections come, have one byte sent back, and go.
 //! - `load ADDRESS hold CONNECTIONS`: so many connections have had one byte sent back and stay until the
 //!   load is killed.
+//! - `load ADDRESS ws-echo CONNECTIONS BYTES SECONDS`: WebSockets at `/`, each of which sends a message of
+//!   so many bytes, waits until it is back, and sends again.
+//! - `load ADDRESS ws-broadcast CONNECTIONS BYTES SECONDS`: WebSockets at `/all`, one of which sends a
+//!   message; when it has reached all of them, the next is sent.
 //!
 //! When all connections stand, it prints `ready`; at the end `done ROUNDS NANOSECONDS`.
 
 #![allow(clippy::disallowed_methods, reason = "a load keeps the time of the world")]
+
+mod websocket;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
@@ -40,6 +46,10 @@ fn main() -> io::Result<()> {
         "bulk" => bulk(address, number(2)?)?,
         "accept" => accept(address, number(2)?, seconds(number(3)?))?,
         "hold" => hold(address, number(2)?)?,
+        "ws-echo" => websocket::echo(address, number(2)?, number(3)?, seconds(number(4)?))?,
+        "ws-broadcast" => {
+            websocket::broadcast(address, number(2)?, number(3)?, seconds(number(4)?))?
+        }
         _ => return Err(usage()),
     };
     println!("done {rounds} {}", time.as_nanos());
@@ -47,7 +57,7 @@ fn main() -> io::Result<()> {
 }
 
 fn usage() -> io::Error {
-    io::Error::other("usage: load ADDRESS ping|bulk|accept|hold NUMBER…")
+    io::Error::other("usage: load ADDRESS ping|bulk|accept|hold|ws-echo|ws-broadcast NUMBER…")
 }
 
 fn seconds(count: usize) -> Duration {
@@ -119,19 +129,29 @@ fn ping(
     bytes: usize,
     time: Duration,
 ) -> io::Result<(u64, Duration)> {
+    let sockets: io::Result<Vec<OwnedFd>> =
+        (0..connections).map(|index| greet(connect(address, index)?)).collect();
+    exchange(sockets?, &vec![b'x'; bytes], bytes, time)
+}
+
+/// Each socket sends `message`, waits for as many bytes as `back`, and sends again.
+fn exchange(
+    sockets: Vec<OwnedFd>,
+    message: &[u8],
+    back: usize,
+    time: Duration,
+) -> io::Result<(u64, Duration)> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let message = vec![b'x'; bytes];
     let mut input = vec![0; READ_MAX];
     let mut echoes = Vec::new();
-    for index in 0..connections {
-        let socket = greet(connect(address, index)?)?;
+    for (index, socket) in sockets.into_iter().enumerate() {
         epoll::add(&epoll, &socket, EventData::new_u64(index as u64), EventFlags::IN)?;
         echoes.push(Echo { socket, sent: 0, heard: 0 });
     }
     announce()?;
     let start = Instant::now();
     for (token, echo) in echoes.iter_mut().enumerate() {
-        echo.send(&epoll, token as u64, &message)?;
+        echo.send(&epoll, token as u64, message)?;
     }
     let mut events = Vec::with_capacity(EVENTS_MAX);
     let mut rounds = 0;
@@ -142,8 +162,8 @@ fn ping(
             let token = event.data.u64();
             let echo = &mut echoes[usize::try_from(token).map_err(io::Error::other)?];
             let flags = event.flags;
-            if echo.sent < bytes && flags.contains(EventFlags::OUT) {
-                echo.send(&epoll, token, &message)?;
+            if echo.sent < message.len() && flags.contains(EventFlags::OUT) {
+                echo.send(&epoll, token, message)?;
             }
             let flags = RecvFlags::DONTWAIT;
             match rustix::net::recv(&echo.socket, &mut *input, flags) {
@@ -152,10 +172,10 @@ fn ping(
                 Err(Errno::AGAIN) => (),
                 Err(error) => return Err(error.into()),
             }
-            if echo.heard == bytes {
+            if echo.heard == back {
                 rounds += 1;
                 (echo.sent, echo.heard) = (0, 0);
-                echo.send(&epoll, token, &message)?;
+                echo.send(&epoll, token, message)?;
             }
         }
     }

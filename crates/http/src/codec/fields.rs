@@ -56,6 +56,16 @@ impl RawFields {
         Ok(())
     }
 
+    /// Whether some make it a request for less than the whole, or for nothing unless it has changed.
+    pub(crate) fn is_conditional(&self) -> bool {
+        let is_such = |line: &[u8]| match line.first().map(u8::to_ascii_lowercase) {
+            Some(b'i') => line.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"if-")),
+            Some(b'r') => line.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"range:")),
+            _ => false,
+        };
+        self.lines().split(|&byte| byte == b'\n').any(is_such)
+    }
+
     pub(crate) fn to_map(&self) -> HeaderMap {
         let lines = self.lines().split_inclusive(|&byte| byte == b'\n');
         let count = lines.clone().count();

@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use super::answer::{Answer, Ask, Body};
+use super::kept::Source;
 use super::listing::{LISTING_MAX, Listing};
 use super::mime::Types;
 use super::open::{Found, Links, Miss, Way};
@@ -192,9 +193,15 @@ impl Folder {
     /// [`RANGES_MAX`](super::RANGES_MAX) ranges are ignored (200); if no range has a byte in the
     /// file, the answer is 416.
     pub fn plan(&self, ask: &Ask<'_>) -> Answer {
+        self.plan_from(ask, &mut None)
+    }
+
+    /// The same, and where the file was found, if the answer is about one that has this very path and
+    /// depends on no other.
+    pub(crate) fn plan_from(&self, ask: &Ask<'_>, source: &mut Option<Source>) -> Answer {
         let mut answer = match *ask.method {
             Method::GET | Method::HEAD => self
-                .find(ask)
+                .find(ask, source)
                 .or_else(|miss| self.fall_back(ask, miss))
                 .unwrap_or_else(|miss| page::error(miss.status())),
             Method::OPTIONS => {
@@ -213,7 +220,7 @@ impl Folder {
         answer
     }
 
-    fn find(&self, ask: &Ask<'_>) -> Result<Answer, Miss> {
+    fn find(&self, ask: &Ask<'_>, source: &mut Option<Source>) -> Result<Answer, Miss> {
         let rest = ask.path.strip_prefix(ask.base).ok_or(Miss::Absent)?;
         let names = match Names::parse(rest) {
             Ok(names) => names,
@@ -232,6 +239,8 @@ impl Folder {
             (true, false) => Ok(redirect(ask)),
             (false, true) => Err(Miss::Absent),
             (false, false) => {
+                *source =
+                    if self.precompressed { None } else { sys::source(self.way(), &path, &found) };
                 let name = names.names.last().map(Vec::as_slice);
                 self.show_file(ask, found, &path, name.unwrap_or_default())
             }

@@ -37,12 +37,14 @@
 //! | [`RANGES_MAX`], ranges in one request | 16 | the ranges are ignored: 200 |
 //! | [`LISTING_MAX`], entries in one listing | 10,000 | the page ends with a note |
 //! | [`SMALL_MAX`], bytes read into memory | 64 KiB | the answer holds the open file instead |
+//! | [`KEPT_FILES_MAX`], [`KEPT_BYTES_MAX`], what a [`Directory`](crate::Directory) keeps of small files | 256; 4 MiB | the one unused for longest makes room |
 
 mod answer;
 mod conditional;
 mod content;
 mod content_range;
 mod folder;
+mod kept;
 mod listing;
 mod mime;
 mod open;
@@ -62,6 +64,7 @@ use sys_other as sys;
 use sys_unix as sys;
 
 pub(crate) use conditional::{Validators, Verdict, judge_as};
+pub(crate) use kept::Kept;
 pub(crate) use range::{Wanted, parse as parse_ranges};
 pub(crate) use sys::read_at;
 pub(crate) use upload::{Taken, Upload};
@@ -70,6 +73,7 @@ pub use answer::{Answer, Ask, Body, Part};
 pub use content::SMALL_MAX;
 pub use content_range::{BadContentRange, ContentRange};
 pub use folder::Folder;
+pub use kept::{KEPT_BYTES_MAX, KEPT_FILES_MAX};
 pub use listing::LISTING_MAX;
 pub use mime::mime_type;
 pub use open::{LINKS_MAX, Links};

@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use super::kept::{Seen, Source};
 use super::open::{Entry, Found, Links, Miss, Way};
 use super::path::{is_hidden, is_openable, join};
 
@@ -54,6 +55,16 @@ pub(super) fn list(
         });
     }
     Ok((entries, false))
+}
+
+/// A file that changes does not always show it here, so nothing is told of how it was.
+pub(super) fn source(_: Way<'_>, _: &[u8], _: &Found) -> Option<Source> {
+    None
+}
+
+/// How the file at a path is.
+pub(super) fn look_at(_: &Path) -> Option<Seen> {
+    None
 }
 
 /// Fills `buffer` from `offset` on.

@@ -15,6 +15,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::kept::{Seen, Source};
 use super::open::{Entry, Found, LINKS_MAX, Links, Miss, Way};
 use super::path::{is_hidden, is_openable, join};
 
@@ -82,6 +83,34 @@ pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
 pub(super) fn identity(found: &Found) -> [u64; 3] {
     let metadata = &found.metadata;
     [metadata.ino(), metadata.ctime() as u64, metadata.ctime_nsec() as u64]
+}
+
+/// By which name a file was found, and how it was.
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere nothing is told")]
+pub(super) fn source(way: Way<'_>, path: &[u8], found: &Found) -> Option<Source> {
+    let metadata = &found.metadata;
+    let seen = Seen {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        length: metadata.len(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+    };
+    Some(Source { path: way.root.join(OsStr::from_bytes(path)), seen })
+}
+
+/// How the file at `path` is.
+pub(super) fn look_at(path: &Path) -> Option<Seen> {
+    let stat = rustix::fs::stat(path).ok()?;
+    // The system's structure has these in one type or another.
+    #[allow(clippy::unnecessary_cast, reason = "elsewhere they are shorter")]
+    Some(Seen {
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        length: stat.st_size as u64,
+        changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+    })
 }
 
 /// Makes a regular file behave as one on every kind of kernel interface again.

@@ -1,5 +1,6 @@
 //! Folders of static files as resources.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
@@ -8,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::Method;
 use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_protocol::{FileSlice, Threads, defer_to_threads};
 
@@ -16,36 +18,70 @@ use super::reply::{Reply, Response};
 use super::request::Request;
 use super::resource::{Resource, Used};
 use super::site::system_time;
-use crate::files::{self, Answer, Ask, Folder, Part};
+use crate::files::{self, Answer, Ask, Folder, Kept, Part};
 
 /// How much of a large file is made ready at a time, in bytes.
 const WINDOW: u64 = 1024 * 1024;
 /// A [`Folder`] as a resource: looked into and read by threads, sent by the kernel.
 ///
 /// Below a [`Tree`](crate::Tree) it serves what is left of the path. Small files are read whole in a
-/// thread; of large ones a thread brings one window after another into memory, and the kernel sends
-/// them from there, so that no disk holds up the loop.
+/// thread, and kept; of large ones a thread brings one window after another into memory where it is not
+/// there already, and the kernel sends them from there, so that no disk holds up the loop.
+///
+/// A file that is kept is looked at by its name before it is sent again: one call of the system, which
+/// waits for nobody where the file is on this machine. For folders on other machines there is
+/// [`threads_only`](Self::threads_only).
 pub struct Directory {
     folder: Folder,
     threads: Rc<dyn Threads>,
     wall_clock: fn() -> SystemTime,
+    /// Absent where nothing is to be kept.
+    kept: Option<Rc<RefCell<Kept>>>,
 }
 
 impl Directory {
     /// Serves `folder`, with its blocking work done by `threads`.
     pub fn new(folder: Folder, threads: impl Threads + 'static) -> Self {
-        Self { folder, threads: Rc::new(threads), wall_clock: system_time }
+        Self {
+            folder,
+            threads: Rc::new(threads),
+            wall_clock: system_time,
+            kept: Some(Rc::default()),
+        }
     }
 
     /// Takes the time of day from `wall_clock`; the system's own unless set.
     pub fn wall_clock(self, wall_clock: fn() -> SystemTime) -> Self {
         Self { wall_clock, ..self }
     }
+
+    /// Keeps nothing, and has a thread do all that is done with files: what is on another machine, or on a
+    /// disk that sleeps, is never waited for.
+    pub fn threads_only(self) -> Self {
+        Self { kept: None, ..self }
+    }
+
+    /// What was sent before, if the whole of it is asked for and it is still the same.
+    fn kept(&self, request: &Request, used: usize) -> Option<Reply> {
+        if *request.method() != Method::GET || request.is_conditional() {
+            return None;
+        }
+        let path = request.uri().path().get(used..)?;
+        let (headers, body) = self.kept.as_ref()?.borrow_mut().get(path)?;
+        let mut response = Response::new(body.into());
+        *response.headers_mut() = headers;
+        Some(Reply::Now(response))
+    }
 }
 
 impl Resource for Directory {
     fn render(&mut self, request: Request) -> Reply {
         let Used(used) = request.extensions().get().copied().unwrap_or_default();
+        if let Some(reply) = self.kept(&request, used) {
+            return reply;
+        }
+        let is_whole = *request.method() == Method::GET && !request.is_conditional();
+        let kept = self.kept.clone().filter(|_| is_whole);
         let (head, _) = request.into_parts();
         let folder = self.folder.clone();
         let now = (self.wall_clock)();
@@ -55,10 +91,19 @@ impl Resource for Directory {
             if used > 0 {
                 ask = ask.below(target.get(..used).unwrap_or_default());
             }
-            Ok::<_, Failure>(folder.plan(&ask))
+            let mut source = None;
+            let answer = folder.plan_from(&ask, &mut source);
+            let path = head.uri.path().get(used..).unwrap_or_default().to_owned();
+            Ok::<_, Failure>((answer, source.map(|source| (path, source))))
         });
         let threads = Rc::clone(&self.threads);
-        Reply::Later(planned.map(move |answer| respond(answer, threads)))
+        let looks = self.kept.is_some();
+        Reply::Later(planned.map(move |(answer, source)| {
+            if let (Some(kept), Some((path, source))) = (kept, source) {
+                kept.borrow_mut().put(&path, source, &answer, now);
+            }
+            respond(answer, threads, looks)
+        }))
     }
 }
 
@@ -68,13 +113,13 @@ impl fmt::Debug for Directory {
     }
 }
 
-fn respond(answer: Answer, threads: Rc<dyn Threads>) -> Response {
+fn respond(answer: Answer, threads: Rc<dyn Threads>, looks: bool) -> Response {
     let length = answer.body.length();
     let body = match answer.body {
         files::Body::Empty => Body::empty(),
         files::Body::Bytes(bytes) => bytes.into(),
         files::Body::File { file, parts } => {
-            Body::stream_of(length, windows(Arc::new(file), parts.into(), threads))
+            Body::stream_of(length, windows(Arc::new(file), parts.into(), threads, looks))
         }
     };
     let mut response = Response::new(body);
@@ -83,8 +128,13 @@ fn respond(answer: Answer, threads: Rc<dyn Threads>) -> Response {
     response
 }
 
-/// The parts of an answer, large ones in windows that a thread has made ready.
-fn windows(file: Arc<File>, mut parts: VecDeque<Part>, threads: Rc<dyn Threads>) -> BodyStream {
+/// The parts of an answer, large ones in windows that a thread has made ready, or that are found to be.
+fn windows(
+    file: Arc<File>,
+    mut parts: VecDeque<Part>,
+    threads: Rc<dyn Threads>,
+    looks: bool,
+) -> BodyStream {
     BodyStream::new(move || {
         let Some(part) = parts.pop_front() else { return Deferred::succeed(None) };
         match part {
@@ -96,6 +146,9 @@ fn windows(file: Arc<File>, mut parts: VecDeque<Part>, threads: Rc<dyn Threads>)
                     parts.push_front(rest);
                 }
                 let slice = FileSlice { file: Arc::clone(&file), offset, len: window };
+                if looks && is_in_memory(&slice) {
+                    return Deferred::succeed(Some(BodyPiece::File(slice)));
+                }
                 let touched = slice.clone();
                 defer_to_threads(&*threads, move || touch(&touched))
                     .map(move |()| Some(BodyPiece::File(slice)))
@@ -104,14 +157,37 @@ fn windows(file: Arc<File>, mut parts: VecDeque<Part>, threads: Rc<dyn Threads>)
     })
 }
 
+/// How far apart the bytes lie that are touched, in bytes: as far as the system reads ahead.
+#[cfg(target_os = "linux")]
+const STEP: u64 = 64 * 1024;
+
+/// Whether part of a file is in memory, as far as that can be told without waiting for a disk.
+#[cfg(target_os = "linux")]
+fn is_in_memory(slice: &FileSlice) -> bool {
+    use rustix::io::{IoSliceMut, ReadWriteFlags, preadv2};
+
+    let is_there = |at| {
+        let mut byte = [0];
+        let mut slices = [IoSliceMut::new(&mut byte)];
+        matches!(preadv2(&*slice.file, &mut slices, at, ReadWriteFlags::NOWAIT), Ok(1))
+    };
+    let end = slice.offset + slice.len;
+    let steps = (slice.offset..end).step_by(STEP as usize);
+    steps.chain(end.checked_sub(1)).all(is_there)
+}
+
+/// Elsewhere nobody says.
+#[cfg(not(target_os = "linux"))]
+fn is_in_memory(_: &FileSlice) -> bool {
+    false
+}
+
 /// Brings part of a file into memory.
 #[cfg(target_os = "linux")]
 fn touch(slice: &FileSlice) -> io::Result<()> {
     use rustix::fs::{Advice, fadvise};
     use std::os::unix::fs::FileExt;
 
-    /// How far apart the bytes lie that are touched, in bytes: as far as the system reads ahead.
-    const STEP: u64 = 64 * 1024;
     // Advice may be refused; what follows does the reading all the same.
     let length = std::num::NonZeroU64::new(slice.len);
     let _ = fadvise(&*slice.file, slice.offset, length, Advice::WillNeed);

@@ -80,9 +80,14 @@ impl Source {
     }
 }
 
+/// How long the memory is into which pieces are copied, one behind the other, in bytes.
+const ROOM: usize = 64 * 1024;
+
 /// What the connection has received of a body and nobody has taken yet.
 #[derive(Default)]
 pub(crate) struct Inflow {
+    /// Memory for pieces, which those give back that are dropped.
+    room: BytesMut,
     queue: VecDeque<BytesMut>,
     waiting: usize,
     end: Option<Result<HeaderMap, BodyError>>,
@@ -91,6 +96,18 @@ pub(crate) struct Inflow {
 }
 
 impl Inflow {
+    /// A copy of `data`; a long one goes where one was before that nobody needs any more.
+    fn copy(&mut self, data: &[u8]) -> BytesMut {
+        if data.len() <= JOINED_MAX || data.len() > ROOM {
+            return data.into();
+        }
+        if self.room.capacity() < data.len() && !self.room.try_reclaim(data.len()) {
+            self.room = BytesMut::with_capacity(ROOM);
+        }
+        self.room.extend_from_slice(data);
+        self.room.split()
+    }
+
     /// Whether the client should wait.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting >= WAITING_MAX
@@ -109,13 +126,17 @@ impl Inflow {
 pub(crate) fn give(inflow: &RefCell<Inflow>, data: &[u8]) {
     let mut inflow = inflow.borrow_mut();
     if let Some(taker) = inflow.taker.take() {
+        let piece = inflow.copy(data).freeze();
         drop(inflow);
-        return taker.succeed(Some(Bytes::copy_from_slice(data)));
+        return taker.succeed(Some(piece));
     }
     inflow.waiting += data.len();
     match inflow.queue.back_mut().filter(|last| last.len() + data.len() <= JOINED_MAX) {
         Some(last) => last.extend_from_slice(data),
-        None => inflow.queue.push_back(data.into()),
+        None => {
+            let piece = inflow.copy(data);
+            inflow.queue.push_back(piece);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::fmt;
 
+use http::header::RANGE;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Uri, Version};
 
@@ -78,6 +79,16 @@ impl Request {
         match self.headers.get_mut() {
             Some(headers) => headers,
             None => unreachable!("the line above has made them"),
+        }
+    }
+
+    /// Whether its fields make it a request for less than the whole, or for nothing unless it has changed.
+    pub(super) fn is_conditional(&self) -> bool {
+        match self.headers.get() {
+            Some(headers) => {
+                headers.keys().any(|name| *name == RANGE || name.as_str().starts_with("if-"))
+            }
+            None => self.head.fields.is_conditional(),
         }
     }
 

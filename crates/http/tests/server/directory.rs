@@ -63,6 +63,13 @@ impl Stage {
         Self { threads, client, files }
     }
 
+    /// Where nothing is done without a thread.
+    fn in_threads(files: &[(&str, &[u8])]) -> Self {
+        let (files, threads) = (Files::new(files), LaterThreads::new());
+        let client = Client::new(files.directory(&threads).threads_only());
+        Self { threads, client, files }
+    }
+
     /// Lets threads and connection work until neither has anything to do.
     fn settle(&mut self) {
         self.client.memory.run();
@@ -97,7 +104,7 @@ fn a_small_file_is_read_in_a_thread() {
 #[test]
 fn a_large_file_comes_in_windows_that_a_thread_made_ready() {
     let content = numbered(3 * 1024 * 1024 + 17);
-    let mut stage = Stage::new(&[("large", &content)]);
+    let mut stage = Stage::in_threads(&[("large", &content)]);
     stage.client.send(get("/large"));
     let mut jobs = 0;
     while stage.threads.do_one() {
@@ -114,7 +121,7 @@ fn a_large_file_comes_in_windows_that_a_thread_made_ready() {
 #[test]
 fn windows_wait_for_a_client_that_does_not_take_them() {
     let content = numbered(3 * 1024 * 1024);
-    let mut stage = Stage::new(&[("large", &content)]);
+    let mut stage = Stage::in_threads(&[("large", &content)]);
     stage.client.memory.set_room(0);
     stage.client.send(get("/large"));
     stage.settle();
@@ -261,4 +268,102 @@ fn files_are_answered_in_the_order_of_their_requests() {
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses, [200, 200, 404]);
     assert_eq!(answers[1].text(), "hello");
+}
+
+/// A folder on a clock that is ahead, so that its files are no fresh ones.
+fn aged(files: &Files, threads: &LaterThreads) -> Directory {
+    let folder = Folder::new(files.path()).expect("an absolute path");
+    let ahead = || std::time::UNIX_EPOCH + secs(4_000_000_000);
+    Directory::new(folder, threads.clone()).wall_clock(ahead)
+}
+
+fn aged_stage(files: &[(&str, &[u8])]) -> Stage {
+    let (files, threads) = (Files::new(files), LaterThreads::new());
+    let client = Client::new(aged(&files, &threads));
+    Stage { threads, client, files }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_small_file_is_kept_as_long_as_it_does_not_change() {
+    let mut stage = aged_stage(&[("a.txt", b"hello")]);
+    let first = stage.ask(get("/a.txt"));
+    assert_eq!((first.status, first.text()), (200, "hello"));
+    let second = stage.client.send(get("/a.txt")).answer();
+    assert_eq!(second.text(), "hello", "no thread had to be asked");
+    assert_eq!(second.field("etag"), first.field("etag"));
+
+    // The same length, so that its times alone tell.
+    fs::write(stage.files.path().join("a.txt"), b"HELLO").expect("a file");
+    assert_eq!(stage.ask(get("/a.txt")).text(), "HELLO");
+    fs::rename(stage.files.path().join("a.txt"), stage.files.path().join("b")).expect("a name");
+    assert_eq!(stage.ask(get("/a.txt")).status, 404);
+    stage.client.assert_open();
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_kept_answers_requests_for_the_whole_alone() {
+    let mut stage = aged_stage(&[("a.txt", b"hello")]);
+    let first = stage.ask(get("/a.txt"));
+    let tag = first.field("etag").expect("a tag").to_owned();
+    let asked = format!("GET /a.txt HTTP/1.1\r\nHost: a\r\nIF-None-Match: {tag}\r\n\r\n");
+    assert_eq!(stage.ask(asked).status, 304);
+    let part = stage.ask("GET /a.txt HTTP/1.1\r\nHost: a\r\nrange: bytes=1-2\r\n\r\n");
+    assert_eq!((part.status, part.text()), (206, "el"));
+    assert_eq!(stage.ask(post("/a.txt", b"x")).status, 405);
+    assert_eq!(stage.ask(get("/a.txt?x=1")).text(), "hello");
+    stage.client.assert_open();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_has_just_changed_is_not_kept() {
+    let (files, threads) = (Files::new(&[("a.txt", b"hello")]), LaterThreads::new());
+    let folder = Folder::new(files.path()).expect("an absolute path");
+    let directory = Directory::new(folder, threads.clone()).wall_clock(wall_clock);
+    let mut stage = Stage { client: Client::new(directory), threads, files };
+    assert_eq!(stage.ask(get("/a.txt")).text(), "hello");
+    stage.client.send(get("/a.txt")).assert_silent();
+    stage.settle();
+    assert_eq!(stage.client.answer().text(), "hello");
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_kept_where_that_was_said() {
+    let (files, threads) = (Files::new(&[("a.txt", b"hello")]), LaterThreads::new());
+    let mut stage =
+        Stage { client: Client::new(aged(&files, &threads).threads_only()), threads, files };
+    assert_eq!(stage.ask(get("/a.txt")).text(), "hello");
+    stage.client.send(get("/a.txt")).assert_silent();
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_kept_is_bounded() {
+    use ropewalk_http::files::{KEPT_BYTES_MAX, KEPT_FILES_MAX};
+
+    let content = vec![b'x'; SMALL_MAX as usize];
+    let most = KEPT_BYTES_MAX / content.len();
+    assert!(most < KEPT_FILES_MAX);
+    let names: Vec<_> = (0..=most).map(|index| index.to_string()).collect();
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), content.as_slice())).collect();
+    let mut stage = aged_stage(&files);
+    for name in &names {
+        assert_eq!(stage.ask(get(&format!("/{name}"))).status, 200);
+    }
+    assert_eq!(stage.client.send(get("/1")).answer().status, 200, "it is still there");
+    stage.client.send(get("/0")).assert_silent();
+    assert_eq!(stage.threads.pending(), 1, "it was unused for longest and made room");
+}
+
+#[test]
+fn a_large_file_that_is_in_memory_needs_no_thread() {
+    let content = numbered(3 * 1024 * 1024 + 17);
+    let mut stage = Stage::new(&[("large", &content)]);
+    let answer = stage.ask(get("/large"));
+    assert_eq!(answer.field("content-length"), Some(content.len().to_string().as_str()));
+    assert!(answer.body == content);
+    stage.client.assert_open();
 }

@@ -1,0 +1,191 @@
+//! What is sent.
+
+use std::error::Error;
+use std::fmt;
+
+use super::Connection;
+use crate::frame::{HEAD_LEN, StreamId, WINDOW_MAX, data_head, write_headers};
+use crate::hpack;
+use crate::priority::Priority;
+use crate::streams::Stream;
+
+impl Connection {
+    /// Opens a stream with a request's head, which `head` gives; `is_end` where no body follows.
+    ///
+    /// # Errors
+    ///
+    /// No stream can be opened, now or ever, and nothing was written.
+    ///
+    /// # Panics
+    ///
+    /// If this is a server's end: servers open no streams.
+    pub fn open(
+        &mut self,
+        is_end: bool,
+        out: &mut Vec<u8>,
+        head: impl FnOnce(&mut hpack::Section<'_>),
+    ) -> Result<StreamId, NotOpened> {
+        assert!(!self.is_server, "a server opens no streams");
+        if self.is_going() {
+            return Err(NotOpened::Going);
+        }
+        if self.next_own > WINDOW_MAX {
+            return Err(NotOpened::UsedUp);
+        }
+        if self.streams.len() >= self.peer.streams_max as usize {
+            return Err(NotOpened::TooMany { max: self.peer.streams_max });
+        }
+        let id = self.next_own;
+        self.next_own += 2;
+        let mut stream = self.new_stream(id);
+        stream.is_sent = is_end;
+        self.streams.add(stream);
+        self.write_block(id, is_end, out, head);
+        Ok(id)
+    }
+
+    /// How many more streams can be opened now.
+    pub fn openable(&self) -> usize {
+        if self.is_going() || self.next_own > WINDOW_MAX {
+            return 0;
+        }
+        (self.peer.streams_max as usize).saturating_sub(self.streams.len())
+    }
+
+    /// The answer to this stream will have no body, whatever it says of one: it was asked for with
+    /// `HEAD`.
+    pub fn expect_no_body(&mut self, stream: StreamId) {
+        if let Some(live) = self.streams.get_mut(stream) {
+            live.is_bodiless = true;
+        }
+    }
+
+    /// Sends a head, an interim one, or trailers; `is_end` where nothing follows.
+    ///
+    /// On a stream that is over nothing happens.
+    pub fn send_head(
+        &mut self,
+        stream: StreamId,
+        is_end: bool,
+        out: &mut Vec<u8>,
+        head: impl FnOnce(&mut hpack::Section<'_>),
+    ) {
+        let Some(live) = self.streams.get_mut(stream).filter(|live| !live.is_sent) else { return };
+        live.is_sent = is_end;
+        self.write_block(stream, is_end, out, head);
+        if is_end {
+            self.remove_if_over(stream, out);
+        }
+    }
+
+    fn write_block(
+        &mut self,
+        stream: StreamId,
+        is_end: bool,
+        out: &mut Vec<u8>,
+        head: impl FnOnce(&mut hpack::Section<'_>),
+    ) {
+        let frame_max = self.peer.frame_max as usize;
+        let encoder = &mut self.encoder;
+        write_headers(stream, is_end, frame_max, out, |out| head(&mut encoder.section(out)));
+    }
+
+    /// How many octets of a body can be sent on this stream now, in one frame.
+    pub fn room(&self, stream: StreamId) -> usize {
+        let Some(live) = self.streams.get(stream).filter(|live| !live.is_sent) else { return 0 };
+        let window =
+            live.send_window.min(self.send_window).clamp(0, i64::from(self.peer.frame_max));
+        window as usize
+    }
+
+    /// What stands in front of the next `len` octets of a body, which are at most
+    /// [`room`](Self::room): they have to follow at once. `is_end` where nothing follows them.
+    ///
+    /// `None` where the stream is over: nothing may follow.
+    pub fn data_head(
+        &mut self,
+        stream: StreamId,
+        len: usize,
+        is_end: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<[u8; HEAD_LEN]> {
+        debug_assert!(len <= self.room(stream) || len == 0, "more than the peer takes");
+        let live = self.streams.get_mut(stream).filter(|live| !live.is_sent)?;
+        live.send_window -= len as i64;
+        live.is_sent = is_end;
+        self.turn = self.turn.wrapping_add(1);
+        live.turn = self.turn;
+        self.send_window -= len as i64;
+        if is_end {
+            live.wants_to_send = false;
+            self.remove_if_over(stream, out);
+        }
+        Some(data_head(stream, len, is_end))
+    }
+
+    /// Says whether there is something to send on a stream: those that have something take turns.
+    pub fn set_wants_to_send(&mut self, stream: StreamId, wants: bool) {
+        if let Some(live) = self.streams.get_mut(stream) {
+            live.wants_to_send = wants;
+        }
+    }
+
+    /// The stream whose turn it is to send, among those that [want to](Self::set_wants_to_send) and
+    /// have room (RFC 9218 10).
+    pub fn next_sender(&self) -> Option<StreamId> {
+        if self.send_window > 0 { self.streams.next_sender() } else { None }
+    }
+
+    /// Says how a stream is to be preferred, whatever the client said (RFC 9218 8).
+    pub fn prioritize(&mut self, stream: StreamId, priority: Priority) {
+        if let Some(live) = self.streams.get_mut(stream) {
+            live.priority = priority;
+        }
+    }
+
+    pub(super) fn new_stream(&self, id: StreamId) -> Stream {
+        Stream {
+            id,
+            send_window: i64::from(self.peer.window),
+            receive_window: i64::from(self.limits.stream_window()),
+            unreleased: 0,
+            credit: 0,
+            is_sent: false,
+            is_received: false,
+            has_head: false,
+            is_dropped: false,
+            is_bodiless: false,
+            left: None,
+            priority: Priority::default(),
+            wants_to_send: false,
+            turn: 0,
+        }
+    }
+}
+
+/// Why no stream was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotOpened {
+    /// One end goes away.
+    Going,
+    /// The peer takes no more at a time.
+    TooMany {
+        /// How many it takes.
+        max: u32,
+    },
+    /// All numbers of streams were used.
+    UsedUp,
+}
+
+impl fmt::Display for NotOpened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Going => f.write_str("the connection takes no further streams"),
+            Self::TooMany { max } => write!(f, "the peer takes {max} streams at a time"),
+            Self::UsedUp => f.write_str("the connection has used up its streams' numbers"),
+        }
+    }
+}
+
+impl Error for NotOpened {}

@@ -1,0 +1,183 @@
+//! From fields to a field block.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header};
+
+use super::field::{Name, Pseudo};
+use super::table::{Dynamic, STATIC, find_static};
+use super::{TABLE_SIZE, huffman, integer};
+
+/// Longer values are hardly sent twice, and would only drive others out of the table.
+const REMEMBERED_MAX: usize = 512;
+
+/// Writes field blocks, which have to be sent in the order in which they were made.
+#[derive(Debug)]
+pub struct Encoder {
+    table: Dynamic,
+    /// The smallest size since the last block, where the peer has to be told of a change.
+    changed: Option<usize>,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Encoder {
+    /// Writes blocks for a peer that said nothing yet of table sizes.
+    pub fn new() -> Self {
+        Self { table: Dynamic::new(TABLE_SIZE), changed: None }
+    }
+
+    /// Keeps to the peer's `SETTINGS_HEADER_TABLE_SIZE`: from the next block on.
+    ///
+    /// A table larger than [`TABLE_SIZE`] is not made use of: it is this end's memory.
+    pub fn set_table_max(&mut self, max: usize) {
+        let max = max.min(TABLE_SIZE);
+        if max != self.table.max() {
+            self.changed = Some(self.changed.map_or(max, |least| least.min(max)));
+            self.table.set_max(max);
+        }
+    }
+
+    /// What the table takes now, as RFC 7541 4.1 counts.
+    pub fn table_size(&self) -> usize {
+        self.table.size()
+    }
+
+    /// Begins a block at the end of `out`.
+    pub fn section<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Section<'a> {
+        if let Some(least) = self.changed.take() {
+            // RFC 7541 4.2: the smallest first, since the peer had to drop entries for it.
+            if least < self.table.max() {
+                integer::encode(least, 5, 0x20, out);
+            }
+            integer::encode(self.table.max(), 5, 0x20, out);
+        }
+        Section { table: &mut self.table, out }
+    }
+}
+
+/// A block in the making.
+#[derive(Debug)]
+pub struct Section<'a> {
+    table: &'a mut Dynamic,
+    out: &'a mut Vec<u8>,
+}
+
+/// How a field goes out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// Both ends remember it.
+    Table,
+    /// It changes from message to message.
+    Nowhere,
+    /// RFC 7541 7.1.3: whoever passes it on must not remember it either.
+    Never,
+}
+
+impl Section<'_> {
+    /// A control datum. These come before all fields (RFC 9113 8.3).
+    pub fn pseudo(&mut self, pseudo: Pseudo, value: &[u8]) {
+        let keep = match pseudo {
+            // A path that both ends know from the static table is found before this is asked.
+            Pseudo::Path => Keep::Nowhere,
+            _ => Keep::Table,
+        };
+        self.line(&Name::Pseudo(pseudo), value, keep);
+    }
+
+    /// A field.
+    ///
+    /// Credentials, cookies and values [marked](HeaderValue::is_sensitive) as sensitive are never
+    /// put into a table: who shares a connection with a secret could guess it by the lengths of
+    /// blocks (RFC 7541 7.1).
+    pub fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
+        let keep = if value.is_sensitive() || is_secret(name) {
+            Keep::Never
+        } else if is_fleeting(name) || value.len() > REMEMBERED_MAX {
+            Keep::Nowhere
+        } else {
+            Keep::Table
+        };
+        // A handle of a name is free, or a count.
+        self.line(&Name::Field(name.clone()), value.as_bytes(), keep);
+    }
+
+    fn line(&mut self, name: &Name, value: &[u8], keep: Keep) {
+        let found = if keep == Keep::Never { None } else { self.find(name, value) };
+        if let Some(index) = found {
+            integer::encode(index, 7, 0x80, self.out);
+            return;
+        }
+        let index = find_static(name.as_bytes()).or_else(|| {
+            self.table.entries().find(|(_, (known, _))| known == name).map(|(index, _)| index)
+        });
+        let (prefix, first) = match keep {
+            Keep::Table => (6, 0x40),
+            Keep::Nowhere => (4, 0x00),
+            Keep::Never => (4, 0x10),
+        };
+        integer::encode(index.unwrap_or(0), prefix, first, self.out);
+        if index.is_none() {
+            self.string(name.as_bytes());
+        }
+        self.string(value);
+        if keep == Keep::Table {
+            self.table.insert(name.clone(), Bytes::copy_from_slice(value));
+        }
+    }
+
+    /// The index of an entry that says just this.
+    fn find(&self, name: &Name, value: &[u8]) -> Option<usize> {
+        let known = find_static(name.as_bytes()).and_then(|first| {
+            let same = STATIC[first - 1..].iter().take_while(|(known, _)| known == name);
+            let at = same.clone().position(|(_, said)| said.as_bytes() == value)?;
+            // An empty value in the static table stands for none, but reads as an empty one.
+            Some(first + at)
+        });
+        known.or_else(|| {
+            self.table
+                .entries()
+                .find(|(_, (known, said))| said == value && known == name)
+                .map(|(index, _)| index)
+        })
+    }
+
+    fn string(&mut self, text: &[u8]) {
+        let coded = huffman::encoded_len(text);
+        if coded < text.len() {
+            integer::encode(coded, 7, 0x80, self.out);
+            huffman::encode(text, self.out);
+        } else {
+            integer::encode(text.len(), 7, 0x00, self.out);
+            self.out.extend_from_slice(text);
+        }
+    }
+}
+
+fn is_secret(name: &HeaderName) -> bool {
+    const SECRETS: [HeaderName; 4] =
+        [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION, header::SET_COOKIE];
+    SECRETS.contains(name)
+}
+
+/// Whether its value is another with each message.
+fn is_fleeting(name: &HeaderName) -> bool {
+    const FLEETING: [HeaderName; 12] = [
+        header::AGE,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::ETAG,
+        header::EXPIRES,
+        header::IF_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_NONE_MATCH,
+        header::IF_RANGE,
+        header::LAST_MODIFIED,
+        header::LOCATION,
+        header::RANGE,
+    ];
+    FLEETING.contains(name)
+}

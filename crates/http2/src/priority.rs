@@ -1,0 +1,36 @@
+//! What a client would rather have first (RFC 9218).
+
+/// How a stream is to be preferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priority {
+    /// From 0, which is the most urgent, to 7.
+    pub urgency: u8,
+    /// Whether parts of it are of use by themselves, so that it may share its turn with others.
+    pub is_incremental: bool,
+}
+
+impl Default for Priority {
+    /// RFC 9218 4: urgency 3, and one after another.
+    fn default() -> Self {
+        Self { urgency: 3, is_incremental: false }
+    }
+}
+
+impl Priority {
+    /// What a `Priority` field, or a `PRIORITY_UPDATE` frame, says. What is not understood is as if
+    /// it were not there (RFC 9218 4).
+    pub fn parse(value: &[u8]) -> Self {
+        let mut priority = Self::default();
+        for member in value.split(|&octet| octet == b',') {
+            // Parameters of a member mean nothing yet.
+            let member = member.split(|&octet| octet == b';').next().unwrap_or_default();
+            match member.trim_ascii() {
+                [b'u', b'=', digit @ b'0'..=b'7'] => priority.urgency = digit - b'0',
+                b"i" | b"i=?1" => priority.is_incremental = true,
+                b"i=?0" => priority.is_incremental = false,
+                _ => (),
+            }
+        }
+        priority
+    }
+}

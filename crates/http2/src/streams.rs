@@ -1,0 +1,118 @@
+//! The streams of a connection that are not over (RFC 9113 5.1).
+
+use std::collections::VecDeque;
+
+use crate::frame::StreamId;
+use crate::priority::Priority;
+
+/// How many streams that this end reset are remembered: what the peer had sent before it heard is
+/// no fault of its own.
+const RESET_MAX: usize = 64;
+
+/// A stream that is open, or half closed.
+#[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one step that an end has taken, in any order"
+)]
+pub(crate) struct Stream {
+    pub(crate) id: StreamId,
+    /// What this end may send still; negative where the peer took some of it back.
+    pub(crate) send_window: i64,
+    /// What the peer may send still.
+    pub(crate) receive_window: i64,
+    /// What came and was not dealt with.
+    pub(crate) unreleased: u32,
+    /// What was dealt with and the peer was not told of.
+    pub(crate) credit: u32,
+    /// This end has said all.
+    pub(crate) is_sent: bool,
+    /// The peer has said all.
+    pub(crate) is_received: bool,
+    /// The message's head came, so that fields are trailers.
+    pub(crate) has_head: bool,
+    /// What came is not looked at.
+    pub(crate) is_dropped: bool,
+    /// The answer has no body, whatever its fields say.
+    pub(crate) is_bodiless: bool,
+    /// What is to come of a body of known length.
+    pub(crate) left: Option<u64>,
+    pub(crate) priority: Priority,
+    /// There is something to send.
+    pub(crate) wants_to_send: bool,
+    /// When its turn was, among streams that share.
+    pub(crate) turn: u32,
+}
+
+/// All of them, by number. Empty, it owns nothing but the numbers of those that were reset.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    live: VecDeque<Stream>,
+    reset: VecDeque<StreamId>,
+}
+
+impl Streams {
+    pub(crate) fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.live.iter_mut()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.live.iter()
+    }
+
+    /// Numbers only grow, so the newest goes last.
+    pub(crate) fn add(&mut self, stream: Stream) {
+        self.live.push_back(stream);
+    }
+
+    fn place(&self, id: StreamId) -> Option<usize> {
+        self.live.binary_search_by_key(&id, |stream| stream.id).ok()
+    }
+
+    pub(crate) fn get(&self, id: StreamId) -> Option<&Stream> {
+        self.live.get(self.place(id)?)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        let place = self.place(id)?;
+        self.live.get_mut(place)
+    }
+
+    pub(crate) fn remove(&mut self, id: StreamId) -> Option<Stream> {
+        let place = self.place(id)?;
+        let stream = self.live.remove(place);
+        if self.live.is_empty() {
+            self.live = VecDeque::new();
+        }
+        stream
+    }
+
+    /// Remembers that this end reset a stream.
+    pub(crate) fn remember(&mut self, id: StreamId) {
+        if self.reset.len() == RESET_MAX {
+            self.reset.pop_front();
+        }
+        self.reset.push_back(id);
+    }
+
+    pub(crate) fn was_reset(&self, id: StreamId) -> bool {
+        self.reset.contains(&id)
+    }
+
+    /// The stream whose turn it is to send: the most urgent; among those the ones that go one after
+    /// another before those that share (RFC 9218 10).
+    pub(crate) fn next_sender(&self) -> Option<StreamId> {
+        self.live
+            .iter()
+            .filter(|stream| stream.wants_to_send && stream.send_window > 0)
+            .min_by_key(|stream| {
+                let Priority { urgency, is_incremental } = stream.priority;
+                (urgency, is_incremental, if is_incremental { stream.turn } else { 0 }, stream.id)
+            })
+            .map(|stream| stream.id)
+    }
+}
