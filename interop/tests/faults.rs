@@ -7,12 +7,16 @@
 
 #[path = "faults/calls.rs"]
 mod calls;
+#[path = "faults/children.rs"]
+mod children;
 #[path = "faults/clock.rs"]
 mod clock;
 #[path = "faults/exchange.rs"]
 mod exchange;
 #[path = "faults/idle.rs"]
 mod idle;
+#[path = "faults/matrix.rs"]
+mod matrix;
 #[path = "faults/networks.rs"]
 mod networks;
 #[path = "faults/scenes.rs"]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_deferred::Failure;
-use ropewalk_protocol::{Address, Conn, Descriptor, Disconnect, Factory, Protocol};
+use ropewalk_protocol::{Address, Conn, Descriptor, Disconnect, Factory, Goodbye, Protocol};
 
 use crate::codec::{BadBox, Decoder, Fields, Limits};
 use crate::command::{TLS_ERROR, UNHANDLED, UNKNOWN, key};
@@ -37,6 +37,8 @@ struct Shell {
     limits: Limits,
     /// Calls of the peer that wait for an answer.
     requests: usize,
+    /// The connection is to end once nothing is under way.
+    is_leaving: bool,
     /// What came beside the boxes.
     descriptors: Rc<DescriptorsIn>,
     when_made: Option<Greet>,
@@ -52,6 +54,7 @@ impl Amp {
             responders,
             limits,
             requests: 0,
+            is_leaving: false,
             descriptors: Rc::default(),
             when_made: None,
             when_lost: None,
@@ -112,7 +115,7 @@ impl Protocol for Amp {
         let Self { decoder, shell } = self;
         while !conn.is_closing() {
             let step = match decoder.feed(&mut data, &shell.limits) {
-                Ok(None) => return,
+                Ok(None) => return shell.leave_if_through(conn),
                 Ok(Some(fields)) => shell.take_box(conn, fields, data),
                 Err(bad) => Err(bad),
             };
@@ -145,7 +148,21 @@ enum Next {
     Protocol,
 }
 
+/// Closes once no call of either side is under way; AMP has no word for it.
+impl Goodbye for Amp {
+    fn goodbye(&mut self, conn: &Conn<Self>) {
+        self.shell.is_leaving = true;
+        self.shell.leave_if_through(conn);
+    }
+}
+
 impl Shell {
+    fn leave_if_through(&self, conn: &Conn<Amp>) {
+        if self.is_leaving && self.requests == 0 && !self.link.has_calls() {
+            conn.close();
+        }
+    }
+
     /// Acts on one box; `rest` is what came behind it.
     fn take_box(
         &mut self,
@@ -236,6 +253,7 @@ impl Shell {
                     let is_switch = result.as_ref().is_ok_and(|given| given.handover.is_some());
                     let rest = if is_switch { decoder.take_rest() } else { Vec::new() };
                     shell.finish(conn, tag.as_deref(), result, &rest);
+                    shell.leave_if_through(conn);
                 });
                 Next::Box
             }

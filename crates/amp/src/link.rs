@@ -124,6 +124,11 @@ impl Link {
         self.book.borrow().conn.clone()
     }
 
+    /// Whether anybody waits for an answer of the peer's.
+    pub(crate) fn has_calls(&self) -> bool {
+        self.book.borrow().calls.values().any(|call| call.finish.is_some())
+    }
+
     pub(crate) fn set_limits(&self, limits: Limits) {
         self.book.borrow_mut().limits = limits;
     }

@@ -6,9 +6,13 @@ mod finger;
 mod log;
 mod logins;
 mod portforward;
+#[cfg(unix)]
+mod processes;
+mod programs;
 mod proxy;
 mod reactors;
 mod serving;
+mod several;
 mod simple;
 mod site;
 mod socks;

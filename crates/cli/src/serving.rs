@@ -38,11 +38,20 @@ pub(crate) fn places(listen: &[String]) -> Result<Vec<ServerDescription>, String
 
 /// A reactor on the driver that is named, by the command line or the environment.
 pub(crate) fn reactor(named: Option<&str>) -> Result<Reactor, String> {
+    on_driver(driver(named)?)
+}
+
+/// The driver that is named, by the command line or the environment.
+pub(crate) fn driver(named: Option<&str>) -> Result<DriverKind, String> {
     let named = match named {
         Some(name) => name.parse().map(Some),
         None => DriverKind::from_environment(),
     };
-    let driver = named.map_err(|error| error.to_string())?.unwrap_or_default();
+    Ok(named.map_err(|error| error.to_string())?.unwrap_or_default())
+}
+
+/// A reactor on this driver.
+pub(crate) fn on_driver(driver: DriverKind) -> Result<Reactor, String> {
     Reactor::with_driver(driver).map_err(|error| tell(&error.into()))
 }
 

@@ -2,15 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use ropewalk::deferred::{Rest, gather};
+use ropewalk::endpoint::ServerDescription;
 use ropewalk::http::Site;
 use ropewalk::protocol::{Address, call_later};
 use ropewalk::reactor::Reactor;
 
 use crate::log::AccessLog;
 use crate::serving;
+use crate::several::{Announce, GOODBYE, Several};
 use crate::site::SiteOptions;
 
 /// Where to listen unless told otherwise: reachable from this machine only.
@@ -23,8 +25,6 @@ const OPENER: &str = if cfg!(target_os = "macos") {
 } else {
     "xdg-open"
 };
-/// How long requests in progress may take to finish once the program is asked to stop.
-const GOODBYE: Duration = Duration::from_secs(10);
 
 /// Serve a directory over HTTP
 #[derive(Args)]
@@ -55,6 +55,10 @@ const GOODBYE: Duration = Duration::from_secs(10);
         files, and below /api what two other servers answer by turns, WebSockets too\n  \
         ropewalk web --proxy /=unix:/run/app.sock --listen tls:443:certs=certs\n      \
         HTTPS in front of a server that speaks none\n  \
+        ropewalk web --cgi /cgi-bin=/usr/lib/cgi-bin --cgi '*.cgi'\n      \
+        programs of a folder, and those in the served directory whose names end so, answer by CGI\n  \
+        ropewalk web --cgi /git=/usr/lib/git-core/git-http-backend --cgi-env GIT_PROJECT_ROOT=/srv/git\n      \
+        repositories, to be cloned from http://127.0.0.1:8080/git/NAME\n  \
         ropewalk web --spa --error-page 500=oops.html --cors https://app.example\n      \
         a program that runs in the browser, a page for our own failures, readers from elsewhere\n  \
         ropewalk web --gzip --header 'Cache-Control: max-age=600'\n      \
@@ -66,7 +70,9 @@ const GOODBYE: Duration = Duration::from_secs(10);
         ropewalk web --listen tls:8443:self-signed --auth htpasswd:users:realm=Photos\n      \
         for the users of a file alone, which is followed; htpasswd -cB users alice makes one\n  \
         ropewalk web --log json 2>>access.log\n      \
-        a log for machines\n\n\
+        a log for machines\n  \
+        ropewalk web --workers auto --listen tcp:8000\n      \
+        on all cores, a thread for each\n\n\
         Endpoints:\n  \
         tcp:PORT[:interface=ADDRESS][:backlog=NUMBER]    IPv4\n  \
         tcp6:PORT[:interface=[ADDRESS]][:dual=yes]       IPv6, and IPv4 as well if dual\n  \
@@ -95,6 +101,9 @@ pub(crate) struct Web {
     #[arg(long, value_enum, default_value = "common", value_name = "FORMAT")]
     log: LogFormat,
 
+    #[command(flatten)]
+    several: Several,
+
     /// The event loop's driver, one that `ropewalk reactors` lists
     #[arg(long, value_name = "NAME")]
     reactor: Option<String>,
@@ -119,9 +128,14 @@ impl Web {
         crate::log::start();
         let places = serving::places(&self.listen)?.into_iter();
         let places: Vec<_> = places.map(|place| place.speaking(&["http/1.1"])).collect();
-        let reactor = serving::reactor(self.reactor.as_deref())?;
+        let driver = serving::driver(self.reactor.as_deref())?;
+        self.several.run(driver, &places, |reactor| self.serve(reactor, &places))
+    }
+
+    /// Serves on this reactor until it stops; what is to be done once signals are heard.
+    fn serve(&self, reactor: &Reactor, places: &[ServerDescription]) -> Result<Announce, String> {
         let has_logins = self.site.has_logins();
-        let mut site = Site::new(self.site.resource(&reactor)?).limits(self.site.limits());
+        let mut site = self.site.furnish(Site::new(self.site.resource(reactor)?));
         site = match self.log {
             LogFormat::Common => {
                 site.on_access(AccessLog::combined().with_users(has_logins).into_sink())
@@ -130,26 +144,26 @@ impl Web {
             LogFormat::Off => site,
         };
         let mut ports = Vec::new();
-        for place in &places {
-            ports.push(serving::listen_at(&reactor, place, Box::new(site.clone()))?);
+        for place in places {
+            ports.push(serving::listen_at(reactor, place, Box::new(site.clone()))?);
         }
         let shown: Vec<_> = places
             .iter()
             .zip(&ports)
             .map(|(place, port)| shown(&port.address(), place.is_encrypted()))
             .collect();
-        for ((place, port), shown) in places.iter().zip(&ports).zip(&shown) {
-            if has_logins && is_overheard(&port.address(), place.is_encrypted()) {
-                tracing::warn!("passwords go to {shown} in the clear; let it be tls: for others");
-            }
-        }
-        serving::stop_when_over(&reactor, &ports);
+        let overheard: Vec<_> = places
+            .iter()
+            .zip(&ports)
+            .zip(&shown)
+            .filter(|((place, port), _)| is_overheard(&port.address(), place.is_encrypted()))
+            .map(|(_, shown)| shown.clone())
+            .filter(|_| has_logins)
+            .collect();
+        serving::stop_when_over(reactor, &ports);
         let goodbye = reactor.clone();
         reactor.before_stop(move || {
-            for port in ports {
-                // The place is given up at once; there is nothing to wait for.
-                port.stop_listening().detach();
-            }
+            let places: Vec<_> = ports.iter().map(|port| port.stop_listening()).collect();
             let hurried = site.clone();
             call_later(&goodbye, GOODBYE, move || {
                 let cut = hurried.abort_all();
@@ -157,16 +171,20 @@ impl Web {
                     tracing::warn!("{cut} connections were cut: their requests took too long");
                 }
             });
-            site.drain()
+            // Who waited to be accepted has been by then.
+            gather(places, Rest::Leave).add_both(move |_| site.drain())
         });
-        let opener = reactor.clone();
-        serving::run(&reactor, move || {
+        let (opener, is_opened) = (reactor.clone(), self.open);
+        Ok(Box::new(move || {
+            for shown in overheard {
+                tracing::warn!("passwords go to {shown} in the clear; let it be tls: for others");
+            }
             shown.iter().try_for_each(serving::print_line)?;
-            if let Some(first) = shown.into_iter().next().filter(|_| self.open) {
+            if let Some(first) = shown.into_iter().next().filter(|_| is_opened) {
                 browse(&opener, first);
             }
             Ok(())
-        })
+        }))
     }
 }
 

@@ -4,8 +4,12 @@
 mod logins;
 #[path = "program/places.rs"]
 mod places;
+#[path = "program/programs.rs"]
+mod programs;
 #[path = "program/proxies.rs"]
 mod proxies;
+#[path = "program/several.rs"]
+mod several;
 #[path = "program/site.rs"]
 mod site;
 #[path = "program/small.rs"]

@@ -27,6 +27,7 @@
 //! | RFC 9112 9 connections: keep-alive, pipelining, closing | [`Server`] |
 //! | RFC 9110 10.1.1 `Expect: 100-continue` | [`Incoming`]: sent when the body is first asked for |
 //! | RFC 9110 15.2 interim answers, RFC 8297 early hints; 6.5 trailers | [`Interim`]; [`BodySender::finish_with`], [`Incoming::trailers`] |
+//! | RFC 9113 HTTP/2, for clients that begin with its preface | [`Site::streams`], the room `http2` |
 //! | clients: RFC 9112 4 answers, 9 connections | [`Agent`], [`AnswerDecoder`] |
 //! | RFC 9110 15.4 redirects, 8.4 codings, 9.2.2 sending again | [`Redirects`], [`Options`], [`Agent`] |
 //! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |
@@ -57,7 +58,7 @@
 //! | what waits in a [`BodySender`] for a slow client | 256 KiB: [`SENDER_MAX`] | [`SendError::Full`] |
 //! | an uploaded file | 1 GiB: [`UPLOAD_MAX`] | 413 |
 //! | answers that are compressed at the same time | 256: [`compress::COMPRESSIONS_MAX`] | the others go out as they are |
-//! | a client's waits: in all, to connect, for a head, for more of a body | 5 min, 30 s, 60 s, 30 s: [`ClientPatience`] | [`AgentError::TimedOut`], [`BodyError::Slow`] |
+//! | a client's waits: in all, for a place, to connect, for a head, for more of a body | 5 min, 30 s, 30 s, 60 s, 30 s: [`ClientPatience`] | [`AgentError::TimedOut`], [`BodyError::Slow`] |
 //! | a client's connections: to an origin, in all, unused | 8, 256, 64 (for 15 s): [`PoolBounds`] | requests wait |
 //! | requests that wait for a connection | 1,024 | [`AgentError::Busy`] |
 //! | redirects; interim answers; an answer's fields | 10; 16; 64 KiB | [`AgentError`] |
@@ -98,7 +99,7 @@ pub use codec::{
 };
 pub use server::{
     Access, BadParam, BadTag, Body, BodyError, BodyPiece, BodySender, BodyStream, Captures,
-    Directory, Incoming, Interim, IntoReply, Params, Patience, Reply, Representation, Request,
-    Resource, Response, Router, SENDER_MAX, SendError, Server, Site, Tree, UPLOAD_MAX,
-    UnknownCoding, Uploads, Wrapped, client_gone,
+    Directory, Incoming, Interim, IntoReply, LocalRedirect, Params, Patience, Reply,
+    Representation, Request, Resource, Response, Router, SENDER_MAX, SendError, Server, Site, Tree,
+    UPLOAD_MAX, UnknownCoding, Uploads, Wrapped, client_gone,
 };

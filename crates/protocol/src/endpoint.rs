@@ -52,7 +52,8 @@ pub trait Port {
     /// Where it listens: with the port number that the system chose, if it was asked to.
     fn address(&self) -> Address;
 
-    /// Stops listening; connections that are up stay up. The deferred tells when the place is free.
+    /// Stops listening; connections that are up stay up, and on a reactor who waits to be accepted is, first.
+    /// The deferred tells when the place is free.
     fn stop_listening(&self) -> Deferred<()>;
 
     /// Where no more than one connection can ever come, such as the one on standard input and output:

@@ -22,6 +22,7 @@
 //! | wait no longer than so, do something every so often, work in slices | [`timeout`], [`sleep`], [`defer_later`], [`LoopingCall`], [`Cooperator`] |
 //! | own tasks, and run a program to its end | [`scope`], [`Scope`], [`Spawn`], [`react`] |
 //! | listen and connect without knowing on what | [`ServerEndpoint`], [`ClientEndpoint`], [`Address`], [`Network`] |
+//! | let a server's connections finish before it ends | [`Drain`], [`Goodbye`], [`Leaving`] |
 //! | know who is at the other end | [`Conn::identity`], [`Identity`], [`Credentials`], [`ProxyInfo`] |
 //! | pass open files to another process | [`Conn::send_descriptor`], [`Conn::accept_descriptors`], [`Descriptor`] |
 //! | find addresses, and connect to the best of them | [`Resolver`], [`HostTable`], [`Race`] |
@@ -51,6 +52,7 @@ mod descriptor;
 mod disconnect;
 mod endpoint;
 mod file_io;
+mod goodbye;
 mod identity;
 mod layer;
 mod looping_call;
@@ -69,6 +71,7 @@ mod threads;
 mod timeout;
 mod tls;
 mod transport;
+mod watched;
 
 pub use address::Address;
 pub use clock::{Clock, DelayedCall, Timers, call_later, sleep};
@@ -87,6 +90,7 @@ pub use descriptor::{
 pub use disconnect::Disconnect;
 pub use endpoint::{ClientEndpoint, Port, SeatFactory, ServerEndpoint, connect, listen};
 pub use file_io::{FileAction, FileIo, FileOperation, FileOutcome};
+pub use goodbye::{Drain, Goodbye, Leaving};
 pub use identity::{Credentials, Identity, ProxyFields, ProxyInfo, ProxyTls};
 pub use layer::{Above, Below, Layer, Layered};
 pub use looping_call::LoopingCall;
@@ -109,3 +113,4 @@ pub use threads::{Threads, defer_to_threads};
 pub use timeout::{TimedOut, defer_later, timeout};
 pub use tls::{NotEncrypted, TlsAlert, TlsFault};
 pub use transport::{TlsInfo, Transport};
+pub use watched::seat_and_watch;

@@ -148,10 +148,7 @@ impl Reactor {
         descriptor: OwnedFd,
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotAdopt> {
-        if !check(descriptor.as_fd())? {
-            return Err(CannotAdopt::NotListening);
-        }
-        let address = peer_address(Some(getsockname(&descriptor)?));
+        let address = check_listening(descriptor.as_fd())?;
         self.listen_shared(descriptor.into(), address, factory).map_err(CannotAdopt::System)
     }
 
@@ -209,7 +206,7 @@ impl Reactor {
     }
 
     #[track_caller]
-    fn carry(&self, descriptor: OwnedFd, peer: Address, seat: Box<dyn Seat>) {
+    pub(crate) fn carry(&self, descriptor: OwnedFd, peer: Address, seat: Box<dyn Seat>) {
         let (key, id) = self.take_in(ConnectOptions::default(), seat);
         let socket = descriptor.into();
         self.inner().request(Request::Adopt { key, id, socket, peer });
@@ -236,8 +233,16 @@ impl Inner {
     }
 }
 
+/// Where a socket that listens does so.
+pub(crate) fn check_listening(socket: BorrowedFd<'_>) -> Result<Address, CannotAdopt> {
+    if !check(socket)? {
+        return Err(CannotAdopt::NotListening);
+    }
+    Ok(peer_address(Some(getsockname(socket)?)))
+}
+
 /// Where the other end of a connected socket is.
-fn check_connected(socket: BorrowedFd<'_>) -> Result<Address, CannotAdopt> {
+pub(crate) fn check_connected(socket: BorrowedFd<'_>) -> Result<Address, CannotAdopt> {
     if check(socket)? {
         return Err(CannotAdopt::Listening);
     }

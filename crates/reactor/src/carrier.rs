@@ -20,8 +20,11 @@ use crate::sys::os::{credentials, passes_descriptors};
 
 /// How many used outboxes are kept.
 const SPARE_MAX: usize = 64;
-/// How much memory a kept outbox may hold on to, in bytes.
-const SPARE_SIZE_MAX: usize = 64 * 1024;
+/// How much memory a kept outbox may hold on to, in bytes: as much as writes of 16 KiB make it grow to, which
+/// stop once there is more than the usual 64 KiB.
+const SPARE_SIZE_MAX: usize = 128 * 1024;
+/// How much all of them may hold on to.
+const SPARES_SIZE_MAX: usize = 4 << 20;
 
 pub(crate) struct Carrier {
     started: Instant,
@@ -34,6 +37,8 @@ pub(crate) struct Carrier {
         reason = "connections hold the boxes; a bare outbox is large to move"
     )]
     spare: RefCell<Vec<Box<Outbox>>>,
+    /// How much memory they hold on to, in bytes.
+    spare_size: Cell<usize>,
     peers: RefCell<Vec<Peer>>,
     /// Those that are no IPv4 addresses.
     long_peers: RefCell<Slab<Address>>,
@@ -67,6 +72,7 @@ impl Carrier {
             in_turn: Cell::new(false),
             woken: RefCell::default(),
             spare: RefCell::default(),
+            spare_size: Cell::new(0),
             peers: RefCell::default(),
             long_peers: RefCell::default(),
             sockets,
@@ -128,7 +134,10 @@ impl Carrier {
     /// Keeps an outbox for its next use.
     pub(crate) fn recycle(&self, mut outbox: Box<Outbox>) {
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < SPARE_MAX && outbox.capacity() <= SPARE_SIZE_MAX {
+        let size = outbox.capacity();
+        let together = self.spare_size.get() + size;
+        if spare.len() < SPARE_MAX && size <= SPARE_SIZE_MAX && together <= SPARES_SIZE_MAX {
+            self.spare_size.set(together);
             outbox.clear();
             spare.push(outbox);
         }
@@ -245,6 +254,45 @@ impl Transport for Carrier {
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {
-        self.spare.borrow_mut().pop().unwrap_or_default()
+        let Some(outbox) = self.spare.borrow_mut().pop() else { return Box::default() };
+        self.spare_size.set(self.spare_size.get() - outbox.capacity());
+        outbox
+    }
+
+    fn take_back_outbox(&self, outbox: Box<Outbox>) {
+        self.recycle(outbox);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ropewalk_protocol::Outbox;
+
+    use super::{Carrier, SPARE_SIZE_MAX, SPARES_SIZE_MAX, Transport as _};
+    use crate::sys::Sockets;
+
+    fn used(size: usize) -> Outbox {
+        let mut outbox = Outbox::default();
+        outbox.write(&vec![0; size]);
+        outbox.advance(size as u64);
+        assert!(outbox.is_empty() && outbox.capacity() >= size);
+        outbox
+    }
+
+    #[test]
+    fn used_outboxes_are_lent_again_as_far_as_memory_is_kept_for_them() {
+        let carrier = Carrier::new(Sockets::default(), None);
+        carrier.take_back_outbox(Box::new(used(2 * SPARE_SIZE_MAX)));
+        assert_eq!(carrier.lend_outbox().capacity(), 0, "it was too large");
+        let kept = SPARES_SIZE_MAX / SPARE_SIZE_MAX;
+        for _ in 0..2 {
+            for _ in 0..=kept {
+                carrier.take_back_outbox(Box::new(used(SPARE_SIZE_MAX)));
+            }
+            for _ in 0..kept {
+                assert!(carrier.lend_outbox().capacity() >= SPARE_SIZE_MAX);
+            }
+            assert_eq!(carrier.lend_outbox().capacity(), 0, "one was too many");
+        }
     }
 }

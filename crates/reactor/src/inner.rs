@@ -23,6 +23,7 @@ use crate::platform::Platform;
 use crate::pool::Pool;
 use crate::process::Processes;
 use crate::remote::{Alarm, Remote};
+use crate::siblings::Siblings;
 use crate::sys::os::{Counter, SocketFile};
 use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, Socket, Sockets};
 use crate::tasks::Tasks;
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) origins: Rc<Origins>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) pool: RefCell<Pool>,
+    /// Those that serve the same places.
+    pub(crate) siblings: RefCell<Option<Rc<dyn Siblings>>>,
     /// Who looks names up, once anybody has asked.
     pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
@@ -78,6 +81,8 @@ pub(crate) struct Inner {
     pub(crate) signal: Cell<Option<i32>>,
     /// Room for what came due, used again each turn.
     pub(crate) expired: RefCell<Vec<Expired>>,
+    /// Room for the connections that are held in a turn until they are looked after.
+    pub(crate) held: RefCell<Vec<(usize, Box<dyn Seat>)>>,
     /// The driver's descriptor, for loops that host this one.
     pub(crate) poll_descriptor: Rc<HostDescriptor>,
     /// Somebody has asked for it.
@@ -196,6 +201,7 @@ pub(crate) struct Stream {
     pub(crate) attempt: Option<Box<Attempt>>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own, in any combination")]
 pub(crate) struct Listener {
     /// Tells this listener from others that used its key.
     pub(crate) id: u64,
@@ -206,10 +212,14 @@ pub(crate) struct Listener {
     pub(crate) patience: Option<TimerKey>,
     /// The socket is open elsewhere too.
     pub(crate) shared: bool,
+    /// Others go on accepting when this one stops.
+    pub(crate) goes_on: bool,
     /// Whoever is accepted has sent something.
     pub(crate) deferring: bool,
     /// The file to remove when it stops.
     pub(crate) place: Option<SocketFile>,
+    /// Where it listens.
+    pub(crate) address: Address,
 }
 
 impl Inner {
@@ -265,6 +275,7 @@ impl Inner {
             starving: RefCell::default(),
             tasks: Tasks::default(),
             processes: Processes::default(),
+            siblings: RefCell::default(),
             resolver: RefCell::default(),
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
@@ -276,6 +287,7 @@ impl Inner {
             signals: RefCell::new(None),
             signal: Cell::new(None),
             expired: RefCell::default(),
+            held: RefCell::default(),
             exposed: Cell::new(false),
         }
     }
@@ -348,7 +360,7 @@ impl Inner {
                     }
                 }
                 Request::StopListening { key, id, done } => {
-                    self.end_listener(driver, key, id);
+                    self.stop_listener(driver, key, id);
                     done.succeed(());
                 }
                 Request::TryNext { key, id } => self.try_next(driver, key, id),

@@ -1,6 +1,7 @@
 //! Listening, and what happens when the descriptors run out.
 
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -9,15 +10,18 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, deferred};
-use ropewalk_protocol::{Address, Disconnect, Port, SeatFactory, Transport};
+use ropewalk_protocol::{Address, Disconnect, Port, Seat, SeatFactory, Transport};
 use socket2::{Domain, Protocol, Type};
 
 use crate::inner::{Entry, Inner, Listener, Purpose, Request};
+use crate::siblings::Bind;
 use crate::sys::os::{self, SocketFile, listen_at, listen_at_name};
 use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
 use crate::under_way::Kind;
 use crate::{CannotListen, Reactor, TcpOptions};
 
+/// How many of those who wait are accepted when listening stops.
+const LAST_ACCEPTS_MAX: usize = 4096;
 /// How long a listener without descriptors waits before it turns away who is waiting.
 const STARVING_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -123,7 +127,7 @@ impl Port for ListeningPort {
         let Some(inner) = self.inner.upgrade() else { return Deferred::succeed(()) };
         // Outside a turn nobody is busy, and the place is free when this returns.
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
-            inner.end_listener(&mut **driver, self.key, self.id);
+            inner.stop_listener(&mut **driver, self.key, self.id);
             return Deferred::succeed(());
         }
         let (done, stopped) = deferred();
@@ -153,11 +157,12 @@ impl Reactor {
         factory: Box<dyn SeatFactory>,
     ) -> Result<ListeningPort, CannotListen> {
         let _asking = self.inner().origins.ask();
-        let bind = || {
+        let mut bind = |place: &Address, shared: bool| {
+            let address = place.ip().unwrap_or(address);
             let socket =
                 os::socket(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             os::reuse_to_listen(&socket)?;
-            if options.reuse_port {
+            if options.reuse_port || shared {
                 os::share_port(&socket)?;
             }
             // Accepted sockets inherit these.
@@ -171,13 +176,12 @@ impl Reactor {
             }
             socket.listen(options.backlog)?;
             let bound = socket.local_addr()?.as_socket();
-            Ok((socket, bound.unwrap_or(address)))
+            Ok((OwnedFd::from(socket), Address::Ip(bound.unwrap_or(address))))
         };
+        let place = Address::Ip(address);
         let bound = match self.inner().carrier.platform() {
-            Some(platform) => platform.listen(&Address::Ip(address), options.backlog),
-            None => {
-                bind().map(|(socket, bound)| (OwnedFd::from(socket).into(), Address::Ip(bound)))
-            }
+            Some(platform) => platform.listen(&place, options.backlog),
+            None => self.bind(&place, &mut bind),
         };
         bound
             .and_then(|(socket, bound)| {
@@ -189,7 +193,7 @@ impl Reactor {
                     factory,
                 )
             })
-            .map_err(|error| CannotListen { address: Address::Ip(address), error })
+            .map_err(|error| CannotListen { address: place, error })
     }
 
     /// Listens on a Unix socket at `path`; the path is removed when listening stops.
@@ -214,8 +218,16 @@ impl Reactor {
             Some(platform) => {
                 platform.listen(&address, options.backlog).map(|(socket, _)| (socket, None))
             }
-            None => listen_at(path, options)
-                .map(|(socket, place)| (OwnedFd::from(socket).into(), Some(place))),
+            None => {
+                let mut file = None;
+                let mut bind = |address: &Address, _: bool| {
+                    let (socket, place) = listen_at(path, options)?;
+                    file = Some(place);
+                    Ok((OwnedFd::from(socket), address.clone()))
+                };
+                let bound = self.bind(&address, &mut bind);
+                bound.map(|(socket, _)| (socket, file))
+            }
         };
         bound
             .and_then(|(socket, place)| {
@@ -247,7 +259,11 @@ impl Reactor {
         let bound = match self.inner().carrier.platform() {
             Some(platform) => platform.listen(&address, options.backlog).map(|bound| bound.0),
             None => {
-                listen_at_name(name, options.backlog).map(|socket| OwnedFd::from(socket).into())
+                let mut bind = |address: &Address, _: bool| {
+                    let socket = listen_at_name(name, options.backlog)?;
+                    Ok((OwnedFd::from(socket), address.clone()))
+                };
+                self.bind(&address, &mut bind).map(|bound| bound.0)
             }
         };
         bound
@@ -255,6 +271,15 @@ impl Reactor {
                 self.start_listening(socket, address.clone(), Listens::default(), factory)
             })
             .map_err(|error| CannotListen { address, error })
+    }
+
+    /// Makes the socket of a listener: by itself, or as its siblings say.
+    fn bind(&self, place: &Address, bind: Bind<'_>) -> io::Result<(AnySocket, Address)> {
+        let bound = match self.siblings() {
+            Some(siblings) => siblings.listen(place, bind),
+            None => bind(place, false),
+        };
+        bound.map(|(socket, address)| (socket.into(), address))
     }
 
     fn start_listening(
@@ -266,11 +291,25 @@ impl Reactor {
     ) -> io::Result<ListeningPort> {
         let (inner, id) = (self.inner(), self.inner().next_id());
         let Listens { place, shared, deferring } = how;
-        let factory = Some(factory);
-        let listener =
-            Listener { id, factory, accepting: true, patience: None, shared, deferring, place };
+        let siblings = self.siblings();
+        let goes_on = shared || siblings.as_ref().is_some_and(|siblings| siblings.go_on());
+        let shared = shared || siblings.is_some();
+        let (factory, at) = (Some(factory), address.clone());
+        let (accepting, patience) = (true, None);
+        let listener = Listener {
+            id,
+            factory,
+            accepting,
+            patience,
+            shared,
+            goes_on,
+            deferring,
+            place,
+            address: at,
+        };
         let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         inner.origins.note(Kind::Entry, key, "");
+        inner.tell_load();
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
             if let Err(error) = inner.open_listener(&mut **driver, key, socket) {
                 inner.end_listener(&mut **driver, key, id);
@@ -317,7 +356,32 @@ impl Inner {
         if self.with_listener(key, |listener| listener.shared) == Some(true) {
             driver.share(key);
         }
+        if self.siblings.borrow().as_ref().is_some_and(|siblings| !siblings.accepts()) {
+            driver.set_reading(key, false)?;
+        }
         Ok(())
+    }
+
+    /// Ends a listener in order: who has been let in by the system already is not turned away.
+    pub(crate) fn stop_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
+        let goes_on = |listener: &mut Listener| listener.id != id || listener.goes_on;
+        if self.with_listener(key, goes_on) == Some(false) {
+            self.accept_the_rest(driver, key);
+        }
+        self.end_listener(driver, key, id);
+    }
+
+    fn accept_the_rest(&self, driver: &mut dyn Driver, key: usize) {
+        for _ in 0..LAST_ACCEPTS_MAX {
+            match self.sockets.with(key, os::accept) {
+                Some(Ok((socket, peer))) => {
+                    self.accepted(driver, key, socket.into(), os::peer_address(peer));
+                }
+                Some(Err(Errno::INTR | Errno::CONNABORTED)) => (),
+                // Nobody waits; or there is nothing to accept with, and no time to wait for it.
+                Some(Err(_)) | None => return,
+            }
+        }
     }
 
     /// Ends a listener, if it is still the one that was meant.
@@ -347,22 +411,27 @@ impl Inner {
         socket: AnySocket,
         peer: Address,
     ) {
+        let Some(socket) = self.deal(key, socket) else { return };
+        if let Some(seat) = self.seat_for(key, &peer) {
+            let has_sent = self.with_listener(key, |listener| listener.deferring);
+            self.adopt(driver, key, socket, peer, seat, has_sent == Some(true));
+        }
+    }
+
+    /// What a listener has for a peer; nothing, if it turns it away.
+    pub(crate) fn seat_for(&self, key: usize, peer: &Address) -> Option<Box<dyn Seat>> {
         let factory = self.with_listener(key, |listener| listener.factory.take()).flatten();
-        let Some(mut factory) = factory else { return };
-        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| factory.seat(&peer)));
+        let mut factory = factory?;
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| factory.seat(peer)));
         self.with_listener(key, |listener| listener.factory = Some(factory));
-        match made {
-            Ok(Some(seat)) => {
-                let has_sent = self.with_listener(key, |listener| listener.deferring);
-                self.adopt(driver, key, socket, peer, seat, has_sent == Some(true));
-            }
-            Ok(None) => (),
-            Err(_) => tracing::error!(
+        made.unwrap_or_else(|_| {
+            tracing::error!(
                 target: "ropewalk::reactor",
                 %peer,
                 "a factory panicked; the connection was turned away",
-            ),
-        }
+            );
+            None
+        })
     }
 
     /// A listener could not accept: it pauses until there is something to accept with.

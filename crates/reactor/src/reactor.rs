@@ -16,13 +16,19 @@ use crate::inner::{Due, Entry, Inner, Purpose, State, Trigger, Watched, expose};
 use crate::platform::Platform;
 use crate::pool::ThreadPoolOptions;
 use crate::streams::After;
-use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, os};
+use crate::sys::{Closing, Completion, Driver, HostDescriptor, Role, Signals, os};
 use crate::under_way::Kind;
 use crate::wheel::Expired;
 use crate::{DriverKind, ReactorError, ReactorHandle};
 
 /// How many rounds of connections that wake each other are looked after in one turn.
 const WAKES_PER_TURN_MAX: usize = 4;
+
+/// How many connections in a row are told what came before any of them is looked after: what receives and
+/// what sends then finds itself in the processor's caches more often.
+const HELD_MAX: usize = 32;
+/// How many bytes may have come for that; longer answers would drive each other out of the caches.
+const HELD_SIZE_MAX: usize = 2048;
 
 /// An event loop: a value, and a cheap handle to it.
 ///
@@ -357,13 +363,28 @@ impl Reactor {
         // Not before the wait: what is carried out may end it, and it would not be noticed.
         inner.carry_out(driver);
         let unfinished = inner.unfinished.take();
+        let mut held = inner.held.take();
         while let Some(completion) = driver.next() {
-            let after = inner.deliver(completion);
-            self.follow_up(driver, after);
-            if !inner.requests.borrow().is_empty() {
+            let is_short = came(&completion).is_some_and(|bytes| bytes <= HELD_SIZE_MAX);
+            match inner.deliver(completion) {
+                After::Settle(key, seat) if is_short && driver.is_next_another() => {
+                    held.push((key, seat));
+                }
+                after => {
+                    inner.settle_all(driver, &mut held);
+                    self.follow_up(driver, after);
+                }
+            }
+            let is_asked = !inner.requests.borrow().is_empty();
+            if is_asked || held.len() == HELD_MAX {
+                inner.settle_all(driver, &mut held);
+            }
+            if is_asked || !inner.requests.borrow().is_empty() {
                 inner.carry_out(driver);
             }
         }
+        inner.settle_all(driver, &mut held);
+        inner.held.replace(held);
         inner.settle_ports(driver);
         for key in unfinished {
             inner.tick(driver, key);
@@ -374,6 +395,7 @@ impl Reactor {
         inner.expired.replace(expired);
         self.look_after_the_woken(driver);
         inner.carry_out(driver);
+        inner.tell_load();
         if inner.exposed.get() {
             expose(driver);
         }
@@ -495,6 +517,14 @@ impl Reactor {
             driver.close(key, Closing::InOrder);
             self.0.take_entry(key);
         }
+    }
+}
+
+/// How many bytes came, if that is what this tells.
+fn came(completion: &Completion<'_>) -> Option<usize> {
+    match completion {
+        Completion::Received { data, .. } => Some(data.len()),
+        _ => None,
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ropewalk::Failure;
-use ropewalk::deferred::{Rest, gather};
+use ropewalk::deferred::{Deferred, Rest, gather};
 use ropewalk::http::files::Folder;
 use ropewalk::http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE};
 use ropewalk::http::proxy::{ReverseProxy, upstream_options};
@@ -91,10 +91,7 @@ fn pages(reactor: &Reactor, folder: &Path) -> Result<Tree, Failure> {
             let body = bytes.iter().find(|body| body.len() == length).cloned();
             Ok::<_, http::BadParam>(body.unwrap_or_default())
         })
-        .post("/upload", {
-            let reactor = reactor.clone();
-            move |request: Request| reactor.spawn(count(request.into_body()))
-        });
+        .post("/upload", |request: Request| count(request.into_body()));
     let files = Directory::new(Folder::new(folder)?, reactor.clone());
     Ok(Tree::new().child("static", files).otherwise(router))
 }
@@ -127,12 +124,11 @@ fn page(request: &Request) -> Response {
 }
 
 /// How many bytes come.
-async fn count(mut body: Incoming) -> Result<String, Failure> {
-    let mut count = 0;
-    while let Some(piece) = body.next_piece().await? {
-        count += piece.len();
-    }
-    Ok(count.to_string())
+fn count(body: Incoming) -> Deferred<String> {
+    let count = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&count);
+    body.for_each(move |piece| counted.set(counted.get() + piece.len()))
+        .map(move |()| count.get().to_string())
 }
 
 struct Echo;

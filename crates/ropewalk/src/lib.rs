@@ -20,6 +20,8 @@
 //! | [`deferred`] | results that have not arrived yet |
 //! | [`protocol`] | what a protocol and a transport agree on |
 //! | [`reactor`] | the event loop |
+//! | [`service`] | what a program starts, drains and stops: trees, servers, clients that stay connected, timers, programs |
+//! | [`shards`] | more cores: a reactor in each of several threads, or processes that share their sockets |
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
 //! | [`tls`] | TLS over any transport, identities by name |
 //! | [`files`](crate::files) | paths that nothing escapes, files read, written and replaced off the loop (on Unix) |
@@ -27,7 +29,8 @@
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
 //! | [`http`] | HTTP/1.1: sites, resources, static files; requests, in one line or by an agent |
-//! | [`http2`] | HTTP/2 by itself: frames, HPACK, streams; no site speaks it yet |
+//! | [`cgi`] | CGI: programs as resources of a site |
+//! | [`http2`] | HTTP/2 by itself: frames, HPACK, streams; sites speak it by way of `http` |
 //! | [`tower`] | axum's routers and other services as resources, and sites as services |
 //! | [`xmlrpc`] | XML-RPC: methods to be called, and calls |
 //! | [`websocket`] | WebSocket: messages both ways, compressed, to one or to many |
@@ -35,7 +38,8 @@
 //! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 //! | [`memcached`] | a client of memcached, pipelined and bounded |
-//! | `database` | pools of connections to databases; with the feature `sqlite` |
+//! | `adapters` | connections for code that pulls: the traits of tokio, futures and hyper; with the feature `adapters` |
+//! | `database` | pools of connections to databases; with the features `sqlite` and `postgres` |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
 
 #![forbid(unsafe_code)]
@@ -48,9 +52,12 @@ pub mod http {
     pub use ropewalk_http::*;
 }
 
+#[cfg(feature = "adapters")]
+pub use ropewalk_adapters as adapters;
 pub use ropewalk_amp as amp;
 pub use ropewalk_auth as auth;
-#[cfg(feature = "sqlite")]
+pub use ropewalk_cgi as cgi;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use ropewalk_database as database;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
@@ -63,6 +70,8 @@ pub use ropewalk_memcached as memcached;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;
 pub use ropewalk_reactor as reactor;
+pub use ropewalk_service as service;
+pub use ropewalk_shards as shards;
 pub use ropewalk_small as small;
 pub use ropewalk_socks as socks;
 pub use ropewalk_tls as tls;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use ropewalk_deferred::{Deferred, Promise, deferred};
+use ropewalk_protocol::Drain;
 use slab::Slab;
 
 use crate::codec::{Deflate, Window};
@@ -199,6 +200,27 @@ impl<P: WebSocketProtocol> Group<P> {
     /// A place for one member.
     pub(crate) fn place(&self) -> Place<P> {
         Place { group: self.clone(), key: Cell::new(None) }
+    }
+}
+
+/// Going away is what a server says that ends (RFC 6455 7.4.1).
+impl<P: WebSocketProtocol> Drain for Group<P> {
+    fn connections(&self) -> usize {
+        self.len()
+    }
+
+    fn drain(&self) -> Deferred<()> {
+        self.close(CloseCode::GOING_AWAY, "")
+    }
+
+    fn cut(&self) -> usize {
+        let members = self.members();
+        members.iter().for_each(WebSocket::abort);
+        members.len()
+    }
+
+    fn resume(&self) {
+        self.shared.farewell.take();
     }
 }
 

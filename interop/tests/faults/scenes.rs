@@ -43,6 +43,7 @@ fn are_played_where_they_are_asked_for() {
         Ok("server") => serve(&reactor()),
         Ok("uring") => serve(&Reactor::with_driver(DriverKind::IoUring).expect("a reactor")),
         Ok("client") => ask(),
+        Ok("children") => crate::children::look_after(),
         Ok("clock") => crate::clock::keep_time(),
         Ok(other) => panic!("there is no scene {other}"),
         Err(_) => (),

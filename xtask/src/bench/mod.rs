@@ -2,6 +2,7 @@
 
 mod amp;
 mod contender;
+mod database;
 mod deferred;
 mod echo;
 mod framing;
@@ -11,6 +12,7 @@ mod idle;
 mod proc;
 mod process;
 mod runner;
+mod shards;
 mod sockets;
 mod table;
 mod timers;
@@ -48,6 +50,8 @@ pub(crate) enum Bench {
     /// Counted are the pages that the server alone has written (private dirty, and swapped); resident
     /// size is shown beside it. Each connection has made one request before it falls idle.
     Idle(idle::Options),
+    /// What a query costs: our pool over bare `rusqlite`, and PostgreSQL beside `tokio-postgres`.
+    Database(database::Options),
     /// Instructions and allocations of deferreds, against futures, tokio's oneshot and Twisted.
     ///
     /// Valgrind counts the instructions, so a busy machine changes nothing.
@@ -68,6 +72,9 @@ pub(crate) enum Bench {
     /// Processes started and reaped for each second on the CPU, beside tokio, the standard library and
     /// Twisted.
     Process(process::Options),
+    /// One shard and two under HTTP hello, beside hyper on tokio's multi-thread runtime and nginx's workers;
+    /// and how evenly connections are dealt out.
+    Shards(shards::Options),
     /// CPU time a timer, beside a thousand to a million that wait; ours and tokio's.
     Timers(timers::Options),
 }
@@ -92,11 +99,13 @@ pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
         Bench::Echo(options) => echo::run(options),
         Bench::Http(options) => http::run(options),
         Bench::Idle(options) => idle::run(options),
+        Bench::Database(options) => database::run(options),
         Bench::Deferred(options) => deferred::run(options).map(|()| true),
         Bench::Framing(options) => framing::run(options).map(|()| true),
         Bench::Udp(options) => udp::run(options),
         Bench::Tls(options) => tls::run(options),
         Bench::Process(options) => process::run(options),
+        Bench::Shards(options) => shards::run(options),
         Bench::Timers(options) => timers::run(options),
     }
 }

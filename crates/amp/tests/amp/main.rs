@@ -8,6 +8,7 @@ mod enemies;
 mod failures;
 mod golden;
 mod hostile;
+mod leaving;
 mod limits;
 mod switch;
 mod tls;

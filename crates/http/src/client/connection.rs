@@ -607,6 +607,11 @@ impl Reader {
         self.decoding.clone()
     }
 
+    /// All of it was taken: its connection need not be told.
+    pub(crate) fn is_read(&mut self) {
+        self.serial = None;
+    }
+
     pub(crate) fn decode(&mut self, decoding: Decoding) {
         self.decoding = Some(Rc::new(RefCell::new(decoding)));
     }

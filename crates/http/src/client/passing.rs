@@ -13,6 +13,7 @@ use super::agent::Agent;
 use super::connection::{Connection, Exchange, Progress};
 use super::exchange::put_framing;
 use super::follow::{connected, named};
+use super::pool::Grant;
 use super::{AgentError, Origin, Wait};
 use crate::codec::{AnswerTo, BodyWriter};
 use crate::server::{Body, BodyKind, Incoming};
@@ -130,30 +131,45 @@ fn attempt(
     retries: usize,
 ) -> Deferred<Result<Response<Incoming>, Unanswered>> {
     let patience = agent.options().patience.clone();
-    let grant = agent.pool().take(Rc::clone(&origin));
-    let grant = match patience.connect {
-        Some(wait) => timeout(&**agent.clock(), wait, grant)
-            .add_errback(move |failure| Err::<_, Failure>(named(failure, Wait::Connect(wait)))),
-        None => grant,
-    };
-    let opening = agent.clone();
-    let conn = grant.add_callback(move |grant| connected(&opening, grant));
     let progress = Rc::new(Progress::default());
-    let told = Rc::clone(&progress);
-    let sent = passing.clone();
-    conn.add_callback(move |conn| sent.begin(&conn, &told, patience.total)).add_both(
-        move |result| {
-            let why = match result {
-                Ok(response) => return Deferred::succeed(Ok(response)),
-                Err(why) => why,
+    let answer = match agent.pool().take(Rc::clone(&origin)).try_take() {
+        // Most requests find a connection, and there is nothing to wait for.
+        Ok(Ok(Grant::Reuse(conn))) => passing.begin(&conn, &progress, patience.total),
+        Ok(granted) => {
+            let (told, sent) = (Rc::clone(&progress), passing.clone());
+            opened(&agent, Deferred::ready(granted))
+                .add_callback(move |conn| sent.begin(&conn, &told, patience.total))
+        }
+        Err(waiting) => {
+            let grant = match patience.connect {
+                Some(wait) => {
+                    timeout(&**agent.clock(), wait, waiting).add_errback(move |failure| {
+                        Err::<_, Failure>(named(failure, Wait::Connect(wait)))
+                    })
+                }
+                None => waiting,
             };
-            if retries < RETRIES_MAX && may_retry(&passing, &progress, &why) && passing.rewind() {
-                return attempt(agent, origin, passing, retries + 1);
-            }
-            let unsent = (!progress.sent.get()).then_some(passing);
-            Deferred::succeed(Err(Unanswered { why, unsent }))
-        },
-    )
+            let (told, sent) = (Rc::clone(&progress), passing.clone());
+            opened(&agent, grant).add_callback(move |conn| sent.begin(&conn, &told, patience.total))
+        }
+    };
+    answer.add_both(move |result| {
+        let why = match result {
+            Ok(response) => return Deferred::succeed(Ok(response)),
+            Err(why) => why,
+        };
+        if retries < RETRIES_MAX && may_retry(&passing, &progress, &why) && passing.rewind() {
+            return attempt(agent, origin, passing, retries + 1);
+        }
+        let unsent = (!progress.sent.get()).then_some(passing);
+        Deferred::succeed(Err(Unanswered { why, unsent }))
+    })
+}
+
+/// The connection that was granted, once it is there.
+fn opened(agent: &Agent, grant: Deferred<Grant>) -> Deferred<Conn<Connection>> {
+    let agent = agent.clone();
+    grant.add_callback(move |grant| connected(&agent, grant))
 }
 
 /// Whether a request that failed can be sent to the same server again.

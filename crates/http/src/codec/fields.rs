@@ -3,6 +3,7 @@ use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::Header;
+use memchr::memchr;
 
 use super::error::{BadRequest, Excerpt};
 use super::head::Copies;
@@ -63,17 +64,32 @@ impl RawFields {
             Some(b'r') => line.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"range:")),
             _ => false,
         };
-        self.lines().split(|&byte| byte == b'\n').any(is_such)
+        self.each().any(is_such)
+    }
+
+    /// How many bytes the lines are.
+    pub(crate) fn length(&self) -> usize {
+        self.lines().len()
+    }
+
+    /// Each line with its end.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &[u8]> {
+        let mut left = self.lines();
+        std::iter::from_fn(move || {
+            let end = memchr(b'\n', left)?;
+            let (line, rest) = left.split_at(end + 1);
+            left = rest;
+            Some(line)
+        })
     }
 
     pub(crate) fn to_map(&self) -> HeaderMap {
-        let lines = self.lines().split_inclusive(|&byte| byte == b'\n');
-        let count = lines.clone().count();
+        let count = memchr::memchr_iter(b'\n', self.lines()).count();
         let copies = Copies::of_parts_of(self.lines(), count);
         let mut map = HeaderMap::with_capacity(count);
-        for line in lines {
+        for line in self.each() {
             let line = line.strip_suffix(b"\r\n").unwrap_or(line);
-            let field = line.iter().position(|&byte| byte == b':').and_then(|colon| {
+            let field = memchr(b':', line).and_then(|colon| {
                 let name = HeaderName::from_bytes(&line[..colon]).ok()?;
                 let value = copies.of(trimmed(&line[colon + 1..]));
                 Some((name, HeaderValue::from_maybe_shared(value).ok()?))

@@ -6,10 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use ropewalk_deferred::{Deferred, Failure};
-use ropewalk_protocol::Conn;
 
 use super::Event;
-use crate::server::Server;
+use crate::server::Place;
 use crate::{Body, BodySender, Request, Response, SendError};
 
 /// What is sent where nothing happens: a comment, which clients skip.
@@ -111,9 +110,9 @@ impl EventSender {
             slow: options.slow,
             is_lively: Cell::new(true),
         });
-        if let (Some(period), Some(conn)) = (options.keep_alive, request.body().server_conn()) {
-            let weak = Rc::downgrade(&shared);
-            conn.call_later(period, move |_, conn| tick(&weak, conn, period));
+        if let (Some(period), Some(place)) = (options.keep_alive, request.body().request_place()) {
+            let (weak, again) = (Rc::downgrade(&shared), place.clone());
+            place.call_later(period, move || tick(&weak, &again, period));
         }
         let mut response = Response::new(body);
         let headers = response.headers_mut();
@@ -194,7 +193,7 @@ impl fmt::Debug for EventSender {
 }
 
 /// Says something where nothing was said for as long as `period`.
-fn tick(shared: &Weak<Shared>, conn: &Conn<Server>, period: Duration) {
+fn tick(shared: &Weak<Shared>, place: &Place, period: Duration) {
     let Some(strong) = shared.upgrade() else { return };
     if strong.sender.borrow().as_ref().is_none_or(BodySender::is_gone) {
         return;
@@ -206,6 +205,6 @@ fn tick(shared: &Weak<Shared>, conn: &Conn<Server>, period: Duration) {
     {
         tracing::debug!(target: "ropewalk::http", "no comment was sent: {error}");
     }
-    let weak = shared.clone();
-    conn.call_later(period, move |_, conn| tick(&weak, conn, period));
+    let (weak, again) = (shared.clone(), place.clone());
+    place.call_later(period, move || tick(&weak, &again, period));
 }

@@ -1,14 +1,18 @@
 //! Which fields go through a proxy, and which it adds.
 
+use std::net::IpAddr;
+use std::rc::Rc;
+
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, MAX_FORWARDS,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Version};
+use memchr::memchr;
 use ropewalk_protocol::{Address, Network};
 
 use super::{ForwardedHop, ForwardedNode, ProxyError, VIA_HOPS_MAX, ViaHop};
-use crate::codec::members;
+use crate::codec::{RawFields, members, trimmed};
 
 pub(super) static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -33,6 +37,12 @@ pub enum ClientFields {
 /// Takes out what is for one connection alone (RFC 9110 7.6.1), and where a body ends, which each
 /// connection says in its own way.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let own = [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE];
+    let own = [&PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION].into_iter().chain(own);
+    // Most messages have none of them.
+    if !headers.keys().any(|name| own.clone().any(|own| name == own)) {
+        return;
+    }
     let options: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -42,8 +52,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in options {
         headers.remove(name);
     }
-    let own = [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE];
-    for name in own.into_iter().chain([&PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION]) {
+    for name in own {
         headers.remove(name);
     }
 }
@@ -93,11 +102,95 @@ pub(super) fn check_via(headers: &HeaderMap) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// Adds this proxy to those whom a message came by; `version` is that in which it came here.
-pub(super) fn add_via(headers: &mut HeaderMap, version: Version, name: &str) {
-    let version = if version == Version::HTTP_10 { "1.0" } else { "1.1" };
-    if let Ok(value) = HeaderValue::try_from(format!("{version} {name}")) {
-        headers.append(VIA, value);
+/// A request's fields that go through as they came, and the Host that was asked for.
+pub(super) struct Plain {
+    /// Whole lines.
+    pub(super) lines: Vec<u8>,
+    pub(super) host: Option<String>,
+}
+
+impl Plain {
+    /// What goes through of these fields, if nothing among them asks for more than to be passed on.
+    pub(super) fn of(fields: &RawFields) -> Option<Self> {
+        let mut plain = Self { lines: Vec::with_capacity(fields.length()), host: None };
+        for line in fields.each() {
+            let colon = memchr(b':', line)?;
+            let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
+            match part_of(name) {
+                Part::Anybodys => plain.lines.extend_from_slice(line),
+                // What else it may name is another field, which would have to be looked for.
+                Part::Connection if value.eq_ignore_ascii_case(b"keep-alive") => (),
+                Part::Connection if value.eq_ignore_ascii_case(b"close") => (),
+                Part::Host if plain.host.is_none() => {
+                    plain.host = Some(str::from_utf8(value).ok()?.to_owned());
+                }
+                Part::Connection | Part::Host | Part::Proxys => return None,
+            }
+        }
+        Some(plain)
+    }
+}
+
+/// Whom a field is for.
+enum Part {
+    Anybodys,
+    Connection,
+    Host,
+    /// A proxy does something about it.
+    Proxys,
+}
+
+fn part_of(name: &[u8]) -> Part {
+    // By length, as most names are told apart by that alone.
+    let proxys: &[&[u8]] = match name.len() {
+        2 => &[b"te"],
+        3 => &[b"via"],
+        4 if name.eq_ignore_ascii_case(b"host") => return Part::Host,
+        6 => &[b"expect"],
+        7 => &[b"upgrade"],
+        9 => &[b"forwarded"],
+        10 if name.eq_ignore_ascii_case(b"connection") => return Part::Connection,
+        10 => &[b"keep-alive"],
+        12 => &[b"max-forwards"],
+        14 => &[b"content-length"],
+        15 => &[b"x-forwarded-for"],
+        16 => &[b"x-forwarded-host", b"proxy-connection"],
+        17 => &[b"x-forwarded-proto", b"transfer-encoding"],
+        18 => &[b"proxy-authenticate"],
+        19 => &[b"proxy-authorization"],
+        _ => &[],
+    };
+    if proxys.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        Part::Proxys
+    } else {
+        Part::Anybodys
+    }
+}
+
+/// What a proxy says of itself among those whom a message came by.
+pub(super) struct Via {
+    /// By the version in which the message came: HTTP/1.0, and HTTP/1.1.
+    values: [Option<HeaderValue>; 2],
+}
+
+impl Via {
+    /// That of the proxy called so; nothing if that is no name.
+    pub(super) fn new(name: &str) -> Self {
+        let value = |version| HeaderValue::try_from(format!("{version} {name}")).ok();
+        Self { values: [value("1.0"), value("1.1")] }
+    }
+
+    /// What it says of a message in this version.
+    pub(super) fn value(&self, version: Version) -> Option<&HeaderValue> {
+        let [old, new] = &self.values;
+        if version == Version::HTTP_10 { old.as_ref() } else { new.as_ref() }
+    }
+
+    /// Adds this proxy; `version` is that in which the message came here.
+    pub(super) fn add(&self, headers: &mut HeaderMap, version: Version) {
+        if let Some(value) = self.value(version) {
+            headers.append(VIA, value.clone());
+        }
     }
 }
 
@@ -124,7 +217,52 @@ pub(super) struct Client<'c> {
     pub(super) host: Option<&'c str>,
 }
 
+/// What an upstream was last told of a client: the next request is often the same one's.
+#[derive(Default)]
+pub(super) struct Told {
+    address: Option<IpAddr>,
+    is_encrypted: bool,
+    host: Option<String>,
+    /// Whole lines.
+    lines: Rc<[u8]>,
+}
+
 impl Client<'_> {
+    /// The lines that tell the upstream who the client is; what is added to the client's own is among
+    /// `headers` instead.
+    pub(super) fn lines(
+        &self,
+        headers: &mut HeaderMap,
+        fields: ClientFields,
+        trusted: &[Network],
+        last: &mut Told,
+    ) -> Rc<[u8]> {
+        let own = [&FOR, &PROTO, &FORWARDED_HOST, &FORWARDED];
+        if headers.keys().any(|name| own.contains(&name)) {
+            self.tell(headers, fields, trusted);
+            return Rc::default();
+        }
+        let address = self.address.ip().map(|address| address.ip());
+        let is_same = last.address == address
+            && last.is_encrypted == self.is_encrypted
+            && last.host.as_deref() == self.host;
+        // The fields are those of one proxy, so they are the same, too.
+        if !is_same || last.lines.is_empty() {
+            let mut told = HeaderMap::new();
+            self.tell(&mut told, fields, trusted);
+            let mut lines = Vec::new();
+            for (name, value) in &told {
+                for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                    lines.extend_from_slice(part);
+                }
+            }
+            let host = self.host.map(str::to_owned);
+            let (is_encrypted, lines) = (self.is_encrypted, lines.into());
+            *last = Told { address, is_encrypted, host, lines };
+        }
+        Rc::clone(&last.lines)
+    }
+
     /// Tells the upstream who the client is. What the client itself says counts only where it is one
     /// of those that are trusted.
     pub(super) fn tell(&self, headers: &mut HeaderMap, fields: ClientFields, trusted: &[Network]) {

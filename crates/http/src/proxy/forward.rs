@@ -17,7 +17,7 @@ use ropewalk_forward::{
 use ropewalk_protocol::{Clock, Conn, Seat, TimedOut, seat_and_tell, timeout};
 use url::Url;
 
-use super::fields;
+use super::fields::{self, Via};
 use super::passage::{self, HeadWriter};
 use super::{ProxyError, upstream_options};
 use crate::client::{Passing, Switch, Unanswered, pass};
@@ -108,7 +108,7 @@ struct Shared {
     tunnel_ports: Vec<RangeInclusive<u16>>,
     login: Option<Rc<dyn ProxyLogin>>,
     relay: RelayOptions,
-    via: String,
+    via: Rc<Via>,
 }
 
 /// Connects to admitted addresses alone.
@@ -147,7 +147,7 @@ impl ForwardProxy {
             tunnel_ports: vec![443..=443],
             login: None,
             relay: RelayOptions::default(),
-            via: "ropewalk".to_owned(),
+            via: Rc::new(Via::new("ropewalk")),
         }))
     }
 
@@ -184,7 +184,7 @@ impl ForwardProxy {
     #[track_caller]
     pub fn name(self, name: impl Into<String>) -> Self {
         let name = name.into();
-        self.change(|shared| shared.via = name)
+        self.change(|shared| shared.via = Rc::new(Via::new(&name)))
     }
 }
 
@@ -315,7 +315,7 @@ fn forward(
     let takes_trailers = fields::takes_trailers(&headers);
     let body = passage::body(incoming, &headers, ());
     fields::strip_request(&mut headers);
-    fields::add_via(&mut headers, version, &shared.via);
+    shared.via.add(&mut headers, version);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let root = if path.starts_with('/') { "" } else { "/" };
     let mut head = HeadWriter::new(&method, &[root, path]);
@@ -336,7 +336,7 @@ fn forward(
     passing.on_interim = on_interim;
     let switch = upgrade.as_ref().map(|_| Rc::new(Switch::new(shared.relay)));
     passing.switch.clone_from(&switch);
-    let via = shared.via.clone();
+    let via = Rc::clone(&shared.via);
     let name = authority.to_string();
     Ok(pass(&shared.agent, origin, passing).add_callback(move |outcome| {
         let answered = match outcome {

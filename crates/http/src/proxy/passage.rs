@@ -8,14 +8,21 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE}
 use http::{HeaderMap, Response, Version};
 use ropewalk_deferred::Deferred;
 
-use super::fields::{add_via, strip_hop_by_hop};
+use super::fields::{Via, strip_hop_by_hop};
 use crate::client::{OnInterim, Switch};
 use crate::server::{Body, BodyPiece, BodyStream, Incoming, Interim, plain};
 
 /// A message's body, to be sent on piece by piece with the fields behind it. `kept` lives as long.
-pub(super) fn body(incoming: Incoming, headers: &HeaderMap, kept: impl Sized + 'static) -> Body {
+pub(super) fn body(
+    mut incoming: Incoming,
+    headers: &HeaderMap,
+    kept: impl Sized + 'static,
+) -> Body {
     if incoming.is_none() {
         return Body::empty();
+    }
+    if let Some(whole) = incoming.take_whole() {
+        return whole.into();
     }
     let length = headers.get(CONTENT_LENGTH);
     let length = length.and_then(|digits| digits.to_str().ok()?.parse().ok());
@@ -59,12 +66,12 @@ fn told(
 /// An upstream's answer on its way to the client.
 pub(super) fn answer(
     response: Response<Incoming>,
-    via: &str,
+    via: &Via,
     kept: impl Sized + 'static,
 ) -> http::Response<Body> {
     let (mut parts, incoming) = response.into_parts();
     strip_hop_by_hop(&mut parts.headers);
-    add_via(&mut parts.headers, parts.version, via);
+    via.add(&mut parts.headers, parts.version);
     parts.version = Version::HTTP_11;
     let body = body(incoming, &parts.headers, kept);
     Response::from_parts(parts, body)
@@ -76,7 +83,7 @@ pub(super) fn switched(
     response: Response<Incoming>,
     asked: &HeaderValue,
     switch: &Switch,
-    via: &str,
+    via: &Via,
 ) -> Option<http::Response<Body>> {
     let near = switch.near.take()?;
     let (mut parts, _) = response.into_parts();
@@ -85,7 +92,7 @@ pub(super) fn switched(
         return None;
     }
     strip_hop_by_hop(&mut parts.headers);
-    add_via(&mut parts.headers, parts.version, via);
+    via.add(&mut parts.headers, parts.version);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(UPGRADE, said);
     Some(Response::from_parts(parts, Body::switch_to(near)))
@@ -113,6 +120,11 @@ impl HeadWriter {
 
     pub(super) fn field(&mut self, name: &HeaderName, value: &[u8]) {
         self.put(&[name.as_str().as_bytes(), b": ", value, b"\r\n"]);
+    }
+
+    /// Adds whole lines.
+    pub(super) fn lines(&mut self, lines: &[u8]) {
+        self.put(&[lines]);
     }
 
     pub(super) fn finish(self) -> Vec<u8> {

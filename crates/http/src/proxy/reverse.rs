@@ -1,17 +1,18 @@
 //! A reverse proxy: a resource whose answers come from servers behind it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::{Rc, Weak};
 
 use http::header::{
-    CONNECTION, CONTENT_LOCATION, EXPECT, HOST, HeaderValue, LOCATION, TE, UPGRADE,
+    CONNECTION, CONTENT_LOCATION, EXPECT, HOST, HeaderValue, LOCATION, SET_COOKIE, TE, UPGRADE,
 };
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use ropewalk_deferred::Deferred;
 use ropewalk_forward::RelayOptions;
 use ropewalk_protocol::{Network, call_later, timeout};
 
-use super::fields::{self, Client, ClientFields};
+use super::fields::{self, Client, ClientFields, Plain, Told, Via};
 use super::passage::{self, HeadWriter};
 use super::target::{self, Mapping};
 use super::upstream::{Underway, Upstream, Upstreams};
@@ -87,12 +88,14 @@ struct Shared {
     upstreams: Upstreams,
     prefix: String,
     keeps_host: bool,
-    via: String,
+    maps_cookies: bool,
+    via: Via,
     client_fields: ClientFields,
     trusted: Vec<Network>,
     upgrades: Vec<String>,
     relay: RelayOptions,
     passive: PassiveHealth,
+    told: RefCell<Told>,
 }
 
 impl ReverseProxy {
@@ -112,7 +115,9 @@ impl ReverseProxy {
             upstreams: Upstreams::new(Upstream::new(upstream)?),
             prefix: String::new(),
             keeps_host: false,
-            via: "ropewalk".to_owned(),
+            maps_cookies: false,
+            via: Via::new("ropewalk"),
+            told: RefCell::default(),
             client_fields: ClientFields::default(),
             trusted: Vec::new(),
             upgrades: vec!["websocket".to_owned()],
@@ -163,11 +168,19 @@ impl ReverseProxy {
         self.change(|shared| shared.keeps_host = true)
     }
 
+    /// Has cookies that the upstream sets be those of the proxy's own place: a `Path` below the upstream's
+    /// becomes one below the proxy's, and a `Domain` that is the upstream's host is left out. Otherwise they
+    /// go through as they are, and browsers do not send them back where host or path differ.
+    #[track_caller]
+    pub fn map_cookies(self) -> Self {
+        self.change(|shared| shared.maps_cookies = true)
+    }
+
     /// What this proxy is called in Via: a host and a port, or another name; `ropewalk` unless set.
     #[track_caller]
     pub fn name(self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.change(|shared| shared.via = name)
+        let via = Via::new(&name.into());
+        self.change(|shared| shared.via = via)
     }
 
     /// By which fields the upstream is told who the client is.
@@ -225,6 +238,10 @@ impl ReverseProxy {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(ProxyError::Method(request.method().to_string()).into());
         }
+        let plain = request.raw_fields().filter(|_| request.body().is_none()).and_then(Plain::of);
+        if let Some(plain) = plain {
+            return self.asked_plainly(&request, plain);
+        }
         fields::check_via(request.headers())?;
         let mapping = target::map(&request, &shared.prefix)?;
         if fields::ends_here(request.headers_mut()) {
@@ -248,15 +265,53 @@ impl ReverseProxy {
         let body = passage::body(incoming, &headers, ());
         fields::strip_request(&mut headers);
         let client = Client { address: &address, is_encrypted, host: host.as_deref() };
-        client.tell(&mut headers, shared.client_fields, &shared.trusted);
-        fields::add_via(&mut headers, version, &shared.via);
+        let (told, trusted) = (&mut *shared.told.borrow_mut(), &shared.trusted);
+        let told = client.lines(&mut headers, shared.client_fields, trusted, told);
+        shared.via.add(&mut headers, version);
         let mut passing = Passing::new(method.clone(), Vec::new(), body);
         passing.expects_continue = expects_continue;
         passing.on_interim = on_interim;
         if upgrade.is_some() {
             passing.switch = Some(Rc::new(Switch::new(shared.relay)));
         }
-        Ok((Asked { method, headers, host, mapping, upgrade, takes_trailers }, passing))
+        Ok((
+            Asked {
+                method,
+                headers,
+                host,
+                mapping,
+                upgrade,
+                takes_trailers,
+                told,
+                plain: Vec::new(),
+            },
+            passing,
+        ))
+    }
+
+    /// The same of a request whose fields go through as they are.
+    fn asked_plainly(&self, request: &Request, plain: Plain) -> Result<(Asked, Passing), Early> {
+        let shared = &self.0;
+        let mapping = target::map(request, &shared.prefix)?;
+        let (method, version) = (request.method().clone(), request.version());
+        let host = match request.uri().authority() {
+            Some(authority) => Some(authority.as_str().to_owned()),
+            None => plain.host,
+        };
+        let incoming = request.body();
+        let (address, is_encrypted) = (incoming.peer(), incoming.tls().is_some());
+        let client = Client { address: &address, is_encrypted, host: host.as_deref() };
+        let (told, trusted) = (&mut *shared.told.borrow_mut(), &shared.trusted);
+        let mut headers = HeaderMap::new();
+        let told = client.lines(&mut headers, shared.client_fields, trusted, told);
+        shared.via.add(&mut headers, version);
+        let mut passing = Passing::new(method.clone(), Vec::new(), Body::empty());
+        passing.on_interim = request.interim().map(passage::interim);
+        let (upgrade, takes_trailers, plain) = (None, false, plain.lines);
+        Ok((
+            Asked { method, headers, host, mapping, upgrade, takes_trailers, told, plain },
+            passing,
+        ))
     }
 }
 
@@ -269,6 +324,10 @@ struct Asked {
     mapping: Mapping,
     upgrade: Option<HeaderValue>,
     takes_trailers: bool,
+    /// Lines that say who the client is.
+    told: Rc<[u8]>,
+    /// Lines that go through as they came.
+    plain: Vec<u8>,
 }
 
 /// What is answered without an upstream.
@@ -361,6 +420,8 @@ impl Shared {
         for (name, value) in &asked.headers {
             head.field(name, value.as_bytes());
         }
+        head.lines(&asked.plain);
+        head.lines(&asked.told);
         match (&asked.upgrade, asked.takes_trailers) {
             (Some(protocol), _) => {
                 head.field(&CONNECTION, b"upgrade");
@@ -399,6 +460,14 @@ impl Shared {
             let seen = value.and_then(|value| asked.mapping.seen_by_client(value, upstream));
             if let Some(seen) = seen.and_then(|seen| HeaderValue::try_from(seen).ok()) {
                 response.headers_mut().insert(name, seen);
+            }
+        }
+        if self.maps_cookies {
+            let cookies = response.headers().get_all(SET_COOKIE).iter();
+            let seen: Vec<_> = cookies.map(|each| asked.mapping.cookie(each, upstream)).collect();
+            response.headers_mut().remove(SET_COOKIE);
+            for cookie in seen {
+                response.headers_mut().append(SET_COOKIE, cookie);
             }
         }
         response

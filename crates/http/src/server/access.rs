@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
-use ropewalk_protocol::{Address, Conn};
+use ropewalk_protocol::Address;
 
-use super::connection::Server;
 use super::request::Request;
 
 /// One answered request, for a log.
@@ -32,20 +31,20 @@ pub struct Access {
 
 impl Access {
     /// To a request, of which the answer is still to come.
-    pub(super) fn to(request: &Request, conn: &Conn<Server>) -> Self {
+    pub(super) fn to(request: &Request, peer: Address) -> Self {
         Self {
             method: Some(request.method().clone()),
             uri: Some(request.uri().clone()),
             version: request.version(),
             headers: request.headers().clone(),
-            ..Self::to_nothing(conn)
+            ..Self::to_nothing(peer)
         }
     }
 
     /// To what was no request.
-    pub(super) fn to_nothing(conn: &Conn<Server>) -> Self {
+    pub(super) fn to_nothing(peer: Address) -> Self {
         Self {
-            peer: conn.peer(),
+            peer,
             method: None,
             uri: None,
             version: Version::HTTP_11,

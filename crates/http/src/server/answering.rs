@@ -279,10 +279,14 @@ impl Server {
     ) {
         let access = access.or_else(|| match &mut self.phase {
             Phase::Busy(exchange) => exchange.finish_access(conn.now()).map(Box::new),
-            Phase::Idle | Phase::Choked(_) | Phase::Lingering(_) | Phase::HandedOver => None,
+            Phase::Idle
+            | Phase::Preface(_)
+            | Phase::Choked(_)
+            | Phase::Lingering(_)
+            | Phase::HandedOver => None,
         });
-        let access =
-            access.or_else(|| self.site.is_logging().then(|| Box::new(Access::to_nothing(conn))));
+        let access = access
+            .or_else(|| self.site.is_logging().then(|| Box::new(Access::to_nothing(conn.peer()))));
         self.phase = Phase::Idle;
         self.answer_whole(conn, Asked::unread(), Whole::of(response), access, conn.now());
     }
@@ -291,14 +295,14 @@ impl Server {
 /// A response, wherever its parts lie.
 #[derive(Clone, Copy)]
 pub(super) struct Whole<'r> {
-    status: StatusCode,
+    pub(super) status: StatusCode,
     /// Absent where it has no fields of its own.
-    headers: Option<&'r HeaderMap>,
-    body: &'r Body,
+    pub(super) headers: Option<&'r HeaderMap>,
+    pub(super) body: &'r Body,
 }
 
 impl<'r> Whole<'r> {
-    fn of(response: &'r Response) -> Self {
+    pub(super) fn of(response: &'r Response) -> Self {
         let headers = Some(response.headers());
         Self { status: response.status(), headers, body: response.body() }
     }

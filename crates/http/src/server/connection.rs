@@ -5,9 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::StatusCode;
+use ropewalk_http2::frame::PREFACE;
 use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 
 use super::exchange::{Exchange, Outflow};
+use super::http2::Http2;
 use super::incoming::BodyError;
 use super::reply::plain;
 use super::site::Shared;
@@ -40,6 +42,8 @@ pub struct Server {
 pub(super) enum Phase {
     /// Between requests, or in the middle of a head.
     Idle,
+    /// In the middle of what may be the preface of HTTP/2, of which this came.
+    Preface(Box<Preface>),
     /// A request is being received or answered.
     Busy(Box<Exchange>),
     /// The client has yet to take most of what it was answered.
@@ -49,6 +53,9 @@ pub(super) enum Phase {
     /// Another protocol speaks with the client.
     HandedOver,
 }
+
+/// Less than a preface.
+pub(super) struct Preface(Vec<u8>);
 
 pub(super) struct Choked {
     pub(super) watch: Watch,
@@ -62,9 +69,17 @@ pub(super) struct Lingering {
     heard: usize,
 }
 
+/// The place of a connection that was accepted and has not been made yet.
+const EXPECTED: u32 = u32::MAX - 1;
+
 impl Server {
     pub(super) fn new(site: Rc<Shared>) -> Self {
         Self { site, place: u32::MAX, serial: 0, timer: None, head: None, phase: Phase::Idle }
+    }
+
+    /// The same for a connection that its site counts already.
+    pub(super) fn expected(self) -> Self {
+        Self { place: EXPECTED, ..self }
     }
 
     /// Sets the timer.
@@ -78,6 +93,20 @@ impl Server {
     /// Whether a part of a request's head is there.
     pub(super) fn has_begun(&self) -> bool {
         self.head.as_ref().is_some_and(|head| head.has_begun())
+    }
+
+    /// Finds out which HTTP the client speaks: its first bytes are `kept` and `data`.
+    fn read_preface(&mut self, conn: &Conn<Self>, mut kept: Vec<u8>, data: &[u8]) {
+        kept.extend_from_slice(data);
+        if kept.starts_with(PREFACE) {
+            self.phase = Phase::HandedOver;
+            conn.switch_protocol(Http2::new(Rc::clone(&self.site)), &kept);
+        } else if may_be_preface(&kept) {
+            self.phase = Phase::Preface(Box::new(Preface(kept)));
+        } else {
+            self.phase = Phase::Idle;
+            self.read(conn, &kept);
+        }
     }
 
     /// Ends the connection so that the client gets to read what was said to it: a socket that is
@@ -95,6 +124,7 @@ impl Server {
         self.timer = None;
         let has_begun = self.has_begun();
         match &mut self.phase {
+            Phase::Preface(_) => self.refuse_with(conn, &plain(StatusCode::REQUEST_TIMEOUT), None),
             Phase::Idle if has_begun => {
                 self.refuse_with(conn, &plain(StatusCode::REQUEST_TIMEOUT), None);
             }
@@ -153,24 +183,47 @@ impl Server {
 
     /// Ends the connection as soon as nothing is left to be answered.
     pub(super) fn drain(&mut self, conn: &Conn<Self>) {
-        if matches!(self.phase, Phase::Idle) && !self.has_begun() {
+        if !matches!(self.phase, Phase::Idle) || self.has_begun() {
+            return;
+        }
+        if self.serial == 0 {
+            // It has come for something.
+            self.arm(conn, self.site.patience.newcomer);
+        } else {
             conn.close();
         }
     }
 }
 
+/// Whether these can be the first bytes of a client that speaks HTTP/2.
+#[inline]
+fn may_be_preface(data: &[u8]) -> bool {
+    // Most that begin alike are POST and PUT.
+    let len = data.len().min(PREFACE.len());
+    data[..len] == PREFACE[..len]
+}
+
 impl Protocol for Server {
     fn connection_made(&mut self, conn: &Conn<Self>) {
-        self.place = self.site.enter(conn);
-        self.arm(conn, self.site.patience.head);
-        if self.site.is_draining() {
-            conn.close();
+        if self.place == EXPECTED {
+            self.site.arrived();
         }
+        self.place = self.site.enter(conn);
+        let patience = &self.site.patience;
+        let is_last = self.site.is_draining();
+        self.arm(conn, if is_last { patience.newcomer } else { patience.head });
     }
 
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
         let mut data = data;
         match &mut self.phase {
+            Phase::Idle if self.serial == 0 && may_be_preface(data) && self.head.is_none() => {
+                self.read_preface(conn, Vec::new(), data);
+            }
+            Phase::Preface(kept) => {
+                let kept = std::mem::take(&mut kept.0);
+                self.read_preface(conn, kept, data);
+            }
             Phase::Idle | Phase::Choked(_) => self.read(conn, data),
             Phase::Lingering(lingering) => {
                 lingering.heard += data.len();
@@ -194,7 +247,11 @@ impl Protocol for Server {
                 exchange.end_after_answer();
             }
             Phase::Busy(exchange) if !matches!(exchange.outflow, Outflow::Done) => conn.abort(),
-            Phase::Idle | Phase::Busy(_) | Phase::Choked(_) | Phase::Lingering(_) => conn.close(),
+            Phase::Idle
+            | Phase::Preface(_)
+            | Phase::Busy(_)
+            | Phase::Choked(_)
+            | Phase::Lingering(_) => conn.close(),
             Phase::HandedOver => (),
         }
     }
@@ -206,11 +263,14 @@ impl Protocol for Server {
                 let kept = std::mem::take(&mut choked.kept);
                 self.await_request(conn, kept);
             }
-            Phase::Idle | Phase::Lingering(_) | Phase::HandedOver => (),
+            Phase::Idle | Phase::Preface(_) | Phase::Lingering(_) | Phase::HandedOver => (),
         }
     }
 
     fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
+        if self.place == EXPECTED {
+            self.site.arrived();
+        }
         self.site.leave(self.place);
         if let Phase::Busy(exchange) = &mut self.phase {
             exchange.end_body(Err(BodyError::Lost(why)));
@@ -226,6 +286,7 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = match &self.phase {
             Phase::Idle => "idle",
+            Phase::Preface(_) => "preface",
             Phase::Busy(_) => "busy",
             Phase::Choked(_) => "choked",
             Phase::Lingering(_) => "lingering",

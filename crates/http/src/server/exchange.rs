@@ -313,7 +313,10 @@ impl Exchange {
             return Ok(());
         };
         if let BodyPiece::Trailers(fields) = piece {
-            *trailers = fields;
+            // RFC 9110 6.5.1: whoever does not ask for them may drop them unread.
+            if self.asked.takes_trailers() {
+                *trailers = fields;
+            }
             return Ok(());
         }
         let length = piece.len();
@@ -357,7 +360,7 @@ impl Exchange {
 }
 
 /// What the log is told where the client did not wait for its answer: nginx's number for it.
-fn unanswered() -> StatusCode {
+pub(super) fn unanswered() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or_default()
 }
 

@@ -4,16 +4,15 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::{Deferred, Promise, deferred};
-use ropewalk_protocol::{Address, Conn, Disconnect, TlsInfo};
+use ropewalk_protocol::{Address, Disconnect, TlsInfo};
 
 use super::body::BodyStream;
-use super::connection::Server;
 use super::elsewhere::pull;
+use super::place::Place;
 use crate::BadRequest;
 use crate::client::{Decoding, Reader, Waker};
 
@@ -38,12 +37,11 @@ pub struct Incoming {
 /// Who has the body sent.
 pub(super) enum Source {
     /// The connection, and which of its requests it is.
-    Request(Conn<Server>, u32),
+    Request(Place),
     Answer(Box<Reader>),
     /// A request's, behind a content coding.
     Coded {
-        conn: Conn<Server>,
-        serial: u32,
+        place: Place,
         decoding: Rc<RefCell<Decoding>>,
     },
     /// It comes over no connection of ours.
@@ -52,16 +50,14 @@ pub(super) enum Source {
 
 /// Tells a connection that more of a body is wanted.
 enum Bell {
-    Request(Conn<Server>),
+    Request(Place),
     Answer(Waker),
 }
 
 impl Bell {
     fn ring(&self) {
         match self {
-            Self::Request(conn) => {
-                conn.call_later(Duration::ZERO, Server::body_wanted);
-            }
+            Self::Request(place) => place.want_body(),
             Self::Answer(waker) => waker.want(),
         }
     }
@@ -71,9 +67,7 @@ impl Source {
     /// Somebody waits for more, or there is room for it.
     fn want(&self) {
         match self {
-            Self::Request(conn, _) | Self::Coded { conn, .. } => {
-                conn.call_later(Duration::ZERO, Server::body_wanted);
-            }
+            Self::Request(place) | Self::Coded { place, .. } => place.want_body(),
             Self::Answer(reader) => reader.want(),
             Self::Elsewhere(_) => (),
         }
@@ -92,7 +86,16 @@ pub(crate) struct Inflow {
     waiting: usize,
     end: Option<Result<HeaderMap, BodyError>>,
     taker: Option<Promise<Option<Bytes>>>,
+    sink: Option<Sink>,
     trailers: HeaderMap,
+}
+
+type Take = Box<dyn FnMut(&[u8])>;
+
+/// Who is lent what comes, and hears of the end.
+struct Sink {
+    take: Take,
+    ended: Promise<()>,
 }
 
 impl Inflow {
@@ -108,13 +111,28 @@ impl Inflow {
         self.room.split()
     }
 
+    /// Whether nothing is here, and more may come.
+    fn waits(&self) -> bool {
+        self.queue.is_empty() && self.end.is_none()
+    }
+
     /// Whether the client should wait.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting >= WAITING_MAX
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
-        self.taker.is_some()
+        self.taker.is_some() || self.sink.as_ref().is_some_and(|sink| sink.ended.is_wanted())
+    }
+
+    /// Everything, if the body is here whole, in one piece at most, with nothing behind it.
+    fn take_whole(&mut self) -> Option<Bytes> {
+        let is_plain = matches!(&self.end, Some(Ok(trailers)) if trailers.is_empty());
+        if !is_plain || self.queue.len() > 1 {
+            return None;
+        }
+        self.waiting = 0;
+        Some(self.queue.pop_front().map(BytesMut::freeze).unwrap_or_default())
     }
 
     pub(super) fn set_trailers(&mut self, trailers: HeaderMap) {
@@ -124,6 +142,12 @@ impl Inflow {
 
 /// Lays the next piece in.
 pub(crate) fn give(inflow: &RefCell<Inflow>, data: &[u8]) {
+    let sink = inflow.borrow_mut().sink.take();
+    if let Some(mut sink) = sink.filter(|sink| sink.ended.is_wanted()) {
+        (sink.take)(data);
+        inflow.borrow_mut().sink = Some(sink);
+        return;
+    }
     let mut inflow = inflow.borrow_mut();
     if let Some(taker) = inflow.taker.take() {
         let piece = inflow.copy(data).freeze();
@@ -146,35 +170,31 @@ pub(crate) fn end(inflow: &RefCell<Inflow>, end: Result<HeaderMap, BodyError>) {
     if inflow.end.is_some() {
         return;
     }
-    let taker = inflow.taker.take();
+    let (taker, sink) = (inflow.taker.take(), inflow.sink.take());
     inflow.end = Some(end.clone());
     if let Ok(trailers) = &end {
         inflow.trailers = trailers.clone();
     }
     drop(inflow);
     if let Some(taker) = taker {
-        taker.fire(end.map(|_| None));
+        taker.fire(end.clone().map(|_| None));
+    }
+    if let Some(Sink { ended, .. }) = sink {
+        ended.fire(end.map(|_| ()));
     }
 }
 
 impl Incoming {
-    pub(super) fn new(conn: Conn<Server>, serial: u32) -> Self {
-        Self { source: Source::Request(conn, serial), inflow: None }
+    pub(super) fn new(place: Place) -> Self {
+        Self { source: Source::Request(place), inflow: None }
     }
 
     /// On which connection a request came, and which of its requests it is.
-    pub(super) fn request_place(&self) -> Option<(&Conn<Server>, u32)> {
+    pub(crate) fn request_place(&self) -> Option<&Place> {
         match &self.source {
-            Source::Request(conn, serial) | Source::Coded { conn, serial, .. } => {
-                Some((conn, *serial))
-            }
+            Source::Request(place) | Source::Coded { place, .. } => Some(place),
             Source::Answer(_) | Source::Elsewhere(_) => None,
         }
-    }
-
-    /// The connection that a request came on.
-    pub(crate) fn server_conn(&self) -> Option<&Conn<Server>> {
-        self.request_place().map(|(conn, _)| conn)
     }
 
     /// The body of an answer.
@@ -187,10 +207,9 @@ impl Incoming {
     pub(crate) fn decode(&mut self, decoding: Decoding) -> bool {
         match &mut self.source {
             Source::Answer(reader) => reader.decode(decoding),
-            Source::Request(conn, serial) => {
+            Source::Request(place) => {
                 self.source = Source::Coded {
-                    conn: conn.clone(),
-                    serial: *serial,
+                    place: place.clone(),
                     decoding: Rc::new(RefCell::new(decoding)),
                 };
             }
@@ -217,14 +236,85 @@ impl Incoming {
                     return decoded_piece(decoding, Rc::clone(shared), bell);
                 }
             }
-            Source::Coded { conn, decoding, .. } => {
-                let bell = Bell::Request(conn.clone());
+            Source::Coded { place, decoding } => {
+                let bell = Bell::Request(place.clone());
                 return decoded_piece(Rc::clone(decoding), Rc::clone(shared), bell);
             }
             Source::Elsewhere(Some(pieces)) => return pull(pieces, shared),
-            Source::Request(..) | Source::Elsewhere(None) => (),
+            Source::Request(_) | Source::Elsewhere(None) => (),
         }
         take_next(shared, || self.source.want())
+    }
+
+    /// Lends `take` each piece as it comes, without a copy of it; the deferred tells of the end.
+    ///
+    /// `take` is called by the connection itself: it keeps up with the peer, or lays the bytes somewhere
+    /// that has a bound. If the deferred is dropped, nobody wants the rest of the body. It fails as those of
+    /// [`next_piece`](Self::next_piece) do.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// use ropewalk_http::{Request, Router, Site};
+    /// use ropewalk_trial::{Clock, Memory};
+    ///
+    /// let router = Router::new().post("/count", |request: Request| {
+    ///     let count = Rc::new(Cell::new(0));
+    ///     let counted = Rc::clone(&count);
+    ///     let body = request.into_body();
+    ///     body.for_each(move |piece| counted.set(counted.get() + piece.len()))
+    ///         .map(move |()| format!("{} bytes", count.get()))
+    /// });
+    /// let mut client = Memory::seat(Site::new(router).server(), &Clock::new());
+    /// client.push(b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+    /// client.run();
+    /// assert!(client.take_sent().ends_with(b"\r\n\r\n5 bytes"));
+    /// ```
+    pub fn for_each(mut self, mut take: impl FnMut(&[u8]) + 'static) -> Deferred<()> {
+        loop {
+            let is_plain = match &self.source {
+                Source::Request(..) => true,
+                Source::Answer(reader) => reader.decoding().is_none(),
+                Source::Coded { .. } | Source::Elsewhere(_) => false,
+            };
+            match self.inflow.as_deref().filter(|_| is_plain) {
+                Some(shared) if shared.borrow().waits() => {
+                    let (promise, ended) = deferred();
+                    let sink = Sink { take: Box::new(take), ended: promise };
+                    shared.borrow_mut().sink = Some(sink);
+                    self.source.want();
+                    // An answer's connection is told when nobody has its body any more.
+                    return ended.map(move |()| drop(self));
+                }
+                _ => (),
+            }
+            match self.next_piece().try_take() {
+                Ok(Ok(Some(piece))) => take(&piece),
+                Ok(Ok(None)) => return Deferred::succeed(()),
+                Ok(Err(failure)) => return Deferred::ready(Err(failure)),
+                Err(waiting) => {
+                    return waiting.add_callback(move |piece| match piece {
+                        Some(piece) => {
+                            take(&piece);
+                            self.for_each(take)
+                        }
+                        None => Deferred::succeed(()),
+                    });
+                }
+            }
+        }
+    }
+
+    /// The whole body, if it has come already and in one piece, with no fields behind it.
+    pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
+        let Source::Answer(reader) = &mut self.source else { return None };
+        if reader.decoding().is_some() {
+            return None;
+        }
+        let whole = self.inflow.as_ref()?.borrow_mut().take_whole()?;
+        reader.is_read();
+        Some(whole)
     }
 
     /// The whole body, if it has at most `max` bytes.
@@ -247,7 +337,7 @@ impl Incoming {
     /// Who is at the other end: the client of a request, the server of an answer.
     pub fn peer(&self) -> Address {
         match &self.source {
-            Source::Request(conn, _) | Source::Coded { conn, .. } => conn.peer(),
+            Source::Request(place) | Source::Coded { place, .. } => place.peer(),
             Source::Answer(reader) => reader.conn().peer(),
             Source::Elsewhere(_) => Address::Unnamed,
         }
@@ -256,7 +346,7 @@ impl Incoming {
     /// This side's own address.
     pub fn local(&self) -> Address {
         match &self.source {
-            Source::Request(conn, _) | Source::Coded { conn, .. } => conn.local(),
+            Source::Request(place) | Source::Coded { place, .. } => place.local(),
             Source::Answer(reader) => reader.conn().local(),
             Source::Elsewhere(_) => Address::Unnamed,
         }
@@ -265,7 +355,7 @@ impl Incoming {
     /// What was agreed on with the peer, if the connection is encrypted.
     pub fn tls(&self) -> Option<TlsInfo> {
         match &self.source {
-            Source::Request(conn, _) | Source::Coded { conn, .. } => conn.tls(),
+            Source::Request(place) | Source::Coded { place, .. } => place.tls(),
             Source::Answer(reader) => reader.conn().tls(),
             Source::Elsewhere(_) => None,
         }

@@ -8,6 +8,7 @@ use http::{StatusCode, Version};
 use ropewalk_protocol::Conn;
 
 use super::connection::{Phase, Server};
+use super::place::Place;
 use super::request::Request;
 use crate::codec::{Asked, BodySize, ResponseHead};
 
@@ -41,9 +42,7 @@ use crate::codec::{Asked, BodySize, ResponseHead};
 /// ```
 #[derive(Clone)]
 pub struct Interim {
-    conn: Conn<Server>,
-    /// Which of the connection's requests it is about.
-    serial: u32,
+    place: Place,
 }
 
 impl Interim {
@@ -67,16 +66,26 @@ impl Interim {
     pub fn send(&self, status: StatusCode, headers: HeaderMap) {
         let is_interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
         assert!(is_interim, "{status} is no interim status");
-        let serial = self.serial;
-        self.conn.call_later(Duration::ZERO, move |server: &mut Server, conn| {
-            server.inform(conn, serial, status, &headers);
-        });
+        match &self.place {
+            Place::Serial(conn, serial) => {
+                let serial = *serial;
+                conn.call_later(Duration::ZERO, move |server, conn| {
+                    server.inform(conn, serial, status, &headers);
+                });
+            }
+            Place::Stream(conn, stream) => {
+                let stream = *stream;
+                conn.call_later(Duration::ZERO, move |server, conn| {
+                    server.interim(conn, stream, status, Some(&headers));
+                });
+            }
+        }
     }
 }
 
 impl fmt::Debug for Interim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Interim").field("serial", &self.serial).finish_non_exhaustive()
+        f.debug_struct("Interim").finish_non_exhaustive()
     }
 }
 
@@ -84,8 +93,8 @@ impl Request {
     /// What sends interim responses, such as `103 Early Hints`, before the answer, which has to come
     /// [later](crate::Reply::Later). A client of HTTP/1.0 knows none (RFC 9110 15.2), and there is none.
     pub fn interim(&self) -> Option<Interim> {
-        let (conn, serial) = self.body().request_place()?;
-        (self.version() != Version::HTTP_10).then(|| Interim { conn: conn.clone(), serial })
+        let place = self.body().request_place()?;
+        (self.version() != Version::HTTP_10).then(|| Interim { place: place.clone() })
     }
 }
 

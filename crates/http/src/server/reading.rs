@@ -12,6 +12,7 @@ use super::answering::{Whole, settled};
 use super::connection::{Phase, RATE_INTERVAL, Server};
 use super::exchange::{Exchange, Outflow};
 use super::incoming::{BodyError, Incoming, Inflow};
+use super::place::Place;
 use super::reply::Reply;
 use super::request::Request;
 use crate::codec::{Asked, BadRequest, BodyDecoder, BodyLength, Manner, RawHead, read_in_place};
@@ -26,7 +27,7 @@ impl Server {
             match self.read_head(conn, &mut data) {
                 Ok(Some((head, manner))) => {
                     self.serial = self.serial.wrapping_add(1);
-                    let body = Incoming::new(conn.clone(), self.serial);
+                    let body = Incoming::new(Place::Serial(conn.clone(), self.serial));
                     self.begin(conn, Request::new(head, body), &manner, &mut data, now);
                     answered = true;
                 }
@@ -43,7 +44,7 @@ impl Server {
                 }
                 return;
             }
-            Phase::Lingering(_) => return,
+            Phase::Preface(_) | Phase::Lingering(_) => return,
             Phase::HandedOver => return conn.hand_back(data),
         };
         if !data.is_empty() {
@@ -92,11 +93,15 @@ impl Server {
         if manner.wants_upgrade {
             asked = asked.and_upgrade();
         }
+        if manner.takes_trailers {
+            asked = asked.and_trailers();
+        }
         if request.method() == Method::CONNECT {
             // What follows is for whoever the client thinks that it is connected to now.
             asked = asked.and_close();
         }
-        let mut access = self.site.is_logging().then(|| Box::new(Access::to(&request, conn)));
+        let mut access =
+            self.site.is_logging().then(|| Box::new(Access::to(&request, conn.peer())));
         if matches!(manner.body, BodyLength::None | BodyLength::Fixed(0)) {
             return self.render(request, |this, reply| {
                 let access = access.take();
@@ -108,7 +113,7 @@ impl Server {
                 this.take_reply(conn, reply);
             });
         }
-        let decoder = match BodyDecoder::new(manner.body, self.site.limits.body_max) {
+        let decoder = match BodyDecoder::new(manner.body, self.site.body_max(&request)) {
             Ok(decoder) => decoder,
             Err(bad) => return self.refuse(conn, bad, access),
         };

@@ -58,6 +58,12 @@ impl Request {
         self.head.uri()
     }
 
+    /// Whether the target is a whole URI of the scheme `https`.
+    pub(super) fn says_https(&self) -> bool {
+        let uri = self.head.uri.as_deref();
+        uri.is_some_and(|uri| uri.scheme() == Some(&http::uri::Scheme::HTTPS))
+    }
+
     /// The target, to be changed.
     pub fn uri_mut(&mut self) -> &mut Uri {
         self.head.uri_mut()
@@ -90,6 +96,11 @@ impl Request {
             }
             None => self.head.fields.is_conditional(),
         }
+    }
+
+    /// Its fields as they came, as long as nobody has made them a map.
+    pub(crate) fn raw_fields(&self) -> Option<&RawFields> {
+        self.headers.get().is_none().then_some(&self.head.fields)
     }
 
     /// What was laid beside it on its way here.

@@ -7,15 +7,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use ropewalk_deferred::{Deferred, Promise, deferred};
-use ropewalk_protocol::{Address, Conn, Factory};
+use ropewalk_protocol::{Address, Conn, Drain, Factory};
 
 use super::access::Access;
 use super::connection::Server;
+use super::http2::Http2;
 use super::reply::{Reply, plain};
 use super::request::Request;
 use super::resource::Resource;
 use crate::codec::{Asked, Framing, LastHead, LastRequests, ResponseHead};
-use crate::{DateCache, Limits};
+use crate::{Date, DateCache, Limits};
 
 /// How long a server waits for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Patience {
     pub reader: Duration,
     /// For a client to hang up once it was told that the connection ends; 5 seconds.
     pub goodbye: Duration,
+    /// For the first request of a client that has just come, when the server says goodbye; 1 second.
+    pub newcomer: Duration,
 }
 
 impl Default for Patience {
@@ -44,6 +47,7 @@ impl Default for Patience {
             body_rate: 240,
             reader: Duration::from_secs(30),
             goodbye: Duration::from_secs(5),
+            newcomer: Duration::from_secs(1),
         }
     }
 }
@@ -73,6 +77,11 @@ impl Patience {
     pub fn with_goodbye(self, goodbye: Duration) -> Self {
         Self { goodbye, ..self }
     }
+
+    /// The same with another wait for the first request of who comes at the end.
+    pub fn with_newcomer(self, newcomer: Duration) -> Self {
+        Self { newcomer, ..self }
+    }
 }
 
 /// A server: one resource, its limits, and all the connections it has. Clones are the same site.
@@ -83,19 +92,51 @@ pub struct Site {
     shared: Rc<Shared>,
 }
 
+/// How long a request's body may be.
+type BodyMaxOf = dyn Fn(&Request) -> Option<u64>;
+
 type OnAccess = Box<dyn Fn(&Access)>;
 
 pub(super) struct Shared {
     resource: RefCell<Box<dyn Resource>>,
     pub(super) limits: Limits,
     pub(super) patience: Patience,
+    pub(super) trusts_schemes: bool,
+    body_max_of: Option<Box<BodyMaxOf>>,
     on_access: Option<OnAccess>,
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
     pub(super) last_requests: RefCell<LastRequests>,
-    live: RefCell<slab::Slab<Conn<Server>>>,
+    /// What clients of HTTP/2 may ask for.
+    pub(super) streams: Rc<ropewalk_http2::Limits>,
+    live: RefCell<slab::Slab<Live>>,
+    /// How many were accepted and have not been made yet.
+    expected: Cell<usize>,
     draining: Cell<bool>,
     drained: RefCell<Vec<Promise<()>>>,
+}
+
+/// A connection that is there.
+#[derive(Clone)]
+enum Live {
+    Serial(Conn<Server>),
+    Streams(Conn<Http2>),
+}
+
+impl Live {
+    fn drain(&self) {
+        match self {
+            Self::Serial(conn) => conn.call_later(Duration::ZERO, Server::drain),
+            Self::Streams(conn) => conn.call_later(Duration::ZERO, Http2::drain),
+        };
+    }
+
+    fn abort(&self) {
+        match self {
+            Self::Serial(conn) => conn.abort(),
+            Self::Streams(conn) => conn.abort(),
+        }
+    }
 }
 
 /// The date of the present second, and the last head that had it.
@@ -107,6 +148,18 @@ struct Dates {
     last: LastHead,
 }
 
+impl Dates {
+    fn at(&mut self, now: Duration, wall_clock: fn() -> SystemTime) -> &mut Self {
+        if self.second != Some(now.as_secs()) {
+            self.second = Some(now.as_secs());
+            let time = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.cache.at(time.as_secs());
+            self.last.forget();
+        }
+        self
+    }
+}
+
 impl Site {
     /// A site that answers with `resource`, and every limit at its default.
     pub fn new(resource: impl Resource) -> Self {
@@ -114,11 +167,15 @@ impl Site {
             resource: RefCell::new(Box::new(resource)),
             limits: Limits::default(),
             patience: Patience::default(),
+            trusts_schemes: false,
+            body_max_of: None,
             on_access: None,
             wall_clock: system_time,
             date: RefCell::default(),
             last_requests: RefCell::default(),
+            streams: Rc::default(),
             live: RefCell::default(),
+            expected: Cell::new(0),
             draining: Cell::new(false),
             drained: RefCell::default(),
         };
@@ -132,6 +189,53 @@ impl Site {
     /// If the site was cloned or has made a server already: limits do not change under a connection.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.setting_up().limits = limits;
+        self
+    }
+
+    /// Takes no more than `limits` from a client that speaks HTTP/2.
+    ///
+    /// # Panics
+    ///
+    /// As [`limits`](Self::limits) does.
+    pub fn streams(mut self, limits: ropewalk_http2::Limits) -> Self {
+        self.setting_up().streams = Rc::new(limits);
+        self
+    }
+
+    /// Believes requests that say `https` although they come in clear: for a site behind a gateway that has
+    /// ended TLS, and that nobody else can reach. Otherwise they are answered 421 (RFC 9110 7.4).
+    ///
+    /// # Panics
+    ///
+    /// As [`limits`](Self::limits) does.
+    pub fn trust_schemes(mut self) -> Self {
+        self.setting_up().trusts_schemes = true;
+        self
+    }
+
+    /// Takes bodies of as many bytes as `max_of` says of their requests, instead of what
+    /// [`Limits::body_max`] does for all of them; `None` is for any number. What passes bodies on as they come has
+    /// no need of the bound that those have who keep them.
+    ///
+    /// # Panics
+    ///
+    /// As [`limits`](Self::limits) does.
+    ///
+    /// ```
+    /// use ropewalk_http::{Request, Site};
+    /// use ropewalk_trial::{Clock, Memory};
+    ///
+    /// let site = Site::new(|_: Request| "taken")
+    ///     .body_max_of(|request| (request.uri().path() != "/upload").then_some(2));
+    /// for (path, status) in [("/", "413"), ("/upload", "200")] {
+    ///     let mut client = Memory::seat(site.server(), &Clock::new());
+    ///     let head = format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    ///     client.push(head.as_bytes());
+    ///     assert_eq!(&client.take_sent()[9..12], status.as_bytes());
+    /// }
+    /// ```
+    pub fn body_max_of(mut self, max_of: impl Fn(&Request) -> Option<u64> + 'static) -> Self {
+        self.setting_up().body_max_of = Some(Box::new(max_of));
         self
     }
 
@@ -181,10 +285,11 @@ impl Site {
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        self.shared.live.borrow().len()
+        self.shared.live.borrow().len() + self.shared.expected.get()
     }
 
-    /// Says goodbye: idle connections end at once, busy ones after their answer. The deferred
+    /// Says goodbye: idle connections end at once, busy ones after their answer. A client that has just
+    /// come has a moment for its request ([`Patience::newcomer`]), which is on its way. The deferred
     /// succeeds when the last has ended.
     pub fn drain(&self) -> Deferred<()> {
         self.shared.draining.set(true);
@@ -195,7 +300,7 @@ impl Site {
         }
         self.shared.drained.borrow_mut().push(promise);
         for conn in self.shared.conns() {
-            conn.call_later(Duration::ZERO, Server::drain);
+            conn.drain();
         }
         drained
     }
@@ -203,7 +308,7 @@ impl Site {
     /// Ends every connection now; answers how many there were.
     pub fn abort_all(&self) -> usize {
         let conns = self.shared.conns();
-        conns.iter().for_each(Conn::abort);
+        conns.iter().for_each(Live::abort);
         conns.len()
     }
 }
@@ -212,7 +317,26 @@ impl Factory for Site {
     type Protocol = Server;
 
     fn build(&mut self, _: &Address) -> Option<Server> {
-        Some(self.server())
+        self.shared.expected.set(self.shared.expected.get() + 1);
+        Some(self.server().expected())
+    }
+}
+
+impl Drain for Site {
+    fn connections(&self) -> usize {
+        Self::connections(self)
+    }
+
+    fn drain(&self) -> Deferred<()> {
+        Self::drain(self)
+    }
+
+    fn cut(&self) -> usize {
+        self.abort_all()
+    }
+
+    fn resume(&self) {
+        self.shared.draining.set(false);
     }
 }
 
@@ -226,12 +350,21 @@ impl Shared {
     /// Has the resource answer a request.
     #[inline]
     pub(super) fn render(&self, request: Request) -> Reply {
+        // RFC 9110 7.4: what is asked for under https is for connections that are.
+        if !self.trusts_schemes && request.says_https() && is_in_clear(&request) {
+            return Reply::Now(plain(StatusCode::MISDIRECTED_REQUEST));
+        }
         // A resource that hands a request to its own site, in the middle of another, would find
         // itself busy.
         let Ok(mut resource) = self.resource.try_borrow_mut() else {
             return Reply::Now(plain(StatusCode::LOOP_DETECTED));
         };
         (**resource).render(request)
+    }
+
+    /// How long the body of a request may be.
+    pub(super) fn body_max(&self, request: &Request) -> Option<u64> {
+        self.body_max_of.as_ref().map_or(self.limits.body_max, |max_of| max_of(request))
     }
 
     pub(super) fn is_logging(&self) -> bool {
@@ -253,14 +386,13 @@ impl Shared {
         now: Duration,
     ) -> Framing {
         let mut dates = self.date.borrow_mut();
-        let Dates { second, cache, last } = &mut *dates;
-        if *second != Some(now.as_secs()) {
-            *second = Some(now.as_secs());
-            let time = (self.wall_clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
-            cache.at(time.as_secs());
-            last.forget();
-        }
+        let Dates { cache, last, .. } = dates.at(now, self.wall_clock);
         head.encode_after(last, out, asked, cache.last())
+    }
+
+    /// Lends the present date; the wall clock is read once a second of `now`.
+    pub(super) fn with_date(&self, now: Duration, tell: impl FnOnce(&Date)) {
+        tell(self.date.borrow_mut().at(now, self.wall_clock).cache.last());
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -268,15 +400,25 @@ impl Shared {
     }
 
     pub(super) fn enter(&self, conn: &Conn<Server>) -> u32 {
-        self.live.borrow_mut().insert(conn.clone()) as u32
+        self.live.borrow_mut().insert(Live::Serial(conn.clone())) as u32
+    }
+
+    pub(super) fn enter_http2(&self, conn: &Conn<Http2>) -> u32 {
+        self.live.borrow_mut().insert(Live::Streams(conn.clone())) as u32
     }
 
     pub(super) fn leave(&self, place: u32) {
-        let mut live = self.live.borrow_mut();
-        let conn = live.try_remove(place as usize);
-        let is_empty = live.is_empty();
-        drop(live);
-        drop(conn);
+        drop(self.live.borrow_mut().try_remove(place as usize));
+        self.tell_if_drained();
+    }
+
+    /// One that was accepted is made, or will never be.
+    pub(super) fn arrived(&self) {
+        self.expected.set(self.expected.get().saturating_sub(1));
+    }
+
+    fn tell_if_drained(&self) {
+        let is_empty = self.live.borrow().is_empty() && self.expected.get() == 0;
         if is_empty && self.draining.get() {
             let drained = self.drained.take();
             for promise in drained {
@@ -285,9 +427,14 @@ impl Shared {
         }
     }
 
-    fn conns(&self) -> Vec<Conn<Server>> {
+    fn conns(&self) -> Vec<Live> {
         self.live.borrow().iter().map(|(_, conn)| conn.clone()).collect()
     }
+}
+
+/// Whether anybody on the way could have read it.
+fn is_in_clear(request: &Request) -> bool {
+    request.body().request_place().is_some_and(|place| place.tls().is_none())
 }
 
 /// The system's time of day, which `Date` has to tell.

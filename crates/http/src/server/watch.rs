@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use ropewalk_protocol::Conn;
-
-use super::connection::Server;
+use ropewalk_protocol::{Conn, Protocol};
 
 /// How much a client has yet to take, and since when it has taken nothing of it.
 pub(super) struct Watch {
@@ -14,12 +12,12 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins now.
-    pub(super) fn on(conn: &Conn<Server>) -> Self {
+    pub(super) fn on<P: Protocol>(conn: &Conn<P>) -> Self {
         Self { left: conn.waiting(), since: conn.now() }
     }
 
     /// More was written, before which this much waited.
-    pub(super) fn wrote(&mut self, conn: &Conn<Server>, before: u64) {
+    pub(super) fn wrote<P: Protocol>(&mut self, conn: &Conn<P>, before: u64) {
         if before < self.left || before == 0 {
             self.since = conn.now();
         }
@@ -28,7 +26,11 @@ impl Watch {
 
     /// How long it is until the client has to have taken something; `None` where it has taken
     /// nothing for as long as `patience`.
-    pub(super) fn look(&mut self, conn: &Conn<Server>, patience: Duration) -> Option<Duration> {
+    pub(super) fn look<P: Protocol>(
+        &mut self,
+        conn: &Conn<P>,
+        patience: Duration,
+    ) -> Option<Duration> {
         let waiting = conn.waiting();
         if waiting < self.left || waiting == 0 {
             *self = Self::on(conn);

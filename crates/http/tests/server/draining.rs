@@ -1,8 +1,8 @@
 //! The end of a site.
 
 use ropewalk_http::{Body, BodySender, IntoReply, Request, Site};
-use ropewalk_protocol::Disconnect;
-use ropewalk_trial::Clock;
+use ropewalk_protocol::{Address, Disconnect, Drain, Factory as _};
+use ropewalk_trial::{Clock, Memory};
 
 use crate::client::{Client, Held, Seen, get, head, post, secs, site};
 
@@ -44,8 +44,10 @@ fn idle_connections_end_at_once_and_busy_ones_after_their_answer() {
     assert_eq!(stage.site.connections(), 4);
 
     let mut drained = stage.site.drain();
-    fresh.assert_ended(Disconnect::Closed);
     idle.assert_ended(Disconnect::Closed);
+    fresh.assert_open();
+    fresh.advance(secs(1));
+    fresh.assert_ended(Disconnect::Closed);
     busy.assert_open();
     streaming.assert_open();
     assert_eq!(stage.site.connections(), 2);
@@ -127,12 +129,56 @@ fn a_slow_reader_of_an_answer_gets_all_of_it() {
 }
 
 #[test]
-fn a_new_connection_is_refused_politely() {
+fn who_has_just_come_is_answered_once() {
+    let stage = Stage::new();
+    let mut early = stage.client();
+    let drained = stage.site.drain();
+    let mut late = stage.client();
+    for client in [&mut early, &mut late] {
+        let answer = client.ask(get("/"));
+        assert_eq!(answer.text(), "hello");
+        assert!(answer.closes());
+        client.assert_over();
+    }
+    assert!(drained.now_or_never().is_some());
+}
+
+#[test]
+fn who_was_accepted_and_is_not_here_yet_is_waited_for() {
+    let stage = Stage::new();
+    let server = stage.site.clone().build(&Address::Unnamed).expect("a server");
+    assert_eq!(stage.site.connections(), 1);
+    let drained = stage.site.drain();
+    let drained = drained.try_take().expect_err("one is on its way");
+    let mut memory = Memory::seat(server, &stage.clock);
+    memory.push(&get("/"));
+    assert!(memory.take_sent().starts_with(b"HTTP/1.1 200 "));
+    drop(memory);
+    assert_eq!(stage.site.connections(), 0);
+    assert!(drained.now_or_never().is_some());
+}
+
+#[test]
+fn a_site_serves_again_once_it_is_told_to() {
+    let stage = Stage::new();
+    assert!(stage.site.drain().now_or_never().is_some());
+    Drain::resume(&stage.site);
+    let mut client = stage.client();
+    assert!(!client.ask(get("/")).closes());
+    client.assert_open();
+    assert_eq!(Drain::cut(&stage.site), 1);
+    client.assert_ended(Disconnect::Aborted);
+}
+
+#[test]
+fn a_new_connection_that_says_nothing_is_let_go() {
     let stage = Stage::new();
     let mut old = stage.client();
     old.send(get("/later"));
     let drained = stage.site.drain();
     let mut new = stage.client();
+    new.assert_open();
+    new.advance(secs(1));
     new.assert_ended(Disconnect::Closed);
     new.assert_silent();
     let again = stage.site.drain();

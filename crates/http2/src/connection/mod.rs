@@ -167,8 +167,10 @@ impl Connection {
         if self.is_server {
             settings = settings
                 .with(Setting::MaxConcurrentStreams, limits.streams_max)
-                .with(Setting::EnableConnectProtocol, 1)
                 .with(Setting::NoRfc7540Priorities, 1);
+            if limits.has_connect {
+                settings = settings.with(Setting::EnableConnectProtocol, 1);
+            }
         } else {
             out.extend_from_slice(PREFACE);
             settings = settings.with(Setting::EnablePush, 0).with(Setting::MaxConcurrentStreams, 0);

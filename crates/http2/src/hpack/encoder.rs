@@ -105,6 +105,16 @@ impl Section<'_> {
         self.line(&Name::Field(name.clone()), value.as_bytes(), keep);
     }
 
+    /// A field whose value is the same in many messages, from octets that are a value.
+    pub fn shared(&mut self, name: &HeaderName, value: &[u8]) {
+        self.line(&Name::Field(name.clone()), value, Keep::Table);
+    }
+
+    /// A field whose value is another in each message, from octets that are a value.
+    pub fn fleeting(&mut self, name: &HeaderName, value: &[u8]) {
+        self.line(&Name::Field(name.clone()), value, Keep::Nowhere);
+    }
+
     fn line(&mut self, name: &Name, value: &[u8], keep: Keep) {
         let found = if keep == Keep::Never { None } else { self.find(name, value) };
         if let Some(index) = found {

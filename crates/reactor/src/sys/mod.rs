@@ -49,6 +49,8 @@ use rustix::fd::OwnedFd;
 
 use crate::DriverKind;
 pub use datagrams::Mishap;
+#[cfg(target_os = "linux")]
+pub(crate) use datagrams::send_error;
 use portable::Portable;
 #[cfg(test)]
 pub(crate) use readiness::Entry as ReadinessEntry;
@@ -410,4 +412,10 @@ pub trait Driver {
 
     /// The next of the operations that were completed while waiting.
     fn next(&mut self) -> Option<Completion<'_>>;
+
+    /// Whether there is a [`next`](Self::next) one to tell of, and it will from now on tell of none of whom
+    /// it has told since the last [`wait`](Self::wait). Who does not know says no.
+    fn is_next_another(&self) -> bool {
+        false
+    }
 }

@@ -7,13 +7,13 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_protocol::{Address, Disconnect, Port, seat};
+use ropewalk_protocol::{Address, Disconnect, Port, call_later, seat};
 use ropewalk_reactor::{CannotAdopt, DriverKind, Reactor};
 use socket2::{Domain, Socket, Type};
 
 use crate::kit::{
-    Echo, Seen, Witness, anywhere, bytes, come_to_rest, now, on_each_driver, plain_listener,
-    reactor, turn_until,
+    Echo, Seen, Witness, anywhere, bytes, come_to_rest, listen, now, on_each_driver,
+    plain_listener, reactor, turn_until,
 };
 
 on_each_driver! {
@@ -24,10 +24,31 @@ on_each_driver! {
     what_is_no_listener_is_refused,
     what_is_no_connection_is_refused,
     one_that_is_taken_over_can_be_given_up_at_once,
+    who_waits_when_listening_stops_is_served,
 }
 
 fn echo(reactor: &Reactor, listener: impl Into<OwnedFd>) -> Result<impl Port, CannotAdopt> {
     reactor.adopt_listener(listener.into(), Box::new(|_: &Address| Some(Echo)))
+}
+
+/// The system has let them in: they know nothing of an end.
+fn who_waits_when_listening_stops_is_served(kind: DriverKind) {
+    let reactor = reactor(kind);
+    let waiting =
+        |address| (0..3).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
+    let (port, address) = listen(&reactor, || Echo);
+    let early = waiting(address);
+    assert!(port.stop_listening().now_or_never().is_some());
+    assert!(TcpStream::connect(address).is_err());
+    // The same in the middle of a turn.
+    let (port, address) = listen(&reactor, || Echo);
+    let late = waiting(address);
+    call_later(&reactor, Duration::ZERO, move || drop(port.stop_listening().on_result(drop)));
+    for stream in early.into_iter().chain(late) {
+        check_echo(&reactor, stream);
+    }
+    assert_eq!(reactor.census().listeners, 0);
+    assert!(TcpStream::connect(address).is_err());
 }
 
 /// Says a word and hears it back.

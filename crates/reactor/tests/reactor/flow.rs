@@ -184,7 +184,8 @@ fn a_producer_that_lives_by_the_marks_gets_through() {
     });
     let begun = pieces.get();
     reactor.turn(PATIENCE).unwrap();
-    assert!(pieces.get() < begun + 20, "{} pieces in one turn", pieces.get() - begun);
+    // Small pieces have 32 rounds a turn.
+    assert!(pieces.get() <= begun + 33, "{} pieces in one turn", pieces.get() - begun);
     turn_until(&reactor, || notes.lost().is_some());
     let mut received = Vec::new();
     stream.read_to_end(&mut received).unwrap();

@@ -1,7 +1,7 @@
 //! The same message to many.
 
 use ropewalk_http::{Request, Site};
-use ropewalk_protocol::{Disconnect, Marks};
+use ropewalk_protocol::{Disconnect, Drain, Marks};
 use ropewalk_trial::{Clock, Memory};
 use ropewalk_websocket::{
     CloseCode, Compression, Group, OpCode, Options, Prepared, Slow, WebSocketResource,
@@ -82,6 +82,27 @@ fn a_group_that_closes_tells_when_the_last_is_gone() {
     assert_eq!(closed.now_or_never().map(|done| done.is_ok()), Some(true));
     let nobody: Group<Scribe> = Group::new();
     assert!(nobody.close(CloseCode::NORMAL, "").now_or_never().is_some());
+}
+
+#[test]
+fn a_server_that_drains_says_that_it_goes_away() {
+    let (group, site, mut members) = hall(2, &Options::new(), &[]);
+    let drained = Drain::drain(&group).try_take().expect_err("both are still here");
+    for member in &mut members {
+        assert_eq!(member.take_sent(), b"\x88\x02\x03\xE9");
+    }
+    members[0].push(&masked(true, OpCode::Close, b"\x03\xE9"));
+    assert_eq!(Drain::connections(&group), 1);
+    // Who does not answer is cut.
+    assert_eq!(Drain::cut(&group), 1);
+    members[1].run();
+    assert_eq!(members[1].ended(), Some(Disconnect::Aborted));
+    assert!(drained.now_or_never().is_some());
+    Drain::resume(&group);
+    let mut late = Memory::seat(site.server(), &Clock::new());
+    late.push(&opening(&[]));
+    assert!(late.take_sent().ends_with(b"\r\n\r\n"));
+    assert_eq!(group.len(), 1);
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
 }
 
 /// Accepts a connection, which then neither blocks nor outlives an `exec`.
-pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
     use std::os::fd::AsFd;
     let (socket, peer) = acceptfrom(listener)?;
     make_ours(socket.as_fd())?;

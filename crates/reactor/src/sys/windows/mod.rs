@@ -132,7 +132,7 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
 }
 
 /// Accepts a connection, which then does not block.
-pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
     let (socket, peer) = acceptfrom(listener)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok((socket, peer))
@@ -188,6 +188,22 @@ pub(super) fn tell_of_signal(signal: i32) -> io::Result<(SigId, OwnedFd)> {
     #[expect(unsafe_code, reason = "a handler is bound to rules that no type tells")]
     let id = unsafe { signal_hook::low_level::register(signal, tell) }?;
     Ok((id, reader))
+}
+
+/// Has a signal do what it does by default, if `is_default` says so.
+pub(super) fn on_signal(
+    signal: i32,
+    is_default: impl Fn() -> bool + Send + Sync + 'static,
+) -> io::Result<()> {
+    let action = move || {
+        if is_default() {
+            // What cannot be done so is not done otherwise either.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    };
+    // SAFETY: it looks at atomics, and ends the process.
+    #[expect(unsafe_code, reason = "what a handler does is for its author to judge")]
+    unsafe { signal_hook::low_level::register(signal, action) }.map(drop)
 }
 
 /// Whether a signal is ignored at present, and whether it has no handler: nobody can be asked here.

@@ -1,0 +1,377 @@
+//! What a client is answered.
+
+use std::time::Duration;
+
+use bytes::Buf;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, StatusCode};
+use ropewalk_deferred::Failure;
+use ropewalk_http2::frame::{ErrorCode, StreamId};
+use ropewalk_http2::hpack::{Pseudo, Section};
+use ropewalk_protocol::Conn;
+
+use super::Http2;
+use super::exchange::{Answer, Outflow};
+use crate::codec::{Asked, SentAs};
+use crate::server::access::Access;
+use crate::server::answering::{Whole, failed};
+use crate::server::body::{BodyPiece, Kind};
+use crate::server::reply::{Reply, Response, plain};
+
+/// How many pieces of bodies go out in one turn.
+const PIECES_PER_TURN_MAX: usize = 64;
+/// Up to how many bytes a body is copied behind its head, rather than handed on.
+const TOGETHER_MAX: usize = 4096;
+
+impl Http2 {
+    pub(super) fn take_reply(&mut self, conn: &Conn<Self>, stream: StreamId, reply: Reply) {
+        match reply {
+            Reply::Now(response) => self.answer(conn, stream, response),
+            Reply::Body(body) => self.answer(conn, stream, Response::new(body)),
+            Reply::Later(later) => conn.then(later, move |this, conn, result| {
+                this.answer(conn, stream, result.unwrap_or_else(|failure| failed(&failure)));
+                this.pump(conn);
+                this.settle(conn);
+            }),
+        }
+    }
+
+    /// Whether an answer can go out at once, as far as windows are concerned.
+    pub(super) fn fits(&self, stream: StreamId, whole: &Whole<'_>) -> bool {
+        let len = whole.body.length().unwrap_or(u64::MAX);
+        len <= self.engine.room(stream) as u64
+    }
+
+    /// Answers with a response that is whole and [fits](Self::fits), to a request of which nothing is
+    /// kept.
+    pub(super) fn answer_whole(
+        &mut self,
+        conn: &Conn<Self>,
+        stream: StreamId,
+        asked: Asked,
+        whole: Whole<'_>,
+        access: Option<Box<Access>>,
+        now: Duration,
+    ) {
+        let none = bytes::Bytes::new();
+        let bytes = match &whole.body.kind {
+            Kind::Bytes(bytes) => bytes,
+            Kind::Empty | Kind::Stream { .. } | Kind::Switch(_) => &none,
+        };
+        let mut sent = 0;
+        let mut rest = None;
+        conn.write_with(|out| {
+            let body = self.put_head(out, stream, asked, &whole, bytes.is_empty(), now);
+            if body == SentAs::Nothing || bytes.is_empty() {
+                return;
+            }
+            if let Some(head) = self.engine.data_head(stream, bytes.len(), true, out) {
+                out.extend_from_slice(&head);
+                sent = bytes.len() as u64;
+                if bytes.len() <= TOGETHER_MAX {
+                    out.extend_from_slice(bytes);
+                } else {
+                    rest = Some(bytes.clone());
+                }
+            }
+        });
+        if let Some(bytes) = rest {
+            conn.write_bytes(bytes);
+        }
+        if let Some(mut access) = access {
+            access.status = whole.status;
+            access.sent = sent;
+            self.site.log(&access);
+        }
+    }
+
+    /// Writes a response's head; how its body follows.
+    fn put_head(
+        &mut self,
+        out: &mut Vec<u8>,
+        stream: StreamId,
+        asked: Asked,
+        whole: &Whole<'_>,
+        is_empty: bool,
+        now: Duration,
+    ) -> SentAs {
+        let (status, headers) = (whole.status, whole.headers);
+        let own = headers.and_then(|headers| headers.get(CONTENT_LENGTH));
+        let own = own.and_then(|value| value.to_str().ok()?.parse().ok());
+        let (sent_as, length) = asked.framing(status, whole.body.length(), own);
+        let has = |name: HeaderName| headers.is_some_and(|headers| headers.contains_key(name));
+        let content_type = whole.body.content_type().filter(|_| !has(CONTENT_TYPE));
+        let has_date = has(DATE);
+        let (engine, site) = (&mut self.engine, &self.site);
+        let is_end = sent_as == SentAs::Nothing || (is_empty && sent_as == SentAs::Fixed(0));
+        engine.send_head(stream, is_end, out, |head| {
+            head.pseudo(Pseudo::Status, status.as_str().as_bytes());
+            put_fields(head, headers);
+            if let Some(content_type) = content_type {
+                head.field(&CONTENT_TYPE, content_type);
+            }
+            if !has_date {
+                site.with_date(now, |date| head.shared(&DATE, date.as_bytes()));
+            }
+            if let Some(length) = length {
+                let mut digits = [0; 20];
+                head.fleeting(&CONTENT_LENGTH, decimal(length, &mut digits));
+            }
+        });
+        sent_as
+    }
+
+    /// Begins the answer to a request in progress.
+    pub(super) fn answer(&mut self, conn: &Conn<Self>, stream: StreamId, response: Response) {
+        let response = finished(response);
+        let now = conn.now();
+        let Some(place) = self.place_of(stream) else { return };
+        if self.exchanges[place].is_answered() {
+            return;
+        }
+        let asked = self.exchanges[place].asked;
+        if self.exchanges[place].is_body_wanted()
+            && self.exchanges[place].inbound.as_ref().is_some_and(|body| body.waits_for_continue)
+        {
+            // A resource that answers and keeps the body means to read it.
+            if let Some(inbound) = &mut self.exchanges[place].inbound {
+                inbound.waits_for_continue = false;
+            }
+            self.interim(conn, stream, StatusCode::CONTINUE, None);
+        }
+        let mut sent_as = SentAs::Nothing;
+        conn.write_with(|out| {
+            let is_empty = response.body().length() == Some(0);
+            sent_as = self.put_head(out, stream, asked, &Whole::of(&response), is_empty, now);
+        });
+        let exchange = &mut self.exchanges[place];
+        exchange.status = Some(response.status());
+        exchange.moved = now;
+        let body = response.into_body();
+        let (pieces, piece) = match body.kind {
+            Kind::Bytes(bytes) if !bytes.is_empty() => (None, Some(BodyPiece::Bytes(bytes))),
+            Kind::Stream { pieces, .. } => (Some(pieces), None),
+            Kind::Empty | Kind::Bytes(_) | Kind::Switch(_) => (None, None),
+        };
+        let left = match sent_as {
+            SentAs::Fixed(length) => Some(length),
+            SentAs::Nothing | SentAs::Chunked | SentAs::UntilClose => None,
+        };
+        if sent_as == SentAs::Nothing || left == Some(0) {
+            return self.answered(conn, stream);
+        }
+        let trailers = HeaderMap::new();
+        let outflow = Outflow { pieces, piece, left, trailers };
+        exchange.answer = Answer::Streaming(Box::new(outflow));
+        self.ask_for_piece(conn, stream);
+    }
+
+    /// Gets the next piece of a body, unless one is at hand.
+    fn ask_for_piece(&mut self, conn: &Conn<Self>, stream: StreamId) {
+        let Some(exchange) = self.exchange(stream) else { return };
+        let Answer::Streaming(outflow) = &mut exchange.answer else { return };
+        if outflow.piece.is_some() {
+            return self.engine.set_wants_to_send(stream, true);
+        }
+        let next = match &mut outflow.pieces {
+            None => Ok(Ok(None)),
+            Some(pieces) => pieces.next().try_take(),
+        };
+        match next {
+            Ok(piece) => self.piece_came(conn, stream, piece),
+            Err(later) => {
+                self.engine.set_wants_to_send(stream, false);
+                conn.then(later, move |this, conn, piece| {
+                    this.piece_came(conn, stream, piece);
+                    this.pump(conn);
+                    this.settle(conn);
+                });
+            }
+        }
+    }
+
+    fn piece_came(
+        &mut self,
+        conn: &Conn<Self>,
+        stream: StreamId,
+        piece: Result<Option<BodyPiece>, Failure>,
+    ) {
+        let now = conn.now();
+        let Some(exchange) = self.exchange(stream) else { return };
+        let Answer::Streaming(outflow) = &mut exchange.answer else { return };
+        match piece {
+            Ok(Some(BodyPiece::Trailers(fields))) => {
+                // RFC 9110 6.5.1: to those who said that they take them.
+                if exchange.asked.takes_trailers() {
+                    outflow.trailers = fields;
+                }
+            }
+            Ok(Some(piece)) if piece.is_empty() => (),
+            Ok(Some(piece)) => {
+                if outflow.left.is_some_and(|left| piece.len() > left) {
+                    tracing::error!(target: "ropewalk::http", "a body is longer than its answer said");
+                    return self.reset(conn, stream, ErrorCode::InternalError);
+                }
+                outflow.piece = Some(piece);
+                exchange.moved = now;
+                return self.engine.set_wants_to_send(stream, true);
+            }
+            Ok(None) => return self.put_end(conn, stream),
+            Err(failure) => {
+                tracing::error!(target: "ropewalk::http", "an answer broke off: {failure:?}");
+                return self.reset(conn, stream, ErrorCode::InternalError);
+            }
+        }
+        // Through the queue: there may be any number of pieces with nothing in them.
+        conn.call_later(Duration::ZERO, move |this, conn| {
+            this.ask_for_piece(conn, stream);
+            this.pump(conn);
+            this.settle(conn);
+        });
+    }
+
+    /// All pieces are out: says so, with the trailers where there are any.
+    fn put_end(&mut self, conn: &Conn<Self>, stream: StreamId) {
+        let Some(exchange) = self.exchange(stream) else { return };
+        let Answer::Streaming(outflow) = &mut exchange.answer else { return };
+        if outflow.left.is_some_and(|left| left > 0) {
+            tracing::error!(target: "ropewalk::http", "a body is shorter than its answer said");
+            return self.reset(conn, stream, ErrorCode::InternalError);
+        }
+        let trailers = std::mem::take(&mut outflow.trailers);
+        conn.write_with(|out| {
+            if trailers.is_empty() {
+                if let Some(head) = self.engine.data_head(stream, 0, true, out) {
+                    out.extend_from_slice(&head);
+                }
+            } else {
+                self.engine.send_head(stream, true, out, |head| put_fields(head, Some(&trailers)));
+            }
+        });
+        self.answered(conn, stream);
+    }
+
+    /// Sends parts of bodies by turns, until the client has enough or there are none.
+    pub(super) fn pump(&mut self, conn: &Conn<Self>) {
+        for _ in 0..PIECES_PER_TURN_MAX {
+            if conn.is_writing_paused() || self.exchanges.is_empty() {
+                return;
+            }
+            let Some(stream) = self.engine.next_sender() else { return };
+            self.put_part(conn, stream);
+        }
+        conn.call_later(Duration::ZERO, |this, conn| {
+            this.pump(conn);
+            this.settle(conn);
+        });
+    }
+
+    /// Sends as much of the piece at hand as goes into one frame.
+    fn put_part(&mut self, conn: &Conn<Self>, stream: StreamId) {
+        let (room, now) = (self.engine.room(stream), conn.now());
+        let Some(place) = self.place_of(stream) else { return };
+        let exchange = &mut self.exchanges[place];
+        let Answer::Streaming(outflow) = &mut exchange.answer else { return };
+        let Some(piece) = &mut outflow.piece else { return };
+        let len = usize::try_from(piece.len()).unwrap_or(usize::MAX).min(room);
+        let is_all = len as u64 == piece.len();
+        outflow.left = outflow.left.map(|left| left - len as u64);
+        let is_end = outflow.left == Some(0);
+        let part = match piece {
+            BodyPiece::Bytes(bytes) => BodyPiece::Bytes(bytes.split_to(len)),
+            BodyPiece::File(slice) => {
+                let part = ropewalk_protocol::FileSlice { len: len as u64, ..slice.clone() };
+                slice.offset += len as u64;
+                slice.len -= len as u64;
+                BodyPiece::File(part)
+            }
+            BodyPiece::Trailers(_) => return,
+        };
+        if is_all {
+            outflow.piece = None;
+        }
+        exchange.sent += len as u64;
+        exchange.moved = now;
+        conn.write_with(|out| {
+            if let Some(head) = self.engine.data_head(stream, len, is_end, out) {
+                out.extend_from_slice(&head);
+                if let BodyPiece::Bytes(bytes) = &part
+                    && bytes.remaining() <= TOGETHER_MAX
+                {
+                    out.extend_from_slice(bytes);
+                }
+            }
+        });
+        match part {
+            BodyPiece::Bytes(bytes) if bytes.len() > TOGETHER_MAX => conn.write_bytes(bytes),
+            BodyPiece::File(slice) => conn.write_file(slice.file, slice.offset, slice.len),
+            BodyPiece::Bytes(_) | BodyPiece::Trailers(_) => (),
+        }
+        if is_end {
+            self.answered(conn, stream);
+        } else if is_all {
+            self.ask_for_piece(conn, stream);
+        }
+    }
+
+    /// An answer is out.
+    fn answered(&mut self, conn: &Conn<Self>, stream: StreamId) {
+        let Some(exchange) = self.exchange(stream) else { return };
+        exchange.answer = Answer::Done;
+        let log = exchange.finish_access(conn.now());
+        let is_unwanted = exchange.inbound.is_some() && !exchange.is_body_wanted();
+        if let Some(access) = log {
+            self.site.log(&access);
+        }
+        if is_unwanted {
+            // RFC 9113 8.1: the client need not go on with a body that nobody reads.
+            return self.reset(conn, stream, ErrorCode::NoError);
+        }
+        self.forget_if_over(conn, stream);
+    }
+}
+
+/// Writes fields, but those that belong to a connection of HTTP/1.1 (RFC 9113 8.2.2), and the length,
+/// which is told by itself.
+pub(super) fn put_fields(head: &mut Section<'_>, fields: Option<&HeaderMap>) {
+    for (name, value) in fields.into_iter().flatten() {
+        if *name == CONTENT_LENGTH || is_hop_by_hop(name) {
+            continue;
+        }
+        head.field(name, value);
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == CONNECTION
+        || *name == TRANSFER_ENCODING
+        || *name == UPGRADE
+        || name == "keep-alive"
+        || name == "proxy-connection"
+}
+
+/// An answer that another one has to follow is none: the client would wait for it.
+fn finished(response: Response) -> Response {
+    let status = response.status();
+    if matches!(response.body().kind, Kind::Switch(_)) || status.is_informational() {
+        tracing::error!(target: "ropewalk::http", "a resource answered a stream with {status}");
+        return plain(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    response
+}
+
+/// A number in digits.
+fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut start = digits.len();
+    let mut left = number;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            return &digits[start..];
+        }
+    }
+}

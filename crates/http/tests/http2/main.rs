@@ -1,0 +1,6 @@
+//! Sites that speak HTTP/2, in memory, on a clock that the tests move.
+
+mod answers;
+mod bodies;
+mod client;
+mod endings;

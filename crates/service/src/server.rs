@@ -1,0 +1,203 @@
+//! Servers as services.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ropewalk_deferred::{Deferred, Rest, deferred, gather};
+use ropewalk_protocol::{
+    Address, Clock, DatagramEndpoint, DatagramPort, DatagramProtocol, Drain, Port, SeatFactory,
+    ServerEndpoint, call_later, open_datagrams,
+};
+
+use crate::{Drained, Service};
+
+/// A server of streams at one place.
+///
+/// It listens when it is prepared, and serves from then on. It is drained as its connections know how
+/// ([`Drain`]): the place is given up first, and who is not through by the deadline is cut, which is
+/// counted and logged. Stopping ends what is left.
+pub struct StreamServer<S> {
+    place: Rc<dyn ServerEndpoint>,
+    clock: Rc<dyn Clock>,
+    serving: S,
+    /// What else has connections of this server.
+    others: Vec<Rc<dyn Drain>>,
+    port: Rc<RefCell<Option<Box<dyn Port>>>>,
+}
+
+impl<S: SeatFactory + Drain + Clone> StreamServer<S> {
+    /// Serves at `place` with what `serving` makes: a [`Leaving`](ropewalk_protocol::Leaving) around a
+    /// factory, or what drains by itself, such as a site of HTTP.
+    pub fn new(
+        place: impl ServerEndpoint + 'static,
+        clock: impl Clock + 'static,
+        serving: S,
+    ) -> Self {
+        let (place, clock) = (Rc::new(place), Rc::new(clock));
+        Self { place, clock, serving, others: Vec::new(), port: Rc::default() }
+    }
+
+    /// Drains this with it: what has taken connections over, such as the WebSockets of a site.
+    pub fn and(mut self, other: impl Drain + 'static) -> Self {
+        self.others.push(Rc::new(other));
+        self
+    }
+
+    /// Where it listens, while it does.
+    pub fn address(&self) -> Option<Address> {
+        self.port.borrow().as_ref().map(|port| port.address())
+    }
+
+    /// How many connections it has.
+    pub fn connections(&self) -> usize {
+        self.all().connections()
+    }
+
+    fn all(&self) -> All {
+        let serving: Rc<dyn Drain> = Rc::new(self.serving.clone());
+        All(self.others.iter().cloned().chain([serving]).collect())
+    }
+
+    fn stop_listening(&self) -> Deferred<()> {
+        self.port.take().map_or_else(|| Deferred::succeed(()), |port| port.stop_listening())
+    }
+}
+
+impl<S: SeatFactory + Drain + Clone> Service for StreamServer<S> {
+    fn prepare(&self) -> Deferred<()> {
+        if self.port.borrow().is_some() {
+            return Deferred::succeed(());
+        }
+        self.all().resume();
+        let port = Rc::clone(&self.port);
+        let listening = self.place.listen_seats(Box::new(self.serving.clone()));
+        listening.map(move |listening| {
+            port.replace(Some(listening));
+        })
+    }
+
+    fn start(&self) -> Deferred<()> {
+        self.prepare()
+    }
+
+    fn drain(&self, deadline: Duration) -> Deferred<Drained> {
+        let (serving, clock) = (self.all(), Rc::clone(&self.clock));
+        let (promise, drained) = deferred();
+        self.stop_listening().on_result(move |freed| {
+            if let Err(failure) = freed {
+                tracing::error!(target: "ropewalk::service", "a place is not free: {failure:?}");
+            }
+            // Who was accepted until now is among them.
+            let found = serving.connections();
+            let cut = Rc::new(std::cell::Cell::new(0));
+            let (counter, hurried) = (Rc::clone(&cut), serving.clone());
+            let hurry = call_later(&clock, deadline, move || {
+                let count = hurried.cut();
+                counter.set(count);
+                if count > 0 {
+                    tracing::warn!(
+                        target: "ropewalk::service", count,
+                        "connections were cut: they were not through by the deadline",
+                    );
+                }
+            });
+            serving.drain().on_result(move |_| {
+                hurry.cancel();
+                promise.succeed(Drained::new(found, cut.get()));
+            });
+        });
+        drained
+    }
+
+    fn stop(&self) -> Deferred<()> {
+        let serving = self.all();
+        self.stop_listening().add_both(move |freed| {
+            let gone = serving.drain();
+            serving.cut();
+            gone.add_callback(move |()| freed)
+        })
+    }
+}
+
+/// Several as one.
+#[derive(Clone)]
+struct All(Vec<Rc<dyn Drain>>);
+
+impl Drain for All {
+    fn connections(&self) -> usize {
+        self.0.iter().map(|each| each.connections()).sum()
+    }
+
+    fn drain(&self) -> Deferred<()> {
+        gather(self.0.iter().map(|each| each.drain()), Rest::Leave).map(drop)
+    }
+
+    fn cut(&self) -> usize {
+        self.0.iter().map(|each| each.cut()).sum()
+    }
+
+    fn resume(&self) {
+        self.0.iter().for_each(|each| each.resume());
+    }
+}
+
+impl<S: SeatFactory + Drain + Clone> fmt::Debug for StreamServer<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamServer")
+            .field("address", &self.address())
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A port for datagrams at one place, with a new protocol each time it is started.
+pub struct DatagramServer<P: 'static> {
+    place: Rc<dyn DatagramEndpoint>,
+    make: RefCell<Box<dyn FnMut() -> P>>,
+    port: Rc<RefCell<Option<DatagramPort<P>>>>,
+}
+
+impl<P: DatagramProtocol> DatagramServer<P> {
+    /// Opens a port at `place` with what `make` makes.
+    pub fn new(place: impl DatagramEndpoint + 'static, make: impl FnMut() -> P + 'static) -> Self {
+        Self { place: Rc::new(place), make: RefCell::new(Box::new(make)), port: Rc::default() }
+    }
+
+    /// Its port, while it is open.
+    pub fn port(&self) -> Option<DatagramPort<P>> {
+        self.port.borrow().clone()
+    }
+}
+
+impl<P: DatagramProtocol> Service for DatagramServer<P> {
+    fn prepare(&self) -> Deferred<()> {
+        if self.port.borrow().is_some() {
+            return Deferred::succeed(());
+        }
+        let protocol = (self.make.borrow_mut())();
+        let port = Rc::clone(&self.port);
+        open_datagrams(&*self.place, protocol).map(move |opened| {
+            port.replace(Some(opened));
+        })
+    }
+
+    fn start(&self) -> Deferred<()> {
+        self.prepare()
+    }
+
+    fn stop(&self) -> Deferred<()> {
+        if let Some(port) = self.port.take() {
+            port.close();
+        }
+        Deferred::succeed(())
+    }
+}
+
+impl<P: 'static> fmt::Debug for DatagramServer<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_open = self.port.borrow().is_some();
+        f.debug_struct("DatagramServer").field("is_open", &is_open).finish_non_exhaustive()
+    }
+}
