@@ -37,6 +37,22 @@ pub const SUITES: &[Suite] = &[
         tools: &["aiohttp", "chromium", "curl", "httpx", "python3", "requests", "scrapy", "wrk"],
     },
     Suite {
+        name: "loops",
+        tools: &[
+            "Qt6Widgets.pc",
+            "Xvfb",
+            "cc1objplus",
+            "g++",
+            "gnustep-config",
+            "gtk4.pc",
+            "identify",
+            "import",
+            "pkg-config",
+            "python3",
+            "xdotool",
+        ],
+    },
+    Suite {
         name: "proxies",
         tools: &[
             "curl",

@@ -11,11 +11,14 @@ const POSTGRESQL_FOLDER: &str = "/usr/lib/postgresql";
 /// Where Debian has the modules of Perl.
 const PERL_FOLDER: &str = "/usr/share/perl5";
 
+/// Compilers that other compilers call, and nobody else finds.
+const COMPILERS: [&str; 1] = ["cc1objplus"];
+
 /// A program that a suite or a bench needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tool {
     /// The name of the program, or of a module of Python, or of one of Perl: its file, such as
-    /// `Net/Ident.pm`.
+    /// `Net/Ident.pm`; or of what tells where a library is: `gtk4.pc`.
     pub name: &'static str,
     /// The Debian package that holds it, or `pip:` and the Python package, or `npm:` and Node's.
     pub package: &'static str,
@@ -45,20 +48,28 @@ pub fn node_folder() -> PathBuf {
 /// All programs that any suite may ask for.
 pub const TOOLS: &[Tool] = &[
     Tool { name: "Net/Ident.pm", package: "libnet-ident-perl" },
+    Tool { name: "Qt6Widgets.pc", package: "qt6-base-dev" },
+    Tool { name: "Xvfb", package: "xvfb" },
     Tool { name: "aiohttp", package: "pip:aiohttp" },
     Tool { name: "busybox", package: "busybox" },
+    Tool { name: "cc1objplus", package: "gobjc++" },
     Tool { name: "chromium", package: "chromium" },
     Tool { name: "curl", package: "curl" },
     Tool { name: "danted", package: "dante-server" },
     Tool { name: "dig", package: "bind9-dnsutils" },
     Tool { name: "faketime", package: "faketime" },
     Tool { name: "finger", package: "finger" },
+    Tool { name: "g++", package: "g++" },
+    Tool { name: "gnustep-config", package: "libgnustep-base-dev" },
     Tool { name: "gnutls-cli", package: "gnutls-bin" },
     Tool { name: "gnutls-serv", package: "gnutls-bin" },
+    Tool { name: "gtk4.pc", package: "libgtk-4-dev" },
     Tool { name: "h2load", package: "nghttp2-client" },
     Tool { name: "haproxy", package: "haproxy" },
     Tool { name: "htpasswd", package: "apache2-utils" },
     Tool { name: "httpx", package: "pip:httpx[brotli,zstd]" },
+    Tool { name: "identify", package: "imagemagick" },
+    Tool { name: "import", package: "imagemagick" },
     Tool { name: "in.fingerd", package: "fingerd" },
     Tool { name: "initdb", package: "postgresql" },
     Tool { name: "ip", package: "iproute2" },
@@ -76,6 +87,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "oidentd", package: "oidentd" },
     Tool { name: "openssl", package: "openssl" },
     Tool { name: "perl", package: "perl" },
+    Tool { name: "pkg-config", package: "pkgconf" },
     Tool { name: "postgres", package: "postgresql" },
     Tool { name: "python3", package: "python3" },
     Tool { name: "rdate", package: "rdate" },
@@ -101,6 +113,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "wget", package: "wget" },
     Tool { name: "wrk", package: "wrk" },
     Tool { name: "ws", package: "npm:ws" },
+    Tool { name: "xdotool", package: "xdotool" },
     Tool { name: "xinetd", package: "xinetd" },
 ];
 
@@ -131,6 +144,9 @@ impl Tool {
         if Path::new(self.name).extension().is_some_and(|extension| extension == "pm") {
             return Some(Path::new(PERL_FOLDER).join(self.name)).filter(|module| module.is_file());
         }
+        if let Some(folders) = self.folders_below() {
+            return folders.map(|folder| folder.join(self.name)).find(|file| file.is_file());
+        }
         let told = env::var_os(self.variable());
         match self.source() {
             Source::Debian(_) => find(self.name, told, env::var_os("PATH")),
@@ -139,6 +155,27 @@ impl Tool {
             Source::Node(package) => Some(node_folder().join("node_modules").join(package))
                 .filter(|module| module.is_dir()),
         }
+    }
+}
+
+impl Tool {
+    /// The folders in which this is looked for, if it is a library or a part of a compiler: where Debian
+    /// has them, for each machine and version.
+    fn folders_below(&self) -> Option<impl Iterator<Item = PathBuf> + use<>> {
+        let is_library =
+            Path::new(self.name).extension().is_some_and(|extension| extension == "pc");
+        let (top, below) = if is_library {
+            ("/usr/lib", "pkgconfig")
+        } else if COMPILERS.contains(&self.name) {
+            ("/usr/lib/gcc", "")
+        } else {
+            return None;
+        };
+        let inside = |folder: PathBuf| folder.read_dir().into_iter().flatten().flatten();
+        let machines: Vec<_> = inside(PathBuf::from(top)).map(|machine| machine.path()).collect();
+        let versions = machines.clone().into_iter().flat_map(inside).map(|version| version.path());
+        let folders = if is_library { machines } else { versions.collect() };
+        Some(folders.into_iter().map(move |folder| folder.join(below)))
     }
 }
 

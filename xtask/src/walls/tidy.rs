@@ -17,12 +17,18 @@ const UNSAFE_PACKAGE: &str = "ropewalk-reactor";
 const UNSAFE_FOLDER: &str = "crates/reactor/src/sys/";
 /// What counts allocations in a bench: an allocator cannot be written without it.
 const UNSAFE_BENCH: &str = "bench/deferred/src/count.rs";
+/// Where functions of other languages are declared: that they are safe to call is said with that word. Nothing
+/// else there is.
+const UNSAFE_BRIDGES: [&str; 3] =
+    ["foreign/gnustep/src/lib.rs", "foreign/qt/src/lib.rs", "foreign/qt-window/src/main.rs"];
+/// What they may say.
+const UNSAFE_BRIDGE: &str = "unsafe extern \"C++\" {";
 /// What takes the default driver, whatever the tests are to run on.
 const DEFAULT_REACTOR: &str = "Reactor::new()";
 /// The test that is about the default.
 const DEFAULT_TEST: &str = "crates/reactor/tests/drivers/choice.rs";
 /// The folders that hold our code.
-const FOLDERS: [&str; 5] = ["bench", "crates", "fuzz", "interop", "xtask"];
+const FOLDERS: [&str; 6] = ["bench", "crates", "foreign", "fuzz", "interop", "xtask"];
 
 /// All that is untidy below `root`, a sentence each.
 pub(crate) fn faults(root: &Path, packages: &[Package]) -> Outcome<Vec<String>> {
@@ -89,7 +95,11 @@ impl Check {
             self.long.push(TooLong { path: path.into(), function: Some(name), says });
         }
         if !path.starts_with(UNSAFE_FOLDER) && path != UNSAFE_BENCH {
-            let lines = lines_with(&code, "unsafe").into_iter();
+            let is_bridge = |&line: &usize| {
+                let said = text.lines().nth(line - 1).map(str::trim);
+                UNSAFE_BRIDGES.contains(&path) && said == Some(UNSAFE_BRIDGE)
+            };
+            let lines = lines_with(&code, "unsafe").into_iter().filter(|line| !is_bridge(line));
             self.faults.extend(lines.map(|line| format!("{path}:{line}: unsafe code")));
         }
         if path.contains("/tests/") && path != DEFAULT_TEST {
@@ -166,6 +176,24 @@ mod tests {
     fn reasons_do_not_outlive_their_cause() {
         let expected = ["crates/x/src/lib.rs: f needs no reason in reasons.rs any more"];
         check("crates/x/src/lib.rs", "fn f() {}\n", &long(Some("f")), &expected);
+    }
+
+    #[test]
+    fn bridges_to_other_languages_say_that_and_no_more() {
+        let bridge = "mod ffi {\n    unsafe extern \"C++\" {\n        type T;\n    }\n}\n";
+        let faults = |path: &str, text: &str| {
+            let mut check = Check::default();
+            check.file(path, text);
+            check.faults(&[])
+        };
+        assert!(faults("foreign/qt/src/lib.rs", bridge).is_empty());
+        let elsewhere = "foreign/glib/src/lib.rs";
+        assert_eq!(faults(elsewhere, bridge), [format!("{elsewhere}:2: unsafe code")]);
+        let block = "fn f() {\n    unsafe { g() }\n}\n";
+        assert_eq!(
+            faults("foreign/qt/src/lib.rs", block),
+            ["foreign/qt/src/lib.rs:2: unsafe code"]
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use io_uring::{opcode, types};
 use ropewalk_protocol::{DatagramQueue, FileOperation, Outbox};
+use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
@@ -21,6 +22,8 @@ use crate::sys::{Closing, Completion, Driver, Role, Socket, Unsettled};
 
 /// How often a closing connection throws away what its peer still sent.
 const LAST_READS_MAX: usize = 64;
+/// The key of what wakes the loop, the first that a reactor opens.
+const WAKER: usize = 0;
 /// How often it is asked whether what was closed is let go of.
 const CLOSING_WAITS_MAX: usize = 8;
 
@@ -156,11 +159,16 @@ impl Driver for IoUring {
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.ring.descriptor()
+        self.host.as_fd()
     }
 
     fn expose(&mut self) -> io::Result<()> {
-        self.exposed = true;
+        if !self.exposed {
+            self.ring.submitter().register_eventfd(self.bell.as_raw_fd())?;
+            self.exposed = true;
+            // For what is done already.
+            rustix::io::write(&self.bell, &1_u64.to_ne_bytes())?;
+        }
         self.flush();
         Ok(())
     }
@@ -172,6 +180,9 @@ impl Driver for IoUring {
 
     fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
         let socket = socket.into_system()?;
+        if role == Role::Watch && key == WAKER {
+            epoll::add(&self.host, &socket, EventData::new_u64(1), EventFlags::IN)?;
+        }
         if self.by_key.len() <= key {
             self.by_key.resize(key + 1, NO_SLOT);
         }
@@ -349,6 +360,10 @@ impl Driver for IoUring {
         self.end_lending();
         self.turn = self.turn.wrapping_add(1);
         self.arm_all();
+        if self.exposed {
+            // Before the kernel is asked: what comes after that counts anew. There may be nothing.
+            let _ = rustix::io::read(&self.bell, &mut [0_u8; 8]);
+        }
         let busy = [self.postponed.len(), self.resumed.len(), self.ring.done.len()];
         let timeout = if busy == [0; 3] { timeout } else { Some(Duration::ZERO) };
         let waited = self.ring.wait(timeout);

@@ -33,11 +33,13 @@ mod ring;
 mod slot;
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use io_uring::{opcode, types};
 use ropewalk_protocol::Outbox;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use slab::Slab;
@@ -91,6 +93,11 @@ pub(crate) struct IoUring {
     #[expect(clippy::vec_box, reason = "they are used in boxes")]
     spare: Vec<Box<Outbox>>,
     reserve: Reserve,
+    /// What the kernel counts up whenever there is something to do, once somebody watches it. The ring's own
+    /// descriptor would not do: work that is put off until we ask wakes nobody who watches that by `epoll`.
+    bell: OwnedFd,
+    /// Tells of the bell, and of what wakes the loop: the kernel does not count one up for the other.
+    host: OwnedFd,
     /// Somebody else watches the descriptor.
     exposed: bool,
 }
@@ -105,6 +112,11 @@ impl IoUring {
         // SAFETY: the buffers are dropped with this driver only, whose `Drop` sees to it that no
         // operation is under way then, or else leaks them.
         let buffers = unsafe { Buffers::new(&ring) }?;
+        let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC);
+        let bell = bell.map_err(io::Error::from)?;
+        let host = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
+        let watched = epoll::add(&host, &bell, EventData::new_u64(0), EventFlags::IN);
+        watched.map_err(io::Error::from)?;
         let mut driver = Self {
             ring,
             buffers: Some(buffers),
@@ -124,6 +136,8 @@ impl IoUring {
             dying: 0,
             spare: Vec::new(),
             reserve: Reserve::new(),
+            bell,
+            host,
             exposed: false,
         };
         driver.try_receiving()?;

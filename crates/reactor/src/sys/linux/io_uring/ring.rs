@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use io_uring::squeue::Flags;
@@ -98,12 +97,6 @@ impl Ring {
         self.ring.submitter()
     }
 
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        // SAFETY: the ring has its descriptor open for as long as it lives, and the answer borrows
-        // the ring.
-        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
-    }
-
     pub(super) fn does_files(&self) -> bool {
         self.does_files
     }
@@ -130,7 +123,7 @@ impl Ring {
         self.push(entry.user_data(tag).flags(Flags::SKIP_SUCCESS));
     }
 
-    /// Makes the descriptor readable.
+    /// Completes at once, which rings for whoever watches.
     pub(super) fn ring_the_bell(&mut self, tag: u64) {
         self.push(opcode::Nop::new().build().user_data(tag));
     }

@@ -1,0 +1,108 @@
+//! A reactor in the run loop of GNUstep, on which programs written for Cocoa run elsewhere.
+//!
+//! The run loop watches the reactor's descriptor and keeps its deadline by an `NSTimer`; [`attach`] has it do
+//! so. The example `page` serves a page from a run loop. On macOS itself, `ropewalk-foreign` has the same over
+//! Core Foundation.
+
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use cxx::UniquePtr;
+use ropewalk_foreign::{Hosted, Next};
+use ropewalk_reactor::{Reactor, ReactorError};
+
+#[cxx::bridge(namespace = "ropewalk")]
+mod ffi {
+    /// What the run loop is to do.
+    enum What {
+        /// Watch the descriptor, and turn after so many milliseconds.
+        Wait,
+        /// Watch the descriptor.
+        Watch,
+        /// Nothing, as this was asked inside a turn.
+        Busy,
+        /// Nothing any more.
+        Over,
+    }
+
+    struct Ahead {
+        what: What,
+        wait_ms: u32,
+    }
+
+    extern "Rust" {
+        type Host;
+        fn descriptor(self: &Host) -> i32;
+        fn turn(self: &Host) -> Ahead;
+    }
+
+    // SAFETY: `attachment.h` declares just this. The attachment owns the host that it calls, only by
+    // `&self`, in the thread that made it: neither is `Send`.
+    unsafe extern "C++" {
+        include!("ropewalk-gnustep/src/attachment.h");
+        type Attachment;
+        fn attach_host(host: Box<Host>) -> UniquePtr<Attachment>;
+        fn run(self: &Attachment);
+    }
+}
+
+/// Keeps a reactor in the run loop; dropped, it takes the reactor out again and leaves it as it is.
+#[must_use = "dropped, it takes the reactor out of the run loop"]
+pub struct Attachment {
+    attached: UniquePtr<ffi::Attachment>,
+}
+
+/// What the other side calls.
+struct Host {
+    hosted: Hosted,
+    /// Stays open for as long as the run loop watches it.
+    descriptor: OwnedFd,
+}
+
+/// Has this thread's run loop run `reactor`, in its default mode.
+///
+/// A reactor that is [stopped](Reactor::stop) is taken apart and out of the loop, which goes on. A loop
+/// inside one of the reactor's callbacks runs without the reactor.
+///
+/// # Errors
+///
+/// If the system gives no descriptor to watch.
+pub fn attach(reactor: &Reactor) -> Result<Attachment, ReactorError> {
+    let refused = |error| ReactorError::System { doing: "watching the reactor", error };
+    let descriptor = reactor.as_fd().try_clone_to_owned().map_err(refused)?;
+    let host = Host { hosted: Hosted::new(reactor), descriptor };
+    Ok(Attachment { attached: ffi::attach_host(Box::new(host)) })
+}
+
+impl Attachment {
+    /// Runs this thread's run loop until the reactor is [stopped](Reactor::stop).
+    pub fn run(&self) {
+        self.attached.run();
+    }
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment").finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    fn descriptor(&self) -> i32 {
+        self.descriptor.as_raw_fd()
+    }
+
+    fn turn(&self) -> ffi::Ahead {
+        let next = self.hosted.turn().unwrap_or_else(|error| {
+            tracing::error!(target: "ropewalk::foreign", "the reactor cannot go on: {error}");
+            Next::Ended
+        });
+        let what = match next {
+            Next::AtOnce | Next::Within(_) => ffi::What::Wait,
+            Next::WhenReadable => ffi::What::Watch,
+            Next::Busy => ffi::What::Busy,
+            Next::Ended => ffi::What::Over,
+        };
+        ffi::Ahead { what, wait_ms: next.wait_ms().unwrap_or(0) }
+    }
+}
