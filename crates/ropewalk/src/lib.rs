@@ -24,7 +24,7 @@
 //! | [`shards`] | more cores: a reactor in each of several threads, or processes that share their sockets |
 //! | [`endpoint`] | `"tcp:8080"`, `"unix:/run/x"`: places to listen and connect, as strings |
 //! | [`tls`] | TLS over any transport, identities by name |
-//! | [`files`](crate::files) | paths that nothing escapes, files read, written and replaced off the loop (on Unix) |
+//! | [`files`] | paths that nothing escapes, files read, written and replaced off the loop (on Unix) |
 //! | [`framing`] | lines, netstrings, length prefixes; time-outs, throttles and limits for any protocol |
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
