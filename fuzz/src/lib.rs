@@ -10,6 +10,7 @@
 
 mod amp;
 mod authorization;
+mod cgi;
 mod content_range;
 mod cut;
 mod events;
@@ -24,6 +25,7 @@ mod http_request;
 mod ident;
 mod memcached;
 mod multipart;
+mod postgres;
 mod preferences;
 mod proxy;
 mod socks;
@@ -43,6 +45,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "amp", check: amp::check },
     Target { name: "authorization", check: authorization::check },
+    Target { name: "cgi", check: cgi::check },
     Target { name: "content_range", check: content_range::check },
     Target { name: "events", check: events::check },
     Target { name: "finger", check: finger::check },
@@ -56,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ident", check: ident::check },
     Target { name: "memcached", check: memcached::check },
     Target { name: "multipart", check: multipart::check },
+    Target { name: "postgres", check: postgres::check },
     Target { name: "preferences", check: preferences::check },
     Target { name: "proxy", check: proxy::check },
     Target { name: "socks", check: socks::check },

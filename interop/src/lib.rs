@@ -10,6 +10,8 @@
 mod browser;
 mod limits;
 mod peer;
+#[cfg(unix)]
+mod postgres;
 mod suites;
 mod temp;
 mod tools;
@@ -17,6 +19,8 @@ mod tools;
 pub use browser::chromium;
 pub use limits::{LEFT_OUT, leave_out};
 pub use peer::{PATIENCE, Peer, free_port, wait_for_port};
+#[cfg(unix)]
+pub use postgres::PostgresServer;
 pub use suites::{REACTORLESS, SUITES, Suite};
 pub use temp::TempDir;
 pub use tools::{Source, TOOLS, Tool, node_folder, python_folder, tool};

@@ -19,7 +19,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "database",
-        tools: &["initdb", "mount", "postgres", "python3", "runuser", "umount"],
+        tools: &["initdb", "mount", "postgres", "python3", "setpriv", "umount"],
     },
     Suite { name: "deferred", tools: &["twist"] },
     Suite { name: "faults", tools: &["ip", "nft", "python3", "strace"] },

@@ -13,6 +13,8 @@ mod clock;
 mod exchange;
 #[path = "faults/idle.rs"]
 mod idle;
+#[path = "faults/matrix.rs"]
+mod matrix;
 #[path = "faults/networks.rs"]
 mod networks;
 #[path = "faults/scenes.rs"]

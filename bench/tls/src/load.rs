@@ -171,15 +171,17 @@ pub(crate) fn bulk(
     folder: &Path,
     size: usize,
     total: u64,
+    manner: &str,
     seconds: f64,
 ) -> Result<(), Box<dyn Error>> {
     let target = Target::new(address, folder, Resumption::disabled())?;
     let until = Instant::now() + Duration::from_secs_f64(seconds);
     let mut count = 0;
     let mut buffer = vec![0; 64 * 1024];
+    let manner = if manner == "slices" { String::new() } else { format!("/{manner}") };
     while Instant::now() < until {
         let mut tls = target.connect().map_err(|error| error.to_string())?;
-        write!(tls, "GET /{size}/{total} HTTP/1.0\r\n\r\n")?;
+        write!(tls, "GET /{size}/{total}{manner} HTTP/1.0\r\n\r\n")?;
         let mut came = 0;
         loop {
             match tls.read(&mut buffer) {

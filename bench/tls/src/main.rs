@@ -1,7 +1,9 @@
 //! TLS on three servers, and the load: `papers`, `serve` and `load`, told by `cargo xtask bench tls`.
 //!
 //! Each server listens on a free port of `127.0.0.1`, prints `listening ADDRESS`, and answers on one thread.
-//! `GET /SIZE/TOTAL` is answered by so many bytes, written in pieces of that size, and the end; `GET /keep` by
+//! `GET /SIZE/TOTAL` is answered by so many bytes, written in pieces of that size, and the end, `GET
+//! /SIZE/TOTAL/shared` the same without a copy where that can be, `GET /SIZE/TOTAL/each` with one piece after
+//! the other gone; `GET /keep` by
 //! 64 bytes and no end. The cryptography, key, tickets and library are the same for all three.
 
 mod bare;
@@ -17,7 +19,7 @@ use std::path::Path;
 const USAGE: &str = "usage: bench-tls papers FOLDER
        bench-tls serve bare|ropewalk|tokio FOLDER
        bench-tls load ADDRESS FOLDER full|resumed CLIENTS SECONDS
-       bench-tls load ADDRESS FOLDER bulk SIZE TOTAL SECONDS
+       bench-tls load ADDRESS FOLDER bulk SIZE TOTAL slices|shared|each SECONDS
        bench-tls load ADDRESS FOLDER hold CONNECTIONS";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -34,9 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["load", address, folder, "resumed", clients, seconds] => {
             load::shake(address, Path::new(folder), true, clients.parse()?, seconds.parse()?)
         }
-        ["load", address, folder, "bulk", size, total, seconds] => {
-            let seconds = seconds.parse()?;
-            load::bulk(address, Path::new(folder), size.parse()?, total.parse()?, seconds)
+        ["load", address, folder, "bulk", size, total, manner, seconds] => {
+            let (size, total, seconds) = (size.parse()?, total.parse()?, seconds.parse()?);
+            load::bulk(address, Path::new(folder), size, total, manner, seconds)
         }
         ["load", address, folder, "hold", connections] => {
             load::hold(address, Path::new(folder), connections.parse()?)

@@ -10,7 +10,7 @@ use ropewalk_reactor::{DriverKind, Reactor, TcpListenOptions};
 use ropewalk_tls::{Identities, Identity, Policy, TlsServer};
 
 use crate::papers::{CERTIFICATE, KEY};
-use crate::request::{HEAD, KEPT, Request, announce};
+use crate::request::{HEAD, KEPT, Manner, Request, announce};
 
 pub(crate) fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
     let reactor = Reactor::with_driver(DriverKind::from_environment()?.unwrap_or_default())?;
@@ -18,7 +18,11 @@ pub(crate) fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
     identities.add(&Identity::from_files(folder.join(CERTIFICATE), folder.join(KEY))?)?;
     let factory = TlsServer::new(&identities).wrap(|_: &Address| Some(Server::default()));
     let place = (Ipv4Addr::LOCALHOST, 0).into();
-    let port = reactor.listen_tcp(place, TcpListenOptions::default(), Box::new(factory))?;
+    let port = reactor.listen_tcp(
+        place,
+        TcpListenOptions::default().defer_accept(true),
+        Box::new(factory),
+    )?;
     announce(port.address().ip().ok_or("no address")?)?;
     reactor.run()?;
     Ok(())
@@ -28,6 +32,7 @@ pub(crate) fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
 struct Server {
     heard: Vec<u8>,
     piece: Bytes,
+    manner: Option<Manner>,
     /// How many bytes are to be written.
     left: u64,
 }
@@ -36,9 +41,17 @@ impl Server {
     /// Writes as much as there is room for, and the end behind it.
     fn go_on(&mut self, conn: &Conn<Self>) {
         while self.left > 0 && !conn.is_writing_paused() {
-            // Shared where it is long enough, and then not copied before it is encrypted.
-            conn.write_bytes(self.piece.clone());
             self.left = self.left.saturating_sub(self.piece.len() as u64);
+            match self.manner {
+                Some(Manner::Shared) => conn.write_bytes(self.piece.clone()),
+                Some(Manner::Each) => {
+                    conn.write(&self.piece);
+                    if self.left > 0 {
+                        return conn.tell_when_sent();
+                    }
+                }
+                _ => conn.write(&self.piece),
+            }
         }
         if self.left == 0 && !self.piece.is_empty() {
             conn.close();
@@ -53,13 +66,20 @@ impl Protocol for Server {
         self.heard = Vec::new();
         match request {
             Ok(Request::Keep) => conn.write(KEPT),
-            Ok(Request::Bulk { size, total }) => {
+            Ok(Request::Bulk { size, total, manner }) => {
                 conn.write(HEAD);
+                self.manner = Some(manner);
                 self.piece = vec![b'x'; size].into();
                 self.left = total;
                 self.go_on(conn);
             }
             Err(_) => conn.abort(),
+        }
+    }
+
+    fn output_sent(&mut self, conn: &Conn<Self>) {
+        if self.manner == Some(Manner::Each) && conn.waiting() == 0 {
+            self.go_on(conn);
         }
     }
 

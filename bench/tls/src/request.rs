@@ -17,7 +17,18 @@ pub(crate) enum Request {
     /// A short answer, and the connection stays.
     Keep,
     /// So many bytes in pieces of that size, and the end.
-    Bulk { size: usize, total: u64 },
+    Bulk { size: usize, total: u64, manner: Manner },
+}
+
+/// How pieces are handed over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Manner {
+    /// One behind the other, as slices.
+    Slices,
+    /// The same in memory that is shared, where the server can: no copy is made of it.
+    Shared,
+    /// As slices, each of which has left before the next is written: a record each.
+    Each,
 }
 
 impl Request {
@@ -34,7 +45,13 @@ impl Request {
         }
         let numbers = path.strip_prefix('/').and_then(|path| path.split_once('/'));
         let bulk = numbers.and_then(|(size, total)| {
-            Some(Self::Bulk { size: size.parse().ok()?, total: total.parse().ok()? })
+            let (total, manner) = match total.split_once('/') {
+                None => (total, Manner::Slices),
+                Some((total, "shared")) => (total, Manner::Shared),
+                Some((total, "each")) => (total, Manner::Each),
+                Some(_) => return None,
+            };
+            Some(Self::Bulk { size: size.parse().ok()?, total: total.parse().ok()?, manner })
         });
         Some(bulk.ok_or_else(|| io::Error::other("a strange request")))
     }

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::papers;
-use crate::request::{HEAD, KEPT, REQUEST_MAX, Request, announce};
+use crate::request::{HEAD, KEPT, Manner, REQUEST_MAX, Request, announce};
 
 pub(crate) fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
     let acceptor = TlsAcceptor::from(papers::server_config(folder)?);
@@ -44,11 +44,14 @@ async fn talk(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<()> {
                 tls.write_all(KEPT).await?;
                 tls.flush().await?;
             }
-            Request::Bulk { size, total } => {
+            Request::Bulk { size, total, manner } => {
                 tls.write_all(HEAD).await?;
                 let piece = vec![b'x'; size];
                 for _ in 0..total / size as u64 {
                     tls.write_all(&piece).await?;
+                    if manner == Manner::Each {
+                        tls.flush().await?;
+                    }
                 }
                 tls.flush().await?;
                 return tls.shutdown().await;

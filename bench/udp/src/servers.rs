@@ -5,7 +5,10 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
+use nix::cmsg_space;
+use nix::sys::socket::sockopt::UdpGroSegment;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn};
+use nix::sys::socket::{recvmmsg, sendmmsg, setsockopt};
 use ropewalk_protocol::{Address, DatagramPort, DatagramProtocol, Port, seat_datagrams};
 use ropewalk_reactor::{DriverKind, Reactor, UdpOptions};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -16,6 +19,10 @@ use crate::Outcome;
 const BATCH: usize = 32;
 /// Room for the longest datagram that is sent here.
 const SIZE: usize = 2048;
+/// Room for many that the system has put together, and how many bytes and datagrams it takes as one.
+const SIZE_TOGETHER: usize = 65_536;
+const RUN_BYTES_MAX: usize = 64_000;
+const RUN_MAX: usize = 64;
 
 /// A server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +31,8 @@ pub(crate) enum Kind {
     Bare,
     /// The same with calls for many.
     Batched,
+    /// The same, and what the system can take and give as one it is given and taken as one (GSO, GRO).
+    Together,
     /// tokio's socket on one thread.
     Tokio,
     /// Ours on `epoll`.
@@ -33,13 +42,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Bare, Self::Batched, Self::Tokio, Self::Epoll, Self::IoUring];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Bare, Self::Batched, Self::Together, Self::Tokio, Self::Epoll, Self::IoUring];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
             Self::Batched => "bare-batched",
+            Self::Together => "bare-together",
             Self::Tokio => "tokio",
             Self::Epoll => "ropewalk-epoll",
             Self::IoUring => "ropewalk-io_uring",
@@ -56,6 +66,7 @@ pub(crate) fn serve(kind: Kind) -> Outcome<()> {
     match kind {
         Kind::Bare => bare(),
         Kind::Batched => batched(),
+        Kind::Together => together(),
         Kind::Tokio => tokio(),
         Kind::Epoll => ours(DriverKind::Epoll),
         Kind::IoUring => ours(DriverKind::IoUring),
@@ -122,6 +133,68 @@ fn batched() -> Outcome<()> {
         let flags = MsgFlags::MSG_DONTWAIT;
         // What the system has no room for is lost, as on a network.
         let _ = sendmmsg(number, &mut outgoing, &slices, names, [], flags);
+    }
+}
+
+/// What came with one message: how much, how long each datagram of it is, and who sent it.
+type Came = (usize, usize, Option<SockaddrIn>);
+
+fn together() -> Outcome<()> {
+    let socket = socket()?;
+    setsockopt(&socket, UdpGroSegment, &true)?;
+    let number = socket.as_raw_fd();
+    let mut memory = vec![vec![0_u8; SIZE_TOGETHER + 192]; BATCH];
+    let mut incoming = MultiHeaders::<SockaddrIn>::preallocate(BATCH, Some(cmsg_space!(i32)));
+    let mut outgoing = MultiHeaders::<SockaddrIn>::preallocate(BATCH, Some(cmsg_space!(u16)));
+    loop {
+        wait(&socket)?;
+        let received: Vec<Came> = {
+            let mut slices: Vec<_> =
+                memory.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
+            let flags = MsgFlags::MSG_DONTWAIT;
+            match recvmmsg(number, &mut incoming, slices.iter_mut(), flags, None) {
+                Ok(messages) => messages
+                    .map(|message| {
+                        let size = message.cmsgs().ok().and_then(|mut said| {
+                            said.find_map(|said| match said {
+                                ControlMessageOwned::UdpGroSegments(size) => Some(size as usize),
+                                _ => None,
+                            })
+                        });
+                        (message.bytes, size.unwrap_or(message.bytes), message.address)
+                    })
+                    .collect(),
+                Err(nix::Error::EAGAIN) => continue,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        // Runs of datagrams of one size to one receiver; those of this load are all of one size.
+        let mut slices: Vec<Vec<IoSlice<'_>>> = Vec::with_capacity(BATCH);
+        let mut names = Vec::with_capacity(BATCH);
+        let mut run = 0;
+        for ((count, _, from), buffer) in received.iter().zip(&memory) {
+            let slice = IoSlice::new(&buffer[..*count]);
+            let size = received[0].1.max(1);
+            match slices.last_mut() {
+                Some(last)
+                    if names.last() == Some(from)
+                        && run + count <= RUN_BYTES_MAX.min(RUN_MAX * size) =>
+                {
+                    last.push(slice);
+                    run += count;
+                }
+                _ => {
+                    slices.push(vec![slice]);
+                    names.push(*from);
+                    run = *count;
+                }
+            }
+        }
+        let size = u16::try_from(received[0].1)?;
+        let said = [ControlMessage::UdpGsoSegments(&size)];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        // What the system has no room for is lost, as on a network.
+        let _ = sendmmsg(number, &mut outgoing, &slices, names, said, flags);
     }
 }
 

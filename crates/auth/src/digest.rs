@@ -34,19 +34,14 @@ impl Algorithm {
 
     /// The hash of these parts with a colon between each, in lower-case hexadecimal digits.
     pub fn hash(self, parts: &[&str]) -> String {
-        fn hashed<D: md5::Digest>(parts: &[&str]) -> String {
-            let mut digest = D::new();
-            for (index, part) in parts.iter().enumerate() {
-                if index > 0 {
-                    digest.update(b":");
-                }
-                digest.update(part.as_bytes());
-            }
-            hex(&digest.finalize())
-        }
+        self.hash_bytes(parts.join(":").as_bytes())
+    }
+
+    /// The hash of these bytes, such as a body, in lower-case hexadecimal digits.
+    pub fn hash_bytes(self, bytes: &[u8]) -> String {
         match self {
-            Self::Md5 => hashed::<Md5>(parts),
-            Self::Sha256 => hashed::<Sha256>(parts),
+            Self::Md5 => hex(&<Md5 as md5::Digest>::digest(bytes)),
+            Self::Sha256 => hex(&<Sha256 as md5::Digest>::digest(bytes)),
         }
     }
 }
@@ -90,6 +85,19 @@ pub fn response(
         Some((count, cnonce)) => algorithm.hash(&[ha1, nonce, count, cnonce, "auth", &ha2]),
         None => algorithm.hash(&[ha1, nonce, &ha2]),
     }
+}
+
+/// The same where the proof covers the body, too (`qop=auth-int`): `body` is its
+/// [hash](Algorithm::hash_bytes).
+pub fn response_with_body(
+    algorithm: Algorithm,
+    ha1: &str,
+    nonce: &str,
+    (count, cnonce): (&str, &str),
+    [method, uri, body]: [&str; 3],
+) -> String {
+    let ha2 = algorithm.hash(&[method, uri, body]);
+    algorithm.hash(&[ha1, nonce, count, cnonce, "auth-int", &ha2])
 }
 
 /// The name by which somebody claims to be somebody.
@@ -139,6 +147,8 @@ pub struct DigestProof {
     pub method: String,
     /// What was asked for.
     pub uri: String,
+    /// The hash of the request's body, where the proof covers that, too.
+    pub body: Option<String>,
     /// What the client made of all that and its password.
     pub response: String,
 }
@@ -157,9 +167,12 @@ impl PasswordProof for DigestProof {
     }
 
     fn fits_digest_hash(&self, hash: &str) -> bool {
-        let counted = Some((self.count.as_str(), self.cnonce.as_str()));
-        let expected =
-            response(self.algorithm, hash, &self.nonce, counted, &self.method, &self.uri);
+        let counted = (self.count.as_str(), self.cnonce.as_str());
+        let Self { algorithm, nonce, method, uri, .. } = self;
+        let expected = match &self.body {
+            None => response(*algorithm, hash, nonce, Some(counted), method, uri),
+            Some(body) => response_with_body(*algorithm, hash, nonce, counted, [method, uri, body]),
+        };
         same_secret(expected.as_bytes(), self.response.as_bytes())
     }
 }

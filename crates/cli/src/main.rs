@@ -8,6 +8,7 @@ mod logins;
 mod portforward;
 #[cfg(unix)]
 mod processes;
+mod programs;
 mod proxy;
 mod reactors;
 mod serving;

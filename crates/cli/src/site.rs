@@ -9,12 +9,13 @@ use ropewalk::http::files::{Folder, Links, mime_type};
 use ropewalk::http::middleware::{Cors, ErrorPages, Hosts, fields};
 use ropewalk::http::proxy::{BadUpstream, ReverseProxy, upstream_options};
 use ropewalk::http::{
-    self, Directory, HeaderMap, HeaderName, HeaderValue, Limits, Method, Request, Resource,
+    self, Directory, HeaderMap, HeaderName, HeaderValue, Limits, Method, Request, Resource, Site,
     StatusCode, UPLOAD_MAX, Uploads, Uri,
 };
 use ropewalk::protocol::Network;
 use ropewalk::reactor::Reactor;
 
+use crate::programs::Programs;
 use crate::{logins, serving};
 
 /// How long a page for an error may be, in bytes.
@@ -41,6 +42,19 @@ pub(crate) struct SiteOptions {
     )]
     proxy: Vec<String>,
 
+    #[arg(
+        long,
+        value_name = "BYTES",
+        requires = "proxy",
+        default_value_t = UPLOAD_MAX,
+        help = "How long a body may be that is passed on to another server, in bytes; it is passed on as it comes"
+    )]
+    proxy_body_max: u64,
+
+    /// Make cookies of other servers those of the paths that lead to them
+    #[arg(long, requires = "proxy")]
+    map_cookies: bool,
+
     /// Tell servers that requests are passed on to the host that was asked for, instead of their own
     #[arg(long, requires = "proxy")]
     keep_host: bool,
@@ -53,6 +67,9 @@ pub(crate) struct SiteOptions {
                 X-Forwarded-For), and pass it on; may be given several times"
     )]
     trust: Vec<Network>,
+
+    #[command(flatten)]
+    programs: Programs,
 
     /// Answer addresses of pages that are not there with index.html, for programs that run in the browser
     #[arg(long)]
@@ -145,6 +162,7 @@ impl SiteOptions {
             let compress = Compress::new().even_secrets().threads(reactor.clone());
             resource = Box::new(resource.wrap(compress.into_middleware()));
         }
+        resource = self.programs.around(resource, &self.path, reactor)?;
         if !self.proxy.is_empty() {
             let proxies = self.proxies(reactor)?;
             let around = move |request: Request, inner: &mut dyn Resource| {
@@ -173,8 +191,26 @@ impl SiteOptions {
         Ok(resource)
     }
 
+    /// Sets how long bodies may be.
+    pub(crate) fn furnish(&self, site: Site) -> Site {
+        let limits = self.limits();
+        let (others, passed_on) = (limits.body_max, self.proxy_body_max);
+        let site = site.limits(limits);
+        let prefixes = self.proxy.iter().filter_map(|proxy| proxy.split_once('='));
+        let prefixes = prefixes.map(|(prefix, _)| prefix.trim_end_matches('/').to_owned());
+        let prefixes: Vec<String> = prefixes.collect();
+        if prefixes.is_empty() {
+            return site;
+        }
+        site.body_max_of(move |request| {
+            let path = request.uri().path();
+            let is_passed_on = prefixes.iter().any(|prefix| is_below(path, prefix));
+            if is_passed_on { Some(passed_on) } else { others }
+        })
+    }
+
     /// How much of a body the site has to take.
-    pub(crate) fn limits(&self) -> Limits {
+    fn limits(&self) -> Limits {
         let limits = Limits::default();
         if self.upload.upload {
             Limits { body_max: Some(self.upload.upload_max), ..limits }
@@ -234,6 +270,7 @@ impl SiteOptions {
                 None => {
                     let new = ReverseProxy::to(&agent, url).map_err(tell)?;
                     let new = new.at(&prefix).trust(self.trust.iter().copied());
+                    let new = if self.map_cookies { new.map_cookies() } else { new };
                     if self.keep_host { new.keep_host() } else { new }
                 }
             };
@@ -289,12 +326,12 @@ impl SiteOptions {
 }
 
 /// Whether a path is this prefix, which has no slash at its end, or below it.
-fn is_below(path: &str, prefix: &str) -> bool {
+pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Both sides of the first `between`.
-fn halves<'a>(
+pub(crate) fn halves<'a>(
     text: &'a str,
     between: char,
     option: &str,

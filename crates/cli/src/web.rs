@@ -55,6 +55,10 @@ const OPENER: &str = if cfg!(target_os = "macos") {
         files, and below /api what two other servers answer by turns, WebSockets too\n  \
         ropewalk web --proxy /=unix:/run/app.sock --listen tls:443:certs=certs\n      \
         HTTPS in front of a server that speaks none\n  \
+        ropewalk web --cgi /cgi-bin=/usr/lib/cgi-bin --cgi '*.cgi'\n      \
+        programs of a folder, and those in the served directory whose names end so, answer by CGI\n  \
+        ropewalk web --cgi /git=/usr/lib/git-core/git-http-backend --cgi-env GIT_PROJECT_ROOT=/srv/git\n      \
+        repositories, to be cloned from http://127.0.0.1:8080/git/NAME\n  \
         ropewalk web --spa --error-page 500=oops.html --cors https://app.example\n      \
         a program that runs in the browser, a page for our own failures, readers from elsewhere\n  \
         ropewalk web --gzip --header 'Cache-Control: max-age=600'\n      \
@@ -131,7 +135,7 @@ impl Web {
     /// Serves on this reactor until it stops; what is to be done once signals are heard.
     fn serve(&self, reactor: &Reactor, places: &[ServerDescription]) -> Result<Announce, String> {
         let has_logins = self.site.has_logins();
-        let mut site = Site::new(self.site.resource(reactor)?).limits(self.site.limits());
+        let mut site = self.site.furnish(Site::new(self.site.resource(reactor)?));
         site = match self.log {
             LogFormat::Common => {
                 site.on_access(AccessLog::combined().with_users(has_logins).into_sink())

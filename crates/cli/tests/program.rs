@@ -4,6 +4,8 @@
 mod logins;
 #[path = "program/places.rs"]
 mod places;
+#[path = "program/programs.rs"]
+mod programs;
 #[path = "program/proxies.rs"]
 mod proxies;
 #[path = "program/several.rs"]

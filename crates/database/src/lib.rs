@@ -3,6 +3,7 @@
 //! | to | look at |
 //! |---|---|
 //! | keep data in a file, or in memory | [`sqlite`], a [`Pool`] of [`Sqlite`](sqlite::Sqlite) |
+//! | ask a server of PostgreSQL | [`postgres`], a [`postgres::Pool`] |
 //! | use another driver that blocks | [`Driver`] |
 //! | bound the connections, and those who wait for one | [`PoolOptions`] |
 //! | see what a pool does | [`PoolMetrics`] |
@@ -37,6 +38,8 @@
 mod blocking;
 mod error;
 mod options;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod slots;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

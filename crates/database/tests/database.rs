@@ -3,6 +3,9 @@
 #[cfg(feature = "sqlite")]
 #[path = "database/pool.rs"]
 mod pool;
+#[cfg(feature = "postgres")]
+#[path = "database/postgres.rs"]
+mod postgres;
 #[cfg(feature = "sqlite")]
 #[path = "database/rows.rs"]
 mod rows;

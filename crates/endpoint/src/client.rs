@@ -11,6 +11,7 @@ use crate::handed::Descriptor;
 use crate::haproxy::HaproxyClient;
 use crate::own::OwnPlace;
 use crate::scheme::{Arguments, Scheme, Schemes};
+use crate::serial::SerialLine;
 use crate::standard_io::StandardIo;
 use crate::through::ThroughProxy;
 use crate::tls_client::{TlsClient, with_tls};
@@ -43,6 +44,8 @@ pub enum ClientDescription {
     Descriptor(Descriptor),
     /// On the standard input and output.
     StandardIo(StandardIo),
+    /// Over a serial line.
+    Serial(SerialLine),
     /// To a program, by its standard input and output.
     Exec(ExecClient),
     /// To where another crate knows.
@@ -58,8 +61,8 @@ pub enum ClientDescription {
 }
 
 impl ClientDescription {
-    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `stdio`, `exec`, `tls`, `ssl`, `haproxy`,
-    /// `socks4`, `socks5`, `http-connect`, `ws`, `wss` and `websocket`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `stdio`, `serial`, `exec`, `tls`, `ssl`,
+    /// `haproxy`, `socks4`, `socks5`, `http-connect`, `ws`, `wss` and `websocket`.
     pub fn schemes() -> Schemes<Self> {
         let schemes = Schemes::new()
             .with(
@@ -83,6 +86,7 @@ impl ClientDescription {
             .with(AbstractClient::scheme())
             .with(Descriptor::scheme())
             .with(StandardIo::scheme())
+            .with(SerialLine::scheme())
             .with(ExecClient::scheme());
         let schemes = with_tls(schemes).with(HaproxyClient::scheme());
         let schemes = ThroughProxy::schemes().fold(schemes, Schemes::with);
@@ -107,6 +111,7 @@ impl fmt::Display for ClientDescription {
             Self::Abstract(client) => client.fmt(f),
             Self::Descriptor(client) => client.fmt(f),
             Self::StandardIo(client) => client.fmt(f),
+            Self::Serial(client) => client.fmt(f),
             Self::Exec(client) => client.fmt(f),
             Self::Own(client) => client.fmt(f),
             Self::Haproxy(client) => client.fmt(f),

@@ -12,14 +12,14 @@ use ropewalk_protocol::{
     Address, CannotConnect, ClientEndpoint, Disconnect, Event, Outbox, Port, ProxyInfo, Seat,
     SeatFactory, ServerEndpoint, Successor, TlsInfo, Transport, Wishes,
 };
-use ropewalk_reactor::{NotInherited, Reactor, inherited};
+use ropewalk_reactor::{NotInherited, RawTerminal, Reactor, inherited};
 use rustix::net::{AddressFamily, sockopt};
 
 use crate::pipes::{self, Standard};
-use crate::{Activation, Descriptor, Family, NotHanded, StandardIo, SystemdServer};
+use crate::{Activation, Descriptor, Family, NotHanded, SerialLine, StandardIo, SystemdServer};
 
-/// A socket or a connection that the process was handed when it started: a place to listen, and for
-/// descriptors and the standard streams one to connect.
+/// A socket or a connection that the process was handed when it started, or a serial line: a place to listen, and
+/// for all but listening sockets one to connect.
 #[derive(Clone, Debug)]
 pub struct HandedEndpoint<D> {
     reactor: Reactor,
@@ -57,13 +57,38 @@ impl ServerEndpoint for HandedEndpoint<SystemdServer> {
 
 impl ServerEndpoint for HandedEndpoint<StandardIo> {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
-        let port = pipes::take().map_err(Failure::from).and_then(|standard| match standard {
+        let port = pipes::take(self.description.is_raw());
+        let port = port.map_err(Failure::from).and_then(|standard| match standard {
             Standard::Socket(socket) => serve_one(&self.reactor, socket, factory),
-            Standard::Pipes(input, output) => {
-                serve_pipes(&self.reactor, input, output, factory).map_err(Failure::from)
+            Standard::Pipes(input, output, terminal) => {
+                let ends = (input, output, terminal);
+                serve_pipes(&self.reactor, ends, factory).map_err(Failure::from)
             }
         });
         told(&self.description, port)
+    }
+}
+
+impl ServerEndpoint for HandedEndpoint<SerialLine> {
+    fn listen_seats(&self, mut factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
+        let line = &self.description;
+        let address = Address::Device(line.path().to_owned());
+        let Some(seat) = factory.seat(&address) else {
+            return Deferred::succeed(OnlyPort::boxed(address, None));
+        };
+        let (seat, lost) = Only::seat(seat, false);
+        let opened = self.reactor.open_serial(line.path(), &line.options(), seat);
+        told(line, opened.map(|_| OnlyPort::boxed(address, Some(lost))).map_err(Failure::from))
+    }
+}
+
+impl ClientEndpoint for HandedEndpoint<SerialLine> {
+    fn connect_seat(&self, seat: Box<dyn Seat>) {
+        let line = &self.description;
+        if let Err(error) = self.reactor.open_serial(line.path(), &line.options(), seat) {
+            // The seat has heard of it too.
+            tracing::error!(target: "ropewalk::endpoint", "{error:#}");
+        }
     }
 }
 
@@ -84,10 +109,10 @@ impl ClientEndpoint for HandedEndpoint<Descriptor> {
 
 impl ClientEndpoint for HandedEndpoint<StandardIo> {
     fn connect_seat(&self, seat: Box<dyn Seat>) {
-        match pipes::take() {
+        match pipes::take(self.description.is_raw()) {
             Ok(Standard::Socket(socket)) => adopt(&self.reactor, socket, seat),
-            Ok(Standard::Pipes(input, output)) => {
-                match carry_pipes(&self.reactor, input, output, seat) {
+            Ok(Standard::Pipes(input, output, terminal)) => {
+                match carry_pipes(&self.reactor, (input, output, terminal), seat) {
                     Ok(over) => over.detach(),
                     Err((error, seat)) => refuse(&error, seat),
                 }
@@ -112,7 +137,7 @@ pub fn connect_pipes(
     output: OwnedFd,
     seat: Box<dyn Seat>,
 ) -> io::Result<Deferred<()>> {
-    carry_pipes(reactor, input, output, seat).map_err(|(error, seat)| {
+    carry_pipes(reactor, (input, output, None), seat).map_err(|(error, seat)| {
         lose(seat, error.kind());
         error
     })
@@ -123,10 +148,12 @@ fn refuse(error: &io::Error, seat: Box<dyn Seat>) {
     lose(seat, error.kind());
 }
 
+/// A way in, a way out, and the terminal that they are, if that is raw.
+type Ends = (OwnedFd, OwnedFd, Option<RawTerminal>);
+
 fn carry_pipes(
     reactor: &Reactor,
-    input: OwnedFd,
-    output: OwnedFd,
+    (input, output, terminal): Ends,
     seat: Box<dyn Seat>,
 ) -> Result<Deferred<()>, (io::Error, Box<dyn Seat>)> {
     let between = || {
@@ -142,7 +169,7 @@ fn carry_pipes(
     adopt(reactor, near.into(), seat);
     // Input that nobody waits for any more may never come; what went out is waited for.
     reactor.defer_to_thread(move || pipes::pass_in(input, far)).detach();
-    let out = reactor.defer_to_thread(move || pipes::pass_out(output, copy));
+    let out = reactor.defer_to_thread(move || pipes::pass_out(output, copy, terminal));
     Ok(gather([lost, out], Rest::Leave).map(drop))
 }
 
@@ -174,12 +201,17 @@ fn serve_one(
 
 fn serve_pipes(
     reactor: &Reactor,
-    input: OwnedFd,
-    output: OwnedFd,
+    ends: Ends,
     mut factory: Box<dyn SeatFactory>,
 ) -> io::Result<Box<dyn Port>> {
     let over = match factory.seat(&Address::StandardIo) {
-        Some(seat) => Some(connect_pipes(reactor, input, output, seat)?),
+        Some(seat) => match carry_pipes(reactor, ends, seat) {
+            Ok(over) => Some(over),
+            Err((error, seat)) => {
+                lose(seat, error.kind());
+                return Err(error);
+            }
+        },
         None => None,
     };
     Ok(OnlyPort::boxed(Address::StandardIo, over))
@@ -352,5 +384,9 @@ impl Transport for SeemsStandard {
 
     fn lend_outbox(&self) -> Box<Outbox> {
         self.0.lend_outbox()
+    }
+
+    fn take_back_outbox(&self, outbox: Box<Outbox>) {
+        self.0.take_back_outbox(outbox);
     }
 }

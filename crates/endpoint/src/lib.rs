@@ -13,7 +13,8 @@
 //! | `abstract:NAME[:backlog=COUNT]` | a Unix socket by a name of Linux's abstract namespace | 1024 waiting |
 //! | `systemd:INDEX[:domain=FAMILY]`, `systemd:name=NAME…` | what a service manager has handed over | |
 //! | `fd:NUMBER` | a descriptor that the process was started with: listening, or one connection | |
-//! | `stdio` | nobody: one connection, on standard input and output | |
+//! | `stdio[:raw=yes]` | nobody: one connection, on standard input and output | a terminal works as it did |
+//! | `serial:PATH[:BAUD][:data=BITS][:parity=even\|odd][:stop=2][:flow=hardware\|software]` | nobody: one connection, over a serial line | 9600 baud, 8 bits, no parity |
 //! | `haproxy[:trust=NETWORKS][:timeout=SECONDS]:SERVER` | any server, behind a proxy that says who its client is (PROXY protocol) | proxies on this machine, 5 seconds |
 //! | `websocket[:path=PATH][:protocol=NAME][:origins=any]:SERVER` | any server, for WebSockets with the protocol in them | any path, pages of the same origin |
 //! | `tls:PORT[:self-signed][:cert=FILE[:key=FILE]][:certs=DIR][:client-ca=FILE]…` | TLS over TCP, or with `endpoint=` over any of these | see [`TlsServer`] |
@@ -26,7 +27,8 @@
 //! | `unix:PATH[:timeout=SECONDS]` | a Unix socket | 30 seconds |
 //! | `abstract:NAME[:timeout=SECONDS]` | a Unix socket by a name of Linux's abstract namespace | 30 seconds |
 //! | `fd:NUMBER` | a descriptor that the process was started with, which is connected | |
-//! | `stdio` | standard input and output | |
+//! | `stdio[:raw=yes]` | standard input and output | a terminal works as it did |
+//! | `serial:PATH[:BAUD]…` | a serial line, as above | as above |
 //! | `exec:COMMAND[:stderr=log\|drop\|inherit]` | a program, by its standard input and output | its standard error is logged |
 //! | `haproxy[:version=1\|2\|2c]:CLIENT` | any client, saying who this side is first (PROXY protocol) | version 2 |
 //! | `ws:HOST[:PORT][:path=PATH][:protocol=NAME]` | a host by a WebSocket, with the protocol in it | port 80, path `/` |
@@ -86,6 +88,7 @@ mod own;
 mod pipes;
 mod place;
 mod scheme;
+mod serial;
 mod server;
 mod standard_io;
 mod through;
@@ -116,6 +119,7 @@ pub use place::{
     client_from_string, server_from_string,
 };
 pub use scheme::{Arguments, NESTING_MAX, Scheme, Schemes};
+pub use serial::{BAUD_DEFAULT, SerialLine};
 pub use server::{ServerDescription, Tcp6Server, TcpServer, UnixServer};
 pub use standard_io::StandardIo;
 pub use through::{ProxyKind, ThroughProxy};

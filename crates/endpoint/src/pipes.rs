@@ -7,11 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ropewalk_reactor::RawTerminal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::{SocketType, sockopt};
 use rustix::stdio;
+use rustix::termios::isatty;
 
 /// How much is passed on at a time, in bytes.
 const PIECE: usize = 64 << 10;
@@ -24,11 +26,11 @@ pub(crate) enum Standard {
     /// A socket that goes both ways.
     Socket(OwnedFd),
     /// A way in and a way out.
-    Pipes(OwnedFd, OwnedFd),
+    Pipes(OwnedFd, OwnedFd, Option<RawTerminal>),
 }
 
-/// Takes the standard input and output away from the rest of the process.
-pub(crate) fn take() -> io::Result<Standard> {
+/// Takes the standard input and output away from the rest of the process; a terminal becomes raw, if asked for.
+pub(crate) fn take(is_raw: bool) -> io::Result<Standard> {
     if TAKEN.swap(true, Ordering::Relaxed) {
         let taken = "the standard input and output are in use already";
         return Err(io::Error::new(io::ErrorKind::AddrInUse, taken));
@@ -41,7 +43,8 @@ pub(crate) fn take() -> io::Result<Standard> {
     if is_one_socket(&input, &output)? {
         return Ok(Standard::Socket(input));
     }
-    Ok(Standard::Pipes(input, output))
+    let terminal = (is_raw && isatty(&input)).then(|| RawTerminal::new(&input)).transpose()?;
+    Ok(Standard::Pipes(input, output, terminal))
 }
 
 fn is_one_socket(input: &OwnedFd, output: &OwnedFd) -> io::Result<bool> {
@@ -81,7 +84,13 @@ pub(crate) fn pass_in(input: OwnedFd, mut inner: UnixStream) -> io::Result<()> {
 
 /// Passes what comes from `inner` out, until that ends; if it cannot be passed on, the connection is
 /// broken.
-pub(crate) fn pass_out(output: OwnedFd, mut inner: UnixStream) -> io::Result<()> {
+pub(crate) fn pass_out(
+    output: OwnedFd,
+    mut inner: UnixStream,
+    terminal: Option<RawTerminal>,
+) -> io::Result<()> {
+    // Put back when all that was written is out.
+    let _terminal = terminal;
     let mut output = File::from(output);
     let mut piece = vec![0; PIECE];
     loop {

@@ -83,6 +83,7 @@ impl ServerDescription {
             Self::Descriptor(server) => Box::new(HandedEndpoint::new(reactor, server)),
             Self::Systemd(server) => Box::new(HandedEndpoint::new(reactor, server)),
             Self::StandardIo(server) => Box::new(HandedEndpoint::new(reactor, server)),
+            Self::Serial(server) => Box::new(HandedEndpoint::new(reactor, server)),
             Self::Own(server) => kinds.make_server(reactor, server),
             Self::Haproxy(server) => Box::new(HaproxyServerEndpoint {
                 inner: server.server().on_for_clients_who_begin(reactor, kinds),
@@ -150,6 +151,7 @@ impl ClientDescription {
             Self::Abstract(client) => Box::new(AbstractClientEndpoint::new(reactor, client)),
             Self::Descriptor(client) => Box::new(HandedEndpoint::new(reactor, client)),
             Self::StandardIo(client) => Box::new(HandedEndpoint::new(reactor, client)),
+            Self::Serial(client) => Box::new(HandedEndpoint::new(reactor, client)),
             Self::Exec(client) => client.on(reactor),
             Self::Own(client) => kinds.make_client(reactor, client),
             Self::Haproxy(client) => {

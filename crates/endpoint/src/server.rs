@@ -9,6 +9,7 @@ use crate::handed::{Descriptor, SystemdServer};
 use crate::haproxy::HaproxyServer;
 use crate::own::OwnPlace;
 use crate::scheme::{Arguments, Scheme, Schemes};
+use crate::serial::SerialLine;
 use crate::standard_io::StandardIo;
 use crate::tls_server::{TlsServer, with_tls};
 use crate::value::{self, BACKLOG_DEFAULT, UNIX_MODE_DEFAULT, quote_path};
@@ -42,6 +43,8 @@ pub enum ServerDescription {
     Systemd(SystemdServer),
     /// On the standard input and output, for one connection.
     StandardIo(StandardIo),
+    /// On a serial line, for one connection.
+    Serial(SerialLine),
     /// Where another crate knows.
     Own(OwnPlace),
     /// With TLS, over any of the others.
@@ -53,8 +56,8 @@ pub enum ServerDescription {
 }
 
 impl ServerDescription {
-    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `systemd`, `stdio`, `tls`, `ssl`,
-    /// `haproxy` and `websocket`.
+    /// The kinds of this crate: `tcp`, `tcp6`, `unix`, `abstract`, `fd`, `systemd`, `stdio`, `serial`, `tls`,
+    /// `ssl`, `haproxy` and `websocket`.
     pub fn schemes() -> Schemes<Self> {
         let schemes = Schemes::new()
             .with(
@@ -78,7 +81,8 @@ impl ServerDescription {
             .with(AbstractServer::scheme())
             .with(Descriptor::scheme())
             .with(SystemdServer::scheme())
-            .with(StandardIo::scheme());
+            .with(StandardIo::scheme())
+            .with(SerialLine::scheme());
         with_tls(schemes).with(HaproxyServer::scheme()).with(WebSocketServer::scheme())
     }
 
@@ -123,6 +127,7 @@ impl fmt::Display for ServerDescription {
             Self::Descriptor(server) => server.fmt(f),
             Self::Systemd(server) => server.fmt(f),
             Self::StandardIo(server) => server.fmt(f),
+            Self::Serial(server) => server.fmt(f),
             Self::Own(server) => server.fmt(f),
             Self::Haproxy(server) => server.fmt(f),
             Self::WebSocket(server) => server.fmt(f),

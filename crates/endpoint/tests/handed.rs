@@ -131,8 +131,9 @@ fn strings_and_builders_are_the_same() {
     server("fd:3", Descriptor::new(3).unwrap());
     client("fd:number=9", Descriptor::new(9).unwrap());
     client("fd:fileno=9", Descriptor::new(9).unwrap());
-    server("stdio", StandardIo);
-    client("STDIO", StandardIo);
+    server("stdio", StandardIo::new());
+    server("stdio:raw=yes", StandardIo::new().raw());
+    client("STDIO", StandardIo::new());
 
     server("systemd:2", SystemdServer::index(2));
     server("systemd:index=2", SystemdServer::index(2));

@@ -41,6 +41,11 @@ impl AtomicWrite {
     pub fn mode(self, mode: u32) -> Self {
         Self { mode: Some(mode & 0o7777), ..self }
     }
+
+    /// The mode that was set, if one was.
+    pub fn mode_asked(&self) -> Option<u32> {
+        self.mode
+    }
 }
 
 impl FilePath {

@@ -57,7 +57,7 @@
 //! | what waits in a [`BodySender`] for a slow client | 256 KiB: [`SENDER_MAX`] | [`SendError::Full`] |
 //! | an uploaded file | 1 GiB: [`UPLOAD_MAX`] | 413 |
 //! | answers that are compressed at the same time | 256: [`compress::COMPRESSIONS_MAX`] | the others go out as they are |
-//! | a client's waits: in all, to connect, for a head, for more of a body | 5 min, 30 s, 60 s, 30 s: [`ClientPatience`] | [`AgentError::TimedOut`], [`BodyError::Slow`] |
+//! | a client's waits: in all, for a place, to connect, for a head, for more of a body | 5 min, 30 s, 30 s, 60 s, 30 s: [`ClientPatience`] | [`AgentError::TimedOut`], [`BodyError::Slow`] |
 //! | a client's connections: to an origin, in all, unused | 8, 256, 64 (for 15 s): [`PoolBounds`] | requests wait |
 //! | requests that wait for a connection | 1,024 | [`AgentError::Busy`] |
 //! | redirects; interim answers; an answer's fields | 10; 16; 64 KiB | [`AgentError`] |
@@ -98,7 +98,7 @@ pub use codec::{
 };
 pub use server::{
     Access, BadParam, BadTag, Body, BodyError, BodyPiece, BodySender, BodyStream, Captures,
-    Directory, Incoming, Interim, IntoReply, Params, Patience, Reply, Representation, Request,
-    Resource, Response, Router, SENDER_MAX, SendError, Server, Site, Tree, UPLOAD_MAX,
-    UnknownCoding, Uploads, Wrapped, client_gone,
+    Directory, Incoming, Interim, IntoReply, LocalRedirect, Params, Patience, Reply,
+    Representation, Request, Resource, Response, Router, SENDER_MAX, SendError, Server, Site, Tree,
+    UPLOAD_MAX, UnknownCoding, Uploads, Wrapped, client_gone,
 };

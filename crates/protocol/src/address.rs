@@ -29,6 +29,8 @@ pub enum Address {
     StandardIo,
     /// A program that was started for this connection.
     Process(String),
+    /// A device, by its name or path: a serial line, a network interface.
+    Device(String),
     /// A host by its name and a port of it: where a proxy was asked to connect to.
     Host(String, u16),
 }
@@ -44,6 +46,7 @@ impl Address {
             | Self::Memory(_)
             | Self::StandardIo
             | Self::Process(_)
+            | Self::Device(_)
             | Self::Host(..) => None,
         }
     }
@@ -64,6 +67,7 @@ impl fmt::Display for Address {
             Self::Unnamed => f.write_str("unix"),
             Self::Memory(name) => write!(f, "memory:{name}"),
             Self::StandardIo => f.write_str("stdio"),
+            Self::Device(device) => write!(f, "device:{device}"),
             Self::Process(program) => write!(f, "process:{program}"),
             Self::Host(name, port) => write!(f, "{name}:{port}"),
         }

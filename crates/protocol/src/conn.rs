@@ -1,5 +1,6 @@
 //! A protocol's end of its connection.
 
+use std::any::Any;
 use std::fmt;
 use std::fs::File;
 use std::rc::Rc;
@@ -139,6 +140,12 @@ impl<P> Conn<P> {
     /// protocol above them wrote. Its [`Marks::max`] has been kept there and is not asked here.
     pub fn write_outbox(&self, out: Box<Outbox>) {
         self.page.write_outbox(out);
+    }
+
+    /// Gives an outbox back that a [layer](crate::Layer) was handed and has no more use for: the next
+    /// who writes has its memory.
+    pub fn give_back(&self, out: Box<Outbox>) {
+        self.page.ask_carrier(|transport, _| transport.take_back_outbox(out));
     }
 
     /// Closes once everything written is sent. What is written after this is dropped, and nothing
@@ -464,6 +471,30 @@ impl<P: Protocol> Conn<P> {
         self.page.set(Flags::SWITCHED);
         self.page.wake();
         conn
+    }
+
+    /// Keeps `value` until the connection is over, or another protocol has it: whatever has to last so long
+    /// and is dropped then. Where it is over already, that is now.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use ropewalk_protocol::Conn;
+    /// use ropewalk_trial::{Clock, Memory, Witness};
+    ///
+    /// let (witness, _) = Witness::new(|_, _| ());
+    /// let (mut memory, conn) = Memory::seat_with_conn(witness, &Clock::new());
+    /// let lamp = Rc::new("on");
+    /// conn.keep(Rc::clone(&lamp));
+    /// assert_eq!(Rc::strong_count(&lamp), 2);
+    /// memory.eof();
+    /// conn.abort();
+    /// memory.run();
+    /// assert_eq!(Rc::strong_count(&lamp), 1);
+    /// ```
+    pub fn keep(&self, value: impl Any) {
+        if !self.page.is(Flags::OVER) {
+            self.page.with_rare(|rare| rare.kept.push(Box::new(value)));
+        }
     }
 }
 

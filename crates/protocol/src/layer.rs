@@ -510,4 +510,10 @@ impl<L: Layer> Transport for Carrier<L> {
         let lent = below.and_then(|below| below.page.ask_carrier(|below, _| below.lend_outbox()));
         lent.unwrap_or_default()
     }
+
+    fn take_back_outbox(&self, outbox: Box<Outbox>) {
+        if let Some(below) = self.below.get() {
+            below.give_back(outbox);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The notes that a connection takes: what its protocol wished, until the driver reads them.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -141,6 +142,8 @@ pub(crate) struct Rare<P: 'static> {
     /// Bytes that the driver has taken and not yet sent, where these are [`MUCH`].
     much_with_driver: u64,
     waits: Vec<(u32, Canceller)>,
+    /// What lasts as long as the connection.
+    pub(crate) kept: Vec<Box<dyn Any>>,
 }
 
 impl<P> Default for Rare<P> {
@@ -155,6 +158,7 @@ impl<P> Default for Rare<P> {
             layer: None,
             much_with_driver: 0,
             waits: Vec::new(),
+            kept: Vec::new(),
         }
     }
 }

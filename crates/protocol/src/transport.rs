@@ -94,6 +94,11 @@ pub trait Transport {
     fn lend_outbox(&self) -> Box<Outbox> {
         Box::default()
     }
+
+    /// Takes a used outbox back, to lend it again.
+    fn take_back_outbox(&self, outbox: Box<Outbox>) {
+        drop(outbox);
+    }
 }
 
 /// What two ends of an encrypted connection agreed on.

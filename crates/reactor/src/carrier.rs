@@ -1,8 +1,9 @@
 //! What connections see of the reactor: the time, a way to be looked at, used outboxes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ropewalk_protocol::{
@@ -13,6 +14,7 @@ use slab::Slab;
 
 use crate::datagrams;
 use crate::platform::Platform;
+use crate::remote::Remote;
 use crate::sys::Sockets;
 use crate::sys::os::{credentials, passes_descriptors};
 
@@ -42,6 +44,8 @@ pub(crate) struct Carrier {
     accepting: RefCell<Vec<(usize, usize)>>,
     /// What is there instead of a system.
     platform: Option<Rc<dyn Platform>>,
+    /// Wakes the loop that hosts this one, if there is such.
+    host: OnceCell<Arc<Remote>>,
 }
 
 /// A peer's address in few bytes.
@@ -69,6 +73,7 @@ impl Carrier {
             cannot_connect: RefCell::new(None),
             accepting: RefCell::default(),
             platform,
+            host: OnceCell::new(),
         }
     }
 
@@ -79,8 +84,17 @@ impl Carrier {
     /// Something was asked for, in a turn or between two.
     pub(crate) fn touch(&self) {
         if let Some(platform) = &self.platform {
-            platform.touch();
+            return platform.touch();
         }
+        // A host asks after each turn how long it may wait, and would not know that this has changed.
+        if let (false, Some(remote)) = (self.in_turn.get(), self.host.get()) {
+            remote.wake();
+        }
+    }
+
+    /// Has a host told, by the descriptor that it watches, of what is asked for between two turns.
+    pub(crate) fn expect_host(&self, remote: &Arc<Remote>) {
+        self.host.get_or_init(|| Arc::clone(remote));
     }
 
     /// Reads the clock, and has the turn's time stand there.
@@ -232,5 +246,9 @@ impl Transport for Carrier {
 
     fn lend_outbox(&self) -> Box<Outbox> {
         self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn take_back_outbox(&self, outbox: Box<Outbox>) {
+        self.recycle(outbox);
     }
 }

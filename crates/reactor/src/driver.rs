@@ -64,7 +64,7 @@ impl DriverKind {
     pub const fn describe(self) -> &'static str {
         match self {
             Self::Epoll => {
-                "level-triggered readiness; cost grows with what happens, not with what waits"
+                "readiness, of TCP told once; cost grows with what happens, not with what waits"
             }
             Self::IoUring => {
                 "completions: multishot accepts and receives, shared buffers, one call a turn"

@@ -310,10 +310,19 @@ impl Inner {
 
     /// Makes the driver's descriptor tell of everything; in the middle of a turn, after the turn.
     pub(crate) fn expose(&self) {
-        if let (false, Ok(mut driver)) = (self.exposed.replace(true), self.driver.try_borrow_mut())
-        {
+        if self.exposed.replace(true) {
+            return;
+        }
+        self.carrier.expect_host(&self.remote);
+        if let Ok(mut driver) = self.driver.try_borrow_mut() {
             expose(&mut **driver);
         }
+    }
+
+    /// There is nothing to wait for any more before the loop stops.
+    pub(crate) fn stopped(&self) {
+        self.state.set(State::Stopped);
+        self.carrier.touch();
     }
 
     /// Has the driver carry out what it put off, unless a turn is under way.

@@ -15,6 +15,9 @@
 //! | look names up | [`Reactor::set_resolver`], [`SystemResolver`], [`HostsFile`] |
 //! | exchange datagrams | [`Reactor::listen_udp`], [`Reactor::connect_udp`], [`UdpEndpoint`] |
 //! | exchange them on this machine | [`Reactor::listen_unix_datagrams`], [`Reactor::connect_unix_datagrams`], [`UnixDatagramEndpoint`] |
+//! | speak over a serial line | `Reactor::open_serial`, `SerialEndpoint` (on Unix) |
+//! | have keys come at once | `RawTerminal` (on Unix) |
+//! | have the packets of a tunnel, or Ethernet frames | `Reactor::open_tunnel`, `Reactor::open_frames` (on Linux) |
 //! | tell the time, call later | [`ropewalk_protocol::Clock`], which a reactor is; [`Reactor::precise_now`] |
 //! | have files read and written | [`Reactor`] as a [`FileIo`](ropewalk_protocol::FileIo), by way of the room `files` |
 //! | do blocking work | [`Reactor::defer_to_thread`], [`Reactor::set_thread_pool`] |
@@ -27,7 +30,7 @@
 //!
 //! | driver | is | made of |
 //! |---|---|---|
-//! | [`Epoll`](DriverKind::Epoll) | the default | level-triggered `epoll` |
+//! | [`Epoll`](DriverKind::Epoll) | the default | `epoll`, told once of what comes over TCP, else level-triggered |
 //! | [`IoUring`](DriverKind::IoUring) | for kernels that have it | multishot operations and a ring of buffers |
 //! | [`Poll`](DriverKind::Poll) | for comparison, and where there is no other | `poll` |
 //! | [`Select`](DriverKind::Select) | the same | `select`, with sets of any size |
@@ -49,6 +52,8 @@
 //! | system calls spent on one port's datagrams in one turn | 8, of 64 messages each |
 //! | bytes read of one pipe of a process in one turn | 64 KiB |
 //! | system calls spent on one pipe's input in one turn | 4 |
+//! | bytes read of one serial line in one turn | 64 KiB |
+//! | packets received from one tunnel in one turn; sent | 32; 256 |
 //! | addresses tried for one name | 64 |
 //! | names being looked up or waiting for it | 1,024, by 8 threads |
 //! | bytes read of a file of hosts | 4 MiB |
@@ -65,6 +70,8 @@ mod calls;
 mod carrier;
 mod connector;
 mod datagrams;
+#[cfg(unix)]
+mod devices;
 mod driver;
 mod error;
 mod file_io;
@@ -87,6 +94,8 @@ mod streams;
 mod sys;
 mod tasks;
 mod tcp;
+#[cfg(unix)]
+mod terminal;
 mod under_way;
 mod watch;
 mod wheel;
@@ -97,6 +106,12 @@ pub mod twisted {}
 pub use adopt::{CannotAdopt, NotInherited, inherited};
 pub use connector::ConnectOptions;
 pub use datagrams::{UdpEndpoint, UdpOptions, UnixDatagramEndpoint, UnixDatagramOptions};
+#[cfg(unix)]
+pub use devices::{
+    CannotOpen, FlowControl, ModemLines, Parity, SerialControl, SerialEndpoint, SerialOptions,
+};
+#[cfg(target_os = "linux")]
+pub use devices::{FrameEndpoint, FrameOptions, Tunnel, TunnelEndpoint, TunnelKind, TunnelOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CallRefused, CannotListen, PoolRefused, ReactorError, ReactorGone};
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};
@@ -106,5 +121,7 @@ pub use remote::ReactorHandle;
 pub use resolver::{HostsFile, SystemResolver};
 pub use siblings::{Bind, Siblings, listening_at};
 pub use tcp::{KeepAlive, TcpOptions};
+#[cfg(unix)]
+pub use terminal::RawTerminal;
 pub use under_way::UnderWay;
 pub use watch::{CannotWatch, Watch, WatchEnd};

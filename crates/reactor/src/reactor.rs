@@ -191,7 +191,7 @@ impl Reactor {
             if left.get() == 0
                 && let Some(inner) = inner.upgrade()
             {
-                inner.state.set(State::Stopped);
+                inner.stopped();
             }
         });
         for deferred in waiting {
@@ -208,7 +208,14 @@ impl Reactor {
 
     /// Stops the loop without waiting for anything.
     pub fn stop_now(&self) {
-        self.0.state.set(State::Stopped);
+        self.0.stopped();
+    }
+
+    /// Whether a stop was asked for, and all is done that was to happen before it: the next
+    /// [`run`](Self::run) ends everything and returns at once. For loops that host this one, which ask
+    /// after each turn.
+    pub fn is_stopped(&self) -> bool {
+        self.0.state.get() == State::Stopped
     }
 
     /// Registers what is to happen before the loop stops; the stop waits for the deferred.
@@ -222,20 +229,27 @@ impl Reactor {
     }
 
     /// Waits at most `timeout` for something to happen, does it, and returns: for loops that host
-    /// this one. Such a host watches the reactor's descriptor (`as_fd`) and
-    /// [`next_deadline`](Self::next_deadline).
+    /// this one.
+    ///
+    /// Such a host watches the reactor's descriptor (`as_fd`, on Unix) for input, keeps one timer, and calls
+    /// this with no time-out whenever the descriptor is readable or the timer is due. After that it asks
+    /// [`is_stopped`](Self::is_stopped) and, for its timer, [`next_deadline`](Self::next_deadline). The
+    /// descriptor stays readable until there is nothing left to do; a host that is told of changes alone, as
+    /// with edge-triggered `epoll`, turns until it is not. It also becomes readable when something is
+    /// asked for between two turns, so that the host need not know of that. The room `foreign` has hosts.
     ///
     /// # Errors
     ///
-    /// If a turn is under way already, or the system refuses.
+    /// If a turn is under way already, or the system refuses. A host's own loop that runs inside a callback
+    /// comes upon the first: it should not watch the descriptor meanwhile.
     pub fn turn(&self, timeout: Duration) -> Result<(), ReactorError> {
         let turned = self.turn_within(Some(timeout));
         self.0.flush();
         turned
     }
 
-    /// How long a host may wait before it must call [`turn`](Self::turn), if nothing happens on the
-    /// descriptor; `None` is for ever.
+    /// How long from now a host may wait before it must call [`turn`](Self::turn), if nothing happens on
+    /// the descriptor; `None` is for ever, and zero means that there is more to do than one turn may.
     pub fn next_deadline(&self) -> Option<Duration> {
         self.0.patience()
     }

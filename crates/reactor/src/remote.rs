@@ -92,7 +92,7 @@ impl Remote {
 
     /// Ends the reactor's sleep; one system call for any number of these in a turn, and none where it is
     /// the turn itself that asks: after it, what waits is seen before anybody sleeps.
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel) && !self.is_in_own_turn() {
             self.waker.ring();
         }

@@ -12,8 +12,13 @@ use crate::inner::{Entry, Inner, Purpose, Stream};
 use crate::sys::{Closing, Completion, Driver, Role, Socket};
 use crate::under_way::Kind;
 
-/// How often one connection's wishes are carried out in one turn; the rest waits for the next.
-const ROUNDS_PER_TURN_MAX: usize = 8;
+/// How much of one connection's wishes is carried out in one turn; the rest waits for the next. A round with
+/// little to send takes one, one with much [`BURDEN_MAX`].
+const BURDEN_PER_TURN_MAX: usize = 32;
+/// So that eight rounds have their turn whatever they send.
+const BURDEN_MAX: usize = 4;
+/// How many bytes add one to the burden.
+const BURDEN_STEP: u64 = 4096;
 
 impl Inner {
     /// Hands a completed operation to whom it concerns; answers the connection to look at after.
@@ -108,7 +113,9 @@ impl Inner {
 
     /// Carries out what a connection wishes, and puts its seat back.
     pub(crate) fn settle(&self, driver: &mut dyn Driver, key: usize, mut seat: Box<dyn Seat>) {
-        for _ in 0..ROUNDS_PER_TURN_MAX {
+        let mut burden = 0;
+        while burden < BURDEN_PER_TURN_MAX {
+            burden += 1;
             let wishes = seat.wishes();
             if let Some(Ending::Abort(why)) = wishes.ending {
                 return self.end(driver, key, seat, why);
@@ -123,7 +130,10 @@ impl Inner {
             }
             let mut left = None;
             if wishes.output {
-                match self.send(driver, key, seat.take_output()) {
+                let out = seat.take_output();
+                let more = out.as_ref().map_or(0, |out| out.len() / BURDEN_STEP);
+                burden += (more as usize).min(BURDEN_MAX - 1);
+                match self.send(driver, key, out) {
                     Ok(bytes) => left = Some(bytes),
                     Err(error) => {
                         return self.end(driver, key, seat, Disconnect::from(&error));

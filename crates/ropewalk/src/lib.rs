@@ -29,6 +29,7 @@
 //! | [`forward`] | connections that lead on: joined, forwarded, or made through a proxy |
 //! | [`auth`] | who is there: portals, realms and checkers of credentials; those who guess |
 //! | [`http`] | HTTP/1.1: sites, resources, static files; requests, in one line or by an agent |
+//! | [`cgi`] | CGI: programs as resources of a site |
 //! | [`http2`] | HTTP/2 by itself: frames, HPACK, streams; no site speaks it yet |
 //! | [`tower`] | axum's routers and other services as resources, and sites as services |
 //! | [`xmlrpc`] | XML-RPC: methods to be called, and calls |
@@ -37,7 +38,8 @@
 //! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 //! | [`memcached`] | a client of memcached, pipelined and bounded |
-//! | `database` | pools of connections to databases; with the feature `sqlite` |
+//! | `adapters` | connections for code that pulls: the traits of tokio, futures and hyper; with the feature `adapters` |
+//! | `database` | pools of connections to databases; with the features `sqlite` and `postgres` |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
 
 #![forbid(unsafe_code)]
@@ -50,9 +52,12 @@ pub mod http {
     pub use ropewalk_http::*;
 }
 
+#[cfg(feature = "adapters")]
+pub use ropewalk_adapters as adapters;
 pub use ropewalk_amp as amp;
 pub use ropewalk_auth as auth;
-#[cfg(feature = "sqlite")]
+pub use ropewalk_cgi as cgi;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use ropewalk_database as database;
 pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::process::{
-    Command, Lines, Process, ProcessEnd, ProcessProtocol, STDOUT, Signal, Spawner, seat_process,
+    Command, LogLines, Process, ProcessEnd, ProcessProtocol, STDOUT, Signal, Spawner, seat_process,
 };
 use ropewalk_protocol::{Clock, DelayedCall, call_later};
 
@@ -220,8 +220,8 @@ impl Inner {
             service: Rc::downgrade(self),
             life: self.life.get(),
             started: self.clock.now(),
-            out: Lines::default(),
-            err: Lines::default(),
+            out: LogLines::default(),
+            err: LogLines::default(),
         };
         self.spawner.spawn_seat(&self.command, seat_process(child));
     }
@@ -294,8 +294,8 @@ struct Child {
     service: Weak<Inner>,
     life: u64,
     started: Duration,
-    out: Lines,
-    err: Lines,
+    out: LogLines,
+    err: LogLines,
 }
 
 impl Child {

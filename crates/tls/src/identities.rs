@@ -35,7 +35,10 @@ pub struct Identities {
 
 struct Store {
     policy: Policy,
+    /// Of clients who are asked for no certificate.
     sessions: Sessions,
+    /// Of those whom the store's own policy asks for one; what its certificates are replaced by keeps them.
+    asked: Option<Sessions>,
     sources: Vec<(Source, Vec<Entry>)>,
     last_source: usize,
     /// What each name leads to; made anew from `sources` when they change.
@@ -53,7 +56,8 @@ pub struct Source(usize);
 pub(crate) struct Entry {
     names: Vec<String>,
     config: Arc<ServerConfig>,
-    tickets: Arc<Tickets>,
+    /// Those of a policy of its own that asks clients for certificates.
+    tickets: Option<Arc<Tickets>>,
 }
 
 impl Identities {
@@ -63,9 +67,11 @@ impl Identities {
     ///
     /// If the system has no random bytes for the keys of tickets.
     pub fn new(policy: Policy) -> Result<Self, IdentityError> {
+        let asked = policy.asks_clients().then(Sessions::apart).transpose()?;
         let store = Store {
             policy,
             sessions: Sessions::new()?,
+            asked,
             sources: Vec::new(),
             last_source: 0,
             index: HashMap::new(),
@@ -159,13 +165,11 @@ impl Identities {
     pub fn rotate_tickets(&self) -> Result<(), IdentityError> {
         let store = self.store.borrow();
         store.sessions.tickets.rotate()?;
-        for entry in store.sources.iter().flat_map(|(_, entries)| entries) {
-            // Those who ask clients for certificates have tickets of their own.
-            if !Arc::ptr_eq(&entry.tickets, &store.sessions.tickets) {
-                entry.tickets.rotate()?;
-            }
+        if let Some(asked) = &store.asked {
+            asked.tickets.rotate()?;
         }
-        Ok(())
+        let entries = store.sources.iter().flat_map(|(_, entries)| entries);
+        entries.filter_map(|entry| entry.tickets.as_ref()).try_for_each(|own| own.rotate())
     }
 
     /// How many names lead to somebody.
@@ -195,8 +199,12 @@ impl Identities {
         let mut store = self.store.borrow_mut();
         let mut entries = Vec::with_capacity(identities.len());
         for (identity, name, policy) in identities {
+            let own = policy.as_ref().filter(|policy| policy.asks_clients());
+            let own = own.map(|_| Sessions::apart()).transpose()?;
             let policy = policy.as_ref().unwrap_or(&store.policy);
-            let (config, tickets) = policy.config(&identity, &store.sessions)?;
+            let asked = own.as_ref().or(store.asked.as_ref()).filter(|_| policy.asks_clients());
+            let config = policy.config(&identity, asked.unwrap_or(&store.sessions))?;
+            let tickets = own.map(|own| own.tickets);
             let names = name.map_or_else(|| identity.names().to_vec(), |name| vec![name]);
             entries.push(Entry { names, config, tickets });
         }

@@ -44,7 +44,9 @@ impl Outgoing {
     ) -> Result<(), Disconnect> {
         while let Some(waiting) = &mut self.waiting {
             if waiting.is_empty() {
-                self.waiting = None;
+                if let Some(used) = self.waiting.take() {
+                    below.give_back(used);
+                }
                 return Ok(());
             }
             let room = AHEAD_MAX.saturating_sub(below.waiting()) as usize;

@@ -43,8 +43,9 @@ impl Sessions {
     }
 
     /// For clients who showed certificates: what they showed is not looked at again when they come
-    /// back, so nobody comes back to other rules than those he came under.
-    fn apart() -> Result<Self, IdentityError> {
+    /// back, so nobody comes back to other rules than those he came under. Each policy that asks for them
+    /// has its own.
+    pub(crate) fn apart() -> Result<Self, IdentityError> {
         Ok(Self { tickets: Tickets::new()?, storage: Arc::new(NoServerSessionStorage {}) })
     }
 }
@@ -88,22 +89,27 @@ impl Policy {
         Self { key_log: true, ..self }
     }
 
-    /// The configuration for one identity, and the tickets in it.
+    /// Whether clients are asked for certificates.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.clients.is_some()
+    }
+
+    /// The configuration for one identity with these sessions.
     pub(crate) fn config(
         &self,
         identity: &Identity,
         sessions: &Sessions,
-    ) -> Result<(Arc<ServerConfig>, Arc<Tickets>), IdentityError> {
+    ) -> Result<Arc<ServerConfig>, IdentityError> {
         let other = |error: rustls::Error| IdentityError::Other(error.to_string());
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(other)?;
-        let (builder, sessions) = match &self.clients {
-            None => (builder.with_no_client_auth(), sessions.clone()),
+        let builder = match &self.clients {
+            None => builder.with_no_client_auth(),
             Some(clients) => {
                 let verifier =
                     clients.trust.client_verifier(&clients.names, clients.is_optional)?;
-                (builder.with_client_cert_verifier(verifier), Sessions::apart()?)
+                builder.with_client_cert_verifier(verifier)
             }
         };
         let resolver = SingleCertAndKey::from(Arc::clone(&identity.certified));
@@ -112,10 +118,10 @@ impl Policy {
         // All that is spoken is strong; which of it is this side's to say, as scanners want it.
         config.ignore_client_order = true;
         config.ticketer = Arc::<Tickets>::clone(&sessions.tickets);
-        config.session_storage = sessions.storage;
+        config.session_storage = Arc::clone(&sessions.storage);
         if self.key_log {
             config.key_log = Arc::new(rustls::KeyLogFile::new());
         }
-        Ok((Arc::new(config), sessions.tickets))
+        Ok(Arc::new(config))
     }
 }

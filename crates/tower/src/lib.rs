@@ -28,19 +28,21 @@
 //! | what | here |
 //! |---|---|
 //! | a service as a resource: bodies stream both ways, with their trailers | [`ServiceResource`], [`RequestBody`], [`Peer`] |
+//! | what has to be made on the loop, such as a WebSocket's end | [`OnLoop`] |
 //! | a site as a service | [`SiteService`], [`ResponseBody`] |
 //!
 //! A request's body is asked for when the service polls it, piece by piece, and a response's when the client
 //! has taken what came before: nothing is kept here but the one piece that is on its way. A service that
-//! needs a runtime's own timers or sockets does not find them here; changes of protocol (WebSocket) are
-//! the site's own affair.
+//! needs a runtime's own timers or sockets does not find them here.
 
 #![forbid(unsafe_code)]
 
 mod body;
+mod on_loop;
 mod resource;
 mod service;
 
 pub use body::{BodyFailed, RequestBody, ResponseBody};
+pub use on_loop::OnLoop;
 pub use resource::{Peer, ServiceResource};
 pub use service::SiteService;

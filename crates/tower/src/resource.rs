@@ -18,7 +18,7 @@ use ropewalk_http::{Body, BodyPiece, BodyStream, Reply, Resource};
 use ropewalk_protocol::Spawn;
 use tower_service::Service;
 
-use crate::RequestBody;
+use crate::{OnLoop, RequestBody};
 
 /// Whatever a service may fail with.
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -86,6 +86,9 @@ where
     B::Error: Into<BoxError>,
 {
     let (mut parts, body) = response.into_parts();
+    if let Some(response) = parts.extensions.remove::<OnLoop>().and_then(OnLoop::make) {
+        return response;
+    }
     if body.is_end_stream() {
         return Response::from_parts(parts, Body::empty());
     }

@@ -112,11 +112,11 @@ fn a_router_answers_requests() {
 fn bodies_stream_both_ways_with_their_trailers() {
     let mut world = World::new();
     let begun = world
-        .ask(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+        .ask(b"POST /echo HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
     assert!(begun.ends_with("transfer-encoding: chunked\r\n\r\n3\r\none\r\n"), "{begun}");
     assert_eq!(world.ask(b"3\r\ntwo\r\n"), "3\r\ntwo\r\n");
     assert_eq!(world.ask(b"0\r\nX-Sum: 6\r\n\r\n"), "0\r\nx-sum: 6\r\n\r\n");
-    let answer = world.ask(b"GET /pieces HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = world.ask(b"GET /pieces HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n");
     assert!(answer.ends_with("3\r\none\r\n3\r\ntwo\r\n0\r\nx-sum: 7\r\n\r\n"), "{answer}");
     let answer = world.ask(b"POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
     assert!(answer.ends_with("\r\n\r\n5"), "{answer}");

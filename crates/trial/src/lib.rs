@@ -12,6 +12,7 @@
 //! | descriptors beside bytes | [`Memory::push_passing`], [`Memory::take_descriptors`]; a [`Wire`] carries them |
 //! | a protocol of datagrams | [`MemoryDatagrams`] |
 //! | a protocol of processes, or what starts programs | [`FakeProcess`], [`FakeProcesses`] |
+//! | what reads, writes or watches files | `MemoryFiles` (on Unix) |
 //! | two protocols with one another | [`Wire`] |
 //! | whatever waits | [`Clock`], which a test moves |
 //! | tasks and threads | [`Executor`], [`LaterThreads`], which do as the test says |
@@ -42,6 +43,8 @@ mod clock;
 mod datagrams;
 mod difference;
 mod executor;
+#[cfg(unix)]
+mod files;
 mod golden;
 pub mod harness;
 mod hostile;
@@ -62,6 +65,8 @@ pub use clock::Clock;
 pub use datagrams::MemoryDatagrams;
 pub use difference::Difference;
 pub use executor::Executor;
+#[cfg(unix)]
+pub use files::MemoryFiles;
 pub use golden::golden;
 pub use hostile::{Attack, Harm, Hostile};
 pub use memory::Memory;

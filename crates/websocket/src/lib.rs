@@ -23,6 +23,7 @@
 //! | [`Patience::opening`], that answer | 10 s | [`NotOpened::TimedOut`] |
 //! | [`Patience::ping`], silence before a ping; [`Patience::pong`], after it | 30 s; 20 s | aborted |
 //! | [`Patience::close`], the peer's close after this end's | 5 s | aborted |
+//! | [`Patience::frame`], a frame that has begun | 60 s, and 1 s for each KiB of it | closed with 1008 |
 //! | pongs to a peer that is [slow](WebSocket::is_slow) | none | the ping goes unanswered |
 //!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455

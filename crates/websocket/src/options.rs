@@ -19,6 +19,8 @@ pub struct Patience {
     pub pong: Duration,
     /// For the peer to close too, once this end has; 5 seconds.
     pub close: Duration,
+    /// For a frame that has begun to be whole, and a second more for each KiB that it is long; 60 seconds.
+    pub frame: Duration,
 }
 
 impl Default for Patience {
@@ -28,6 +30,7 @@ impl Default for Patience {
             ping: Duration::from_secs(30),
             pong: Duration::from_secs(20),
             close: Duration::from_secs(5),
+            frame: Duration::from_mins(1),
         }
     }
 }
@@ -46,6 +49,17 @@ impl Patience {
     /// The same with another wait for the peer's close.
     pub fn with_close(self, close: Duration) -> Self {
         Self { close, ..self }
+    }
+
+    /// The same with another wait for frames that have begun.
+    pub fn with_frame(self, frame: Duration) -> Self {
+        Self { frame, ..self }
+    }
+
+    /// How long it is until an unfinished frame has to be whole; since when it comes, and how long it is.
+    pub(crate) fn left_for(&self, (since, length): (Duration, u64), now: Duration) -> Duration {
+        let whole = self.frame.saturating_add(Duration::from_secs(length / 1024));
+        since.saturating_add(whole).saturating_sub(now)
     }
 }
 

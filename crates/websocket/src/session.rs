@@ -354,13 +354,27 @@ impl<P: WebSocketProtocol> Session<P> {
         let patience = self.link.patience;
         match self.link.stage.get() {
             Stage::Open => {
-                let silent = conn.now().saturating_sub(self.heard);
+                let now = conn.now();
+                let unfinished = self.decoder.unfinished(now).filter(|_| !conn.is_reading_paused());
+                let left = unfinished.map(|frame| patience.left_for(frame, now));
+                if left.is_some_and(|left| left.is_zero()) {
+                    self.handle(conn).close(CloseCode::POLICY, "a frame came too slowly");
+                    return;
+                }
+                if patience.ping.is_zero() {
+                    if let Some(left) = left {
+                        self.arm(conn, left);
+                    }
+                    return;
+                }
+                let silent = now.saturating_sub(self.heard);
                 // Whoever is not read cannot be heard.
                 let is_heard = silent < patience.ping || conn.is_reading_paused();
                 match (is_heard, self.is_asked) {
                     (true, _) => {
                         let wait = patience.ping.saturating_sub(silent);
-                        self.arm(conn, if wait.is_zero() { patience.ping } else { wait });
+                        let wait = if wait.is_zero() { patience.ping } else { wait };
+                        self.arm(conn, left.map_or(wait, |left| left.min(wait)));
                     }
                     (false, true) => conn.abort_with(Disconnect::TimedOut),
                     (false, false) => {
@@ -372,6 +386,19 @@ impl<P: WebSocketProtocol> Session<P> {
             }
             Stage::Closing => conn.abort_with(Disconnect::TimedOut),
             Stage::Closed => conn.close(),
+        }
+    }
+
+    /// Sees to it that a frame that has begun is looked at in time.
+    fn mind_frame(&mut self, conn: &Conn<Self>) {
+        let (now, patience) = (conn.now(), self.link.patience);
+        let Some(frame) = self.decoder.unfinished(now) else { return };
+        let left = patience.left_for(frame, now);
+        if frame.0 == now
+            && self.link.stage.get() == Stage::Open
+            && (patience.ping.is_zero() || left < patience.ping)
+        {
+            self.arm(conn, left);
         }
     }
 
@@ -418,7 +445,7 @@ impl<P: WebSocketProtocol> Protocol for Session<P> {
                 data = &[];
             }
             match self.decoder.next(&mut data) {
-                Ok(None) => return,
+                Ok(None) => return self.mind_frame(conn),
                 Ok(Some(Received::Message(message))) => {
                     self.protocol.message_received(&socket, message);
                 }

@@ -191,13 +191,29 @@ impl Stream {
             (true, true) => return below.close(),
             (true, false) => return self.fail(below, above, StreamError::TimedOut),
         }
+        let left = self.left_for_frame(below);
+        if left.is_some_and(|left| left.is_zero()) {
+            if !std::mem::replace(&mut self.said, true) {
+                let slow = "a frame came too slowly";
+                // It is broken off anyway.
+                let _ = self.put(below, |encoder, out| encoder.close(out, CloseCode::POLICY, slow));
+            }
+            return self.fail(below, above, StreamError::TimedOut);
+        }
+        if self.patience.ping.is_zero() {
+            if let Some(left) = left {
+                self.arm(below, left);
+            }
+            return;
+        }
         let silent = below.now().saturating_sub(self.heard);
         // Whoever is not read cannot be heard, nor does one speak who has said that all is said.
         let is_heard = silent < self.patience.ping || below.is_reading_paused() || self.told;
         match (is_heard, self.is_asked) {
             (true, _) => {
                 let wait = self.patience.ping.saturating_sub(silent);
-                self.arm(below, if wait.is_zero() { self.patience.ping } else { wait });
+                let wait = if wait.is_zero() { self.patience.ping } else { wait };
+                self.arm(below, left.map_or(wait, |left| left.min(wait)));
             }
             (false, true) => self.fail(below, above, StreamError::TimedOut),
             (false, false) if self.said => self.arm(below, self.patience.ping),
@@ -209,6 +225,21 @@ impl Stream {
                     self.fail(below, above, error);
                 }
             }
+        }
+    }
+
+    /// How long it is until the frame that has begun has to be whole, where it can come at all.
+    fn left_for_frame(&mut self, below: &Below<Self>) -> Option<Duration> {
+        let now = below.now();
+        let frame = self.spoken.as_mut()?.decoder.unfinished(now)?;
+        (!below.is_reading_paused()).then(|| self.patience.left_for(frame, now))
+    }
+
+    /// Sees to it that a frame that has begun is looked at in time.
+    fn mind_frame(&mut self, below: &Below<Self>) {
+        let Some(left) = self.left_for_frame(below).filter(|_| !self.is_closed) else { return };
+        if self.patience.ping.is_zero() || left < self.patience.ping {
+            self.arm(below, left);
         }
     }
 
@@ -304,7 +335,7 @@ impl Stream {
         loop {
             let Some(Spoken { encoder, decoder }) = &mut self.spoken else { return };
             match decoder.next(&mut data) {
-                Ok(None) => return,
+                Ok(None) => return self.mind_frame(below),
                 Ok(Some(Received::Message(message))) => {
                     if !self.is_closed && !message.as_bytes().is_empty() {
                         above.data_received(message.as_bytes());

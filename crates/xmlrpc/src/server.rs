@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-use ropewalk_deferred::{Deferred, Failure};
+use ropewalk_deferred::{Deferred, Failure, deferred_list};
 use ropewalk_http::header::{ALLOW, CONTENT_TYPE};
 use ropewalk_http::{
     Body, HeaderValue, Method as HttpMethod, Reply, Request, Resource, Response, StatusCode,
 };
 
 use crate::{Answer, Call, Fault, Limits, Value};
+
+/// Several calls in one.
+const MULTICALL: &str = "system.multicall";
 
 type Handler = Box<dyn FnMut(Vec<Value>) -> Deferred<Value>>;
 
@@ -57,7 +60,8 @@ struct Entry {
 
 /// Methods by name, as a resource to which calls are posted.
 ///
-/// It answers `system.listMethods`, `system.methodHelp` and `system.methodSignature` about them by itself.
+/// It answers `system.listMethods`, `system.methodHelp` and `system.methodSignature` about them by itself, and
+/// `system.multicall`: several calls in one, made in their order, each with its own answer or fault.
 pub struct Methods(Rc<RefCell<Inner>>);
 
 struct Inner {
@@ -116,12 +120,44 @@ impl Inner {
         if let Some(entry) = self.entries.get_mut(&method) {
             return (entry.handler)(params);
         }
+        if method == MULTICALL {
+            return self.call_many(&params);
+        }
         self.introspect(&method, &params).into_answer()
     }
 
+    /// Makes each call of a list; what becomes of it is an array with the answer, or a fault's struct.
+    fn call_many(&mut self, params: &[Value]) -> Deferred<Value> {
+        let [Value::Array(calls)] = params else {
+            return Deferred::fail(Fault::new(Fault::FAILURE, "an array of calls is wanted"));
+        };
+        let answers = calls.iter().map(|call| match one_of_many(call) {
+            Ok(call) => self.call(call),
+            Err(fault) => Deferred::fail(fault),
+        });
+        let answers: Vec<_> = answers.collect();
+        deferred_list(answers).map(|answers| {
+            Value::Array(
+                answers
+                    .into_iter()
+                    .map(|answer| match answer {
+                        Ok(value) => Value::Array(vec![value]),
+                        Err(failure) => {
+                            let fault = fault_of(&failure);
+                            Value::of([
+                                ("faultCode", Value::from(fault.code)),
+                                ("faultString", Value::from(fault.text)),
+                            ])
+                        }
+                    })
+                    .collect(),
+            )
+        })
+    }
+
     fn introspect(&self, method: &str, params: &[Value]) -> Result<Value, Fault> {
-        const OWN: [&str; 3] =
-            ["system.listMethods", "system.methodHelp", "system.methodSignature"];
+        const OWN: [&str; 4] =
+            ["system.listMethods", "system.methodHelp", "system.methodSignature", MULTICALL];
         if method == OWN[0] {
             let names = self.entries.keys().map(String::as_str).chain(OWN);
             return Ok(Value::Array(names.map(Value::from).collect()));
@@ -185,14 +221,36 @@ impl fmt::Debug for Methods {
     }
 }
 
-fn response(result: Result<Value, Failure>) -> Response {
-    let answer = Answer(result.map_err(|failure| match failure.check::<Fault>() {
+/// A call among several: `methodName` and `params`.
+fn one_of_many(call: &Value) -> Result<Call, Fault> {
+    let wrong = |what: &str| Fault::new(Fault::FAILURE, format!("no call: {what}"));
+    let Value::Struct(members) = call else { return Err(wrong("a struct is wanted")) };
+    let Some(Value::String(method)) = members.get("methodName") else {
+        return Err(wrong("methodName is wanted"));
+    };
+    // It could call for itself without end.
+    if method == MULTICALL {
+        return Err(wrong("system.multicall is not to be called by itself"));
+    }
+    match members.get("params") {
+        Some(Value::Array(params)) => Ok(Call { method: method.clone(), params: params.clone() }),
+        _ => Err(wrong("params are wanted, as an array")),
+    }
+}
+
+/// What a caller hears of a failure.
+fn fault_of(failure: &Failure) -> Fault {
+    match failure.check::<Fault>() {
         Some(fault) => fault.clone(),
         None => {
             tracing::error!(target: "ropewalk::xmlrpc", "a method failed: {failure:?}");
             Fault::new(Fault::FAILURE, "error")
         }
-    }));
+    }
+}
+
+fn response(result: Result<Value, Failure>) -> Response {
+    let answer = Answer(result.map_err(|failure| fault_of(&failure)));
     let bytes = answer.encode().or_else(|unspeakable| {
         tracing::error!(target: "ropewalk::xmlrpc", "an answer cannot be said: {unspeakable}");
         Answer(Err(Fault::new(Fault::FAILURE, "the answer cannot be said"))).encode()

@@ -247,13 +247,53 @@ fn methods_tell_about_themselves() {
     let call = |name: &str, params: &[Value]| world.call(name, params).expect("an answer");
     let names = call("system.listMethods", &[]);
     let names = names.as_array().expect("an array");
-    assert_eq!(names.len(), 9);
+    assert_eq!(names.len(), 10);
     assert!(names.contains(&"documented".into()) && names.contains(&"system.methodHelp".into()));
     assert_eq!(call("system.methodHelp", &["documented".into()]), "does nothing".into());
     assert_eq!(
         call("system.methodSignature", &["documented".into()]),
         vec![vec!["int".into(), "string".into()].into(), vec!["int".into()].into()].into()
     );
+}
+
+#[test]
+fn several_calls_are_made_in_one() {
+    let world = World::new(methods);
+    let one = |method: &str, params: Vec<Value>| {
+        Value::of([("methodName", Value::from(method)), ("params", Value::Array(params))])
+    };
+    let calls = vec![
+        one("echo", vec![1.into()]),
+        one("fault", vec![]),
+        one("fail", vec![]),
+        one("nothing", vec![]),
+        one("system.multicall", vec![vec![].into()]),
+        1.into(),
+        Value::of([("methodName", "echo")]),
+        one("later", vec![]),
+        one("system.methodHelp", vec!["documented".into()]),
+    ];
+    let called = world.client.call("system.multicall", [Value::Array(calls)]);
+    world.network.run();
+    world.network.advance(Duration::from_secs(3));
+    world.network.run();
+    let answers: Value = called.now_or_never().expect("it is over").expect("an answer");
+    let fault = |code: i32, text: &str| {
+        Value::of([("faultCode", Value::from(code)), ("faultString", text.into())])
+    };
+    let expected = vec![
+        vec![vec![1.into()].into()].into(),
+        fault(7, "as you wish"),
+        fault(8002, "error"),
+        fault(8001, "procedure nothing not found"),
+        fault(8002, "no call: system.multicall is not to be called by itself"),
+        fault(8002, "no call: a struct is wanted"),
+        fault(8002, "no call: params are wanted, as an array"),
+        vec!["at last".into()].into(),
+        vec!["does nothing".into()].into(),
+    ];
+    assert_eq!(answers, Value::Array(expected));
+    assert!(world.call("system.multicall", &[]).is_err());
 }
 
 fn posted(body: &[u8]) -> Vec<u8> {

@@ -16,14 +16,16 @@ use crate::support::reactor;
 /// How many exchanges there are at once, and one after the other.
 const CROWD: usize = 6;
 const ROUNDS: usize = 4;
+/// How many that are.
+pub(crate) const EXCHANGES: usize = CROWD * ROUNDS;
 /// For how long nothing is to happen, and how many calls that may take: one that fails in between is
 /// made again.
 const IDLE: Duration = Duration::from_millis(300);
 const IDLE_CALLS_MAX: usize = 4;
 
-const RECEIVING: &str = "recvfrom";
-const SENDING: &str = "sendto,sendmsg";
-const ACCEPTING: &str = "accept4";
+pub(crate) const RECEIVING: &str = "recvfrom";
+pub(crate) const SENDING: &str = "sendto,sendmsg";
+pub(crate) const ACCEPTING: &str = "accept4";
 
 /// A program under strace, which logs some of its calls and has some of them fail.
 pub(crate) struct Traced {
@@ -99,7 +101,7 @@ pub(crate) fn waiting() -> &'static str {
 }
 
 /// Which calls fail, how, and how often: the first that does, and how many until the next.
-struct Fault {
+pub(crate) struct Fault {
     calls: &'static str,
     error: &'static str,
     first: u64,
@@ -114,10 +116,10 @@ impl fmt::Display for Fault {
 }
 
 /// Numbers that look random and are the same for the same seed.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let given = std::env::var("ROPEWALK_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| {
             std::time::UNIX_EPOCH.elapsed().expect("a time after 1970").as_nanos() as u64
@@ -127,12 +129,12 @@ impl Dice {
     }
 
     /// The first call of a thread never fails: a signal is told to the loop by one, once.
-    fn fault(&mut self, calls: &'static str, error: &'static str) -> Fault {
+    pub(crate) fn fault(&mut self, calls: &'static str, error: &'static str) -> Fault {
         Fault { calls, error, first: self.between(2, 20), step: self.between(2, 9) }
     }
 
     /// One that breaks connections, of which each makes several such calls: it is to spare most.
-    fn blow(&mut self, calls: &'static str, error: &'static str) -> Fault {
+    pub(crate) fn blow(&mut self, calls: &'static str, error: &'static str) -> Fault {
         Fault { step: self.between(12, 30), ..self.fault(calls, error) }
     }
 
@@ -143,7 +145,7 @@ impl Dice {
 }
 
 /// Has a crowd talk to a server whose calls fail; answers how many connections broke.
-fn try_with(faults: &[Fault]) -> Option<usize> {
+pub(crate) fn try_with(faults: &[Fault]) -> Option<usize> {
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     println!("{faults:?}");
     let mut server = Traced::server("all", &faults)?;
@@ -220,7 +222,7 @@ fn a_connection_that_fails_harms_no_other() {
         if let Some(broken) = try_with(&faults) {
             // With `io_uring` these are no system calls, and fail only where a closing connection
             // is read to its end.
-            assert!(is_shared || (1..CROWD * ROUNDS).contains(&broken), "{broken} broke");
+            assert!(is_shared || (1..EXCHANGES).contains(&broken), "{broken} broke");
         }
     }
 }
@@ -230,7 +232,7 @@ fn a_listener_that_is_short_of_something_serves_later_or_turns_away() {
     let mut dice = Dice::new();
     for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
         if let Some(broken) = try_with(&[dice.fault(ACCEPTING, error)]) {
-            assert!(broken < CROWD * ROUNDS, "nobody was served");
+            assert!(broken < EXCHANGES, "nobody was served");
         }
     }
 }

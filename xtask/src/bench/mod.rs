@@ -2,6 +2,7 @@
 
 mod amp;
 mod contender;
+mod database;
 mod deferred;
 mod echo;
 mod framing;
@@ -49,6 +50,8 @@ pub(crate) enum Bench {
     /// Counted are the pages that the server alone has written (private dirty, and swapped); resident
     /// size is shown beside it. Each connection has made one request before it falls idle.
     Idle(idle::Options),
+    /// What a query costs: our pool over bare `rusqlite`, and PostgreSQL beside `tokio-postgres`.
+    Database(database::Options),
     /// Instructions and allocations of deferreds, against futures, tokio's oneshot and Twisted.
     ///
     /// Valgrind counts the instructions, so a busy machine changes nothing.
@@ -96,6 +99,7 @@ pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
         Bench::Echo(options) => echo::run(options),
         Bench::Http(options) => http::run(options),
         Bench::Idle(options) => idle::run(options),
+        Bench::Database(options) => database::run(options),
         Bench::Deferred(options) => deferred::run(options).map(|()| true),
         Bench::Framing(options) => framing::run(options).map(|()| true),
         Bench::Udp(options) => udp::run(options),

@@ -13,7 +13,7 @@ use ropewalk_interop::{Peer, TempDir, Tool, free_port, wait_for_port};
 
 use crate::Outcome;
 use crate::bench::table::{Table, median, ratio};
-use crate::bench::wrk::{Shape, Wrk};
+use crate::bench::wrk::{Asking, Script, Wrk};
 use crate::cargo::{cargo, root};
 
 /// How to measure shards.
@@ -33,11 +33,8 @@ pub(crate) struct Options {
 /// The ways in which connections can be dealt out.
 const DEALINGS: [&str; 3] = ["system", "even", "first"];
 /// With how many connections.
-const SHAPES: [Shape; 3] = [
-    Shape { connections: 4, depth: 1 },
-    Shape { connections: 64, depth: 1 },
-    Shape { connections: 256, depth: 1 },
-];
+/// How many connections stand.
+const CONNECTIONS: [u16; 3] = [4, 64, 256];
 /// How much more two shards are to carry than one.
 const AIM: f64 = 1.8;
 
@@ -119,13 +116,18 @@ fn throughput(options: &Options, has_nginx: bool) -> Outcome<()> {
     let mut servers: Vec<_> = DEALINGS.into_iter().map(Server::Ours).collect();
     servers.push(Server::Hyper);
     servers.extend(has_nginx.then_some(Server::Nginx));
-    for shape in SHAPES {
+    for connections in CONNECTIONS {
         let mut samples: Vec<[Vec<Sample>; 2]> =
             servers.iter().map(|_| Default::default()).collect();
         for _ in 0..options.rounds {
             for (server, samples) in servers.iter().zip(&mut samples) {
                 for count in [1, 2] {
-                    samples[count - 1].push(server.sample(count, &wrk, shape, options.seconds)?);
+                    samples[count - 1].push(server.sample(
+                        count,
+                        &wrk,
+                        connections,
+                        options.seconds,
+                    )?);
                 }
             }
         }
@@ -146,12 +148,15 @@ fn throughput(options: &Options, has_nginx: bool) -> Outcome<()> {
                 format!("{:.0}, {:.0}", of(one, |s| s.rate), of(two, |s| s.rate)),
             ]);
             if *server == Server::Ours("even") && gain.is_some_and(|gain| gain < AIM) {
-                println!("the aim of {AIM} is missed with {}", shape.name());
+                println!(
+                    "the aim of {AIM} is missed with {}",
+                    format_args!("{connections} connections")
+                );
             }
         }
         println!(
             "HTTP hello, {}; medians of {} rounds of {} s.",
-            shape.name(),
+            format_args!("{connections} connections"),
             options.rounds,
             options.seconds
         );
@@ -216,13 +221,14 @@ impl Server {
         Ok((peer, place))
     }
 
-    fn sample(self, count: usize, wrk: &Wrk, shape: Shape, seconds: u32) -> Outcome<Sample> {
+    fn sample(self, count: usize, wrk: &Wrk, connections: u16, seconds: u32) -> Outcome<Sample> {
         let folder = TempDir::new("shards")?;
         let (peer, place) = self.start(count, &folder)?;
         let mut processes = children(peer.id())?;
         processes.push(peer.id());
         let before = times(&processes)?;
-        let load = wrk.run(place, shape, seconds)?;
+        let asking = Asking { connections, path: "/", script: Script::None };
+        let load = wrk.run(place, false, asking, seconds)?;
         let after = times(&processes)?;
         if let Some(fault) = load.faults.first() {
             return Err(format!("{}: {fault}", self.name()).into());

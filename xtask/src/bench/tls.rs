@@ -27,8 +27,15 @@ const IDLE_EXTRA: f64 = 600.0;
 const IDLE_OF_TOKIO: f64 = 2.0 / 3.0;
 /// How many clients shake hands at a time.
 const CLIENTS: &str = "8";
-/// How long one download is, in bytes.
-const TOTALS: [(u32, u64); 2] = [(16 * 1024, 64 << 20), (64, 4 << 20)];
+/// What is downloaded, at sizes at which a download takes a while.
+const DOWNLOADS: [Download; 4] = [
+    Download { size: RECORD, total: 64 << 20, manner: Manner::Slices },
+    Download { size: RECORD, total: 64 << 20, manner: Manner::Shared },
+    Download { size: 64, total: 2 << 20, manner: Manner::Each },
+    Download { size: 64, total: 4 << 20, manner: Manner::Slices },
+];
+/// The longest record.
+const RECORD: u32 = 16 * 1024;
 
 /// How to measure.
 #[derive(Args)]
@@ -78,7 +85,7 @@ impl Server {
     /// Whether it can be asked for that at all: two of them choose themselves how they write.
     fn takes(self, shape: Shape) -> bool {
         let chooses = matches!(self, Self::Nginx | Self::OpenSsl);
-        !(chooses && matches!(shape, Shape::Bulk { size, .. } if size < 16 * 1024))
+        !(chooses && matches!(shape, Shape::Bulk(download) if download != DOWNLOADS[0]))
     }
 }
 
@@ -101,27 +108,29 @@ enum Shape {
     Shake { resumed: bool },
     /// The same with OpenSSL's own load.
     STime,
-    /// Many bytes, in writes of this size.
-    Bulk { size: u32, total: u64 },
+    /// A download.
+    Bulk(Download),
 }
 
 impl Shape {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Shake { resumed: false },
         Self::Shake { resumed: true },
         Self::STime,
-        Self::Bulk { size: TOTALS[0].0, total: TOTALS[0].1 },
-        Self::Bulk { size: TOTALS[1].0, total: TOTALS[1].1 },
+        Self::Bulk(DOWNLOADS[0]),
+        Self::Bulk(DOWNLOADS[1]),
+        Self::Bulk(DOWNLOADS[2]),
+        Self::Bulk(DOWNLOADS[3]),
     ];
 
     fn at_most(self) -> f64 {
-        if matches!(self, Self::Bulk { .. }) { BULK_AT_MOST } else { HANDSHAKES_AT_MOST }
+        if matches!(self, Self::Bulk(_)) { BULK_AT_MOST } else { HANDSHAKES_AT_MOST }
     }
 
     /// What the figures are for: a handshake, or a MiB.
     fn unit(self) -> (&'static str, f64) {
         match self {
-            Self::Bulk { .. } => ("MiB", f64::from(1 << 20)),
+            Self::Bulk(_) => ("MiB", f64::from(1 << 20)),
             _ => ("handshake", 1.0),
         }
     }
@@ -133,7 +142,45 @@ impl fmt::Display for Shape {
             Self::Shake { resumed: false } => f.write_str("full handshakes"),
             Self::Shake { resumed: true } => f.write_str("resumed handshakes"),
             Self::STime => f.write_str("full handshakes, by openssl s_time"),
-            Self::Bulk { size, .. } => write!(f, "bulk, writes of {size} bytes"),
+            Self::Bulk(Download { size, manner, .. }) => {
+                write!(f, "bulk, writes of {size} bytes")?;
+                f.write_str(match manner {
+                    Manner::Slices if *size < RECORD => ", put together by those who do",
+                    Manner::Slices => "",
+                    Manner::Shared => ", shared by those who can",
+                    Manner::Each => ", a record each",
+                })
+            }
+        }
+    }
+}
+
+/// Many bytes, in writes of one size.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Download {
+    size: u32,
+    total: u64,
+    manner: Manner,
+}
+
+/// How they are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Manner {
+    /// One behind the other, from a slice.
+    Slices,
+    /// The same from memory that is shared, by those who can.
+    Shared,
+    /// One after the other has gone, each in a record of its own.
+    Each,
+}
+
+impl Manner {
+    /// What the load calls it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Slices => "slices",
+            Self::Shared => "shared",
+            Self::Each => "each",
         }
     }
 }
@@ -211,7 +258,7 @@ impl Field {
             return Err("there is no key".into());
         }
         // Those who send files have them under the same path.
-        let (size, total) = TOTALS[0];
+        let Download { size, total, .. } = DOWNLOADS[0];
         std::fs::create_dir(folder.path().join(size.to_string()))?;
         folder.write(&format!("{size}/{total}"), vec![b'x'; total as usize])?;
         folder.write("keep", "0123456789abcdef".repeat(4))?;
@@ -289,9 +336,9 @@ impl Field {
                 load.args([kind, CLIENTS, &seconds.to_string()]);
             }
             Shape::STime => load = s_time(running.address, seconds)?,
-            Shape::Bulk { size, total } => {
-                let words = [u64::from(size), total, u64::from(seconds)];
-                load.arg("bulk").args(words.map(|word| word.to_string()));
+            Shape::Bulk(Download { size, total, manner }) => {
+                load.arg("bulk").args([size.to_string(), total.to_string()]);
+                load.arg(manner.word()).arg(seconds.to_string());
             }
         }
         let before = CpuTime::of(running.peer.id())?;
@@ -480,7 +527,7 @@ fn weights_verdict(weights: &[Weight]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Server, Shape, Standing, counted, verdict, weights_verdict};
+    use super::{DOWNLOADS, Server, Shape, Standing, counted, verdict, weights_verdict};
 
     #[test]
     fn what_a_load_says_is_counted() {
@@ -511,9 +558,12 @@ mod tests {
     }
 
     #[test]
-    fn who_chooses_himself_is_not_asked_for_small_writes() {
-        let small = Shape::Bulk { size: 64, total: 4 << 20 };
-        assert!(Server::Ours.takes(small) && !Server::Nginx.takes(small));
+    fn who_chooses_himself_is_asked_for_files_alone() {
+        let [slices, others @ ..] = DOWNLOADS.map(Shape::Bulk);
+        assert!(Server::Ours.takes(slices) && Server::Nginx.takes(slices));
+        for shape in others {
+            assert!(Server::Ours.takes(shape) && !Server::Nginx.takes(shape));
+        }
         assert!(Server::Nginx.takes(Shape::STime));
     }
 }

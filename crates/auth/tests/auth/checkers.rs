@@ -27,6 +27,7 @@ fn digest(algorithm: Algorithm, username: Username, name: &str, password: &str) 
         cnonce: "c".into(),
         method: "GET".into(),
         uri: "/x".into(),
+        body: None,
         response: response(algorithm, &hash, "n", Some(("00000001", "c")), "GET", "/x"),
     }
 }

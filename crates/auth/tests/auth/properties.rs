@@ -35,6 +35,7 @@ proptest! {
             cnonce: "c".into(),
             method: "PUT".into(),
             uri: "*".into(),
+            body: None,
             response: response(algorithm, &hash, "n", Some(("00000001", "c")), "PUT", "*"),
         };
         prop_assert!(proof.fits_password(&name, &password));

@@ -203,8 +203,28 @@ impl Tree {
         steps
     }
 
-    /// What an event means. Of those that follow, `rest`, the other half of a move is taken first.
+    /// Whether it is the second half of a move of which the first has come.
+    fn ends_move(&self, raw: &Raw) -> bool {
+        let moving = self.owners.values().flat_map(|owner| &owner.moving);
+        raw.what.contains(ReadFlags::MOVED_TO) && moving.into_iter().any(|m| m.cookie == raw.cookie)
+    }
+
+    /// What an event means. The other half of a move is taken first, out of those that follow; if it is not
+    /// there either, what was moved away has left before this happened.
     pub(super) fn handle(&mut self, raw: &Raw, rest: &mut VecDeque<Raw>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if self.is_moving() && !self.ends_move(raw) {
+            let other = rest.iter().position(|other| self.ends_move(other));
+            if let Some(other) = other.and_then(|at| rest.remove(at)) {
+                steps = self.meaning(&other);
+            }
+            steps.extend(self.end_moves());
+        }
+        steps.extend(self.meaning(raw));
+        steps
+    }
+
+    fn meaning(&mut self, raw: &Raw) -> Vec<Step> {
         let mut steps = Vec::new();
         if raw.what.contains(ReadFlags::QUEUE_OVERFLOW) {
             steps = self.end_moves();
@@ -232,7 +252,7 @@ impl Tree {
             } else if is_root && is(ReadFlags::MOVE_SELF) {
                 steps.push(Step::End(id, WatchEnding::Moved));
             } else if let Some(name) = &raw.name {
-                self.named(id, folder.join(name), raw, rest, &mut steps);
+                self.named(id, folder.join(name), raw, &mut steps);
             } else if is_root && is(ReadFlags::ATTRIB) && owner.only.is_none() {
                 let path = owner.root.clone();
                 steps.push(Step::Tell(id, FileEvent::Attributes { path }));
@@ -242,14 +262,7 @@ impl Tree {
     }
 
     /// Something happened to what a folder holds.
-    fn named(
-        &mut self,
-        id: u64,
-        below: PathBuf,
-        raw: &Raw,
-        rest: &mut VecDeque<Raw>,
-        steps: &mut Vec<Step>,
-    ) {
+    fn named(&mut self, id: u64, below: PathBuf, raw: &Raw, steps: &mut Vec<Step>) {
         let Some(owner) = self.owners.get_mut(&id) else { return };
         let is = |flags: ReadFlags| raw.what.intersects(flags);
         let is_folder = is(ReadFlags::ISDIR);
@@ -260,12 +273,6 @@ impl Tree {
         }
         if is(ReadFlags::MOVED_FROM) {
             owner.moving.push(Moving { cookie: raw.cookie, path: below, is_folder });
-            let is_other = |other: &Raw| {
-                other.cookie == raw.cookie && other.what.contains(ReadFlags::MOVED_TO)
-            };
-            if let Some(other) = rest.iter().position(is_other).and_then(|at| rest.remove(at)) {
-                rest.push_front(other);
-            }
             return;
         }
         let from = owner.moving.iter().position(|moving| moving.cookie == raw.cookie);

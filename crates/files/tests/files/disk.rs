@@ -6,7 +6,7 @@ use ropewalk_deferred::{Cancelled, Failure, Rest, gather};
 use ropewalk_files::{AtomicWrite, Disk, FileError, FileSystem, OpenOptions};
 use ropewalk_protocol::sleep;
 use ropewalk_reactor::Reactor;
-use ropewalk_trial::LaterThreads;
+use ropewalk_trial::{LaterThreads, MemoryFiles};
 
 use crate::kit::Folder;
 
@@ -120,5 +120,10 @@ async fn a_program_does_with_files_what_it_needs(reactor: Reactor) -> Result<(),
     let folder = Folder::new();
     let disk = Disk::new(reactor.clone());
     assert_eq!(program(&disk, folder.path().to_str().unwrap()).await?, ["b"]);
+    // Those that a test makes up are no others.
+    let files = MemoryFiles::new();
+    files.put("/base/x", "");
+    files.remove(&ropewalk_files::FilePath::new("/base/x")).await?;
+    assert_eq!(program(&files, "/base").await?, ["b"]);
     Ok(())
 }

@@ -8,10 +8,11 @@ use std::rc::Rc;
 
 use ropewalk_deferred::{DeferredQueue, Failure};
 use ropewalk_files::{
-    AtomicWrite, FileError, FileEvent, FilePath, FileWatch, FileWatcher, Notifier, WatchEnding,
-    WatchOptions,
+    AtomicWrite, Disk, FileError, FileEvent, FilePath, FileSystem, FileWatch, FileWatcher,
+    Notifier, WatchEnding, WatchOptions,
 };
 use ropewalk_reactor::Reactor;
+use ropewalk_trial::MemoryFiles;
 
 use crate::kit::{Folder, INNER, inner};
 
@@ -23,7 +24,7 @@ struct Heard {
 
 impl Heard {
     async fn watch(
-        notifier: &Notifier,
+        notifier: &dyn FileWatcher,
         base: &Path,
         path: &FilePath,
         options: WatchOptions,
@@ -311,6 +312,63 @@ async fn a_watch_may_end_and_others_begin_while_an_event_is_told(
     assert_eq!(notifier.watches(), 1);
     drop(begun);
     assert_eq!(notifier.watches(), 0);
+    Ok(())
+}
+
+/// Does with files what tells of everything; answers what was told, but for names that are chosen by chance.
+async fn told_of(
+    files: &dyn FileSystem,
+    watcher: &dyn FileWatcher,
+    base: &Path,
+) -> Result<Vec<String>, Failure> {
+    let path = FilePath::new(base);
+    let at = |name: &str| path.below(name);
+    let how = AtomicWrite::default();
+    files.create_folders(&at("out")?).await?;
+    files.create_folders(&at("in/one")?).await?;
+    let recursive = WatchOptions::default().recursive();
+    let all = Heard::watch(watcher, base, &at("in")?, recursive).await?;
+    let flat = Heard::watch(watcher, base, &at("in")?, WatchOptions::default()).await?;
+    let file = Heard::watch(watcher, base, &at("in/one/x")?, WatchOptions::default()).await?;
+    files.write_atomically(&at("in/one/x")?, "text".into(), &how).await?;
+    files.create_folders(&at("in/two/three")?).await?;
+    files.move_to(&at("in/one/x")?, &at("in/two/y")?).await?;
+    files.move_to(&at("in/two")?, &at("out/two")?).await?;
+    files.move_to(&at("out/two")?, &at("in/four")?).await?;
+    files.remove(&at("in/four/y")?).await?;
+    files.remove(&at("in/one")?).await?;
+    files.remove(&at("in/four")?).await?;
+    files.remove(&at("in")?).await?;
+    let mut lines = Vec::new();
+    for (name, heard) in [("all", &all), ("flat", &flat), ("file", &file)] {
+        loop {
+            let line = heard.next().await?;
+            let is_last = line.starts_with("ended");
+            let plain = line.split(' ').map(|word| match word.split_once("/.x.") {
+                Some((folder, _)) => format!("{folder}/CHANCE"),
+                None => word.to_owned(),
+            });
+            lines.push(format!("{name}: {}", plain.collect::<Vec<_>>().join(" ")));
+            if is_last {
+                break;
+            }
+        }
+    }
+    files.remove(&path).await?;
+    Ok(lines)
+}
+
+#[ropewalk_trial::test]
+async fn what_a_test_makes_up_happens_as_it_does_on_a_machine(
+    reactor: Reactor,
+) -> Result<(), Failure> {
+    let folder = Folder::new();
+    let (disk, notifier) = (Disk::new(reactor.clone()), Notifier::new(reactor.clone())?);
+    let real = told_of(&disk, &notifier, &folder.path().join("base")).await?;
+    let memory = MemoryFiles::new();
+    let made_up = told_of(&memory, &memory, Path::new("/base")).await?;
+    assert_eq!(made_up, real);
+    assert_eq!(memory.watches(), 0);
     Ok(())
 }
 

@@ -62,6 +62,10 @@ pub struct DigestAuthorization {
     pub count_text: String,
     /// The client's own nonce.
     pub cnonce: String,
+    /// Whether the proof covers the body, too (`qop=auth-int`).
+    pub covers_body: bool,
+    /// What the server had it give back, where it does.
+    pub opaque: Option<String>,
     /// The proof.
     pub response: String,
 }
@@ -185,10 +189,11 @@ impl DigestAuthorization {
         let algorithm = parameters.get("algorithm").unwrap_or("MD5");
         let algorithm = Algorithm::named(algorithm).ok_or(NotOffered("algorithm"))?;
         // Without it a proof could be replayed for as long as its nonce is good.
-        match parameters.get("qop") {
-            Some(qop) if qop.eq_ignore_ascii_case("auth") => (),
+        let covers_body = match parameters.get("qop") {
+            Some(qop) if qop.eq_ignore_ascii_case("auth") => false,
+            Some(qop) if qop.eq_ignore_ascii_case("auth-int") => true,
             _ => return Err(NotOffered("qop")),
-        }
+        };
         let is_hashed =
             parameters.get("userhash").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
         let username = match (parameters.get("username"), parameters.get("username*")) {
@@ -214,6 +219,8 @@ impl DigestAuthorization {
             count,
             count_text,
             cnonce: want("cnonce")?,
+            covers_body,
+            opaque: parameters.get("opaque").map(str::to_owned),
             response: want("response")?,
         })
     }

@@ -32,7 +32,7 @@ type Issue = [u8; 16];
 ///
 /// Nonces are signed, so those that were never used cost no memory; they are good for [`NONCE_LIFETIME`], and
 /// each count of one is taken once. A client whose nonce is too old gets another with `stale=true`, and asks nobody
-/// for a password again. What the client proves covers the method and the target (`qop=auth`), not the body.
+/// for a password again. What the client proves covers the method and the target (`qop=auth`), and the body where that is [wanted](Self::integrity).
 ///
 /// ```
 /// use ropewalk_auth::{InMemory, Portal, ProvenPassword, Users};
@@ -57,6 +57,10 @@ pub struct Digest {
     userhash: bool,
     lifetime: Duration,
     keys: Keys,
+    /// Up to which length a body is collected for a proof that covers it.
+    body_max: Option<usize>,
+    /// What clients give back: whose challenge they answer.
+    opaque: String,
     clock: Rc<dyn Clock>,
     nonces: RefCell<Nonces>,
 }
@@ -105,12 +109,16 @@ impl Digest {
         realm: impl Into<Arc<str>>,
         clock: impl Clock + 'static,
     ) -> Result<Self, NoRandomness> {
+        let mut opaque = [0; 12];
+        getrandom::fill(&mut opaque).map_err(|_| NoRandomness)?;
         Ok(Self {
             realm: realm.into(),
             algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             userhash: false,
             lifetime: NONCE_LIFETIME,
             keys: Keys::random()?,
+            body_max: None,
+            opaque: URL_SAFE_NO_PAD.encode(opaque),
             clock: Rc::new(clock),
             nonces: RefCell::new(Nonces {
                 used: BTreeMap::new(),
@@ -132,6 +140,17 @@ impl Digest {
         Self { userhash: true, ..self }
     }
 
+    /// Lets clients prove what their body is, too (`qop=auth-int`): it is collected before anybody looks at the
+    /// proof, up to `body_max` bytes, and a longer one is answered 413.
+    pub fn integrity(self, body_max: usize) -> Self {
+        Self { body_max: Some(body_max), ..self }
+    }
+
+    /// How long a body may be that a proof covers; none where that is not offered.
+    pub(super) fn body_max(&self) -> Option<usize> {
+        self.body_max
+    }
+
     /// How long a nonce is good; [`NONCE_LIFETIME`] unless set.
     pub fn nonce_lifetime(self, lifetime: Duration) -> Self {
         Self { lifetime, ..self }
@@ -149,8 +168,10 @@ impl Digest {
         let value = |&algorithm: &Algorithm| {
             let nonce = self.nonce(algorithm)?;
             let realm = quoted(&self.realm);
+            let qop = if self.body_max.is_some() { "auth, auth-int" } else { "auth" };
             let mut text = format!(
-                "Digest realm={realm}, qop=\"auth\", algorithm={algorithm}, nonce=\"{nonce}\", charset=UTF-8"
+                "Digest realm={realm}, qop=\"{qop}\", algorithm={algorithm}, nonce=\"{nonce}\", opaque=\"{}\", charset=UTF-8",
+                self.opaque
             );
             if self.userhash {
                 text += ", userhash=true";
@@ -183,7 +204,13 @@ impl Digest {
     }
 
     /// Looks at all but the password.
-    pub(super) fn look(&self, said: DigestAuthorization, method: &str, target: &Uri) -> Looked {
+    pub(super) fn look(
+        &self,
+        said: DigestAuthorization,
+        method: &str,
+        target: &Uri,
+        body: &[u8],
+    ) -> Looked {
         let is_offered = self.algorithms.contains(&said.algorithm);
         let path = target.path_and_query().map(http::uri::PathAndQuery::as_str);
         let is_target = path == Some(said.uri.as_str()) || target.to_string() == said.uri;
@@ -191,8 +218,13 @@ impl Digest {
             || !is_offered
             || !is_target
             || (said.is_hashed && !self.userhash)
+            || (said.covers_body && self.body_max.is_none())
         {
             return Looked::Foreign;
+        }
+        // RFC 7616 3.4: it comes back as it was, where a client gives it back at all.
+        if said.opaque.as_ref().is_some_and(|opaque| *opaque != self.opaque) {
+            return Looked::Stale;
         }
         let Some(issue) = self.issue(&said.nonce, said.algorithm) else { return Looked::Stale };
         let made = u64::from_be_bytes(*issue.first_chunk().unwrap_or(&[0; 8]));
@@ -216,6 +248,7 @@ impl Digest {
             cnonce: said.cnonce,
             method: method.to_owned(),
             uri: said.uri,
+            body: said.covers_body.then(|| said.algorithm.hash_bytes(body)),
             response: said.response,
         };
         Looked::Fresh(Box::new(proof), ticket)

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
@@ -29,8 +30,8 @@ use crate::{Reply, Request, Resource, Response};
 /// get 401 with all challenges; those whom the [delay](Self::delay) refuses 429, and 503 where too many are looked at.
 ///
 /// A resource behind it finds who asks among the [extensions](Request::extensions) of its request, as an
-/// [`AvatarId`], beside the realm's avatar. The avatar logs out when the answer has gone, or another protocol
-/// has taken the connection over.
+/// [`AvatarId`], beside the realm's avatar. The avatar logs out when the answer has gone or, where another protocol
+/// has taken the connection over, when that is over.
 ///
 /// ```
 /// use ropewalk_auth::{AvatarId, InMemory, Portal, UsernamePassword, Users};
@@ -176,6 +177,10 @@ impl fmt::Debug for Guarded {
     }
 }
 
+/// A body that was collected for a proof that covers it.
+#[derive(Clone)]
+struct Covered(Bytes);
+
 /// Why somebody does not come through.
 enum Stop {
     /// It is to say who it is.
@@ -186,6 +191,39 @@ enum Stop {
 
 impl Offers {
     fn render<A: 'static, R>(
+        self: &Rc<Self>,
+        portal: &Portal<R>,
+        enter: &Rc<impl Fn(LoggedIn<A>, Request) -> Reply + 'static>,
+        request: Request,
+    ) -> Reply
+    where
+        R: Realm<A, Mind = ()>,
+    {
+        let Some(body_max) = self.covered_body_max(&request) else {
+            return self.decide(portal, enter, request);
+        };
+        // RFC 7616 3.4.3: the proof covers the body, so that comes first.
+        let (parts, incoming) = request.into_parts();
+        let bare = incoming.without_body();
+        let (offers, portal, enter) = (Rc::clone(self), portal.clone(), Rc::clone(enter));
+        Reply::Later(incoming.collect(body_max).add_callback(move |whole| {
+            let mut request = Request::from_parts(parts, bare.holding(&whole));
+            request.extensions_mut().insert(Covered(whole));
+            into_deferred(offers.decide(&portal, &enter, request))
+        }))
+    }
+
+    /// How long the body may be that has to be there before the request can be judged.
+    fn covered_body_max(&self, request: &Request) -> Option<usize> {
+        let body_max = self.digest.as_ref()?.body_max().filter(|_| !request.body().is_none())?;
+        let field = request.headers().get(self.field())?;
+        match Authorization::read(field.as_bytes()) {
+            Ok(Authorization::Digest(said)) => said.covers_body.then_some(body_max),
+            _ => None,
+        }
+    }
+
+    fn decide<A: 'static, R>(
         self: &Rc<Self>,
         portal: &Portal<R>,
         enter: &Rc<impl Fn(LoggedIn<A>, Request) -> Reply + 'static>,
@@ -248,7 +286,9 @@ impl Offers {
             }
             Authorization::Digest(said) => {
                 let Some(digest) = &self.digest else { return Err(challenge) };
-                match digest.look(*said, request.method().as_str(), request.uri()) {
+                let covered = request.extensions().get::<Covered>();
+                let body = covered.map_or(&[][..], |Covered(body)| body);
+                match digest.look(*said, request.method().as_str(), request.uri(), body) {
                     Looked::Fresh(proof, ticket) => {
                         let proof = ProvenPassword::new(*proof);
                         let login =

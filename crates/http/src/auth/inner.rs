@@ -62,7 +62,8 @@ pub(crate) fn into_deferred(reply: Reply) -> Deferred<Response> {
     }
 }
 
-/// A body as long as which something lasts: until it is out, or another protocol speaks.
+/// A body as long as which something lasts: until it is out or, where another protocol speaks then, until the
+/// connection is over.
 pub(crate) fn keeping<T: 'static>(mut body: Body, kept: T) -> Body {
     body.kind = match std::mem::take(&mut body.kind) {
         BodyKind::Stream { mut pieces, length } => {
@@ -71,6 +72,10 @@ pub(crate) fn keeping<T: 'static>(mut body: Body, kept: T) -> Body {
                 pieces.next()
             });
             BodyKind::Stream { pieces, length }
+        }
+        BodyKind::Switch(mut takeover) => {
+            takeover.keep(kept);
+            BodyKind::Switch(takeover)
         }
         whole => whole,
     };

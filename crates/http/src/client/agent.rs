@@ -238,6 +238,16 @@ impl RequestBuilder {
         })
     }
 
+    /// Asks the server as a whole, with OPTIONS and an asterisk for its target (RFC 9112 3.2.4). What the URL
+    /// has behind its host is not sent.
+    pub fn for_server(self) -> Self {
+        self.change(|call| {
+            call.method = Method::OPTIONS;
+            call.is_for_server = true;
+            Ok(())
+        })
+    }
+
     /// Goes by way of this Unix socket instead of to the URL's host.
     pub fn over_unix(self, path: impl Into<PathBuf>) -> Self {
         self.change(|call| {

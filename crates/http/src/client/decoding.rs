@@ -6,6 +6,7 @@ use std::mem;
 use bytes::{Buf, Bytes};
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
+use super::expand::Expander;
 use crate::BodyError;
 
 /// Coded bytes that are decoded at once: no more than 1,032 times as many come of them.
@@ -35,6 +36,8 @@ enum Decoder {
     Gzip(MultiGzDecoder<Vec<u8>>),
     Zlib(ZlibDecoder<Vec<u8>>),
     Raw(DeflateDecoder<Vec<u8>>),
+    /// `br` and `zstd`, of which a few bytes may become very many.
+    Expander(Box<Expander>),
     /// `deflate` before its first byte: most mean zlib by it, some do not.
     Unknown,
 }
@@ -53,6 +56,7 @@ impl Decoder {
             Self::Gzip(decoder) => decoder.write(bytes),
             Self::Zlib(decoder) => decoder.write(bytes),
             Self::Raw(decoder) => decoder.write(bytes),
+            Self::Expander(decoder) => decoder.write(bytes),
             Self::Unknown => Ok(0),
         }
     }
@@ -62,8 +66,14 @@ impl Decoder {
             Self::Gzip(decoder) => decoder.try_finish(),
             Self::Zlib(decoder) => decoder.try_finish(),
             Self::Raw(decoder) => decoder.try_finish(),
+            Self::Expander(decoder) => decoder.finish(),
             Self::Unknown => Ok(()),
         }
+    }
+
+    /// Whether more comes of what was taken in.
+    fn has_more(&self) -> bool {
+        matches!(self, Self::Expander(decoder) if decoder.has_more)
     }
 
     fn decoded(&mut self) -> Option<&mut Vec<u8>> {
@@ -71,6 +81,7 @@ impl Decoder {
             Self::Gzip(decoder) => Some(decoder.get_mut()),
             Self::Zlib(decoder) => Some(decoder.get_mut()),
             Self::Raw(decoder) => Some(decoder.get_mut()),
+            Self::Expander(decoder) => Some(decoder.decoded()),
             Self::Unknown => None,
         }
     }
@@ -82,6 +93,8 @@ impl Decoding {
         let (decoder, coding) = match coding.to_ascii_lowercase().as_slice() {
             b"gzip" | b"x-gzip" => (Decoder::Gzip(MultiGzDecoder::new(Vec::new())), "gzip"),
             b"deflate" => (Decoder::Unknown, "deflate"),
+            b"br" => (Decoder::Expander(Box::new(Expander::brotli())), "br"),
+            b"zstd" => (Decoder::Expander(Box::new(Expander::zstd().ok()?)), "zstd"),
             _ => return None,
         };
         Some(Self { decoder, coding, coded: Bytes::new(), state: State::More, left: max, max })
@@ -102,11 +115,13 @@ impl Decoding {
     /// The next decoded piece; `None` if more has to be fed, or it is over.
     pub(crate) fn step(&mut self) -> Result<Option<Bytes>, BodyError> {
         let bad = BodyError::BadCoding(self.coding);
-        while !self.coded.is_empty() {
+        while !self.coded.is_empty() || self.decoder.has_more() {
             let slice = &self.coded[..self.coded.len().min(SLICE)];
+            let had_more = self.decoder.has_more();
             let taken = match self.decoder.write(slice) {
                 // What follows the end of a stream belongs to nobody.
-                Ok(0) | Err(_) => return Err(bad),
+                Ok(0) if !had_more && !self.decoder.has_more() => return Err(bad),
+                Err(_) => return Err(bad),
                 Ok(taken) => taken,
             };
             self.coded.advance(taken);

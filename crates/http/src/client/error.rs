@@ -69,6 +69,8 @@ pub enum AgentError {
 pub enum Wait {
     /// [`ClientPatience::total`](crate::ClientPatience::total).
     Total(Duration),
+    /// [`ClientPatience::slot`](crate::ClientPatience::slot).
+    Slot(Duration),
     /// [`ClientPatience::connect`](crate::ClientPatience::connect).
     Connect(Duration),
     /// [`ClientPatience::head`](crate::ClientPatience::head).
@@ -107,6 +109,7 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Total(time) => write!(f, "the request took longer than {time:?}"),
+            Self::Slot(time) => write!(f, "no connection was free for {time:?}"),
             Self::Connect(time) => write!(f, "connecting took longer than {time:?}"),
             Self::Head(time) => write!(f, "the answer did not begin within {time:?}"),
             Self::Idle(time) => write!(f, "nothing moved for {time:?}"),

@@ -20,6 +20,7 @@ use crate::codec::{AnswerTo, BodyWriter, SentAs};
 use crate::server::{Body, BodyKind};
 
 /// A request that may be sent more than once: after a redirect, to say who asks, or once more.
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) url: Url,
@@ -36,6 +37,8 @@ pub(super) struct Call {
     pub(super) retries: usize,
     /// When the total time is over, on the agent's clock.
     pub(super) until: Option<Duration>,
+    /// The target is an asterisk: the server as a whole is meant.
+    pub(super) is_for_server: bool,
     /// Whether what comes back is decoded.
     pub(super) decodes: bool,
 }
@@ -56,6 +59,7 @@ impl Call {
             was_challenged: false,
             retries: 0,
             until: None,
+            is_for_server: false,
             decodes: false,
         }
     }
@@ -153,7 +157,8 @@ impl Call {
             }
             out.extend_from_slice(b"\r\n");
         };
-        let target = &self.url[Position::BeforePath..Position::AfterQuery];
+        let path = &self.url[Position::BeforePath..Position::AfterQuery];
+        let target = if self.is_for_server { "*" } else { path };
         line(&[self.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1"]);
         if !self.headers.contains_key(HOST) {
             let authority = &self.url[Position::BeforeHost..Position::AfterPort];
@@ -170,7 +175,7 @@ impl Call {
             && !self.headers.contains_key(ACCEPT_ENCODING)
             && !self.headers.contains_key(RANGE);
         if decodes {
-            line(&[b"accept-encoding: gzip, deflate"]);
+            line(&[b"accept-encoding: gzip, deflate, br, zstd"]);
         }
         if let Some(jar) = &options.cookies
             && !self.headers.contains_key(COOKIE)

@@ -46,8 +46,13 @@ fn go(agent: &Agent, mut call: Call) -> Deferred<Answer> {
     };
     let progress = Rc::new(Progress::default());
     let told = Rc::clone(&progress);
-    let pool = agent.pool();
-    pool.take(origin)
+    let taken = agent.pool().take(origin);
+    let taken = match agent.options().patience.slot {
+        Some(slot) => timeout(&**agent.clock(), slot, taken)
+            .add_errback(move |failure| Err::<Grant, _>(named(failure, Wait::Slot(slot)))),
+        None => taken,
+    };
+    taken
         .add_callback({
             let agent = agent.clone();
             move |grant| {
@@ -219,6 +224,7 @@ fn lead(call: &mut Call, status: StatusCode, url: Url) -> Result<(), AgentError>
         call.socket = None;
     }
     call.headers.remove(HOST);
+    call.is_for_server = false;
     call.url = url;
     call.rewind()
 }

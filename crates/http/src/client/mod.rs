@@ -7,6 +7,7 @@ mod cookies;
 mod decoding;
 mod error;
 mod exchange;
+mod expand;
 mod follow;
 mod options;
 mod origin;

@@ -11,6 +11,8 @@ pub struct ClientPatience {
     /// From the request to the end of the last answer's body, redirects included; 5 minutes. For
     /// downloads without a bound, set it to `None`.
     pub total: Option<Duration>,
+    /// For a place among the connections that there may be; 30 seconds.
+    pub slot: Option<Duration>,
     /// Until a connection is there, encryption included; 30 seconds.
     pub connect: Option<Duration>,
     /// From the end of a request to the end of its answer's head; 60 seconds.
@@ -27,6 +29,7 @@ impl Default for ClientPatience {
     fn default() -> Self {
         Self {
             total: Some(Duration::from_mins(5)),
+            slot: Some(Duration::from_secs(30)),
             connect: Some(Duration::from_secs(30)),
             head: Some(Duration::from_mins(1)),
             idle: Some(Duration::from_secs(30)),

@@ -1,6 +1,6 @@
 use http::Version;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::error::{BadRequest, Excerpt};
@@ -44,6 +44,7 @@ pub(super) struct Signs {
     says_upgrade: bool,
     has_upgrade: bool,
     expects_continue: bool,
+    takes_trailers: bool,
     unknown_expectation: Option<Excerpt>,
 }
 
@@ -58,7 +59,7 @@ impl Signs {
         let first = name.first().map_or(0, |first| first | 0x20);
         matches!(
             (name.len(), first),
-            (4, b'h') | (6, b'e') | (7, b'u') | (10 | 14, b'c') | (17, b't')
+            (2 | 17, b't') | (4, b'h') | (6, b'e') | (7, b'u') | (10 | 14, b'c')
         )
     }
 
@@ -70,6 +71,10 @@ impl Signs {
         value: &[u8],
     ) -> Result<Option<HeaderName>, BadRequest> {
         Ok(Some(match name.len() {
+            2 if is(name, b"te") => {
+                self.note_taken(value);
+                TE
+            }
             4 if is(name, b"host") => {
                 if self.has_host {
                     return Err(BadRequest::SeveralHosts);
@@ -99,6 +104,11 @@ impl Signs {
             }
             _ => return Ok(None),
         }))
+    }
+
+    /// RFC 9110 10.1.4.
+    fn note_taken(&mut self, value: &[u8]) {
+        self.takes_trailers |= members(value).any(|one| one.eq_ignore_ascii_case(b"trailers"));
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), BadRequest> {
@@ -164,6 +174,7 @@ impl Signs {
             keep_alive: self.keep_alive(version),
             expects_continue: self.expects_continue(version)? && body != BodyLength::None,
             wants_upgrade: self.wants_upgrade(version),
+            takes_trailers: self.takes_trailers,
         })
     }
 

@@ -38,11 +38,13 @@ pub struct Head {
 
 /// What a head says beside its request, as in [`Head`].
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own")]
 pub(crate) struct Manner {
     pub(crate) body: BodyLength,
     pub(crate) keep_alive: bool,
     pub(crate) expects_continue: bool,
     pub(crate) wants_upgrade: bool,
+    pub(crate) takes_trailers: bool,
 }
 
 /// What a head says of its request. What is seldom asked for is not made before it is.

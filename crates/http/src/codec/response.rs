@@ -35,11 +35,13 @@ impl<F: FnMut(&[u8])> Out for F {
 
 /// What a request has to say about the form of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own")]
 pub struct Asked {
     is_old: bool,
     kind: Kind,
     keep_alive: bool,
     wants_upgrade: bool,
+    takes_trailers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,17 +63,38 @@ impl Asked {
             Method::CONNECT => Kind::Connect,
             _ => Kind::Other,
         };
-        Self { is_old: version == Version::HTTP_10, kind, keep_alive, wants_upgrade: false }
+        Self {
+            is_old: version == Version::HTTP_10,
+            kind,
+            keep_alive,
+            wants_upgrade: false,
+            takes_trailers: false,
+        }
     }
 
     /// For an answer to what could not be read: the connection closes after it.
     pub const fn unread() -> Self {
-        Self { is_old: false, kind: Kind::Other, keep_alive: false, wants_upgrade: false }
+        Self {
+            is_old: false,
+            kind: Kind::Other,
+            keep_alive: false,
+            wants_upgrade: false,
+            takes_trailers: false,
+        }
     }
 
     /// The same, of a client that would go on in another protocol.
     pub(crate) const fn and_upgrade(self) -> Self {
         Self { wants_upgrade: true, ..self }
+    }
+
+    /// The same, of a client that takes fields behind a body (RFC 9110 10.1.4).
+    pub(crate) const fn and_trailers(self) -> Self {
+        Self { takes_trailers: true, ..self }
+    }
+
+    pub(crate) const fn takes_trailers(self) -> bool {
+        self.takes_trailers
     }
 
     /// Whether the client would go on in another protocol.

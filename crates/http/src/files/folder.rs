@@ -20,6 +20,7 @@ use super::path::{BadPath, Names, encode, join};
 use super::{content, page, sys};
 use crate::compress::{Coding, negotiate, vary};
 use crate::middleware::preferred;
+use crate::server::is_registered;
 
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
@@ -208,6 +209,7 @@ impl Folder {
                 let headers = HeaderMap::from_iter([(ALLOW, ALLOWED)]);
                 Answer { status: StatusCode::NO_CONTENT, headers, body: Body::Empty }
             }
+            ref other if !is_registered(other) => page::error(StatusCode::NOT_IMPLEMENTED),
             _ => {
                 let mut answer = page::error(StatusCode::METHOD_NOT_ALLOWED);
                 answer.headers.insert(ALLOW, ALLOWED);

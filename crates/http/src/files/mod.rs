@@ -25,7 +25,7 @@
 //! | 8.3 content type | [`Folder::mime`], [`Folder::default_mime`] |
 //! | 8.4 content codings of files that lie beside | [`Folder::precompressed`] |
 //! | 8.8 validators | [`Folder::plan`], "Validators" |
-//! | 9.3.1, 9.3.2, 9.3.7 methods | GET, HEAD and OPTIONS; 405 with `Allow` for all others |
+//! | 9.3.1, 9.3.2, 9.3.7 methods | GET, HEAD and OPTIONS; 405 with `Allow` for others, 501 for those of no specification |
 //! | 13.2.2 order of the preconditions | [`Folder::plan`], "Preconditions" |
 //! | 14 ranges, 15.3.7 partial content | [`RANGES_MAX`], [`Part`] |
 //! | 14.5 partial PUT | [`ContentRange`], [`Uploads`](crate::Uploads) |

@@ -59,6 +59,7 @@ pub(super) fn error(status: StatusCode) -> Answer {
         StatusCode::FORBIDDEN => "You may not see this.",
         StatusCode::NOT_FOUND => "There is nothing at this address.",
         StatusCode::METHOD_NOT_ALLOWED => "Here one can only read.",
+        StatusCode::NOT_IMPLEMENTED => "Nobody here knows this method.",
         StatusCode::PRECONDITION_FAILED => "This has changed since you last saw it.",
         StatusCode::RANGE_NOT_SATISFIABLE => "The file has no such part.",
         StatusCode::SERVICE_UNAVAILABLE => "Too much is going on just now. Please try again.",

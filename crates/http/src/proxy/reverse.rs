@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 use http::header::{
-    CONNECTION, CONTENT_LOCATION, EXPECT, HOST, HeaderValue, LOCATION, TE, UPGRADE,
+    CONNECTION, CONTENT_LOCATION, EXPECT, HOST, HeaderValue, LOCATION, SET_COOKIE, TE, UPGRADE,
 };
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use ropewalk_deferred::Deferred;
@@ -87,6 +87,7 @@ struct Shared {
     upstreams: Upstreams,
     prefix: String,
     keeps_host: bool,
+    maps_cookies: bool,
     via: String,
     client_fields: ClientFields,
     trusted: Vec<Network>,
@@ -112,6 +113,7 @@ impl ReverseProxy {
             upstreams: Upstreams::new(Upstream::new(upstream)?),
             prefix: String::new(),
             keeps_host: false,
+            maps_cookies: false,
             via: "ropewalk".to_owned(),
             client_fields: ClientFields::default(),
             trusted: Vec::new(),
@@ -161,6 +163,14 @@ impl ReverseProxy {
     #[track_caller]
     pub fn keep_host(self) -> Self {
         self.change(|shared| shared.keeps_host = true)
+    }
+
+    /// Has cookies that the upstream sets be those of the proxy's own place: a `Path` below the upstream's
+    /// becomes one below the proxy's, and a `Domain` that is the upstream's host is left out. Otherwise they
+    /// go through as they are, and browsers do not send them back where host or path differ.
+    #[track_caller]
+    pub fn map_cookies(self) -> Self {
+        self.change(|shared| shared.maps_cookies = true)
     }
 
     /// What this proxy is called in Via: a host and a port, or another name; `ropewalk` unless set.
@@ -399,6 +409,14 @@ impl Shared {
             let seen = value.and_then(|value| asked.mapping.seen_by_client(value, upstream));
             if let Some(seen) = seen.and_then(|seen| HeaderValue::try_from(seen).ok()) {
                 response.headers_mut().insert(name, seen);
+            }
+        }
+        if self.maps_cookies {
+            let cookies = response.headers().get_all(SET_COOKIE).iter();
+            let seen: Vec<_> = cookies.map(|each| asked.mapping.cookie(each, upstream)).collect();
+            response.headers_mut().remove(SET_COOKIE);
+            for cookie in seen {
+                response.headers_mut().append(SET_COOKIE, cookie);
             }
         }
         response

@@ -1,5 +1,7 @@
 //! From the path that a client sees to the one of an upstream, and back.
 
+use http::HeaderValue;
+
 use super::ProxyError;
 use super::upstream::Upstream;
 use crate::server::{Request, Used};
@@ -66,6 +68,49 @@ impl Mapping {
         let seen = if seen.starts_with('/') { seen } else { format!("/{seen}") };
         // Two slashes at the front would name another host.
         (seen != location && !seen.starts_with("//")).then_some(seen)
+    }
+}
+
+impl Mapping {
+    /// A cookie that an upstream sets (RFC 6265 4.1), as one of the place that the client sees.
+    pub(super) fn cookie(&self, cookie: &HeaderValue, upstream: &Upstream) -> HeaderValue {
+        let Ok(text) = str::from_utf8(cookie.as_bytes()) else { return cookie.clone() };
+        let host = upstream.origin.host();
+        let mut parts = text.split(';');
+        let mut seen = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let (name, value) = (name.trim(), value.trim());
+            if name.eq_ignore_ascii_case("domain") {
+                let domain = value.strip_prefix('.').unwrap_or(value);
+                if domain.eq_ignore_ascii_case(host) {
+                    continue;
+                }
+            } else if name.eq_ignore_ascii_case("path") && value.starts_with('/') {
+                seen += "; Path=";
+                seen += &self.cookie_path(value, upstream);
+                continue;
+            }
+            seen.push(';');
+            seen += part;
+        }
+        HeaderValue::try_from(seen).unwrap_or_else(|_| cookie.clone())
+    }
+
+    fn cookie_path(&self, path: &str, upstream: &Upstream) -> String {
+        let base = upstream.base.as_str();
+        let is_below = |path: &str, above: &str| {
+            let rest = path.strip_prefix(above.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let seen = match path.strip_prefix(base).filter(|_| is_below(path, base)) {
+            Some(rest) => format!("{}{rest}", self.prefix),
+            // Of all that it is for, the client sees the part that is passed on.
+            None if is_below(base, path) => self.prefix.clone(),
+            // It is for a part that the client has no way to.
+            None => return path.to_owned(),
+        };
+        if seen.starts_with('/') { seen } else { format!("/{seen}") }
     }
 }
 

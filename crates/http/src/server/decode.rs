@@ -10,7 +10,7 @@ use super::request::Request;
 use crate::client::Decoding;
 
 /// What request bodies can be coded in here, for `Accept-Encoding`.
-const KNOWN: HeaderValue = HeaderValue::from_static("gzip, deflate");
+const KNOWN: HeaderValue = HeaderValue::from_static("gzip, deflate, br, zstd");
 
 /// A request's body is in a coding that is not known here, or in several.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,14 +31,15 @@ impl UnknownCoding {
 
 impl fmt::Display for UnknownCoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the body's coding: expected gzip or deflate, got {:?}", self.got)
+        write!(f, "the body's coding: expected gzip, deflate, br or zstd, got {:?}", self.got)
     }
 }
 
 impl std::error::Error for UnknownCoding {}
 
 impl Request {
-    /// Has the body decoded as it is read, if it is coded: `gzip` or `deflate` (RFC 9110 8.4). Without this,
+    /// Has the body decoded as it is read, if it is coded: `gzip`, `deflate`, `br` or `zstd` (RFC 9110 8.4, RFC 7932,
+    /// RFC 8878, of zstd with windows up to the 8 MiB of RFC 9659; of brotli it may take 16 MiB of memory). Without this,
     /// a resource reads what was sent.
     ///
     /// Reading fails with [`BodyError::DecodedTooLong`](crate::BodyError::DecodedTooLong) where more than
@@ -60,7 +61,7 @@ impl Request {
     ///     Ok::<_, Failure>(body.map(|body| format!("{} bytes", body.len())))
     /// });
     /// let mut client = Memory::seat(site.server(), &Clock::new());
-    /// client.push(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx");
+    /// client.push(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: lzw\r\nContent-Length: 1\r\n\r\nx");
     /// assert!(client.take_sent().starts_with(b"HTTP/1.1 415 "));
     /// ```
     pub fn decode_body(&mut self, max: u64) -> Result<(), UnknownCoding> {

@@ -313,7 +313,10 @@ impl Exchange {
             return Ok(());
         };
         if let BodyPiece::Trailers(fields) = piece {
-            *trailers = fields;
+            // RFC 9110 6.5.1: whoever does not ask for them may drop them unread.
+            if self.asked.takes_trailers() {
+                *trailers = fields;
+            }
             return Ok(());
         }
         let length = piece.len();

@@ -92,6 +92,9 @@ impl Server {
         if manner.wants_upgrade {
             asked = asked.and_upgrade();
         }
+        if manner.takes_trailers {
+            asked = asked.and_trailers();
+        }
         if request.method() == Method::CONNECT {
             // What follows is for whoever the client thinks that it is connected to now.
             asked = asked.and_close();
@@ -108,7 +111,7 @@ impl Server {
                 this.take_reply(conn, reply);
             });
         }
-        let decoder = match BodyDecoder::new(manner.body, self.site.limits.body_max) {
+        let decoder = match BodyDecoder::new(manner.body, self.site.body_max(&request)) {
             Ok(decoder) => decoder,
             Err(bad) => return self.refuse(conn, bad, access),
         };

@@ -58,6 +58,12 @@ impl Request {
         self.head.uri()
     }
 
+    /// Whether the target is a whole URI of the scheme `https`.
+    pub(super) fn says_https(&self) -> bool {
+        let uri = self.head.uri.as_deref();
+        uri.is_some_and(|uri| uri.scheme() == Some(&http::uri::Scheme::HTTPS))
+    }
+
     /// The target, to be changed.
     pub fn uri_mut(&mut self) -> &mut Uri {
         self.head.uri_mut()

@@ -47,7 +47,7 @@ struct Place {
 }
 
 /// Whether RFC 9110 9 or RFC 5789 (PATCH) have this method.
-fn is_registered(method: &Method) -> bool {
+pub(crate) fn is_registered(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET

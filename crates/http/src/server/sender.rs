@@ -199,8 +199,8 @@ impl BodySender {
 
     /// Ends the body and sends fields after it (RFC 9110 6.5), such as a digest of what was sent.
     ///
-    /// They arrive where the body goes out in chunks, that is to a client of HTTP/1.1 that was told no
-    /// length; elsewhere they are left out, as are fields that may not stand there (RFC 9110 6.5.1). A
+    /// They arrive where the client has said that it takes them (`TE: trailers`, RFC 9110 6.5.1) and the body goes
+    /// out in chunks, that is in HTTP/1.1 and without a length; elsewhere they are left out, as are fields that may not stand there (RFC 9110 6.5.1). A
     /// `Trailer` field in the response's head tells the client which to expect (RFC 9110 6.6.2).
     pub fn finish_with(mut self, trailers: HeaderMap) {
         let mut shared = self.shared.borrow_mut();

@@ -91,12 +91,17 @@ pub struct Site {
     shared: Rc<Shared>,
 }
 
+/// How long a request's body may be.
+type BodyMaxOf = dyn Fn(&Request) -> Option<u64>;
+
 type OnAccess = Box<dyn Fn(&Access)>;
 
 pub(super) struct Shared {
     resource: RefCell<Box<dyn Resource>>,
     pub(super) limits: Limits,
     pub(super) patience: Patience,
+    trusts_schemes: bool,
+    body_max_of: Option<Box<BodyMaxOf>>,
     on_access: Option<OnAccess>,
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
@@ -124,6 +129,8 @@ impl Site {
             resource: RefCell::new(Box::new(resource)),
             limits: Limits::default(),
             patience: Patience::default(),
+            trusts_schemes: false,
+            body_max_of: None,
             on_access: None,
             wall_clock: system_time,
             date: RefCell::default(),
@@ -143,6 +150,43 @@ impl Site {
     /// If the site was cloned or has made a server already: limits do not change under a connection.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.setting_up().limits = limits;
+        self
+    }
+
+    /// Believes requests that say `https` although they come in clear: for a site behind a gateway that has
+    /// ended TLS, and that nobody else can reach. Otherwise they are answered 421 (RFC 9110 7.4).
+    ///
+    /// # Panics
+    ///
+    /// As [`limits`](Self::limits) does.
+    pub fn trust_schemes(mut self) -> Self {
+        self.setting_up().trusts_schemes = true;
+        self
+    }
+
+    /// Takes bodies of as many bytes as `max_of` says of their requests, instead of what
+    /// [`Limits::body_max`] does for all of them; `None` is for any number. What passes bodies on as they come has
+    /// no need of the bound that those have who keep them.
+    ///
+    /// # Panics
+    ///
+    /// As [`limits`](Self::limits) does.
+    ///
+    /// ```
+    /// use ropewalk_http::{Request, Site};
+    /// use ropewalk_trial::{Clock, Memory};
+    ///
+    /// let site = Site::new(|_: Request| "taken")
+    ///     .body_max_of(|request| (request.uri().path() != "/upload").then_some(2));
+    /// for (path, status) in [("/", "413"), ("/upload", "200")] {
+    ///     let mut client = Memory::seat(site.server(), &Clock::new());
+    ///     let head = format!("PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    ///     client.push(head.as_bytes());
+    ///     assert_eq!(&client.take_sent()[9..12], status.as_bytes());
+    /// }
+    /// ```
+    pub fn body_max_of(mut self, max_of: impl Fn(&Request) -> Option<u64> + 'static) -> Self {
+        self.setting_up().body_max_of = Some(Box::new(max_of));
         self
     }
 
@@ -257,12 +301,21 @@ impl Shared {
     /// Has the resource answer a request.
     #[inline]
     pub(super) fn render(&self, request: Request) -> Reply {
+        // RFC 9110 7.4: what is asked for under https is for connections that are.
+        if !self.trusts_schemes && request.says_https() && is_in_clear(&request) {
+            return Reply::Now(plain(StatusCode::MISDIRECTED_REQUEST));
+        }
         // A resource that hands a request to its own site, in the middle of another, would find
         // itself busy.
         let Ok(mut resource) = self.resource.try_borrow_mut() else {
             return Reply::Now(plain(StatusCode::LOOP_DETECTED));
         };
         (**resource).render(request)
+    }
+
+    /// How long the body of a request may be.
+    pub(super) fn body_max(&self, request: &Request) -> Option<u64> {
+        self.body_max_of.as_ref().map_or(self.limits.body_max, |max_of| max_of(request))
     }
 
     pub(super) fn is_logging(&self) -> bool {
@@ -325,6 +378,11 @@ impl Shared {
     fn conns(&self) -> Vec<Conn<Server>> {
         self.live.borrow().iter().map(|(_, conn)| conn.clone()).collect()
     }
+}
+
+/// Whether anybody on the way could have read it.
+fn is_in_clear(request: &Request) -> bool {
+    request.body().server_conn().is_some_and(|conn| conn.tls().is_none())
 }
 
 /// The system's time of day, which `Date` has to tell.

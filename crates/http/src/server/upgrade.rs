@@ -1,5 +1,6 @@
 //! Another protocol takes the connection over.
 
+use std::any::Any;
 use std::fmt;
 
 use ropewalk_protocol::{Conn, Protocol};
@@ -8,13 +9,22 @@ use super::body::{Body, Kind};
 use super::connection::Server;
 
 /// Hands a connection, and what the client sent behind its request, to whoever comes next.
-pub(crate) struct Takeover(HandOver);
+pub(crate) struct Takeover {
+    hand_over: HandOver,
+    /// What lasts as long as the connection.
+    kept: Vec<Box<dyn Any>>,
+}
 
-type HandOver = Box<dyn FnOnce(&Conn<Server>, &[u8])>;
+type HandOver = Box<dyn FnOnce(&Conn<Server>, &[u8], Vec<Box<dyn Any>>)>;
 
 impl Takeover {
     pub(super) fn run(self, conn: &Conn<Server>, rest: &[u8]) {
-        (self.0)(conn, rest);
+        (self.hand_over)(conn, rest, self.kept);
+    }
+
+    /// Has something last as long as whoever comes next has the connection.
+    pub(crate) fn keep(&mut self, kept: impl Any) {
+        self.kept.push(Box::new(kept));
     }
 }
 
@@ -57,9 +67,12 @@ impl Body {
     /// assert!(answer.ends_with(b"\r\n\r\nhello"));
     /// ```
     pub fn switch_to(next: impl Protocol) -> Self {
-        let hand_over = move |conn: &Conn<Server>, rest: &[u8]| {
-            conn.switch_protocol(next, rest);
+        let hand_over = move |conn: &Conn<Server>, rest: &[u8], kept: Vec<Box<dyn Any>>| {
+            let conn = conn.switch_protocol(next, rest);
+            if !kept.is_empty() {
+                conn.keep(kept);
+            }
         };
-        Kind::Switch(Takeover(Box::new(hand_over))).into()
+        Kind::Switch(Takeover { hand_over: Box::new(hand_over), kept: Vec::new() }).into()
     }
 }

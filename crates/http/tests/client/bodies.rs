@@ -226,6 +226,12 @@ fn decoded(coding: &str, body: &[u8], options: Options) -> Deferred<String> {
     text
 }
 
+fn brotlied(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 20);
+    encoder.write_all(bytes).expect("a Vec takes all");
+    encoder.into_inner()
+}
+
 #[test]
 fn codings_are_undone() {
     let text = "hello ".repeat(1000);
@@ -238,12 +244,14 @@ fn codings_are_undone() {
         ("x-gzip", gzip(&text)),
         ("deflate", zlib.finish().expect("a Vec")),
         ("deflate", raw.finish().expect("a Vec")),
+        ("zstd", zstd::encode_all(text.as_bytes(), 3).expect("a Vec")),
+        ("br", brotlied(text.as_bytes())),
     ];
     for (coding, body) in bodies {
         assert_eq!(value(decoded(coding, &body, Options::default())), text, "{coding}");
     }
     // What is not known is left as it is.
-    assert_eq!(value(decoded("br", b"as it is", Options::default())), "as it is");
+    assert_eq!(value(decoded("lzw", b"as it is", Options::default())), "as it is");
 }
 
 #[test]
@@ -259,6 +267,14 @@ fn a_coding_that_is_broken_or_blows_up_is_refused() {
     wrong[end] ^= 1;
     assert_eq!(error::<BodyError, _>(decoded("gzip", &wrong, Options::default())), bad);
 
+    let zeros = vec![b'0'; 1_000_000];
+    for (coding, bomb) in
+        [("br", brotlied(&zeros)), ("zstd", zstd::encode_all(&zeros[..], 3).expect("a Vec"))]
+    {
+        let options = Options { decoded_max: 999_999, ..Options::default() };
+        let too_long = BodyError::DecodedTooLong { max: 999_999 };
+        assert_eq!(error::<BodyError, _>(decoded(coding, &bomb, options)), too_long, "{coding}");
+    }
     let bomb = gzip(&"0".repeat(1_000_000));
     let options = Options { decoded_max: 999_999, ..Options::default() };
     let too_long = BodyError::DecodedTooLong { max: 999_999 };

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use ropewalk_http::{AgentError, Options, PoolBounds, Wait};
 use ropewalk_protocol::Disconnect;
 use ropewalk_trial::Memory;
@@ -18,7 +20,7 @@ fn a_request_says_what_it_has_to_and_its_answer_comes_back() {
         request,
         concat!(
             "GET /b?c=d HTTP/1.1\r\nhost: example.org\r\nuser-agent: ropewalk/0.1.0\r\n",
-            "accept-encoding: gzip, deflate\r\nx-a: 1\r\n\r\n"
+            "accept-encoding: gzip, deflate, br, zstd\r\nx-a: 1\r\n\r\n"
         )
     );
     server.push(ok("hello").as_bytes());
@@ -287,4 +289,35 @@ fn what_cannot_be_asked_for_is_refused() {
         drop(world.accept());
         assert_eq!(error::<AgentError, _>(answer), AgentError::BadRequest(name.to_owned()));
     }
+}
+
+#[test]
+fn a_place_among_the_connections_is_not_waited_for_without_end() {
+    let pool = PoolBounds { per_origin_max: 1, ..PoolBounds::default() };
+    let world = World::with(Options { pool, ..Options::default() });
+    let first = world.agent.get("http://a/1").send();
+    let (mut server, _) = world.accept();
+    let second = world.agent.get("http://a/2").send();
+    server.advance(Duration::from_secs(29));
+    world.clock.advance(Duration::ZERO);
+    assert_eq!(world.dialling(), 0);
+    server.advance(Duration::from_secs(1));
+    let slot = Wait::Slot(Duration::from_secs(30));
+    assert_eq!(error::<AgentError, _>(second), AgentError::TimedOut(slot));
+    server.push(ok("one").as_bytes());
+    assert_eq!(text(first), "one");
+    // Nobody is left in the line.
+    let third = world.agent.get("http://a/3").send();
+    assert!(heard(&mut server).starts_with("GET /3 "));
+    drop(third);
+}
+
+#[test]
+fn the_server_as_a_whole_is_asked_with_an_asterisk() {
+    let world = World::new();
+    let answer = world.agent.get("http://a/path?query").for_server().send();
+    let (mut server, request) = world.accept();
+    assert!(request.starts_with("OPTIONS * HTTP/1.1\r\nhost: a\r\n"), "{request}");
+    server.push(ok("").as_bytes());
+    assert_eq!(value(answer).status(), 200);
 }

@@ -262,3 +262,43 @@ fn requests_are_passed_on_the_same_however_they_are_cut() {
         assert_eq!(told(size), whole, "in pieces of {size}");
     }
 }
+
+#[test]
+fn cookies_become_those_of_the_proxys_own_place_where_that_is_asked_for() {
+    let cookies = "Set-Cookie: a=1; Path=/v1/x; Domain=app; Secure\r\nSet-Cookie: b=\"/v1\"; path=/v1\r\n\
+        Set-Cookie: c=3; Path=/; domain=.APP\r\nSet-Cookie: d=4; Path=/v12; Domain=other\r\nSet-Cookie: e=5";
+    for (is_mapped, expected) in [
+        (
+            false,
+            &[
+                "a=1; Path=/v1/x; Domain=app; Secure",
+                "b=\"/v1\"; path=/v1",
+                "c=3; Path=/; domain=.APP",
+                "d=4; Path=/v12; Domain=other",
+                "e=5",
+            ],
+        ),
+        (
+            true,
+            &[
+                "a=1; Path=/api/x; Secure",
+                "b=\"/v1\"; Path=/api",
+                "c=3; Path=/api",
+                "d=4; Path=/v12; Domain=other",
+                "e=5",
+            ],
+        ),
+    ] {
+        let world = World::with(|agent| {
+            let proxy = ReverseProxy::to(agent, "http://app:3000/v1").expect("a URL").at("/api");
+            if is_mapped { proxy.map_cookies() } else { proxy }
+        });
+        let mut client = world.client(&get("/api/x"));
+        let mut app = world.accept();
+        app.push(format!("HTTP/1.1 200 OK\r\n{cookies}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+        settle(&mut client, &mut app);
+        let answer = heard(&mut client);
+        let set = answer.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
+        assert_eq!(set.collect::<Vec<_>>(), expected, "{answer}");
+    }
+}

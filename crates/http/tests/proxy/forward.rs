@@ -124,7 +124,7 @@ fn it_is_addresses_that_are_judged() {
         ("GET http://2130706433/", 403),
         ("GET http://localhost/", 502),
         ("GET http://nowhere.example/", 502),
-        ("GET https://outside.example/", 400),
+        ("GET https://outside.example/", 421),
         ("GET ftp://outside.example/", 400),
         ("GET /", 400),
         ("TRACE http://outside.example/", 501),

@@ -171,3 +171,24 @@ fn connections_without_requests_are_not_logged() {
     client.memory.eof();
     log.check(&[]);
 }
+
+#[test]
+fn what_is_asked_for_under_https_is_not_answered_in_clear() {
+    let whole = |request: Request| request.uri().to_string();
+    let ask = |site: &ropewalk_http::Site,
+               tls: Option<ropewalk_protocol::TlsInfo>,
+               target: &str| {
+        let seat = ropewalk_protocol::seat(site.server());
+        let mut memory = ropewalk_trial::Memory::with_tls(seat, &ropewalk_trial::Clock::new(), tls);
+        memory.push(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        String::from_utf8(memory.take_sent()).expect("text")[9..12].to_owned()
+    };
+    let site = crate::client::site(whole);
+    let tls = Some(ropewalk_protocol::TlsInfo::default());
+    assert_eq!(ask(&site, None, "https://a/x"), "421");
+    assert_eq!(ask(&site, None, "HTTPS://a/"), "421");
+    assert_eq!(ask(&site, tls, "https://a/x"), "200");
+    assert_eq!(ask(&site, None, "http://a/x"), "200");
+    let site = crate::client::site(whole).trust_schemes();
+    assert_eq!(ask(&site, None, "https://a/x"), "200");
+}

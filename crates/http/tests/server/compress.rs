@@ -1,6 +1,6 @@
 //! Answers that are compressed, and those that are not.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -197,7 +197,8 @@ fn streams_are_compressed_as_they_come() {
         };
         let mut client = Client::new(page.wrap(Compress::new().into_middleware()));
         for coding in ["gzip", "br", "zstd"] {
-            let got = client.ask(head("GET / HTTP/1.1", &[&format!("Accept-Encoding: {coding}")]));
+            let accepted = format!("Accept-Encoding: {coding}");
+            let got = client.ask(head("GET / HTTP/1.1", &[&accepted, "TE: trailers"]));
             assert_eq!(got.field("content-encoding"), Some(coding));
             assert_eq!(got.field("content-length"), None);
             let expected = [text(50_000), text(80), text(50_000), text(50_000)].concat();
@@ -338,6 +339,40 @@ pub(crate) fn gzipped(plain: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
+fn brotlied(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 20);
+    encoder.write_all(bytes).expect("memory");
+    encoder.into_inner()
+}
+
+fn zstded(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).expect("memory")
+}
+
+#[test]
+fn frames_of_zstd_follow_one_another_and_have_a_window() {
+    let counts = |mut request: Request| {
+        request.decode_body(1 << 30)?;
+        let body = request.into_body().collect(1 << 30);
+        Ok::<_, ropewalk_deferred::Failure>(body.map(|body| body.len().to_string()))
+    };
+    let ask = |body: &[u8]| {
+        let mut client = Client::new(counts);
+        let length = format!("Content-Length: {}", body.len());
+        client.ask(
+            [head("POST / HTTP/1.1", &["Content-Encoding: zstd", &length]), body.to_vec()].concat(),
+        )
+    };
+    assert_eq!(ask(&[zstded(b"one"), zstded(b"three")].concat()).text(), "8");
+    for (log, status) in [(23, 200), (24, 400)] {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).expect("memory");
+        encoder.window_log(log).expect("a window");
+        // What has no length has the window that was asked for.
+        encoder.write_all(b"x").and_then(|()| encoder.flush()).expect("memory");
+        assert_eq!(ask(&encoder.finish().expect("memory")).status, status, "{log}");
+    }
+}
+
 #[test]
 fn request_bodies_are_decoded_where_that_is_asked_for() {
     let counts = |mut request: Request| {
@@ -369,9 +404,31 @@ fn request_bodies_are_decoded_where_that_is_asked_for() {
     assert_eq!(ask("/decoded", "gzip", &gzipped(&vec![b'x'; 1_000_001]), 1000).status, 413);
     assert_eq!(ask("/decoded", "gzip", b"what is this", 1000).status, 400);
     assert_eq!(ask("/decoded", "gzip", &body[..body.len() - 9], 1000).status, 400);
-    for unknown in ["br", "gzip, gzip", "x"] {
+    for unknown in ["compress", "gzip, gzip", "x"] {
         let got = ask("/decoded", unknown, &body, 1000);
-        assert_eq!((got.status, got.field("accept-encoding")), (415, Some("gzip, deflate")));
+        let known = Some("gzip, deflate, br, zstd");
+        assert_eq!((got.status, got.field("accept-encoding")), (415, known));
+    }
+    for (coding, encode) in [("br", &brotlied as &dyn Fn(&[u8]) -> Vec<u8>), ("zstd", &zstded)] {
+        let whole = encode(&vec![b'x'; 1_000_000]);
+        for size in [1, 7, 100_000] {
+            assert_eq!(ask("/decoded", coding, &whole, size).text(), "1000000", "{coding}");
+        }
+        assert_eq!(ask("/decoded", coding, &encode(b""), 1000).text(), "0", "{coding}");
+        // A few bytes of it stand for a thousand times what is wanted.
+        assert_eq!(
+            ask("/decoded", coding, &encode(&vec![b'x'; 10_000_000]), 1000).status,
+            413,
+            "{coding}"
+        );
+        assert_eq!(ask("/decoded", coding, b"what is this", 1000).status, 400, "{coding}");
+        assert_eq!(
+            ask("/decoded", coding, &whole[..whole.len() - 2], 1000).status,
+            400,
+            "{coding}"
+        );
+        let more = [&whole[..], b"more"].concat();
+        assert_eq!(ask("/decoded", coding, &more, 1000).status, 400, "{coding}");
     }
     let mut client = Client::new(counts);
     assert_eq!(client.ask(post("/decoded", b"plain")).text(), "5");

@@ -1,6 +1,6 @@
 //! Digest, as a server asks for it.
 
-use ropewalk_auth::digest::{Algorithm, ha1, response};
+use ropewalk_auth::digest::{Algorithm, ha1, response, response_with_body};
 use ropewalk_auth::{InMemory, Portal, ProvenPassword, Users};
 use ropewalk_http::auth::{Digest, Guard, user};
 use ropewalk_http::{Request, Site};
@@ -292,5 +292,86 @@ fn our_own_client_is_let_in() {
         let expected = [2, 3][round];
         assert_eq!(requests, expected, "asked once, the client knows the nonce");
         answer = ask();
+    }
+}
+
+/// A proof that covers the body.
+fn covering(nonce: &str, covered: &[u8]) -> String {
+    let algorithm = Algorithm::Sha256;
+    let hash = ha1(algorithm, "Mufasa", "a realm", "Circle of Life");
+    let body = algorithm.hash_bytes(covered);
+    let parts = ["POST", "/dir?q", body.as_str()];
+    let made = response_with_body(algorithm, &hash, nonce, ("00000001", "c"), parts);
+    format!(
+        "Authorization: Digest username=\"Mufasa\", realm=\"a realm\", nonce=\"{nonce}\", uri=\"/dir?q\", \
+         algorithm=SHA-256, qop=auth-int, nc=00000001, cnonce=\"c\", response=\"{made}\""
+    )
+}
+
+#[test]
+fn a_proof_may_cover_the_body() {
+    let count = |request: Request| {
+        let who = user(&request).expect("nobody else comes through").to_string();
+        request.into_body().collect(100).map(move |body| format!("{who} {}", body.len()))
+    };
+    let (is_offered, is_not) = (Some(10), None);
+    for (offered, covered, sent, status) in [
+        (is_offered, &b"hello"[..], &b"hello"[..], 200),
+        (is_offered, b"", b"", 200),
+        (is_offered, b"hello", b"hullo", 401),
+        (is_offered, b"", b"hello", 401),
+        (is_offered, b"0123456789", b"0123456789", 200),
+        (is_offered, b"01234567890", b"01234567890", 413),
+        (is_not, b"hello", b"hello", 401),
+    ] {
+        let clock = Clock::new();
+        let users = InMemory::new().with("Mufasa", "Circle of Life");
+        let portal = Portal::new(Users).checker::<ProvenPassword>(users);
+        let digest = Digest::new("a realm", clock.clone()).expect("random bytes");
+        let digest = match offered {
+            Some(body_max) => digest.integrity(body_max),
+            None => digest,
+        };
+        let site = Site::new(Guard::new(portal).digest(digest).around(count));
+        let mut client = Client::of(&site, &clock);
+        let challenged = client.ask(get("/"));
+        let qops = challenges(&challenged).filter(|each| each.contains("auth-int")).count();
+        assert_eq!(qops > 0, offered.is_some());
+        let field = covering(&nonce(&challenged, Algorithm::Sha256), covered);
+        let length = format!("Content-Length: {}", sent.len());
+        client.send(head("POST /dir?q HTTP/1.1", &[&field, &length]));
+        for byte in sent {
+            client.memory.push(&[*byte]);
+        }
+        client.memory.run();
+        let answer = client.answer();
+        assert_eq!(answer.status, status, "{}", sent.escape_ascii());
+        if status == 200 {
+            assert_eq!(answer.text(), format!("Mufasa {}", sent.len()));
+        }
+    }
+}
+
+#[test]
+fn what_a_server_has_given_comes_back_or_is_another_servers() {
+    let mut world = World::new();
+    let answer = world.client.ask(get("/"));
+    let challenge = challenges(&answer).next().expect("a challenge").to_owned();
+    let opaque = challenge.split("opaque=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let opaque = opaque.expect("a challenge has it").to_owned();
+    for (number, (given, status)) in
+        [(Some(opaque.as_str()), 200), (None, 200), (Some("other"), 401)].into_iter().enumerate()
+    {
+        let nonce = nonce(&answer, Algorithm::Sha256);
+        let field = Proof::new(Algorithm::Sha256, nonce).count(number as u32 + 1).field();
+        let field = match given {
+            Some(given) => format!("{field}, opaque=\"{given}\""),
+            None => field,
+        };
+        assert_eq!(
+            world.client.ask(head("GET /dir?q HTTP/1.1", &[&field])).status,
+            status,
+            "{given:?}"
+        );
     }
 }

@@ -2,11 +2,14 @@
 
 use ropewalk_deferred::Deferred;
 use ropewalk_http::compress::Compress;
-use ropewalk_http::{IntoReply as _, Reply, Request, Resource as _};
-use ropewalk_protocol::seat;
-use ropewalk_trial::{Hostile, Side, Transcript, chunked};
+use ropewalk_http::events::{Event, EventOptions, EventSender};
+use ropewalk_http::files::Folder;
+use ropewalk_http::{IntoReply as _, Reply, Request, Resource as _, Uploads};
+use ropewalk_protocol::{call_later, seat};
+use ropewalk_trial::{Attack, Clock, ClockThreads, Hostile, Side, Transcript, chunked};
 
 use crate::client::{chunk, get, head, post, secs, site};
+use crate::directory::Files;
 
 fn length(request: Request) -> Deferred<String> {
     request.into_body().collect(1 << 20).map(|body| body.len().to_string())
@@ -77,4 +80,50 @@ fn a_dialogue_with_a_sleeper() {
     .parse()
     .expect("a dialogue");
     dialogue.check(Side::Server, || site(length).server());
+}
+
+/// Tells the time each second, for as long as anybody hears it.
+fn tick(clock: &Clock, sender: EventSender) {
+    if sender.send(&Event::new("x".repeat(1000))).is_ok() {
+        let again = clock.clone();
+        call_later(clock, secs(1), move || tick(&again, sender));
+    }
+}
+
+#[test]
+fn no_client_wears_a_stream_of_events_out() {
+    let server = |clock: &Clock| {
+        let clock = clock.clone();
+        seat(
+            site(move |request: Request| {
+                let (sender, answer) = EventSender::open(&request, EventOptions::default());
+                tick(&clock, sender);
+                answer
+            })
+            .server(),
+        )
+    };
+    let mut hostile = Hostile::against(server).request(&get("/")).patience(secs(100));
+    // Whoever has only said that he will ask no more may listen on for as long as he takes what comes.
+    hostile = hostile.spare(Attack::EarlyEnd);
+    hostile.kept(1 << 20).assert();
+}
+
+#[test]
+fn no_client_wears_uploads_out() {
+    let files = Files::new(&[("there", b"before")]);
+    let put = [head("PUT /new HTTP/1.1", &["Content-Length: 10"]), b"0123456789".to_vec()].concat();
+    let chunked = [
+        head("PUT /new HTTP/1.1", &["Transfer-Encoding: chunked"]),
+        chunk(b"hello"),
+        b"0\r\n\r\n".to_vec(),
+    ];
+    for request in [put, chunked.concat(), get("/there")] {
+        let path = files.path().to_owned();
+        let server = move |clock: &Clock| {
+            let folder = Folder::new(&path).expect("an absolute path");
+            seat(site(Uploads::new(folder, ClockThreads::new(clock, secs(0)))).server())
+        };
+        Hostile::against(server).request(&request).patience(secs(100)).kept(2 << 20).assert();
+    }
 }

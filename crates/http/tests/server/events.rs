@@ -87,7 +87,7 @@ proptest! {
     #[test]
     fn events_survive_the_wire(
         id in proptest::option::of("[^\r\n\0]{0,9}"),
-        name in proptest::option::of("[^\r\n\0]{0,9}"),
+        name in proptest::option::of("[^\r\n]{0,9}"),
         data in "(?s).{0,40}|[a:\r\n]{0,9}",
         size in 1_usize..9,
     ) {
@@ -114,7 +114,8 @@ fn ids_and_names_are_one_line() {
     for text in ["a\nb", "a\r", "\0"] {
         let error = Event::new("x").with_id(text).expect_err("no id");
         assert!(error.to_string().starts_with("an event's id: expected one line"), "{error}");
-        assert!(Event::new("x").named(text).is_err());
+        // What readers do with a NUL differs: of a name it is a part.
+        assert_eq!(Event::new("x").named(text).is_err(), text != "\0");
     }
 }
 

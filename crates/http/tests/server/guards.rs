@@ -124,7 +124,7 @@ fn fields_are_read_or_it_is_said_why_not() {
         (digest(&good.replace("00000001", "1")), BadParameter("nc")),
         (digest(&good.replace("00000001", "00000000")), BadParameter("nc")),
         (digest(&good.replace("00000001", "+0000001")), BadParameter("nc")),
-        (digest(&good.replace("qop=auth", "qop=auth-int")), NotOffered("qop")),
+        (digest(&good.replace("qop=auth", "qop=auth-conf")), NotOffered("qop")),
         (digest(&format!("{good}, algorithm=SHA-1")), NotOffered("algorithm")),
         (digest(&format!("{good}, username*=UTF-8''u")), BadParameter("username")),
         (digest(&good.replace("username=\"u\"", "username*=latin1''u")), BadParameter("username*")),
@@ -351,6 +351,39 @@ fn an_avatar_stays_until_the_answer_has_gone() {
     assert_eq!(about.0.get(), 1);
     client.memory.lose(ropewalk_protocol::Disconnect::Aborted);
     assert_eq!(about.0.get(), 0, "whoever hangs up is gone, too");
+}
+
+/// Speaks on after a change of protocol.
+struct Parrot;
+
+impl ropewalk_protocol::Protocol for Parrot {
+    fn data_received(&mut self, conn: &ropewalk_protocol::Conn<Self>, data: &[u8]) {
+        conn.write(data);
+    }
+}
+
+#[test]
+fn an_avatar_stays_as_long_as_another_protocol_has_its_connection() {
+    let about = About::default();
+    let seen = about.clone();
+    let portal =
+        Portal::new(move |_: &AvatarId| seen.enter(7_u8)).checker::<UsernamePassword>(users());
+    let switches = |_: Request| {
+        let head = http::Response::builder().status(101).header("connection", "upgrade");
+        head.header("upgrade", "parrot").body(Body::switch_to(Parrot)).expect("a response")
+    };
+    let mut client = Client::new(Guard::new(portal).basic("r").around(switches));
+    client.send(head(
+        "GET / HTTP/1.1",
+        &[&basic("empty:"), "Connection: upgrade", "Upgrade: parrot"],
+    ));
+    client.memory.run();
+    assert!(client.memory.take_sent().starts_with(b"HTTP/1.1 101 "));
+    assert_eq!(about.0.get(), 1, "it is the avatar's protocol that speaks now");
+    client.memory.push(b"hello");
+    assert_eq!(client.memory.take_sent(), b"hello");
+    client.memory.lose(ropewalk_protocol::Disconnect::Closed);
+    assert_eq!(about.0.get(), 0);
 }
 
 /// A checker whose answers the test gives, some of them while a resource is answering.

@@ -255,7 +255,7 @@ fn digest(value: &'static str) -> HeaderMap {
 fn fields_go_out_after_a_body_in_chunks() {
     for (early, is_waited_for) in [(true, false), (false, true)] {
         let (mut client, senders) = sending();
-        client.send(get("/"));
+        client.send(head("GET / HTTP/1.1", &["TE: gzip;q=0.5, Trailers"]));
         let mut sender = senders.take().remove(0);
         if early {
             client.memory.set_room(0);
@@ -272,6 +272,20 @@ fn fields_go_out_after_a_body_in_chunks() {
         let answer = client.answer();
         assert_eq!(answer.text(), "body");
         assert_eq!(answer.trailers, [("content-digest".to_owned(), "sha-256=:x:".to_owned())]);
+        client.assert_open();
+    }
+}
+
+#[test]
+fn fields_go_out_after_a_body_to_those_alone_who_take_them() {
+    for fields in [&[][..], &["TE: gzip"], &["TE: trailers-not"]] {
+        let (mut client, senders) = sending();
+        client.send(head("GET / HTTP/1.1", fields));
+        let mut sender = senders.take().remove(0);
+        sender.write("body").expect("room");
+        sender.finish_with(digest("sha-256=:x:"));
+        let answer = client.answer();
+        assert_eq!((answer.text(), answer.trailers.len()), ("body", 0), "{fields:?}");
         client.assert_open();
     }
 }

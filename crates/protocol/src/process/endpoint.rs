@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ropewalk_deferred::Failure;
 
-use super::log::Lines;
+use super::log::LogLines;
 use super::{
     Command, ExitStatus, Process, ProcessEnd, ProcessProtocol, STDERR, STDIN, STDOUT, SpawnFault,
     Spawner, seat_process,
@@ -94,7 +94,7 @@ struct Bridge {
     seat: Box<dyn Seat>,
     carrier: Rc<Carrier>,
     program: String,
-    lines: Lines,
+    lines: LogLines,
     is_reading: bool,
     is_write_closed: bool,
     is_closed: bool,
@@ -123,7 +123,7 @@ impl Bridge {
             seat,
             carrier,
             program,
-            lines: Lines::default(),
+            lines: LogLines::default(),
             is_reading: true,
             is_write_closed: false,
             is_closed: false,

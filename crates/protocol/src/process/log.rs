@@ -5,11 +5,20 @@ pub const LOG_LINE_MAX: usize = 4096;
 
 /// Cuts what a program writes into lines for a log: without their ends, those that are empty left out, and
 /// those that are longer than [`LOG_LINE_MAX`] in pieces.
+///
+/// ```
+/// use ropewalk_protocol::process::LogLines;
+///
+/// let (mut lines, mut log) = (LogLines::default(), Vec::new());
+/// lines.feed(b"no such file\nbye", |line| log.push(line.to_owned()));
+/// lines.flush(|line| log.push(line.to_owned()));
+/// assert_eq!(log, ["no such file", "bye"]);
+/// ```
 #[derive(Clone, Debug, Default)]
-pub struct Lines(Vec<u8>);
+pub struct LogLines(Vec<u8>);
 
-impl Lines {
-    /// Hands each line that is whole to `line`, and what is too long in pieces.
+impl LogLines {
+    /// Hands each line that is whole to `line`, and one of more than [`LOG_LINE_MAX`] bytes in pieces.
     pub fn feed(&mut self, data: &[u8], mut line: impl FnMut(&str)) {
         for piece in data.split_inclusive(|byte| *byte == b'\n') {
             let mut piece = piece;
@@ -39,7 +48,7 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use super::{LOG_LINE_MAX, Lines};
+    use super::{LOG_LINE_MAX, LogLines};
 
     #[test]
     fn lines_are_the_same_however_they_are_cut() {
@@ -47,7 +56,7 @@ mod tests {
         let text = format!("one\n\r\ntwo\r\n{long}\nlast");
         let expected = ["one", "two", &long[..LOG_LINE_MAX], "xxx", "last"];
         for size in [1, 2, 3, 7, 4095, 4096, 4097, text.len()] {
-            let (mut lines, mut heard) = (Lines::default(), Vec::new());
+            let (mut lines, mut heard) = (LogLines::default(), Vec::new());
             for piece in text.as_bytes().chunks(size) {
                 lines.feed(piece, |line| heard.push(line.to_owned()));
             }

@@ -35,7 +35,7 @@ mod status;
 pub use command::{CHILD_NUMBER_MAX, ChildDescriptor, Command, Grouping, TerminalSize};
 pub use endpoint::{ErrorOutput, ProcessEndpoint};
 pub use error::{AlreadyExited, SpawnError, SpawnFault};
-pub use log::{LOG_LINE_MAX, Lines};
+pub use log::{LOG_LINE_MAX, LogLines};
 pub use output::{Collect, OUTPUT_MAX, Output, RUN_TIMEOUT, RunError, output_of, status_of};
 pub use page::Process;
 pub use protocol::{ProcessEnd, ProcessProtocol};

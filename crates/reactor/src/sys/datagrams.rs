@@ -40,7 +40,7 @@ impl Mishap {
 }
 
 /// Why a datagram was not sent.
-pub(super) fn send_error(error: Errno) -> SendError {
+pub(crate) fn send_error(error: Errno) -> SendError {
     match error {
         Errno::MSGSIZE => SendError::TooLong,
         Errno::DESTADDRREQ | Errno::NOTCONN => SendError::NotConnected,

@@ -49,6 +49,8 @@ use rustix::fd::OwnedFd;
 
 use crate::DriverKind;
 pub use datagrams::Mishap;
+#[cfg(target_os = "linux")]
+pub(crate) use datagrams::send_error;
 use portable::Portable;
 #[cfg(test)]
 pub(crate) use readiness::Entry as ReadinessEntry;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::Sockets;
 use super::os::{self, BorrowedHost};
-use super::readiness::{Interest, Poller, Ready, Table, Token};
+use super::readiness::{Interest, Poller, Ready, Table, Token, Trigger};
 
 /// How many events one wait fetches at most.
 const EVENTS_MAX: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -77,6 +77,7 @@ impl Poller for Portable {
         socket: BorrowedFd<'_>,
         token: Token,
         interest: Interest,
+        _trigger: Trigger,
     ) -> Result<(), Errno> {
         let event = event(token, interest);
         // SAFETY: the descriptor must be taken out of the poller before it is closed. The readiness
@@ -94,6 +95,7 @@ impl Poller for Portable {
         socket: BorrowedFd<'_>,
         token: Token,
         interest: Interest,
+        _trigger: Trigger,
     ) -> Result<(), Errno> {
         let event = event(token, interest);
         let modified = self.poller.modify_with_mode(socket, event, self.mode);
@@ -121,6 +123,7 @@ impl Poller for Portable {
                 writable: event.writable,
                 hung_up: event.is_interrupt(),
                 failed: event.is_err().unwrap_or(false),
+                has_more: false,
             };
             self.events.push((token, ready));
         }

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fd::OwnedFd;
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag::register_conditional_default;
 use signal_hook::low_level::unregister;
 
 use super::os;
@@ -39,9 +38,8 @@ impl Process {
                 continue;
             }
             // Somebody else's handler is called before ours, and knows what to do.
-            if is_default {
-                register_conditional_default(signal, Arc::clone(&idle))?;
-            }
+            let does_default = Arc::clone(&idle);
+            os::on_signal(signal, move || is_default && does_default.load(Ordering::SeqCst))?;
             taken.push(signal);
         }
         Ok(Self { taken, runs: 0, idle })
@@ -54,6 +52,12 @@ impl Process {
         }
         process.as_mut().map_or_else(|| Err(io::ErrorKind::Other.into()), look)
     }
+}
+
+/// Takes the signals that stop a reactor in, so that what is done about them is done before all else.
+#[cfg(unix)]
+pub(crate) fn begin() -> io::Result<()> {
+    Process::with(|_| Ok(()))
 }
 
 /// The registrations of one run; dropping them gives the signals back.

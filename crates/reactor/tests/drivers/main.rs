@@ -2,15 +2,21 @@
 
 mod accepting;
 mod adopting;
+mod behind;
 mod choice;
 mod conformance;
 mod connecting;
 mod datagrams;
 mod descriptors;
+mod hosting;
 mod io_uring;
 mod kit;
 mod lingering;
+#[cfg(target_os = "linux")]
+mod links;
 mod processes;
 mod resets;
 mod scarcity;
+#[cfg(unix)]
+mod serial;
 mod watching;

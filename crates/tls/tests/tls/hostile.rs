@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ropewalk_protocol::{Layered, seat};
-use ropewalk_tls::{
-    HANDSHAKE_MAX, HANDSHAKE_TIMEOUT, Identities, Identity, IdentityFiles, Policy, TlsServer,
-};
+use ropewalk_tls::{HANDSHAKE_MAX, HANDSHAKE_TIMEOUT, Identities, Identity, IdentityFiles, Policy};
 use ropewalk_trial::{Clock, Hostile};
 
 use crate::common::{Authority, Talk, on, pair, serving};
@@ -121,21 +119,5 @@ fn it_is_said_for_how_long_certificates_are_good() {
             assert!(is_over == (days == 0), "{line}");
             assert!(is_over || ends.iter().any(|end| line.ends_with(end)), "{line}");
         }
-    }
-}
-
-#[test]
-fn tickets_of_one_store_hold_when_its_certificates_change() {
-    let authority = Authority::new();
-    let identities = Identities::new(Policy::new()).unwrap();
-    let source = identities.add(&authority.server("localhost")).unwrap();
-    let server = TlsServer::new(&identities);
-    let client = ropewalk_tls::TlsClient::new(&authority.trust()).unwrap();
-    for is_resumed in [false, true] {
-        let (ask, asked) = Talk::saying("ping");
-        let ask = (client.layer("localhost").unwrap(), ask.until(4));
-        crate::common::wire(ask, (server.layer(), Talk::echo().0)).run();
-        assert_eq!(asked.borrow().tls.as_ref().unwrap().resumed, is_resumed);
-        identities.replace(source, &[authority.server("localhost")]).unwrap();
     }
 }

@@ -58,6 +58,41 @@ fn tickets_of_the_key_before_are_resumed_and_those_before_that_are_not() {
 }
 
 #[test]
+fn listeners_of_one_store_take_each_others_tickets_and_a_reload_keeps_them() {
+    let authority = Authority::new();
+    for policy in [Policy::new(), Policy::new().require_clients(authority.trust())] {
+        let identities = Identities::new(policy).unwrap();
+        let source = identities.add(&authority.server("localhost")).unwrap();
+        let listeners = [TlsServer::new(&identities), TlsServer::new(&identities.clone())];
+        let client =
+            || TlsClient::new(&authority.trust()).unwrap().identity(&authority.client("alice"));
+        let resumed = |client: &TlsClient, at: usize| {
+            converse(client, "localhost", &listeners[at]).unwrap().1
+        };
+        let (here, there) = (client(), client());
+        assert!(!resumed(&here, 0) && !resumed(&there, 1), "there is no session yet");
+        assert!(resumed(&here, 1) && resumed(&there, 0), "of the other listener");
+        identities.replace(source, &[authority.server("localhost")]).unwrap();
+        assert!(resumed(&here, 0) && resumed(&there, 1), "under another certificate");
+        identities.rotate_tickets().unwrap();
+        identities.replace(source, &[authority.server("localhost")]).unwrap();
+        assert!(resumed(&here, 1), "under another certificate and the key before");
+        identities.rotate_tickets().unwrap();
+        assert!(!resumed(&there, 0), "under a key that is forgotten");
+    }
+    // Two stores have nothing of each other's.
+    let stores = [0, 1].map(|_| {
+        let identities = Identities::new(Policy::new()).unwrap();
+        identities.add(&authority.server("localhost")).unwrap();
+        TlsServer::new(&identities)
+    });
+    let client = TlsClient::new(&authority.trust()).unwrap();
+    for server in &stores {
+        assert!(!converse(&client, "localhost", server).unwrap().1);
+    }
+}
+
+#[test]
 fn each_name_has_its_own_rules_for_clients() {
     let authority = Authority::new();
     let (friends, strangers) = (Authority::new(), Authority::new());

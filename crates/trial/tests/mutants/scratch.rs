@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use crate::list::Mutant;
 
 /// The rooms that are copied: the transports, and what tries them.
-const ROOMS: [&str; 5] = ["deferred", "protocol", "reactor", "trial", "trial-macros"];
+const ROOMS: [&str; 6] = ["deferred", "files", "protocol", "reactor", "trial", "trial-macros"];
 /// How much memory the laws may ask for, in bytes.
 const MEMORY_MAX: u64 = 2 << 30;
 /// Says which fault is awake.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::close::CloseCode;
 use super::deflate::{Deflate, Inflater};
@@ -80,6 +81,8 @@ struct Progress {
     frame: Option<Frame>,
     message: Option<Partial>,
     control: Vec<u8>,
+    /// When the frame that is not whole was first asked about.
+    begun: Option<Duration>,
     /// What the last answer lent, which the next call takes back.
     lent: Option<OpCode>,
 }
@@ -164,6 +167,20 @@ impl Decoder {
         Ok(Some(received))
     }
 
+    /// Since when a frame is not whole, and how long it is; `now`, if it has begun since this was asked last.
+    pub(crate) fn unfinished(&mut self, now: Duration) -> Option<(Duration, u64)> {
+        let progress = self.progress.as_mut()?;
+        let length = match progress.frame {
+            Some(frame) => frame.head.length,
+            None if progress.head_len > 0 => 0,
+            None => {
+                progress.begun = None;
+                return None;
+            }
+        };
+        Some((*progress.begun.get_or_insert(now), length))
+    }
+
     /// Whether a message has begun and not ended.
     pub fn is_in_message(&self) -> bool {
         self.progress.as_ref().is_some_and(|progress| progress.message.is_some())
@@ -228,6 +245,9 @@ impl Decoder {
                 let came = frame.came + here as u64;
                 self.progress.get_or_insert_default().frame = Some(Frame { head, came });
                 return Ok(None);
+            }
+            if let Some(progress) = &mut self.progress {
+                progress.begun = None;
             }
             if let Some(opcode) = self.finish_frame(&head)? {
                 return Ok(Some(Ready::Gathered(opcode)));

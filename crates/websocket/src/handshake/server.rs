@@ -5,8 +5,9 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    ALLOW, CONNECTION, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use http::{Method, StatusCode, Version};
 use ropewalk_http::{Body, IntoReply, Reply, Request, Response};
@@ -60,14 +61,13 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-impl IntoReply for Refusal {
-    fn into_reply(self) -> Reply {
-        let mut response = match (self.status(), format!("{self}\n")).into_reply() {
-            Reply::Now(response) => response,
-            Reply::Body(body) => Response::new(body),
-            later @ Reply::Later(_) => return later,
-        };
+impl Refusal {
+    /// What the client is answered.
+    pub fn response(&self) -> Response {
+        let mut response = Response::new(Body::from(format!("{self}\n")));
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         match self {
             Self::Method => {
                 headers.insert(ALLOW, HeaderValue::from_static("GET"));
@@ -78,7 +78,13 @@ impl IntoReply for Refusal {
             }
             Self::Key | Self::Body | Self::Origin => (),
         }
-        Reply::Now(response)
+        response
+    }
+}
+
+impl IntoReply for Refusal {
+    fn into_reply(self) -> Reply {
+        Reply::Now(self.response())
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use ropewalk_protocol::{Disconnect, Marks};
-use ropewalk_websocket::{OpCode, Options, Patience};
+use ropewalk_http::{Request, Site};
+use ropewalk_protocol::{Disconnect, Marks, seat};
+use ropewalk_trial::{Clock, Hostile};
+use ropewalk_websocket::{Compression, OpCode, Options, Patience, WebSocketResource};
 
-use crate::kit::{Server, Told, just_under, masked, secs, text};
+use crate::kit::{Scribe, Server, Told, just_under, masked, opening, secs, text};
 
 #[test]
 fn a_silent_peer_is_asked_and_then_given_up() {
@@ -97,4 +99,68 @@ fn no_message_comes_while_reading_is_paused() {
     let two = [masked(true, OpCode::Text, b"1"), masked(true, OpCode::Text, b"2")].concat();
     server.memory.push(&two);
     assert_eq!(server.book.take(), [text("1"), text("2")]);
+}
+
+/// The head of a masked text of so many bytes, and the first of them.
+fn beginning(length: u16) -> Vec<u8> {
+    let [high, low] = length.to_be_bytes();
+    vec![0x81, 0x80 | 0x7e, high, low, 0, 0, 0, 0, b'x']
+}
+
+#[test]
+fn a_frame_that_has_begun_has_to_be_whole_in_time() {
+    for ping in [secs(30), Duration::ZERO, secs(1000)] {
+        let patience = Patience::default().with_pings(ping, secs(20));
+        let mut server = Server::open(&Options::new().patience(patience), &[]);
+        server.memory.push(&beginning(2048));
+        // 60 seconds, and one for each of two KiB.
+        for _ in 0..31 {
+            server.memory.advance(just_under(2));
+            server.memory.push(b"x");
+        }
+        assert!(server.memory.ended().is_none() && server.socket.is_open());
+        server.memory.advance(secs(1));
+        assert!(!server.socket.is_open(), "{ping:?}");
+        let closes = server.sent();
+        let (head, payload) = closes.last().expect("a close");
+        assert_eq!((head.opcode, &payload[..2]), (OpCode::Close, &1008_u16.to_be_bytes()[..]));
+        server.memory.advance(secs(5));
+        assert_eq!(server.memory.ended(), Some(Disconnect::TimedOut));
+    }
+}
+
+#[test]
+fn frames_one_after_another_have_their_own_time() {
+    let mut server = Server::plain();
+    for _ in 0..10 {
+        // The end of one and the beginning of the next come together.
+        server.memory.push(&beginning(200));
+        server.memory.advance(secs(25));
+        server.memory.push(&[b'x'; 100]);
+        server.memory.advance(secs(25));
+        server.memory.push(&[b'x'; 99]);
+        assert_eq!(server.book.take(), [text(&"x".repeat(200))]);
+    }
+    assert!(server.socket.is_open());
+    // The first part of a message is not a frame that is not whole.
+    server.memory.push(&masked(false, OpCode::Text, b"a"));
+    for _ in 0..10 {
+        server.memory.advance(secs(29));
+        server.memory.push(&masked(true, OpCode::Pong, b""));
+    }
+    assert!(server.socket.is_open());
+}
+
+/// A client that has opened a WebSocket and goes on as it should not.
+#[test]
+fn no_client_wears_a_conversation_out() {
+    for options in [Options::new(), Options::new().compression(Compression::default())] {
+        let server = move |_: &Clock| {
+            let resource = WebSocketResource::new(|_: &Request| Scribe::echoing());
+            seat(Site::new(resource.options(options.clone())).server())
+        };
+        let mut request = opening(&["Sec-WebSocket-Extensions: permessage-deflate"]);
+        request.extend(masked(true, OpCode::Text, b"hello"));
+        Hostile::against(server).request(&request).patience(secs(300)).kept(20 << 20).assert();
+    }
 }

@@ -1,4 +1,4 @@
-//! Linux's `epoll`, level-triggered.
+//! Linux's `epoll`, level-triggered but for what is told once.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,9 +7,10 @@ use std::time::Duration;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
+use rustix::net::{ipproto, sockopt};
 
 use super::timespec;
-use crate::sys::readiness::{Interest, Poller, Ready, Token};
+use crate::sys::readiness::{Interest, Poller, Ready, Token, Trigger};
 
 /// How many events one wait fetches at most.
 const EVENTS_MAX: usize = 1024;
@@ -26,8 +27,14 @@ impl Epoll {
     }
 }
 
-fn flags(interest: Interest) -> EventFlags {
-    let mut flags = EventFlags::empty();
+/// What else an edge is to tell of: a peer's end, and urgent bytes, before which a receive stops.
+const EDGE: EventFlags = EventFlags::ET.union(EventFlags::RDHUP).union(EventFlags::PRI);
+
+fn flags(interest: Interest, trigger: Trigger) -> EventFlags {
+    let mut flags = match trigger {
+        Trigger::Level => EventFlags::empty(),
+        Trigger::Edge => EDGE,
+    };
     flags.set(EventFlags::IN, interest.readable);
     flags.set(EventFlags::OUT, interest.writable);
     flags
@@ -38,6 +45,11 @@ fn data(token: Token) -> EventData {
 }
 
 impl Poller for Epoll {
+    fn drains(stream: BorrowedFd<'_>) -> bool {
+        // Others end a receive where a message ends, or where descriptors come.
+        sockopt::socket_protocol(stream) == Ok(Some(ipproto::TCP))
+    }
+
     fn name(&self) -> &'static str {
         "epoll"
     }
@@ -51,8 +63,9 @@ impl Poller for Epoll {
         socket: BorrowedFd<'_>,
         token: Token,
         interest: Interest,
+        trigger: Trigger,
     ) -> Result<(), Errno> {
-        epoll::add(&self.epoll, socket, data(token), flags(interest))
+        epoll::add(&self.epoll, socket, data(token), flags(interest, trigger))
     }
 
     fn modify(
@@ -60,8 +73,9 @@ impl Poller for Epoll {
         socket: BorrowedFd<'_>,
         token: Token,
         interest: Interest,
+        trigger: Trigger,
     ) -> Result<(), Errno> {
-        epoll::modify(&self.epoll, socket, data(token), flags(interest))
+        epoll::modify(&self.epoll, socket, data(token), flags(interest, trigger))
     }
 
     fn delete(&mut self, socket: BorrowedFd<'_>, _token: Token) -> Result<(), Errno> {
@@ -85,6 +99,7 @@ impl Poller for Epoll {
             writable: flags.contains(EventFlags::OUT),
             hung_up: flags.contains(EventFlags::HUP),
             failed: flags.contains(EventFlags::ERR),
+            has_more: flags.intersects(EventFlags::RDHUP | EventFlags::PRI),
         };
         Some((Token::from_u64(data.u64()), ready))
     }

@@ -7,6 +7,8 @@ pub(super) mod datagrams;
 mod epoll;
 #[allow(unsafe_code, reason = "the kernel reads and writes memory while we go on")]
 mod io_uring;
+#[allow(unsafe_code, reason = "interfaces are named to the kernel by plain structures")]
+mod links;
 mod poll;
 mod scan;
 mod select;
@@ -35,6 +37,7 @@ pub(super) use datagrams::{Receiver, Sender, may_segment};
 pub(crate) use datagrams::{coalesce, source_membership};
 use epoll::Epoll;
 use io_uring::IoUring;
+pub(crate) use links::{open_frames, open_tunnel};
 use poll::Poll;
 use scan::Scanner;
 use select::Select;

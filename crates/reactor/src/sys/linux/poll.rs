@@ -36,6 +36,7 @@ impl Scan for Poll {
                     writable: flags.contains(PollFlags::OUT),
                     hung_up: flags.contains(PollFlags::HUP),
                     failed: flags.intersects(PollFlags::ERR | PollFlags::NVAL),
+                    has_more: false,
                 };
                 events.push((each.token, ready));
             }

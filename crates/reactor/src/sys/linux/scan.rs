@@ -10,7 +10,7 @@ use rustix::time::Timespec;
 
 use super::timespec;
 use crate::sys::Sockets;
-use crate::sys::readiness::{Interest, Poller, Ready, Table, Token};
+use crate::sys::readiness::{Interest, Poller, Ready, Table, Token, Trigger};
 
 /// A system call that looks at many descriptors at once.
 pub(crate) trait Scan {
@@ -126,6 +126,7 @@ impl<S: Scan> Poller for Scanner<S> {
         socket: BorrowedFd<'_>,
         token: Token,
         interest: Interest,
+        _trigger: Trigger,
     ) -> Result<(), Errno> {
         self.mirror(socket, token, Some(interest))?;
         self.table.set(token, Some(interest));
@@ -137,6 +138,7 @@ impl<S: Scan> Poller for Scanner<S> {
         socket: BorrowedFd<'_>,
         token: Token,
         interest: Interest,
+        _trigger: Trigger,
     ) -> Result<(), Errno> {
         self.mirror(socket, token, Some(interest))?;
         self.table.set(token, Some(interest));

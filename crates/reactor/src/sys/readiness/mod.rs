@@ -5,6 +5,7 @@
 //! one interface to the next is a [`Poller`].
 
 mod datagrams;
+mod habits;
 mod passing;
 mod poller;
 
@@ -25,7 +26,8 @@ use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
 use datagrams::Datagrams;
 #[cfg(target_os = "linux")]
 pub(super) use datagrams::misfortune;
-pub(crate) use poller::{Interest, Poller, Ready, Table, Token};
+use habits::Habits;
+pub(crate) use poller::{Interest, Poller, Ready, Table, Token, Trigger};
 
 /// How many bytes one receive takes at most; the buffer is the reactor's only one. Twice as much at
 /// once costs a stream of bytes nearly twice the time, half as much costs small connections more calls.
@@ -70,8 +72,7 @@ pub(crate) struct Readiness<P> {
 pub(crate) struct Entry {
     generation: u32,
     role: Option<Role>,
-    /// The descriptor is open elsewhere too.
-    shared: bool,
+    habits: Habits,
     /// What is asked of the kernel; nothing while the descriptor is not watched at all.
     interest: Option<Interest>,
     /// Output that has not gone yet.
@@ -138,15 +139,25 @@ impl<P: Poller> Readiness<P> {
     }
 
     fn set_interest(&mut self, key: usize, wanted: Option<Interest>) -> io::Result<()> {
-        let entry = &mut self.entries[key];
-        if entry.interest == wanted {
-            return Ok(());
+        if self.entries[key].interest == wanted {
+            Ok(())
+        } else {
+            self.change_interest(key, wanted)
         }
+    }
+
+    fn change_interest(&mut self, key: usize, wanted: Option<Interest>) -> io::Result<()> {
+        let entry = &mut self.entries[key];
         let token = Token { key: key as u32, generation: entry.generation };
         let poller = &mut self.poller;
+        let drains = entry.habits.has(Habits::DRAINS);
+        let trigger = move |wanted: Interest| match wanted {
+            Interest { readable: true, writable: false } if drains => Trigger::Edge,
+            _ => Trigger::Level,
+        };
         let change = |socket: BorrowedFd<'_>| match (entry.interest, wanted) {
-            (None, Some(wanted)) => poller.add(socket, token, wanted),
-            (Some(_), Some(wanted)) => poller.modify(socket, token, wanted),
+            (None, Some(wanted)) => poller.add(socket, token, wanted, trigger(wanted)),
+            (Some(_), Some(wanted)) => poller.modify(socket, token, wanted, trigger(wanted)),
             (Some(_), None) => poller.delete(socket, token),
             (None, None) => Ok(()),
         };
@@ -158,6 +169,25 @@ impl<P: Poller> Readiness<P> {
             Some(Err(error)) => Err(error.into()),
             None => Err(Errno::BADF.into()),
         }
+    }
+
+    /// Finds out how a stream is to be watched.
+    fn learn_habits(&mut self, key: usize) {
+        let drains = self.sockets.with(key, P::drains).unwrap_or(false);
+        self.entries[key].habits.set(Habits::DRAINS, drains);
+    }
+
+    /// Has a stream told of for as long as there is something to read: not all of it was read.
+    fn watch_closely(&mut self, key: usize) -> io::Result<()> {
+        let entry = &mut self.entries[key];
+        if !entry.habits.has(Habits::DRAINS) {
+            return Ok(());
+        }
+        entry.habits.set(Habits::DRAINS, false);
+        let interest = entry.interest;
+        let changed = self.change_interest(key, interest);
+        self.entries[key].habits.set(Habits::DRAINS, changed.is_err());
+        changed
     }
 
     /// Waits for writability as well, or no more.
@@ -234,9 +264,7 @@ impl<P: Poller> Readiness<P> {
                         }
                     }
                     let found = self.receive(key, ready);
-                    let is_full = matches!(found, Some(Found::Received(_, count)) if count == self.buffer.len());
-                    self.reads_left -= 1;
-                    if is_full && self.reads_left > 0 {
+                    if self.is_not_done(key, ready, found.as_ref()) {
                         return found;
                     }
                     found
@@ -257,6 +285,17 @@ impl<P: Poller> Readiness<P> {
             return None;
         }
         self.receive(key, Ready { readable: true, ..Ready::default() })
+    }
+
+    /// Whether a stream of which this was received is to be received from once more in this turn.
+    fn is_not_done(&mut self, key: usize, ready: Ready, found: Option<&Found>) -> bool {
+        let Some(Found::Received(_, count)) = found else { return false };
+        if *count < self.buffer.len() && !ready.has_more {
+            return false;
+        }
+        self.reads_left = self.reads_left.saturating_sub(1);
+        // Where the kernel cannot be asked to tell of the rest, it is read now.
+        self.reads_left > 0 || self.watch_closely(key).is_err()
     }
 
     /// A watched descriptor is ready, if it still is to be watched.
@@ -294,6 +333,7 @@ impl<P: Poller> Readiness<P> {
         };
         let result = result.and_then(|()| {
             self.entries[key].role = Some(Role::Stream);
+            self.learn_habits(key);
             self.set_interest(key, Some(Interest { readable: true, writable: false }))
         });
         Completion::Connected { key, result }
@@ -310,8 +350,10 @@ impl<P: Poller> Readiness<P> {
             return match self.sockets.with(key, receive)? {
                 Ok((0, _)) => Some(Found::Other(self.ended(key, interest))),
                 Ok((count, _)) => Some(Found::Received(key, count)),
-                Err(Errno::INTR) => None,
-                Err(error) if os::is_passing(error) => None,
+                Err(error) if error == Errno::INTR || os::is_passing(error) => {
+                    let watched = self.watch_closely(key).err();
+                    watched.map(|error| Found::Other(Completion::Failed { key, error }))
+                }
                 Err(error) => Some(Found::Other(Completion::Failed { key, error: error.into() })),
             };
         }
@@ -414,8 +456,10 @@ impl<P: Poller> Driver for Readiness<P> {
         }
         self.sockets.insert(key, socket);
         self.entries[key].role = Some(role);
-        if role == Role::Datagrams {
-            self.open_port(key);
+        match role {
+            Role::Stream => self.learn_habits(key),
+            Role::Datagrams => self.open_port(key),
+            _ => (),
         }
         self.set_interest(key, Some(interest_of(role)))
     }
@@ -450,6 +494,7 @@ impl<P: Poller> Driver for Readiness<P> {
             return Err(Errno::BADF.into());
         };
         *role = Role::Passing;
+        self.watch_closely(key)?;
         self.passing.get_or_insert_with(|| Box::new(Passing::new())).accept(key, at_once);
         Ok(())
     }
@@ -470,7 +515,7 @@ impl<P: Poller> Driver for Readiness<P> {
     }
 
     fn share(&mut self, key: usize) {
-        self.entries[key].shared = true;
+        self.entries[key].habits.set(Habits::SHARED, true);
     }
 
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
@@ -498,8 +543,8 @@ impl<P: Poller> Driver for Readiness<P> {
         let watched = entry.interest.take().is_some();
         entry.generation = entry.generation.wrapping_add(1);
         entry.pending = None;
-        let shared = std::mem::take(&mut entry.shared);
         let settled = self.settled.take() == Some(key);
+        let shared = std::mem::take(&mut entry.habits).has(Habits::SHARED);
         if role == Some(Role::Datagrams) {
             self.close_port(key);
         } else if role == Some(Role::Passing) {
@@ -528,6 +573,7 @@ impl<P: Poller> Driver for Readiness<P> {
         self.set_interest(key, None).ok()?;
         let entry = self.entries.get_mut(key)?;
         entry.role = None;
+        entry.habits = Habits::default();
         entry.generation = entry.generation.wrapping_add(1);
         self.sockets.remove(key).map(Socket::from)
     }

@@ -11,6 +11,12 @@ use crate::sys::os::BorrowedHost;
 /// What a kernel's interface must be able to tell: which descriptors are ready, for as long as they
 /// are.
 pub(crate) trait Poller {
+    /// Whether a stream may be told of by [`Trigger::Edge`], as this interface knows edges and a receive
+    /// that takes less than it could has taken all there was.
+    fn drains(_stream: BorrowedFd<'_>) -> bool {
+        false
+    }
+
     /// The name by which it is chosen.
     fn name(&self) -> &'static str;
 
@@ -29,6 +35,7 @@ pub(crate) trait Poller {
         socket: BorrowedFd<'_>,
         token: Token,
         interest: Interest,
+        trigger: Trigger,
     ) -> Result<(), Errno>;
 
     /// Watches it for something else.
@@ -37,6 +44,7 @@ pub(crate) trait Poller {
         socket: BorrowedFd<'_>,
         token: Token,
         interest: Interest,
+        trigger: Trigger,
     ) -> Result<(), Errno>;
 
     /// Watches it no more.
@@ -69,6 +77,15 @@ pub(crate) struct Interest {
     pub(crate) writable: bool,
 }
 
+/// When a descriptor is told of again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// With each wait, for as long as it is ready.
+    Level,
+    /// Once more has come, which the kernel need not find out about then; an interface may tell more often.
+    Edge,
+}
+
 /// What a descriptor is ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the kernel tells any of them with any other")]
@@ -78,6 +95,9 @@ pub(crate) struct Ready {
     /// Both ways are shut.
     pub(crate) hung_up: bool,
     pub(crate) failed: bool,
+    /// Told by an [edge](Trigger::Edge) that one receive may not be enough for: behind what can be read
+    /// there is the stream's end, or bytes that are urgent.
+    pub(crate) has_more: bool,
 }
 
 /// What is watched, by key: the token of its present use, and what for.

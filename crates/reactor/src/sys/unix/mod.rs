@@ -3,8 +3,12 @@
 mod descriptors;
 #[allow(unsafe_code, reason = "a number becomes the descriptor that it is")]
 mod inherited;
+#[allow(unsafe_code, reason = "the system is asked by number, with one plain value")]
+mod modem;
 mod places;
 pub(super) mod spawning;
+#[allow(unsafe_code, reason = "signal handlers look at what atomics point to")]
+mod terminal;
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -25,6 +29,7 @@ use super::os;
 use crate::Reactor;
 pub(crate) use descriptors::{receive_passed, send_passing};
 pub(crate) use inherited::take as take_inherited;
+pub(crate) use modem::{ModemBits, modem_bits, set_break, set_modem_bits};
 pub(crate) use places::{
     SocketFile, datagram_socket, listen_at, listen_at_name, receive_at, unix_address,
 };
@@ -32,6 +37,8 @@ pub(crate) use spawning::{
     Failed, Plan, Step, c_string, close_on_exec_one_by_one, duplicate_number, is_exhausted,
     is_no_program, is_too_long, send_signal, signal_of, start_by_fork,
 };
+
+pub(crate) use terminal::{Raw, on_signal};
 
 /// What a loop that hosts a reactor watches: a descriptor.
 pub type HostDescriptor = OwnedFd;
@@ -170,7 +177,9 @@ pub(super) fn address(any: SocketAddrAny) -> Address {
     }
 }
 
-/// The descriptor that is readable when a [`turn`](Reactor::turn) would have something to do.
+/// The descriptor that is readable while a [`turn`](Reactor::turn) would have something to do beside what
+/// its [next deadline](Reactor::next_deadline) is for, on every driver. It is the same for as long as the
+/// reactor lives, and is not to be read from.
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.host_descriptor().as_fd()

@@ -190,6 +190,22 @@ pub(super) fn tell_of_signal(signal: i32) -> io::Result<(SigId, OwnedFd)> {
     Ok((id, reader))
 }
 
+/// Has a signal do what it does by default, if `is_default` says so.
+pub(super) fn on_signal(
+    signal: i32,
+    is_default: impl Fn() -> bool + Send + Sync + 'static,
+) -> io::Result<()> {
+    let action = move || {
+        if is_default() {
+            // What cannot be done so is not done otherwise either.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    };
+    // SAFETY: it looks at atomics, and ends the process.
+    #[expect(unsafe_code, reason = "what a handler does is for its author to judge")]
+    unsafe { signal_hook::low_level::register(signal, action) }.map(drop)
+}
+
 /// Whether a signal is ignored at present, and whether it has no handler: nobody can be asked here.
 pub(super) fn disposition(_: i32) -> (bool, bool) {
     (false, true)

@@ -98,6 +98,6 @@ pub(crate) fn source_membership(
 }
 
 /// What the C library says of the call that has just failed.
-pub(super) fn last_error() -> Errno {
+pub(in crate::sys) fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

@@ -12,7 +12,7 @@ use rustix::fd::BorrowedFd;
 use rustix::net::AddressFamily;
 
 pub(crate) use control::source_membership;
-pub(in crate::sys) use control::{CONTROL_SIZE, segment_size};
+pub(in crate::sys) use control::{CONTROL_SIZE, last_error, segment_size};
 pub(in crate::sys) use name::{Name, address_of};
 pub(in crate::sys) use receive::Receiver;
 pub(in crate::sys) use send::Sender;

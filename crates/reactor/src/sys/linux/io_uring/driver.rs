@@ -108,6 +108,33 @@ impl IoUring {
         self.dying > self.ring.done.iter().filter(is_last_of_dying).count()
     }
 
+    /// Makes the descriptor readable for what was fetched already, if somebody watches it.
+    fn tell_of_the_fetched(&mut self) {
+        let busy = [self.postponed.len(), self.resumed.len(), self.ring.done.len()];
+        if self.exposed && busy != [0; 3] {
+            self.ring.ring_the_bell(Tag::silent().to_u64());
+            self.ring.hand_over();
+        }
+    }
+
+    /// Hands over what was put off, and has the kernel close what is closed.
+    fn carry_out(&mut self) {
+        self.end_lending();
+        self.arm_all();
+        let mut is_wanted = self.ring.is_anything_queued() || self.has_dying();
+        for _ in 0..CLOSING_WAITS_MAX {
+            if !is_wanted {
+                return;
+            }
+            if let Err(error) = self.ring.wait(Some(Duration::ZERO)) {
+                tracing::error!(target: "ropewalk::reactor", "operations are put off: {error}");
+                return;
+            }
+            // A descriptor lives as long as the operations on it, cancelled or not.
+            is_wanted = self.has_dying();
+        }
+    }
+
     /// Has the kernel let go of an address.
     fn finish_closing(&mut self, tag: Tag) {
         for _ in 0..CLOSING_WAITS_MAX {
@@ -135,29 +162,12 @@ impl Driver for IoUring {
     fn expose(&mut self) -> io::Result<()> {
         self.exposed = true;
         self.flush();
-        let busy = [self.postponed.len(), self.resumed.len(), self.ring.done.len()];
-        if busy != [0; 3] {
-            self.ring.ring_the_bell(Tag::silent().to_u64());
-        }
-        self.ring.hand_over();
         Ok(())
     }
 
     fn flush(&mut self) {
-        self.end_lending();
-        self.arm_all();
-        let mut is_wanted = self.ring.is_anything_queued() || self.has_dying();
-        for _ in 0..CLOSING_WAITS_MAX {
-            if !is_wanted {
-                return;
-            }
-            if let Err(error) = self.ring.wait(Some(Duration::ZERO)) {
-                tracing::error!(target: "ropewalk::reactor", "operations are put off: {error}");
-                return;
-            }
-            // A descriptor lives as long as the operations on it, cancelled or not.
-            is_wanted = self.has_dying();
-        }
+        self.carry_out();
+        self.tell_of_the_fetched();
     }
 
     fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
@@ -290,6 +300,7 @@ impl Driver for IoUring {
         self.release_slot(index);
         if let (Role::Listener | Role::Datagrams, Some(kind)) = (role, input) {
             self.finish_closing(Tag { slot: index, kind, generation });
+            self.tell_of_the_fetched();
         }
         self.flush_if_exposed();
     }

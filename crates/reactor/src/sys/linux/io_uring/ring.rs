@@ -191,9 +191,8 @@ impl Ring {
             Err(error) => match Errno::from_io_error(&error) {
                 // A signal, time, a kernel that wants the completions looked at first, or one that is
                 // short of memory for a moment.
-                Some(Errno::INTR | Errno::TIME | Errno::BUSY | Errno::AGAIN | Errno::NOMEM) => {
-                    Ok(())
-                }
+                Some(Errno::TIME | Errno::BUSY) => Ok(()),
+                Some(error) if super::is_passing(error) => Ok(()),
                 _ => Err(error),
             },
         }

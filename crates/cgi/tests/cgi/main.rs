@@ -1,0 +1,10 @@
+//! Programs that answer, and those that do not.
+
+mod answers;
+mod bodies;
+mod enemies;
+mod folders;
+mod heads;
+mod kit;
+mod trouble;
+mod variables;
