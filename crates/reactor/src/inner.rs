@@ -201,7 +201,17 @@ pub(crate) struct Stream {
     pub(crate) attempt: Option<Box<Attempt>>,
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a habit of its own, in any combination")]
+/// Who else has a listener's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Nobody.
+    Alone,
+    /// Others, who stop when this one does.
+    Together,
+    /// Others, who go on accepting.
+    Others,
+}
+
 pub(crate) struct Listener {
     /// Tells this listener from others that used its key.
     pub(crate) id: u64,
@@ -210,10 +220,8 @@ pub(crate) struct Listener {
     pub(crate) accepting: bool,
     /// Runs while it waits for a free descriptor.
     pub(crate) patience: Option<TimerKey>,
-    /// The socket is open elsewhere too.
-    pub(crate) shared: bool,
-    /// Others go on accepting when this one stops.
-    pub(crate) goes_on: bool,
+    /// Who else has the socket.
+    pub(crate) sharing: Sharing,
     /// Whoever is accepted has sent something.
     pub(crate) deferring: bool,
     /// The file to remove when it stops.

@@ -13,7 +13,7 @@ use ropewalk_deferred::{Deferred, deferred};
 use ropewalk_protocol::{Address, Disconnect, Port, Seat, SeatFactory, Transport};
 use socket2::{Domain, Protocol, Type};
 
-use crate::inner::{Entry, Inner, Listener, Purpose, Request};
+use crate::inner::{Entry, Inner, Listener, Purpose, Request, Sharing};
 use crate::siblings::Bind;
 use crate::sys::os::{self, SocketFile, listen_at, listen_at_name};
 use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
@@ -292,21 +292,16 @@ impl Reactor {
         let (inner, id) = (self.inner(), self.inner().next_id());
         let Listens { place, shared, deferring } = how;
         let siblings = self.siblings();
-        let goes_on = shared || siblings.as_ref().is_some_and(|siblings| siblings.go_on());
-        let shared = shared || siblings.is_some();
+        let sharing = match siblings {
+            _ if shared => Sharing::Others,
+            Some(siblings) if siblings.go_on() => Sharing::Others,
+            Some(_) => Sharing::Together,
+            None => Sharing::Alone,
+        };
         let (factory, at) = (Some(factory), address.clone());
         let (accepting, patience) = (true, None);
-        let listener = Listener {
-            id,
-            factory,
-            accepting,
-            patience,
-            shared,
-            goes_on,
-            deferring,
-            place,
-            address: at,
-        };
+        let listener =
+            Listener { id, factory, accepting, patience, sharing, deferring, place, address: at };
         let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
         inner.origins.note(Kind::Entry, key, "");
         inner.tell_load();
@@ -353,7 +348,7 @@ impl Inner {
         socket: AnySocket,
     ) -> io::Result<()> {
         driver.open(key, socket, Role::Listener)?;
-        if self.with_listener(key, |listener| listener.shared) == Some(true) {
+        if self.with_listener(key, |listener| listener.sharing != Sharing::Alone) == Some(true) {
             driver.share(key);
         }
         if self.siblings.borrow().as_ref().is_some_and(|siblings| !siblings.accepts()) {
@@ -364,8 +359,9 @@ impl Inner {
 
     /// Ends a listener in order: who has been let in by the system already is not turned away.
     pub(crate) fn stop_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
-        let goes_on = |listener: &mut Listener| listener.id != id || listener.goes_on;
-        if self.with_listener(key, goes_on) == Some(false) {
+        let has_the_rest =
+            |listener: &mut Listener| listener.id == id && listener.sharing != Sharing::Others;
+        if self.with_listener(key, has_the_rest) == Some(true) {
             self.accept_the_rest(driver, key);
         }
         self.end_listener(driver, key, id);
