@@ -94,6 +94,8 @@ impl Screen {
         let mut cooked = tcgetattr(&far).unwrap();
         cooked.local_modes.remove(LocalModes::ECHO);
         tcsetattr(&far, OptionalActions::Now, &cooked).unwrap();
+        let before = tcgetattr(&far).unwrap().local_modes;
+        assert!(before.contains(LocalModes::ICANON | LocalModes::ISIG));
         let child = Command::new("setsid")
             .arg("--ctty")
             .arg(std::env::current_exe().unwrap())
@@ -104,8 +106,6 @@ impl Screen {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let before = tcgetattr(&far).unwrap().local_modes;
-        assert!(before.contains(LocalModes::ICANON | LocalModes::ISIG));
         let mut screen = Self { child, near, far, before };
         screen.await_text("<up>");
         assert!(screen.is_raw());

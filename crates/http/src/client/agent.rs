@@ -1,3 +1,5 @@
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 use std::future::IntoFuture;
 use std::ops::{Deref, DerefMut};
@@ -6,7 +8,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Method, Response};
+use http::{Method, Response, Version};
 use ropewalk_deferred::Deferred;
 use ropewalk_protocol::{Clock, Seat};
 use url::Url;
@@ -16,6 +18,9 @@ use super::pool::Pool;
 use super::{AgentError, ClientPatience, Credentials, Options, Origin, follow};
 use crate::Limits;
 use crate::server::{Body, Incoming};
+
+/// How many origins that speak HTTP/1.0 are remembered.
+const OLD_MAX: usize = 1024;
 
 /// How an [`Agent`] comes by connections.
 ///
@@ -70,6 +75,8 @@ struct Inner {
     patience: Rc<ClientPatience>,
     limits: Rc<Limits>,
     pool: Rc<Pool>,
+    /// Who has answered in HTTP/1.0.
+    old: RefCell<HashSet<Origin>>,
 }
 
 impl Agent {
@@ -90,6 +97,7 @@ impl Agent {
             patience: Rc::new(options.patience.clone()),
             limits: Rc::new(options.limits.clone()),
             pool: Pool::new(options.pool.clone()),
+            old: RefCell::default(),
             options,
         }))
     }
@@ -150,6 +158,26 @@ impl Agent {
 
     pub(super) fn pool(&self) -> &Rc<Pool> {
         &self.0.pool
+    }
+
+    /// Whether an origin is known to speak HTTP/1.0.
+    pub(super) fn is_old(&self, origin: &Origin) -> bool {
+        self.0.old.borrow().contains(origin)
+    }
+
+    /// Remembers in which version an origin has answered last.
+    pub(super) fn note_version(&self, call: &Call, version: Version) {
+        let mut old = self.0.old.borrow_mut();
+        let is_old = version == Version::HTTP_10;
+        if !is_old && old.is_empty() {
+            return;
+        }
+        let Ok(origin) = call.origin() else { return };
+        if !is_old {
+            old.remove(&origin);
+        } else if old.len() < OLD_MAX {
+            old.insert(origin);
+        }
     }
 
     pub(super) fn rules(&self) -> (Rc<ClientPatience>, Rc<Limits>) {

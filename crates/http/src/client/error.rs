@@ -62,6 +62,9 @@ pub enum AgentError {
     RedirectRefused(String),
     /// The body would have to be sent once more, and it is a stream that is used up.
     BodyUsedUp,
+    /// The body has no length, and the server is known to speak HTTP/1.0, which knows no chunks
+    /// (RFC 9112 6.1): collect it first.
+    NeedsLength,
 }
 
 /// What took too long.
@@ -98,6 +101,9 @@ impl fmt::Display for AgentError {
             Self::BadRedirect(got) => write!(f, "the server redirects to {got:?}, which is no URL"),
             Self::Downgrade(to) => write!(f, "the server redirects from https to {to:?}"),
             Self::RedirectRefused(to) => write!(f, "the redirect to {to:?} is not allowed"),
+            Self::NeedsLength => {
+                write!(f, "the server speaks HTTP/1.0, and needs to be told the body's length")
+            }
             Self::BodyUsedUp => {
                 write!(f, "the request's body is a stream and cannot be sent again")
             }

@@ -78,6 +78,11 @@ impl Call {
         self.body = Rc::new(RefCell::new(Some(body.kind)));
     }
 
+    /// Whether nobody knows how long the body will be.
+    pub(super) fn has_no_length(&self) -> bool {
+        self.length.is_none()
+    }
+
     /// Lets go of the body and of what the fields tell of it.
     pub(super) fn drop_body(&mut self) {
         self.set_body(Body::empty());

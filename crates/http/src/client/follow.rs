@@ -44,6 +44,9 @@ fn go(agent: &Agent, mut call: Call) -> Deferred<Answer> {
         Ok(origin) => Rc::new(origin),
         Err(error) => return Deferred::fail(error),
     };
+    if call.has_no_length() && agent.is_old(&origin) {
+        return Deferred::fail(AgentError::NeedsLength);
+    }
     let progress = Rc::new(Progress::default());
     let told = Rc::clone(&progress);
     let taken = agent.pool().take(origin);
@@ -131,6 +134,7 @@ fn decide(
             return Deferred::ready(Err(failure));
         }
     };
+    agent.note_version(&call, response.version());
     if let Some(jar) = &agent.options().cookies {
         jar.store(&call.url, response.headers());
     }

@@ -85,7 +85,7 @@ impl fmt::Debug for BasicLogin {
 ///
 /// [`Destinations`] says where, and it is addresses that are judged, right before they are connected to: a
 /// name that leads inside is no way inside. Tunnels lead to port 443 unless told otherwise. Use it as a
-/// [`Site`](crate::Site)'s one resource.
+/// [`Site`](crate::Site)'s one resource; a [`Guard`](crate::auth::Guard::proxy) before it has a portal say who may.
 ///
 /// ```
 /// use ropewalk_forward::{Destinations, Dialer};

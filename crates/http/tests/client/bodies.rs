@@ -285,3 +285,32 @@ fn a_coding_that_is_broken_or_blows_up_is_refused() {
     let too_long = BodyError::TooLong { max: 999_999 };
     assert_eq!(error::<BodyError, _>(decoded("gzip", &bomb, options)), too_long);
 }
+
+#[test]
+fn no_chunks_go_to_a_server_that_is_known_to_be_old() {
+    let world = World::new();
+    let ask = |origin: &str| {
+        let (mut sender, body) = Body::channel();
+        sender.write("one").expect("room");
+        sender.finish();
+        world.agent.post(&format!("http://{origin}/"), body).send()
+    };
+    let answer = |reply: &str| {
+        let (mut server, request) = world.accept();
+        server.push(reply.as_bytes());
+        request
+    };
+    world.agent.get("http://old/").send().detach();
+    answer("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(error::<AgentError, _>(ask("old")), AgentError::NeedsLength);
+    assert_eq!(world.dialling(), 0);
+    // Others may be asked so, and so may it with a length.
+    let other = ask("new");
+    assert!(answer(&ok("")).contains("transfer-encoding: chunked"));
+    value(other);
+    let told = world.agent.post("http://old/", "three").send();
+    assert!(answer(&ok("")).contains("content-length: 5"));
+    value(told);
+    // It has got on.
+    assert!(ask("old").now_or_never().is_none(), "it is under way");
+}

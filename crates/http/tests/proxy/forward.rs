@@ -3,9 +3,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ropewalk_auth::{InMemory, Portal, UsernamePassword, Users};
 use ropewalk_deferred::Deferred;
 use ropewalk_forward::{Destinations, Dialer};
 use ropewalk_http::Site;
+use ropewalk_http::auth::Guard;
 use ropewalk_http::proxy::{BasicLogin, ForwardProxy};
 use ropewalk_protocol::{Address, Disconnect, Event, ResolveError, Seat, seat};
 use ropewalk_trial::{Clock, Hostile, Memory};
@@ -216,5 +218,34 @@ fn no_client_wears_the_proxy_out() {
             .patience(patience)
             .kept(1 << 20)
             .assert();
+    }
+}
+
+#[test]
+fn a_portal_says_who_may_use_the_proxy() {
+    let world = World::default();
+    let proxy = ForwardProxy::new(world.clone(), Clock::new(), Destinations::public());
+    let users = InMemory::new().with("alice", "secret");
+    let portal = Portal::new(Users).checker::<UsernamePassword>(users);
+    let site = Site::new(Guard::new(portal).basic("proxy").proxy().around(proxy));
+    let ask = |request: &str, fields: &str| {
+        let mut client = Memory::seat(site.server(), &Clock::new());
+        client.push(format!("{request} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes());
+        client.run();
+        client
+    };
+    for request in ["GET http://outside.example/", "CONNECT outside.example:443"] {
+        for fields in ["", "Proxy-Authorization: Basic eDp5\r\n"] {
+            let answer = heard(&mut ask(request, fields));
+            assert_eq!(status(&answer), 407, "{request} {fields}");
+            assert!(answer.contains("proxy-authenticate: Basic realm=\"proxy\""), "{answer}");
+        }
+        assert!(world.0.borrow().is_empty());
+        let _client = ask(request, "Proxy-Authorization: Basic YWxpY2U6c2VjcmV0\r\n");
+        let (_, seat) = world.0.borrow_mut().remove(0);
+        let outside = "1.2.3.4:80".parse().expect("an address");
+        let mut origin =
+            Memory::between(seat, &Clock::new(), Address::Unnamed, Address::Ip(outside));
+        assert!(!heard(&mut origin).contains("roxy-"), "it is for nobody else");
     }
 }
