@@ -18,7 +18,7 @@ fn target() -> PathBuf {
 pub(crate) fn build(arguments: &[&str]) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(folder()).args(["build", "--locked", "--quiet"]).args(arguments);
+    command.current_dir(folder()).args(["build", "--quiet"]).args(arguments);
     // Those are about the package under test.
     let about_us =
         |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
