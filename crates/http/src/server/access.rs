@@ -54,4 +54,14 @@ impl Access {
             took: Duration::ZERO,
         }
     }
+
+    /// What is told in the end; there is no status where the client did not wait for one.
+    pub(super) fn finished(self, status: Option<StatusCode>, sent: u64, took: Duration) -> Self {
+        Self { status: status.unwrap_or_else(unanswered), sent, took, ..self }
+    }
+}
+
+/// What the log is told where the client did not wait for its answer: nginx's number for it.
+fn unanswered() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or_default()
 }

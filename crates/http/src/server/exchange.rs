@@ -351,17 +351,9 @@ impl Exchange {
 
     /// What the log is to be told, once.
     pub(super) fn finish_access(&mut self, now: Duration) -> Option<Access> {
-        let mut access = self.access.take()?;
-        access.status = self.status.unwrap_or_else(unanswered);
-        access.sent = self.sent;
-        access.took = now.saturating_sub(self.began);
-        Some(*access)
+        let access = self.access.take()?;
+        Some(access.finished(self.status, self.sent, now.saturating_sub(self.began)))
     }
-}
-
-/// What the log is told where the client did not wait for its answer: nginx's number for it.
-pub(super) fn unanswered() -> StatusCode {
-    StatusCode::from_u16(499).unwrap_or_default()
 }
 
 impl Inbound {

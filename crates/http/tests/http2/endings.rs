@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_deferred::deferred;
+use ropewalk_deferred::{Promise, deferred};
 use ropewalk_http::{Body, Request, Site};
 use ropewalk_http2::Limits as Streams;
 use ropewalk_http2::frame::{ErrorCode, PREFACE};
@@ -22,6 +22,18 @@ fn silent() -> Site {
         std::mem::forget(promise);
         later
     })
+}
+
+/// A site that answers when its promises are kept.
+fn patient() -> (Site, Rc<RefCell<Vec<Promise<&'static str>>>>) {
+    let promises = Rc::new(RefCell::new(Vec::new()));
+    let shared = Rc::clone(&promises);
+    let site = Site::new(move |_: Request| {
+        let (promise, later) = deferred();
+        shared.borrow_mut().push(promise);
+        later
+    });
+    (site, promises)
 }
 
 #[test]
@@ -57,13 +69,7 @@ fn who_says_nothing_behind_the_preface_is_given_up() {
 
 #[test]
 fn a_site_drains_in_two_steps_and_loses_nothing() {
-    let promises = Rc::new(RefCell::new(Vec::new()));
-    let shared = Rc::clone(&promises);
-    let site = Site::new(move |_: Request| {
-        let (promise, later) = deferred();
-        shared.borrow_mut().push(promise);
-        later
-    });
+    let (site, promises) = patient();
     let mut client = Client::of(&site);
     let first = client.ask("GET", "/", &[], true);
     let drained = site.drain();
@@ -217,13 +223,7 @@ fn who_reads_nothing_at_all_is_cut_off_and_costs_no_more_memory() {
 
 #[test]
 fn a_client_that_ends_its_stream_hears_its_answers() {
-    let promises = Rc::new(RefCell::new(Vec::new()));
-    let shared = Rc::clone(&promises);
-    let site = Site::new(move |_: Request| {
-        let (promise, later) = deferred();
-        shared.borrow_mut().push(promise);
-        later
-    });
+    let (site, promises) = patient();
     let mut client = Client::of(&site);
     let stream = client.ask("GET", "/", &[], true);
     client.server.eof();

@@ -10,7 +10,6 @@ use ropewalk_http2::frame::StreamId;
 use crate::codec::Asked;
 use crate::server::access::Access;
 use crate::server::body::{BodyPiece, BodyStream};
-use crate::server::exchange::unanswered;
 use crate::server::incoming::{self, BodyError, Inflow};
 use crate::server::site::Patience;
 
@@ -142,11 +141,8 @@ impl Exchange {
 
     /// What the log is to be told, once.
     pub(super) fn finish_access(&mut self, now: Duration) -> Option<Access> {
-        let mut access = self.access.take()?;
-        access.status = self.status.unwrap_or_else(unanswered);
-        access.sent = self.sent;
-        access.took = now.saturating_sub(self.began);
-        Some(*access)
+        let access = self.access.take()?;
+        Some(access.finished(self.status, self.sent, now.saturating_sub(self.began)))
     }
 }
 
