@@ -18,6 +18,8 @@ use crate::{Answer, CgiError, ResponseDecoder};
 
 /// How much may wait for a program before its client has to, in bytes.
 const INPUT_MAX: u64 = 64 * 1024;
+/// How long the standard error of a program that has ended is listened to.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the end of an answer waits to hear how its program ended.
 const VERDICT: Duration = Duration::from_secs(1);
 
@@ -255,6 +257,13 @@ impl Gateway {
         }
     }
 
+    /// What it complained of before it ended may not have been read yet. Whoever else holds its pipes is not
+    /// waited for, and the next program may begin.
+    fn take_last_words(&mut self, process: &Process<Self>) {
+        self.slot = None;
+        process.call_later(LAST_WORDS, |_, process| process.close_all());
+    }
+
     fn log(&mut self, line: &str) {
         if self.logged > LOGGED_MAX {
             return;
@@ -345,8 +354,7 @@ impl ProcessProtocol for Gateway {
                 match process.status() {
                     Some(status) => {
                         self.output_over(process, Some(status));
-                        // Whoever holds what is left of its pipes is not waited for.
-                        process.close_all();
+                        self.take_last_words(process);
                     }
                     None => {
                         process.call_later(VERDICT, |this, process| {
@@ -375,7 +383,7 @@ impl ProcessProtocol for Gateway {
         }
         if self.has_closed_output {
             self.output_over(process, Some(status));
-            process.close_all();
+            self.take_last_words(process);
         }
     }
 
