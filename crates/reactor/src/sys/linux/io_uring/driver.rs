@@ -120,6 +120,17 @@ impl IoUring {
         }
     }
 
+    /// What has rung meanwhile was fetched with the rest, unless it came after that.
+    fn mute(&mut self) {
+        if self.exposed
+            && rustix::io::read(&self.bell, &mut [0_u8; 8]).is_ok()
+            && self.ring.has_more()
+        {
+            // It counts to far beyond what there is to tell.
+            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        }
+    }
+
     /// Hands over what was put off, and has the kernel close what is closed.
     fn carry_out(&mut self) {
         self.end_lending();
@@ -166,8 +177,10 @@ impl Driver for IoUring {
         if !self.exposed {
             self.ring.submitter().register_eventfd(self.bell.as_raw_fd())?;
             self.exposed = true;
-            // For what is done already.
-            rustix::io::write(&self.bell, &1_u64.to_ne_bytes())?;
+            // What is done already rang for nobody.
+            if self.ring.has_more() {
+                rustix::io::write(&self.bell, &1_u64.to_ne_bytes())?;
+            }
         }
         self.flush();
         Ok(())
@@ -367,6 +380,7 @@ impl Driver for IoUring {
         let busy = [self.postponed.len(), self.resumed.len(), self.ring.done.len()];
         let timeout = if busy == [0; 3] { timeout } else { Some(Duration::ZERO) };
         let waited = self.ring.wait(timeout);
+        self.mute();
         for done in self.postponed.drain(..).rev() {
             self.ring.done.push_front(done);
         }

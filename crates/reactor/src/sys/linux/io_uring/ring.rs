@@ -191,6 +191,11 @@ impl Ring {
         }
     }
 
+    /// Whether the kernel has something for us that was not fetched.
+    pub(super) fn has_more(&mut self) -> bool {
+        self.ring.submission().taskrun() || !self.ring.completion().is_empty()
+    }
+
     fn fetch(&mut self) {
         for entry in self.ring.completion() {
             let result = entry.result();
@@ -220,11 +225,12 @@ fn open() -> Result<IoUring, Refusal> {
     };
     let ways: [fn(&mut io_uring::Builder); 4] = [
         |builder| {
-            builder.setup_single_issuer().setup_defer_taskrun();
+            builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
             builder.setup_submit_all().setup_no_sqarray();
         },
         |builder| {
-            builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
+            builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+            builder.setup_submit_all();
         },
         |builder| {
             builder.setup_coop_taskrun().setup_taskrun_flag().setup_submit_all();
