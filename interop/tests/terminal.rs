@@ -53,7 +53,7 @@ fn examples(page: &str) -> Vec<String> {
 /// What the examples expect to find where they are typed.
 fn surroundings() -> TempDir {
     let folder = TempDir::new("terminal").expect("a folder");
-    for name in ["Photos", "certs", "inbox", "plans", "site", "others"] {
+    for name in ["Photos", "certs", "inbox", "plans", "programs", "site", "others"] {
         std::fs::create_dir(folder.path().join(name)).expect("a folder");
     }
     for (name, text) in [

@@ -55,7 +55,7 @@ const OPENER: &str = if cfg!(target_os = "macos") {
         files, and below /api what two other servers answer by turns, WebSockets too\n  \
         ropewalk web --proxy /=unix:/run/app.sock --listen tls:443:certs=certs\n      \
         HTTPS in front of a server that speaks none\n  \
-        ropewalk web --cgi /cgi-bin=/usr/lib/cgi-bin --cgi '*.cgi'\n      \
+        ropewalk web --cgi /cgi-bin=programs --cgi '*.cgi'\n      \
         programs of a folder, and those in the served directory whose names end so, answer by CGI\n  \
         ropewalk web --cgi /git=/usr/lib/git-core/git-http-backend --cgi-env GIT_PROJECT_ROOT=/srv/git\n      \
         repositories, to be cloned from http://127.0.0.1:8080/git/NAME\n  \

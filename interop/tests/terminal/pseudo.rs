@@ -112,10 +112,17 @@ impl Terminal {
 
     /// Connects to port 8080 there, until somebody answers.
     fn knock(&self) {
-        let script = "until curl -s -o /dev/null http://127.0.0.1:8080/; do :; done";
-        let mut enter = Command::new(tool("nsenter"));
-        enter.args(["--net", "--target", &self.child.id().to_string(), "sh", "-c", script]);
-        assert!(enter.status().expect("nsenter").success());
+        // Its world may not be its own yet, so each knock asks anew where it lives.
+        let child = self.child.id().to_string();
+        let knock = ["--net", "--target", &child, "curl", "-s", "-o", "/dev/null"];
+        let answers = || {
+            let mut enter = Command::new(tool("nsenter"));
+            let status = enter.args(knock).arg("http://127.0.0.1:8080/").status();
+            status.expect("nsenter").success()
+        };
+        while !answers() {
+            std::thread::yield_now();
+        }
     }
 
     /// What is typed by hand.
