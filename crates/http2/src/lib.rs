@@ -12,7 +12,7 @@
 //! | 5.2, 6.9 flow control | [`Connection::room`], [`Connection::release`] |
 //! | 5.4 errors | [`Fatal`], [`ResetBy`] |
 //! | 6.8 going away, in two steps | [`Connection::go_away`] |
-//! | 8.2 to 8.5 messages | [`RequestHead`], [`ResponseHead`], [`Malformed`] |
+//! | 8.2 to 8.5 messages | [`RequestHead`], [`ResponseHead`], [`Malformed`], [`is_of_connection`] |
 //! | RFC 8441 extended CONNECT | [`RequestHead::protocol`], [`Connection::has_extended_connect`] |
 //! | RFC 9218 priorities | [`Priority`], [`Connection::next_sender`] |
 //!
@@ -47,5 +47,5 @@ pub use budget::Allowance;
 pub use connection::{Connection, NotOpened};
 pub use event::{Event, Fatal, Nuisance, ResetBy, StreamFault};
 pub use limits::Limits;
-pub use message::{Malformed, RequestHead, ResponseHead};
+pub use message::{Malformed, RequestHead, ResponseHead, is_of_connection};
 pub use priority::Priority;

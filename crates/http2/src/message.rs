@@ -56,9 +56,20 @@ pub(crate) struct Section {
     has_fields: bool,
 }
 
-/// Fields that belong to one connection of HTTP/1.1, and mean nothing here (RFC 9113 8.2.2).
-const FORBIDDEN: [&str; 5] =
-    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+/// Whether a field belongs to one connection of HTTP/1.1: no message here may have it (RFC 9113 8.2.2).
+///
+/// ```
+/// use http::header;
+/// assert!(ropewalk_http2::is_of_connection(&header::TRANSFER_ENCODING));
+/// assert!(!ropewalk_http2::is_of_connection(&header::TE));
+/// ```
+pub fn is_of_connection(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::UPGRADE
+        || *name == "keep-alive"
+        || *name == "proxy-connection"
+}
 
 impl Section {
     /// Takes the next field. Once something is wrong, the rest is not kept.
@@ -104,7 +115,7 @@ impl Section {
         value: Bytes,
         is_secret: bool,
     ) -> Result<(), Malformed> {
-        let is_forbidden = FORBIDDEN.contains(&name.as_str())
+        let is_forbidden = is_of_connection(&name)
             // RFC 9113 8.2.2: "MUST NOT contain any value other than "trailers"."
             || (name == header::TE && !value.eq_ignore_ascii_case(b"trailers"));
         if is_forbidden {

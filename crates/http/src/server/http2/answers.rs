@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bytes::Buf;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName};
 use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::Failure;
 use ropewalk_http2::frame::{ErrorCode, StreamId};
 use ropewalk_http2::hpack::{Pseudo, Section};
+use ropewalk_http2::is_of_connection;
 use ropewalk_protocol::Conn;
 
 use super::Http2;
@@ -337,19 +336,11 @@ impl Http2 {
 /// which is told by itself.
 pub(super) fn put_fields(head: &mut Section<'_>, fields: Option<&HeaderMap>) {
     for (name, value) in fields.into_iter().flatten() {
-        if *name == CONTENT_LENGTH || is_hop_by_hop(name) {
+        if *name == CONTENT_LENGTH || is_of_connection(name) {
             continue;
         }
         head.field(name, value);
     }
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    *name == CONNECTION
-        || *name == TRANSFER_ENCODING
-        || *name == UPGRADE
-        || name == "keep-alive"
-        || name == "proxy-connection"
 }
 
 /// An answer that another one has to follow is none: the client would wait for it.
