@@ -27,13 +27,22 @@
 //!
 //! ```no_run
 //! use std::net::SocketAddr;
+//! use ropewalk_protocol::{Address, Conn, Protocol};
 //! use ropewalk_reactor::TcpListenOptions;
 //! use ropewalk_shards::{cores, shards};
-//! # fn site() -> Box<dyn ropewalk_protocol::SeatFactory> { unimplemented!() }
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+//!         conn.write(data);
+//!     }
+//! }
 //!
 //! shards(cores(), |reactor, _| {
 //!     let everywhere = SocketAddr::from(([0, 0, 0, 0], 8080));
-//!     reactor.listen_tcp(everywhere, TcpListenOptions::default(), site())?;
+//!     let echo = |_: &Address| Some(Echo);
+//!     reactor.listen_tcp(everywhere, TcpListenOptions::default(), Box::new(echo))?;
 //!     Ok(())
 //! })?;
 //! # Ok::<(), ropewalk_shards::ShardFailed>(())
