@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ropewalk_protocol::{
     Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
     Outbox, Transport,
@@ -29,8 +30,9 @@ const SPARES_SIZE_MAX: usize = 4 << 20;
 pub(crate) struct Carrier {
     started: Instant,
     now: Cell<Duration>,
-    /// Inside a turn the time stands still.
     in_turn: Cell<bool>,
+    /// Inside a turn the time stands still, from when it is first asked for.
+    is_read: Cell<bool>,
     woken: RefCell<Vec<usize>>,
     #[expect(
         clippy::vec_box,
@@ -70,6 +72,7 @@ impl Carrier {
             started: Instant::now(),
             now: Cell::new(Duration::ZERO),
             in_turn: Cell::new(false),
+            is_read: Cell::new(false),
             woken: RefCell::default(),
             spare: RefCell::default(),
             spare_size: Cell::new(0),
@@ -103,13 +106,6 @@ impl Carrier {
         self.host.get_or_init(|| Arc::clone(remote));
     }
 
-    /// Reads the clock, and has the turn's time stand there.
-    pub(crate) fn refresh(&self) -> Duration {
-        let now = self.read_clock();
-        self.now.set(now);
-        now
-    }
-
     /// Reads the clock, which is the system's monotonic one.
     pub(crate) fn read_clock(&self) -> Duration {
         match &self.platform {
@@ -118,8 +114,13 @@ impl Carrier {
         }
     }
 
-    pub(crate) fn set_in_turn(&self, in_turn: bool) {
-        self.in_turn.set(in_turn);
+    pub(crate) fn begin_turn(&self) {
+        self.in_turn.set(true);
+        self.is_read.set(false);
+    }
+
+    pub(crate) fn end_turn(&self) {
+        self.in_turn.set(false);
     }
 
     /// The connections that were written to from outside since the last time.
@@ -191,7 +192,13 @@ impl Carrier {
 
 impl Transport for Carrier {
     fn now(&self) -> Duration {
-        if self.in_turn.get() { self.now.get() } else { self.refresh() }
+        if !self.in_turn.get() {
+            return self.read_clock();
+        }
+        if !self.is_read.replace(true) {
+            self.now.set(self.read_clock());
+        }
+        self.now.get()
     }
 
     fn wake(&self, key: usize) {
@@ -257,6 +264,10 @@ impl Transport for Carrier {
         let Some(outbox) = self.spare.borrow_mut().pop() else { return Box::default() };
         self.spare_size.set(self.spare_size.get() - outbox.capacity());
         outbox
+    }
+
+    fn share(&self, bytes: &[u8]) -> Option<Bytes> {
+        self.sockets.lent().share(bytes)
     }
 
     fn take_back_outbox(&self, outbox: Box<Outbox>) {

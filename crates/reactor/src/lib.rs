@@ -96,6 +96,7 @@ mod tasks;
 mod tcp;
 #[cfg(unix)]
 mod terminal;
+mod turn;
 mod under_way;
 mod watch;
 mod wheel;

@@ -24,19 +24,19 @@ impl Inner {
     /// Hands a completed operation to whom it concerns; answers the connection to look at after.
     pub(crate) fn deliver(&self, completion: Completion<'_>) -> After {
         match completion {
-            Completion::Received { key, data } => self.tell(key, Event::Data(data)),
+            Completion::Received { key, data } => self.told(key, Event::Data(data)),
             Completion::Passed { key, descriptor } => {
-                self.tell(key, Event::Descriptor(&Arrival::new(descriptor)))
+                self.told(key, Event::Descriptor(&Arrival::new(descriptor)))
             }
             Completion::Ended { key } => {
                 if self.with_stream(key, |stream| stream.ended = true).is_none() {
                     return After::Lingered(key);
                 }
-                self.tell(key, Event::Eof)
+                self.told(key, Event::Eof)
             }
             Completion::Sent { key, left } => {
                 self.with_stream(key, |stream| stream.backlogged = left > 0);
-                self.tell(key, Event::Sent { left })
+                self.told(key, Event::Sent { left })
             }
             Completion::Datagram { key, data, segment, from, truncated } => {
                 self.datagrams_came(key, data, segment, &from, truncated)
@@ -53,10 +53,16 @@ impl Inner {
         }
     }
 
-    fn tell(&self, key: usize, event: Event<'_>) -> After {
-        let Some(mut seat) = self.take_seat(key) else { return After::Nothing };
+    /// Tells a connection something; answers its seat, which is to be settled then.
+    #[inline]
+    pub(crate) fn tell(&self, key: usize, event: Event<'_>) -> Option<Box<dyn Seat>> {
+        let mut seat = self.take_seat(key)?;
         seat.handle(event);
-        After::Settle(key, seat)
+        Some(seat)
+    }
+
+    fn told(&self, key: usize, event: Event<'_>) -> After {
+        self.tell(key, event).map_or(After::Nothing, |seat| After::Settle(key, seat))
     }
 
     pub(crate) fn take_seat(&self, key: usize) -> Option<Box<dyn Seat>> {
@@ -157,13 +163,14 @@ impl Inner {
     }
 
     /// The same for several.
+    #[inline]
     pub(crate) fn settle_all(
         &self,
         driver: &mut dyn Driver,
         seats: &mut Vec<(usize, Box<dyn Seat>)>,
     ) {
-        for (key, seat) in seats.drain(..) {
-            self.settle(driver, key, seat);
+        if !seats.is_empty() {
+            seats.drain(..).for_each(|(key, seat)| self.settle(driver, key, seat));
         }
     }
 
