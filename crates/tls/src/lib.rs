@@ -50,6 +50,7 @@
 //! | keep it in files, which are followed | [`IdentityFiles`], [`Identities::watch`] |
 //! | choose application protocols, and ask clients who they are | [`Policy`] |
 //! | listen | [`TlsServer`] |
+//! | resume sessions in other threads and processes | [`TicketKeys`] |
 //! | say whom a client trusts | [`Trust`] |
 //! | connect | [`TlsClient`] |
 //! | encrypt in the middle of a protocol | [`start_tls`], [`start_tls_agreed`] |
@@ -69,6 +70,7 @@
 //! | a folder of them | [`FOLDER_FILES_MAX`], [`FOLDER_DEPTH_MAX`], [`FOLDER_BYTES_MAX`] | 10,000 files, 8 deep, 64 MiB |
 //! | how often they are looked at | [`Identities::watch`] | [`RELOAD_EVERY`] |
 //! | sessions that a client keeps | [`SESSIONS_MAX`] | 256 |
+//! | sessions that a server keeps, of clients of TLS 1.2 without tickets | 1,024 | |
 //!
 //! TLS 1.3 and 1.2, as [rustls] speaks them, on the cryptography of AWS-LC: the first key exchange
 //! offered is X25519 with ML-KEM-768, which a future quantum computer does not undo. Of the ciphers that both
@@ -120,7 +122,7 @@ pub use limits::{HANDSHAKE_MAX, HANDSHAKE_TIMEOUT, Limits};
 pub use policy::Policy;
 pub use self_signed::SELF_SIGNED_DAYS;
 pub use server::{TlsFactory, TlsServer, TlsServerEndpoint};
-pub use tickets::TICKETS_ROTATED_EVERY;
+pub use tickets::{TICKET_SECRET_MIN, TICKETS_ROTATED_EVERY, TicketKeys};
 pub use trust::Trust;
 pub use upgrade::{start_tls, start_tls_agreed};
 pub use watch::{EXPIRY_TOLD_EVERY, EXPIRY_WARNED_DAYS, RELOAD_EVERY, Watch};
