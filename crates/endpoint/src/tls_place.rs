@@ -15,7 +15,8 @@ use ropewalk_protocol::{
 };
 use ropewalk_reactor::Reactor;
 use ropewalk_tls::{
-    Identities, Identity, IdentityError, IdentityFiles, Policy, RELOAD_EVERY, Trust, Watch,
+    Identities, Identity, IdentityError, IdentityFiles, Policy, RELOAD_EVERY, TicketKeys, Trust,
+    Watch,
 };
 
 use crate::{TlsClient, TlsIdentity, TlsServer};
@@ -73,11 +74,11 @@ fn identities(reactor: &Reactor, place: &TlsServer) -> Deferred<(Identities, Opt
             TlsIdentity::Files { .. } | TlsIdentity::Folder(_) => None,
         };
         let roots = reading.client_roots().map(Trust::from_file).transpose()?;
-        Ok::<_, IdentityError>((made, roots))
+        Ok::<_, IdentityError>((made, roots, reading.ticket_keys()?))
     };
     let (again, place) = (reactor.clone(), place.clone());
-    defer_to_threads(reactor, read).add_callback(move |(made, roots)| {
-        let (identities, files) = match prepare(&place, made, roots) {
+    defer_to_threads(reactor, read).add_callback(move |(made, roots, keys)| {
+        let (identities, files) = match prepare(&place, made, roots, &keys) {
             Ok((identities, None)) => return Deferred::succeed((identities, None)),
             Ok((identities, Some(files))) => (identities, files),
             Err(error) => return Deferred::fail(error),
@@ -93,6 +94,7 @@ fn prepare(
     place: &TlsServer,
     made: Option<Identity>,
     roots: Option<Trust>,
+    keys: &TicketKeys,
 ) -> Result<(Identities, Option<IdentityFiles>), IdentityError> {
     let policy = Policy::new().alpn(place.alpn()).log_keys();
     let policy = match roots {
@@ -100,7 +102,7 @@ fn prepare(
         Some(roots) if place.has_optional_clients() => policy.ask_clients(roots),
         Some(roots) => policy.require_clients(roots),
     };
-    let identities = Identities::new(policy)?;
+    let identities = Identities::with_tickets(policy, keys);
     if let Some(identity) = made {
         tell_fingerprint(&identity);
         identities.add(&identity)?;

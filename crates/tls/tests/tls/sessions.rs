@@ -139,9 +139,8 @@ fn stores_that_share_keys_resume_what_began_with_the_other_under_the_same_rules(
             assert!(!at(&keys, policy).unwrap().1);
             at(&same, then).unwrap().1
         };
-        let wider = Policy::new().require_clients(
-            Trust::from_der([&authority.der[..], &strangers.der[..]]).unwrap(),
-        );
+        let wider = Policy::new()
+            .require_clients(Trust::from_der([&authority.der[..], &strangers.der[..]]).unwrap());
         let optional = Policy::new().ask_clients(trust());
         for (policy, then) in [
             (&open, &strict),
