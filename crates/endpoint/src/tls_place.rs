@@ -15,8 +15,8 @@ use ropewalk_protocol::{
 };
 use ropewalk_reactor::Reactor;
 use ropewalk_tls::{
-    Identities, Identity, IdentityError, IdentityFiles, Policy, RELOAD_EVERY, TicketKeys, Trust,
-    Watch,
+    FollowFiles, Identities, Identity, IdentityError, IdentityFiles, Policy, RELOAD_EVERY,
+    TicketKeys, Trust, Watch,
 };
 
 use crate::{TlsClient, TlsIdentity, TlsServer};
@@ -83,10 +83,23 @@ fn identities(reactor: &Reactor, place: &TlsServer) -> Deferred<(Identities, Opt
             Ok((identities, Some(files))) => (identities, files),
             Err(error) => return Deferred::fail(error),
         };
+        let follows = follows(&again);
         let (clock, threads) = (Rc::new(again.clone()), Rc::new(again));
-        let watch = identities.watch(&files, RELOAD_EVERY, clock, threads);
+        let watch = identities.watch_with(&files, RELOAD_EVERY, clock, threads, follows);
         watch.map(move |watch| (identities, Some(watch)))
     })
+}
+
+/// Whoever tells of changes of files.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn follows(reactor: &Reactor) -> Option<Rc<dyn FollowFiles>> {
+    crate::files_followed::Notified::on(reactor.clone())
+}
+
+/// Nobody does here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn follows(_: &Reactor) -> Option<Rc<dyn FollowFiles>> {
+    None
 }
 
 /// A store with what was made, and the files that are to be in it too.

@@ -351,6 +351,35 @@ fn tls_is_spoken_over_tcp_and_over_unix_sockets() {
     reactor.run_until(twisted.stop_listening()).unwrap();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn files_are_followed_as_they_change() {
+    let (reactor, folder) = (reactor(), Folder::new("followed"));
+    let (old, _) = folder.issue("old", "localhost");
+    let (new, _) = folder.issue("new", "localhost");
+    let link = |name: &str| {
+        for end in ["pem", "key.pem"] {
+            let (next, current) = (folder.0.join("next"), folder.0.join(format!("now.{end}")));
+            std::os::unix::fs::symlink(format!("{name}.{end}"), &next).unwrap();
+            std::fs::rename(next, current).unwrap();
+        }
+    };
+    link("old");
+    let (cert, key) = (folder.path("now.pem"), folder.path("now.key.pem"));
+    let port =
+        serve(&reactor, &format!("tls:0:interface=127.0.0.1:cert={cert}:key={key}")).unwrap();
+    let number = port.address().ip().unwrap().port();
+    let asking = |trust: &str| {
+        call(&reactor, &format!("tls:127.0.0.1:{number}:name=localhost:trust={trust}"))
+    };
+    assert_eq!(asking(&old).unwrap(), b"is anybody there");
+    link("new");
+    // However long it takes; whoever is not told of it looks by the clock.
+    while asking(&new).is_err() {}
+    assert!(asking(&old).is_err());
+    reactor.run_until(port.stop_listening()).unwrap();
+}
+
 /// Says a word at each of these ports in turn, as one client; whether its session was resumed there.
 fn resumed(reactor: &Reactor, folder: &Folder, ports: &[Box<dyn Port>]) -> Vec<bool> {
     let root = std::fs::read(folder.0.join("cert.pem")).unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use crate::identity::{CHAIN_MAX, Pem, read_file, sha256};
+use crate::places::{FollowedFolder, Places};
 use crate::x509::Facts;
 use crate::{Identity, IdentityError, provider};
 
@@ -70,6 +71,29 @@ impl IdentityFiles {
     /// If a file cannot be read, or what is in it cannot be used, together and now.
     pub fn load(&self) -> Result<Vec<Identity>, IdentityError> {
         self.read()?.identities(self)
+    }
+
+    /// Where a change of them would be seen; nothing, if there are too many places. It blocks.
+    pub(crate) fn followed(&self) -> Option<Vec<FollowedFolder>> {
+        let mut places = Places::default();
+        match &self.place {
+            Place::Files { chain, key } => {
+                chain.iter().chain([key]).for_each(|path| places.add_file(path));
+                places.add_file(&ocsp_path(&chain[0]));
+            }
+            Place::Folder(folder) => {
+                places.add_file(folder);
+                let (mut files, mut seen) = (Vec::new(), HashSet::new());
+                // What cannot be looked into is told of by whoever reads it.
+                let _ = collect(folder, 0, &mut files, &mut seen);
+                seen.iter().for_each(|folder| places.add_folder(folder));
+                files
+                    .iter()
+                    .filter(|path| path.is_symlink())
+                    .for_each(|path| places.add_file(path));
+            }
+        }
+        places.folders()
     }
 
     /// Reads the files, and does not look at what is in them.
