@@ -78,7 +78,9 @@ impl IdentityFiles {
         let mut places = Places::default();
         match &self.place {
             Place::Files { chain, key } => {
-                chain.iter().chain([key]).for_each(|path| places.add_file(path));
+                for path in chain.iter().chain([key]) {
+                    places.add_file(path);
+                }
                 places.add_file(&ocsp_path(&chain[0]));
             }
             Place::Folder(folder) => {
@@ -86,11 +88,12 @@ impl IdentityFiles {
                 let (mut files, mut seen) = (Vec::new(), HashSet::new());
                 // What cannot be looked into is told of by whoever reads it.
                 let _ = collect(folder, 0, &mut files, &mut seen);
-                seen.iter().for_each(|folder| places.add_folder(folder));
-                files
-                    .iter()
-                    .filter(|path| path.is_symlink())
-                    .for_each(|path| places.add_file(path));
+                for folder in &seen {
+                    places.add_folder(folder);
+                }
+                for link in files.iter().filter(|path| path.is_symlink()) {
+                    places.add_file(link);
+                }
             }
         }
         places.folders()

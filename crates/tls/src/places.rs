@@ -194,7 +194,9 @@ mod tests {
         places.add_file(&root.join("real/tls.pem"));
         assert_eq!(told(places, &root), ["real: *", "real/..1: tls.pem"]);
         let mut places = Places::default();
-        (0..=FOLLOWED_FOLDERS_MAX).for_each(|at| places.add_folder(&root.join(at.to_string())));
+        for at in 0..=FOLLOWED_FOLDERS_MAX {
+            places.add_folder(&root.join(at.to_string()));
+        }
         assert_eq!(places.folders(), None);
         fs::remove_dir_all(&root).unwrap();
     }

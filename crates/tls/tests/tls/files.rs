@@ -202,10 +202,13 @@ fn files_are_followed_however_they_change() {
     assert_eq!(kit.threads.do_all(), 0);
 }
 
+/// Where changes were to be told of, and to whom.
+type Asked = (Vec<FollowedFolder>, Rc<dyn Fn(Followed)>);
+
 /// Tells of changes when the test says so.
 #[derive(Default)]
 struct Tells {
-    asked: RefCell<Vec<(Vec<FollowedFolder>, Rc<dyn Fn(Followed)>)>>,
+    asked: RefCell<Vec<Asked>>,
     ended: Rc<Cell<usize>>,
     fails: Cell<bool>,
 }
@@ -258,14 +261,16 @@ fn files_are_looked_at_as_soon_as_somebody_tells_of_a_change() {
     }
     // However much happens at once, it is looked at once, when it has settled; and seldom besides.
     write(&generations[1]);
-    (0..5).for_each(|_| tells.tell(Followed::Changed));
+    for _ in 0..5 {
+        tells.tell(Followed::Changed);
+    }
     assert_eq!(kit.threads.do_all(), 0);
     kit.clock.advance(SETTLES_WITHIN);
     assert_eq!(kit.threads.do_all(), 1);
     assert_eq!(kit.shown("localhost"), generations[1].own);
-    kit.clock.advance(FOLLOWED_RELOAD_EVERY - Duration::from_millis(1));
+    kit.clock.advance(FOLLOWED_RELOAD_EVERY / 2);
     assert_eq!(kit.threads.do_all(), 0);
-    kit.clock.advance(Duration::from_millis(1));
+    kit.clock.advance(FOLLOWED_RELOAD_EVERY / 2);
     assert_eq!(kit.threads.do_all(), 1);
 
     // What is told while it is looked at is looked at after that.
