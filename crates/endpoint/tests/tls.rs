@@ -384,14 +384,14 @@ fn files_are_followed_as_they_change() {
 fn resumed(reactor: &Reactor, folder: &Folder, ports: &[Box<dyn Port>]) -> Vec<bool> {
     let root = std::fs::read(folder.0.join("cert.pem")).unwrap();
     let client = ropewalk_tls::TlsClient::new(&Trust::from_pem(&root).unwrap()).unwrap();
-    let at = |port: &Box<dyn Port>| {
+    let at = |port: &dyn Port| {
         let place = client_from_string(reactor, &format!("tcp:{}", port.address())).unwrap();
         let (resumes, was_resumed) = Resumes::new();
         let over = client.over(Shared(place), "localhost").unwrap();
         reactor.run_until(connect(&over, resumes)).unwrap();
         reactor.run_until(was_resumed).unwrap()
     };
-    ports.iter().map(at).collect()
+    ports.iter().map(|port| at(&**port)).collect()
 }
 
 #[test]
