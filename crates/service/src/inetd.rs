@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Failure, Promise, deferred};
 use ropewalk_protocol::process::{
-    ChildDescriptor, Command, LogLines, Process, ProcessEnd, ProcessProtocol, STDIN, STDOUT,
-    Signal, Spawner, seat_process,
+    ChildDescriptor, Command, Grouping, LogLines, Process, ProcessEnd, ProcessProtocol, STDIN,
+    STDOUT, Signal, Spawner, seat_process,
 };
 use ropewalk_protocol::{Clock, DelayedCall, Readable, Readiness, call_later};
 use rustix::net::SocketFlags;
@@ -373,7 +373,9 @@ impl Inner {
         let id = self.last.get() + 1;
         self.last.set(id);
         self.running.borrow_mut().insert(id, Running { peer, process: None });
+        // What it starts is ended with it.
         let command = command
+            .process_group(Grouping::Own)
             .descriptor(STDIN, ChildDescriptor::Given(Arc::clone(&socket)))
             .descriptor(STDOUT, ChildDescriptor::Given(socket));
         let child = Child { server: Rc::downgrade(self), id, err: LogLines::default() };
@@ -413,7 +415,7 @@ impl Inner {
         let running = self.running.borrow();
         let processes: Vec<_> = running.values().filter_map(|one| one.process.clone()).collect();
         drop(running);
-        processes.iter().filter(|process| process.signal(signal).is_ok()).count()
+        processes.iter().filter(|process| process.signal_group(signal).is_ok()).count()
     }
 
     fn all_gone(&self) -> Deferred<()> {
@@ -459,7 +461,7 @@ impl ProcessProtocol for Child {
         }
         if server.is_stopping.get() {
             // Who has exited meanwhile needs no signal.
-            let _ = process.signal(Signal::Terminate);
+            let _ = process.signal_group(Signal::Terminate);
         }
     }
 

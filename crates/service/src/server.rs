@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_deferred::{Deferred, Rest, deferred, gather};
+use ropewalk_deferred::{Deferred, Failure, Rest, deferred, gather};
 use ropewalk_protocol::{
     Address, Clock, DatagramEndpoint, DatagramPort, DatagramProtocol, Drain, Port, Seat,
     SeatFactory, ServerEndpoint, call_later, open_datagrams,
@@ -255,10 +255,12 @@ impl<P: DatagramProtocol> Service for DatagramServer<P> {
     }
 
     fn stop(&self) -> Deferred<()> {
-        if let Some(port) = self.port.take() {
-            port.close();
-        }
-        Deferred::succeed(())
+        let Some(port) = self.port.take() else { return Deferred::succeed(()) };
+        // A call that nobody lives to see is dropped with the port.
+        let (promise, closed) = deferred::<()>();
+        port.call_later(Duration::MAX, move |_, _| drop(promise));
+        port.close();
+        closed.add_both(|_| Ok::<_, Failure>(()))
     }
 }
 

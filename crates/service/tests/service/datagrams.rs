@@ -24,7 +24,7 @@ impl DatagramProtocol for Count {
 fn ask(reactor: &Reactor, place: SocketAddr) -> Vec<u8> {
     let asked = reactor.defer_to_thread(move || {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         socket.send_to(b"n", place).unwrap();
         let mut answer = [0; 8];
         let count = socket.recv(&mut answer).unwrap();

@@ -17,7 +17,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 const TICK: Duration = Duration::from_millis(2);
 /// Longer than any of these takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn reactor() -> Reactor {
     let kind = DriverKind::from_environment().unwrap().unwrap_or_default();

@@ -148,7 +148,7 @@ fn a_line_protocol_says_goodbye_by_a_hook_and_others_serve_on_in_its_place() {
     };
     let connect = || {
         let stream = TcpStream::connect(place).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         stream
     };
     let rest = |reactor: &Reactor, mut stream: TcpStream| {
@@ -169,7 +169,7 @@ fn a_line_protocol_says_goodbye_by_a_hook_and_others_serve_on_in_its_place() {
     reactor.run_until(old.drain()).unwrap();
     assert_eq!(rest(&reactor, first), "BYE one\r\n");
     let second = talk(&reactor, second);
-    let drained = reactor.run_until(server.drain(Duration::from_secs(60))).unwrap();
+    let drained = reactor.run_until(server.drain(Duration::from_mins(1))).unwrap();
     assert_eq!((drained.found, drained.cut), (1, 0));
     assert_eq!(rest(&reactor, second), "BYE two\r\n");
 }
