@@ -67,7 +67,9 @@ fn who_was_let_in_is_served_also_where_others_go_on(kind: DriverKind) {
     assert!((1..=100).contains(&before), "{before} were accepted");
     let other = echo(&reactor, listener).unwrap();
     turn_until(&reactor, || reactor.census().connections == 100);
-    clients.iter_mut().for_each(|stream| stream.write_all(b"word").unwrap());
+    for stream in &mut clients {
+        stream.write_all(b"word").unwrap();
+    }
     for stream in &mut clients {
         stream.set_nonblocking(true).unwrap();
         let heard = Cell::new(0);
