@@ -34,7 +34,8 @@ pub struct Conn<P: 'static> {
 pub struct ConnCall(pub(crate) u32);
 
 impl<P> Conn<P> {
-    /// Sends a copy of `bytes` after everything written before.
+    /// Sends a copy of `bytes` after everything written before. Much that is just what was
+    /// [received](Protocol::data_received) is shared instead, where the transport can spare its buffer.
     pub fn write(&self, bytes: &[u8]) {
         if bytes.len() >= Outbox::SHARED_MIN
             && let Some(shared) = self.page.share(bytes)

@@ -47,7 +47,9 @@ impl Reactor {
         self.tell_of_completed(driver);
         inner.settle_ports(driver);
         if let Some(unfinished) = unfinished {
-            unfinished.into_iter().for_each(|key| inner.tick(driver, key));
+            for key in unfinished {
+                inner.tick(driver, key);
+            }
         }
         inner.tell_always_ready(driver);
         self.take_remote();
