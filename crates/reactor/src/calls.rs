@@ -12,6 +12,9 @@ use crate::inner::{Due, Purpose};
 use crate::lowest::Lowest;
 use crate::wheel::{TimerKey, Wheel};
 
+/// What is to be called.
+type Made = Box<dyn FnOnce()>;
+
 pub(crate) struct Calls {
     wheel: Rc<RefCell<Wheel<Due>>>,
     carrier: Rc<Carrier>,
@@ -88,10 +91,7 @@ impl Calls {
     }
 
     /// Takes the call whose timer came due.
-    pub(crate) fn take(
-        &self,
-        index: usize,
-    ) -> Option<(Box<dyn FnOnce()>, &'static Location<'static>)> {
+    pub(crate) fn take(&self, index: usize) -> Option<(Made, &'static Location<'static>)> {
         self.calls.borrow_mut().remove(index).map(|call| (call.call, call.at))
     }
 

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ropewalk_protocol::{Disconnect, Seat};
@@ -176,7 +176,7 @@ impl Tally {
             return SPOTS_MAX as u32;
         }
         spots.push(at);
-        self.pulse.lock(&self.pulse.spots).push(at);
+        lock(&self.pulse.spots).push(at);
         spots.len() as u32 - 1
     }
 
@@ -264,14 +264,14 @@ impl Tally {
         let tally =
             SourceTally { place, names: names.to_vec(), open: 0, opened: 0, received: 0, sent: 0 };
         let shown = (self.places.borrow()[place].clone(), protocol_name(names));
-        self.pulse.lock(&self.pulse.sources).push(shown);
+        lock(&self.pulse.sources).push(shown);
         sources.push(tally);
         sources.len() as u32 - 1
     }
 
     /// What a connection is counted under: the listener and the protocol.
     pub(crate) fn source_of(&self, source: u32) -> (String, String) {
-        let sources = self.pulse.lock(&self.pulse.sources);
+        let sources = lock(&self.pulse.sources);
         sources.get(source as usize).cloned().unwrap_or_default()
     }
 
@@ -365,14 +365,10 @@ impl Pulse {
         }
     }
 
-    fn lock<'a, T>(&self, what: &'a Mutex<T>) -> std::sync::MutexGuard<'a, T> {
-        what.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn what(&self, at: u64) -> String {
         let index = (at & 0xffff_ffff) as usize;
-        let source = || self.lock(&self.sources).get(index).cloned().unwrap_or_default();
-        let spot = || match self.lock(&self.spots).get(index) {
+        let source = || lock(&self.sources).get(index).cloned().unwrap_or_default();
+        let spot = || match lock(&self.spots).get(index) {
             Some(spot) => format!("asked for at {spot}"),
             None => "asked for somewhere".to_owned(),
         };
@@ -390,6 +386,10 @@ impl Pulse {
             _ => "the loop itself".to_owned(),
         }
     }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads from any thread what a reactor is at, also while it is stuck: see
@@ -431,6 +431,15 @@ impl Observer {
         self.0.thread
     }
 }
+
+/// Two are the same if they look at the same reactor.
+impl PartialEq for Observer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Observer {}
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
