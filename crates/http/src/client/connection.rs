@@ -12,7 +12,8 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 
 use super::passing::{OnInterim, Switch};
 use super::pool::Lease;
-use super::{AgentError, ClientPatience, Decoding, Wait};
+use super::reader::Reader;
+use super::{AgentError, ClientPatience, Wait};
 use crate::codec::{AnswerDecoder, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, Piece};
 use crate::server::{BodyError, BodyKind, BodyPiece, BodyStream, Incoming, Inflow, end, give};
 
@@ -147,7 +148,10 @@ impl Connection {
             })
         });
         conn.write(&exchange.head);
-        let decoder = AnswerDecoder::default();
+        // RFC 9112 5.2: what is passed on is not to be read in two ways.
+        let is_passed_on = exchange.is_passed_on;
+        let decoder =
+            if is_passed_on { AnswerDecoder::default() } else { AnswerDecoder::unfolding() };
         let mut busy = Box::new(Busy {
             to: exchange.to,
             progress: exchange.progress,
@@ -381,7 +385,7 @@ impl Connection {
             self.finish(conn);
         }
         let serial = has_body.then_some(serial);
-        let reader = Reader { conn: conn.clone(), serial, decoding: None };
+        let reader = Reader::new(conn, serial);
         self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, inflow))));
     }
 
@@ -401,7 +405,7 @@ impl Connection {
         over.on_result(move |_| drop(lease));
         switch.near.set(Some(near));
         self.successor = Some(far);
-        let reader = Reader { conn: conn.clone(), serial: None, decoding: None };
+        let reader = Reader::new(conn, None);
         self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, None))));
     }
 
@@ -451,7 +455,7 @@ impl Connection {
     }
 
     /// Nobody will take the rest of the body.
-    fn body_dropped(&mut self, conn: &Conn<Self>, serial: u64) {
+    pub(super) fn body_dropped(&mut self, conn: &Conn<Self>, serial: u64) {
         if serial != self.serial {
             return;
         }
@@ -570,60 +574,5 @@ impl Protocol for Connection {
             busy.reading.fail(AgentError::Lost(why));
         }
         self.lease = None;
-    }
-}
-
-/// An answer's body, seen from the one who reads it.
-pub(crate) struct Reader {
-    conn: Conn<Connection>,
-    /// There is a body, of this request; its connection hears when nobody wants the rest.
-    serial: Option<u64>,
-    decoding: Option<Rc<RefCell<Decoding>>>,
-}
-
-/// Tells a connection that more of a body is wanted.
-pub(crate) struct Waker(Conn<Connection>);
-
-impl Waker {
-    pub(crate) fn want(&self) {
-        self.0.call_later(Duration::ZERO, Connection::body_wanted);
-    }
-}
-
-impl Reader {
-    pub(crate) fn want(&self) {
-        self.conn.call_later(Duration::ZERO, Connection::body_wanted);
-    }
-
-    pub(crate) fn waker(&self) -> Waker {
-        Waker(self.conn.clone())
-    }
-
-    pub(crate) fn conn(&self) -> &Conn<Connection> {
-        &self.conn
-    }
-
-    pub(crate) fn decoding(&self) -> Option<Rc<RefCell<Decoding>>> {
-        self.decoding.clone()
-    }
-
-    /// All of it was taken: its connection need not be told.
-    pub(crate) fn is_read(&mut self) {
-        self.serial = None;
-    }
-
-    pub(crate) fn decode(&mut self, decoding: Decoding) {
-        self.decoding = Some(Rc::new(RefCell::new(decoding)));
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if let Some(serial) = self.serial {
-            let told = move |this: &mut Connection, conn: &Conn<Connection>| {
-                this.body_dropped(conn, serial);
-            };
-            self.conn.call_later(Duration::ZERO, told);
-        }
     }
 }

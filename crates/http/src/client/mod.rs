@@ -13,13 +13,14 @@ mod options;
 mod origin;
 mod passing;
 mod pool;
+mod reader;
 
 pub use agent::{Agent, Answer, Dial, RequestBuilder};
 pub use auth::Credentials;
-pub(crate) use connection::{Reader, Waker};
 pub use cookies::{COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX, CookieJar};
 pub(crate) use decoding::Decoding;
 pub use error::{AgentError, Wait};
 pub use options::{ClientPatience, Options, PoolBounds, Redirects};
 pub use origin::{Origin, Scheme};
 pub(crate) use passing::{OnInterim, Passing, Switch, Unanswered, pass};
+pub(crate) use reader::{Reader, Waker};
