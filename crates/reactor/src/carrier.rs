@@ -18,6 +18,7 @@ use crate::platform::Platform;
 use crate::remote::Remote;
 use crate::sys::Sockets;
 use crate::sys::os::{credentials, passes_descriptors};
+use crate::tally::Tally;
 
 /// How many used outboxes are kept.
 const SPARE_MAX: usize = 64;
@@ -30,9 +31,8 @@ const SPARES_SIZE_MAX: usize = 4 << 20;
 pub(crate) struct Carrier {
     started: Instant,
     now: Cell<Duration>,
+    /// Inside a turn the time stands still.
     in_turn: Cell<bool>,
-    /// Inside a turn the time stands still, from when it is first asked for.
-    is_read: Cell<bool>,
     woken: RefCell<Vec<usize>>,
     #[expect(
         clippy::vec_box,
@@ -53,6 +53,7 @@ pub(crate) struct Carrier {
     platform: Option<Rc<dyn Platform>>,
     /// Wakes the loop that hosts this one, if there is such.
     host: OnceCell<Arc<Remote>>,
+    tally: Rc<Tally>,
 }
 
 /// A peer's address in few bytes.
@@ -67,12 +68,13 @@ pub(crate) enum Peer {
 
 impl Carrier {
     pub(crate) fn new(sockets: Sockets, platform: Option<Rc<dyn Platform>>) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
+        let started = Instant::now();
         Self {
-            #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
-            started: Instant::now(),
+            started,
+            tally: Rc::new(Tally::new(started)),
             now: Cell::new(Duration::ZERO),
             in_turn: Cell::new(false),
-            is_read: Cell::new(false),
             woken: RefCell::default(),
             spare: RefCell::default(),
             spare_size: Cell::new(0),
@@ -88,6 +90,10 @@ impl Carrier {
 
     pub(crate) fn platform(&self) -> Option<&Rc<dyn Platform>> {
         self.platform.as_ref()
+    }
+
+    pub(crate) fn tally(&self) -> &Rc<Tally> {
+        &self.tally
     }
 
     /// Something was asked for, in a turn or between two.
@@ -106,6 +112,18 @@ impl Carrier {
         self.host.get_or_init(|| Arc::clone(remote));
     }
 
+    /// Reads the clock, and has the turn's time stand there.
+    pub(crate) fn refresh(&self) -> Duration {
+        let now = self.read_clock();
+        self.now.set(now);
+        now
+    }
+
+    /// What the clock showed when it was last read for a turn.
+    pub(crate) fn last(&self) -> Duration {
+        self.now.get()
+    }
+
     /// Reads the clock, which is the system's monotonic one.
     pub(crate) fn read_clock(&self) -> Duration {
         match &self.platform {
@@ -114,9 +132,10 @@ impl Carrier {
         }
     }
 
-    pub(crate) fn begin_turn(&self) {
+    /// A turn begins; answers when.
+    pub(crate) fn begin_turn(&self) -> Duration {
         self.in_turn.set(true);
-        self.is_read.set(false);
+        self.refresh()
     }
 
     pub(crate) fn end_turn(&self) {
@@ -192,13 +211,7 @@ impl Carrier {
 
 impl Transport for Carrier {
     fn now(&self) -> Duration {
-        if !self.in_turn.get() {
-            return self.read_clock();
-        }
-        if !self.is_read.replace(true) {
-            self.now.set(self.read_clock());
-        }
-        self.now.get()
+        if self.in_turn.get() { self.now.get() } else { self.refresh() }
     }
 
     fn wake(&self, key: usize) {
@@ -258,6 +271,10 @@ impl Transport for Carrier {
     fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
         let error = self.cannot_connect.borrow();
         error.as_ref().filter(|error| error.0 == key).map(|error| error.1.clone())
+    }
+
+    fn count(&self, what: &'static str) {
+        self.tally.count(what);
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

@@ -2,6 +2,7 @@
 
 use rustix::fd::OwnedFd;
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -131,13 +132,15 @@ impl Reactor {
         if self.0.state.get() == State::Idle {
             self.0.state.set(State::Running);
         }
+        let mut now = None;
         let looped = loop {
             if self.0.state.get() == State::Stopped {
                 break Ok(());
             }
-            if let Err(error) = self.turn_within(None) {
+            if let Err(error) = self.turn_within(None, now) {
                 break Err(error);
             }
+            now = Some(self.0.carrier.last());
         };
         let signal = self.0.signal.take();
         self.unwatch_signals();
@@ -165,7 +168,7 @@ impl Reactor {
                 }
                 Err(still) => waiting = still,
             }
-            self.turn_within(None)?;
+            self.turn_within(None, None)?;
         }
     }
 
@@ -238,7 +241,7 @@ impl Reactor {
     /// If a turn is under way already, or the system refuses. A host's own loop that runs inside a callback
     /// comes upon the first: it should not watch the descriptor meanwhile.
     pub fn turn(&self, timeout: Duration) -> Result<(), ReactorError> {
-        let turned = self.turn_within(Some(timeout));
+        let turned = self.turn_within(Some(timeout), None);
         self.0.flush();
         turned
     }
@@ -246,7 +249,7 @@ impl Reactor {
     /// How long from now a host may wait before it must call [`turn`](Self::turn), if nothing happens on
     /// the descriptor; `None` is for ever, and zero means that there is more to do than one turn may.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.0.patience()
+        self.0.patience(None)
     }
 
     /// Something that other threads can reach this reactor by.
@@ -289,13 +292,13 @@ impl Reactor {
         F: Future<Output = Result<T, E>> + 'static,
     {
         let (deferred, driver) = from_future(future);
-        let task = self.0.tasks.spawn(Box::pin(driver), &self.0.remote);
-        self.0.origins.note(Kind::Task, task, std::any::type_name::<F>());
+        let name = std::any::type_name::<F>();
+        self.0.tasks.spawn(Box::pin(driver), name, Location::caller(), &self.0.remote);
         deferred
     }
 
-    /// What the clock shows, read anew. [`Clock::now`] is coarser and costs next to nothing: during a turn it
-    /// is read once, when somebody first asks, and stands there. Both count from the reactor's making and never run backwards, whoever sets
+    /// What the clock shows, read anew. [`Clock::now`] is coarser and costs nothing: during a turn it stands
+    /// where the turn began. Both count from the reactor's making and never run backwards, whoever sets
     /// the time of day.
     pub fn precise_now(&self) -> Duration {
         self.0.carrier.read_clock()
@@ -410,7 +413,7 @@ impl Threads for Reactor {
     ) -> Result<(), Failure> {
         let id = self.0.next_id();
         self.0.jobs.borrow_mut().insert(id, finished);
-        self.0.origins.note(Kind::Job, id as usize, "");
+        self.0.origins.note(Kind::Job, id as usize);
         if let Some(platform) = self.0.carrier.platform() {
             let remote = Arc::clone(&self.0.remote);
             platform.submit(work, Box::new(move || remote.finished(id)));
@@ -443,8 +446,7 @@ impl EventLoop for Reactor {
 impl Spawn for Reactor {
     #[track_caller]
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
-        let task = self.0.tasks.spawn(future, &self.0.remote);
-        self.0.origins.note(Kind::Task, task, "without a name");
+        self.0.tasks.spawn(future, "without a name", Location::caller(), &self.0.remote);
     }
 }
 

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use ropewalk_deferred::Failure;
-use ropewalk_protocol::{Event, Transport as _};
+use ropewalk_protocol::Transport as _;
 
 use crate::inner::{Due, Entry, Inner, Purpose, Watched, expose};
 use crate::reactor::guard;
 use crate::streams::After;
 use crate::sys::{Completion, Driver, os};
+use crate::tally::Runs;
 use crate::under_way::Kind;
 use crate::wheel::Expired;
 use crate::{Reactor, ReactorError};
@@ -24,23 +25,28 @@ const HELD_MAX: usize = 32;
 const HELD_SIZE_MAX: usize = 2048;
 
 impl Reactor {
-    pub(crate) fn turn_within(&self, timeout: Option<Duration>) -> Result<(), ReactorError> {
+    /// `now` is the time, if it has just been read.
+    pub(crate) fn turn_within(
+        &self,
+        timeout: Option<Duration>,
+        now: Option<Duration>,
+    ) -> Result<(), ReactorError> {
         let inner = &self.0;
         let Ok(mut driver) = inner.driver.try_borrow_mut() else {
             return Err(ReactorError::AlreadyRunning);
         };
         let driver = &mut **driver;
-        let patience = match (timeout, inner.patience()) {
+        let patience = match (timeout, inner.patience(now)) {
             (Some(timeout), Some(patience)) => Some(timeout.min(patience)),
             (timeout, patience) => timeout.or(patience),
         };
         driver
             .wait(patience)
             .map_err(|error| ReactorError::System { doing: "waiting for events", error })?;
-        let _turn = Turn::begin(inner);
+        let turn = Turn::begin(inner);
         // Found out now and made after the rest, so that what comes about in this turn can cancel
         // them, and what is asked for in this turn waits for the next.
-        let expired = inner.expire();
+        let expired = inner.expire(turn.began);
         // Not before the wait: what is carried out may end it, and it would not be noticed.
         inner.carry_out(driver);
         let unfinished = take_filled(&inner.unfinished);
@@ -73,7 +79,7 @@ impl Reactor {
             match completion {
                 Completion::Received { key, data } => {
                     let is_short = data.len() <= HELD_SIZE_MAX;
-                    match inner.tell(key, Event::Data(data)) {
+                    match inner.bytes_came(key, data) {
                         Some(seat) if is_short && driver.is_next_another() => {
                             held.push((key, seat));
                         }
@@ -123,6 +129,7 @@ impl Reactor {
     fn take_remote(&self) {
         let Some(queue) = self.0.remote.take() else { return };
         for call in queue.calls {
+            self.0.tally.runs(Runs::Remote);
             guard("a call from another thread", || call(self));
         }
         if queue.stops {
@@ -136,12 +143,15 @@ impl Reactor {
             }
         }
         for task in queue.tasks {
-            self.0.tasks.poll(task);
+            self.0.tasks.poll(task, &self.0.tally);
         }
     }
 
     fn make_due_calls(&self, driver: &mut dyn Driver, mut expired: Vec<Expired>) {
         let inner = &*self.0;
+        if let Some(first) = expired.first() {
+            inner.tally.late(inner.carrier.now().saturating_sub(first.due()));
+        }
         for timer in expired.drain(..) {
             let due = inner.wheel.borrow_mut().settle(timer);
             match due.map(Due::purpose) {
@@ -149,7 +159,8 @@ impl Reactor {
                 Some(Purpose::Listener(key)) => inner.starved(driver, key),
                 Some(Purpose::Datagrams(key)) => inner.port_timer_due(driver, key),
                 Some(Purpose::Call(index)) => {
-                    if let Some(call) = inner.calls.take(index) {
+                    if let Some((call, at)) = inner.calls.take(index) {
+                        inner.tally.runs(Runs::Call(at));
                         guard("a delayed call", call);
                     }
                 }
@@ -178,6 +189,7 @@ impl Reactor {
 
     fn ready(&self, driver: &mut dyn Driver, key: usize) {
         if let Some(id) = self.0.watch_of(key) {
+            self.0.tally.runs(Runs::Watch);
             return self.0.tell_watch(driver, key, id);
         }
         let watched = match self.0.entries.borrow().get(key) {
@@ -197,13 +209,13 @@ impl Reactor {
 
 impl Inner {
     /// What has come due, if anything could have.
-    fn expire(&self) -> Option<Vec<Expired>> {
+    fn expire(&self, now: Duration) -> Option<Vec<Expired>> {
         let mut wheel = self.wheel.borrow_mut();
         if wheel.len() == 0 {
             return None;
         }
         let mut expired = self.expired.take();
-        wheel.advance(self.carrier.now(), &mut expired);
+        wheel.advance(now, &mut expired);
         Some(expired)
     }
 }
@@ -215,19 +227,24 @@ fn take_filled<T>(list: &RefCell<Vec<T>>) -> Option<Vec<T>> {
 }
 
 /// A turn, which also ends when something panics out of it.
-struct Turn<'a>(&'a Inner);
+struct Turn<'a> {
+    inner: &'a Inner,
+    began: Duration,
+}
 
 impl<'a> Turn<'a> {
     fn begin(inner: &'a Inner) -> Self {
-        inner.carrier.begin_turn();
+        let began = inner.carrier.begin_turn();
         inner.remote.set_in_turn(true);
-        Self(inner)
+        inner.tally.begin(began);
+        Self { inner, began }
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.carrier.end_turn();
-        self.0.remote.set_in_turn(false);
+        self.inner.carrier.end_turn();
+        self.inner.remote.set_in_turn(false);
+        self.inner.tally.end(self.began, self.inner.carrier.refresh());
     }
 }
