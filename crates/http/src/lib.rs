@@ -89,8 +89,8 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Vers
 
 pub use client::{
     Agent, AgentError, Answer, COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX,
-    ClientPatience, CookieJar, Credentials, Dial, Options, Origin, PoolBounds, Redirects,
-    RequestBuilder, Scheme, Wait,
+    ClientPatience, CookieJar, Credentials, Dial, Http2Options, Options, Origin, PoolBounds,
+    Redirects, RequestBuilder, Scheme, Wait,
 };
 pub use codec::{
     AnswerDecoder, AnswerHead, AnswerTo, Asked, BadAnswer, BadBody, BadRequest, BodyDecoder,
