@@ -58,6 +58,9 @@ impl<F: Fn(&Origin, Box<dyn Seat>)> Dial for F {
 
 /// An HTTP client: it keeps connections, follows redirects, and waits no longer than it was told.
 ///
+/// It speaks HTTP/2 where TLS has chosen it, or where [`Http2Options`](crate::Http2Options) say that it is known: then all
+/// requests to an origin share one connection. Nothing else is different.
+///
 /// Clones are the same. When the last one is dropped, unused connections are closed; requests that
 /// are under way go on.
 ///
@@ -312,7 +315,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends it. Cancelling the deferred ends the connection that it has, or its wait for one.
+    /// Sends it. Cancelling the deferred ends the connection that it has, its stream on one that is
+    /// shared, or its wait for one.
     ///
     /// The deferred fails with an [`AgentError`], or where no connection was made with what its
     /// endpoint said.

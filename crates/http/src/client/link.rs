@@ -42,9 +42,13 @@ impl Link {
         })
     }
 
-    /// Says which connection it is, which is there for all from now on.
-    pub(super) fn is_of(self: &Rc<Self>, conn: Conn<Http2>) {
+    /// Says which connection it is.
+    pub(super) fn is_of(&self, conn: Conn<Http2>) {
         self.conn.get_or_init(|| conn);
+    }
+
+    /// It is there for all from now on.
+    pub(super) fn share(self: &Rc<Self>) {
         if let Some(pool) = self.pool.upgrade() {
             pool.share(self);
         }

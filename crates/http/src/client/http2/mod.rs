@@ -220,6 +220,8 @@ impl Protocol for Http2 {
     fn connection_made(&mut self, conn: &Conn<Self>) {
         self.heard = conn.now();
         conn.write_with(|out| self.engine.greet(out));
+        // The one who had it made has gone first.
+        self.link.share();
         self.settle(conn);
     }
 
