@@ -64,6 +64,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "gnutls-cli", package: "gnutls-bin" },
     Tool { name: "gnutls-serv", package: "gnutls-bin" },
     Tool { name: "gtk4.pc", package: "libgtk-4-dev" },
+    Tool { name: "h2", package: "pip:h2" },
     Tool { name: "h2load", package: "nghttp2-client" },
     Tool { name: "haproxy", package: "haproxy" },
     Tool { name: "htpasswd", package: "apache2-utils" },

@@ -46,7 +46,7 @@ const OPENER: &str = if cfg!(target_os = "macos") {
         ropewalk web --listen tcp:8080 --listen 'tcp6:8080' --listen unix:/run/web.sock:mode=660\n      \
         in several places at once\n  \
         ropewalk web --listen tls:8443:self-signed\n      \
-        at https://127.0.0.1:8443/, for development; its fingerprint is printed\n  \
+        at https://127.0.0.1:8443/, for development; its fingerprint is printed. Who can speaks HTTP/2\n  \
         systemd-socket-activate -l 8080 ropewalk web --listen systemd:0\n      \
         on a socket that the service manager has made\n  \
         ropewalk web --vhost example.com=site --vhost '*.example.com=others'\n      \
@@ -126,8 +126,7 @@ enum LogFormat {
 impl Web {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
         crate::log::start();
-        let places = serving::places(&self.listen)?.into_iter();
-        let places: Vec<_> = places.map(|place| place.speaking(&["http/1.1"])).collect();
+        let places = serving::places(&self.listen)?;
         let driver = serving::driver(self.reactor.as_deref())?;
         self.several.run(driver, &places, |reactor| self.serve(reactor, &places))
     }

@@ -50,7 +50,8 @@ impl TlsServerEndpoint {
 impl ServerEndpoint for TlsServerEndpoint {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
         let (place, shown) = (Rc::clone(&self.place), self.description.to_string());
-        identities(&self.reactor, &self.description)
+        let description = self.description.clone().speaking(factory.alpn());
+        identities(&self.reactor, &description)
             .add_callback(move |(identities, watch)| {
                 let tls = ropewalk_tls::TlsServer::new(&identities);
                 let listening = tls.over(Shared(place)).listen_seats(factory);

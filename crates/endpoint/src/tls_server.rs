@@ -95,6 +95,16 @@ impl TlsServer {
         Ok(Self { alpn: value::check_alpn(alpn)?, ..self })
     }
 
+    /// Speaks these, where nothing was said of it.
+    pub(crate) fn speaking(self, protocols: &[&str]) -> Self {
+        if !self.alpn.is_empty() {
+            return self;
+        }
+        let speaking = self.clone().with_alpn(protocols.iter().copied());
+        // A factory that names what TLS cannot offer is served without a name.
+        speaking.unwrap_or(self)
+    }
+
     /// Lets in only clients with a certificate that one of the roots in this file vouches for.
     ///
     /// # Errors

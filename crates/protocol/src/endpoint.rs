@@ -9,17 +9,30 @@ use crate::{Address, Conn, Factory, Protocol, Seat, seat};
 pub trait SeatFactory: 'static {
     /// The seat for a new connection from `peer`, or `None` to turn it away.
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>>;
+
+    /// What is spoken there: see [`Factory::alpn`].
+    fn alpn(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 impl<F: Factory> SeatFactory for F {
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
         self.build(peer).map(seat)
     }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        Factory::alpn(self)
+    }
 }
 
 impl SeatFactory for Box<dyn SeatFactory> {
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
         (**self).seat(peer)
+    }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        (**self).alpn()
     }
 }
 

@@ -83,6 +83,12 @@ pub trait Factory: 'static {
 
     /// The protocol for a new connection from `peer`, or `None` to turn it away.
     fn build(&mut self, peer: &Address) -> Option<Self::Protocol>;
+
+    /// What its protocols speak, for a place with TLS to offer where nothing else was said of it (ALPN,
+    /// RFC 7301): the names, the preferred one first. As it stands it says nothing.
+    fn alpn(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 impl<P: Protocol, F: FnMut(&Address) -> Option<P> + 'static> Factory for F {
@@ -98,5 +104,9 @@ impl<F: Factory> Factory for Rc<RefCell<F>> {
 
     fn build(&mut self, peer: &Address) -> Option<F::Protocol> {
         self.borrow_mut().build(peer)
+    }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        self.borrow().alpn()
     }
 }

@@ -281,7 +281,7 @@ impl RequestBuilder {
     }
 
     /// Asks for the server's word before the body is sent (RFC 9110 10.1.1). Without one it is sent
-    /// after [`ClientPatience::proceed`].
+    /// after [`ClientPatience::proceed`](crate::ClientPatience::proceed).
     pub fn expect_continue(self) -> Self {
         self.change(|call| {
             call.expects_continue = true;
