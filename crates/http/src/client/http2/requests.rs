@@ -70,6 +70,19 @@ impl Http2 {
         if head.method == Method::HEAD.as_str().as_bytes() {
             self.engine.expect_no_body(stream);
         }
+        self.enter(conn, stream, asked, ticket, body);
+        self.settle(conn);
+    }
+
+    /// Sees to a request whose head is out.
+    fn enter(
+        &mut self,
+        conn: &Conn<Self>,
+        stream: StreamId,
+        asked: Asked,
+        ticket: Ticket,
+        body: BodyKind,
+    ) {
         asked.progress.sent.set(true);
         asked.progress.reused.set(std::mem::replace(&mut self.was_used, true));
         let cancelled = conn.clone();
@@ -93,7 +106,7 @@ impl Http2 {
             total,
             ticket,
         });
-        if is_end {
+        if is_empty(&body) {
             self.all_sent(conn, stream);
         } else if asked.expects_continue {
             if let Some(exchange) = self.exchange(stream) {
@@ -108,7 +121,6 @@ impl Http2 {
             self.send(conn, stream, body);
             self.pump(conn);
         }
-        self.settle(conn);
     }
 
     /// Sends a body that was held back, if it still is.
