@@ -15,7 +15,8 @@ use ropewalk_protocol::{
 };
 use ropewalk_reactor::Reactor;
 use ropewalk_tls::{
-    Identities, Identity, IdentityError, IdentityFiles, Policy, RELOAD_EVERY, Trust, Watch,
+    FollowFiles, Identities, Identity, IdentityError, IdentityFiles, Policy, RELOAD_EVERY,
+    TicketKeys, Trust, Watch,
 };
 
 use crate::{TlsClient, TlsIdentity, TlsServer};
@@ -74,19 +75,32 @@ fn identities(reactor: &Reactor, place: &TlsServer) -> Deferred<(Identities, Opt
             TlsIdentity::Files { .. } | TlsIdentity::Folder(_) => None,
         };
         let roots = reading.client_roots().map(Trust::from_file).transpose()?;
-        Ok::<_, IdentityError>((made, roots))
+        Ok::<_, IdentityError>((made, roots, reading.ticket_keys()?))
     };
     let (again, place) = (reactor.clone(), place.clone());
-    defer_to_threads(reactor, read).add_callback(move |(made, roots)| {
-        let (identities, files) = match prepare(&place, made, roots) {
+    defer_to_threads(reactor, read).add_callback(move |(made, roots, keys)| {
+        let (identities, files) = match prepare(&place, made, roots, &keys) {
             Ok((identities, None)) => return Deferred::succeed((identities, None)),
             Ok((identities, Some(files))) => (identities, files),
             Err(error) => return Deferred::fail(error),
         };
+        let follows = follows(&again);
         let (clock, threads) = (Rc::new(again.clone()), Rc::new(again));
-        let watch = identities.watch(&files, RELOAD_EVERY, clock, threads);
+        let watch = identities.watch_with(&files, RELOAD_EVERY, clock, threads, follows);
         watch.map(move |watch| (identities, Some(watch)))
     })
+}
+
+/// Whoever tells of changes of files.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn follows(reactor: &Reactor) -> Option<Rc<dyn FollowFiles>> {
+    crate::files_followed::Notified::on(reactor.clone())
+}
+
+/// Nobody does here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn follows(_: &Reactor) -> Option<Rc<dyn FollowFiles>> {
+    None
 }
 
 /// A store with what was made, and the files that are to be in it too.
@@ -94,6 +108,7 @@ fn prepare(
     place: &TlsServer,
     made: Option<Identity>,
     roots: Option<Trust>,
+    keys: &TicketKeys,
 ) -> Result<(Identities, Option<IdentityFiles>), IdentityError> {
     let policy = Policy::new().alpn(place.alpn()).log_keys();
     let policy = match roots {
@@ -101,7 +116,7 @@ fn prepare(
         Some(roots) if place.has_optional_clients() => policy.ask_clients(roots),
         Some(roots) => policy.require_clients(roots),
     };
-    let identities = Identities::new(policy)?;
+    let identities = Identities::with_tickets(policy, keys);
     if let Some(identity) = made {
         tell_fingerprint(&identity);
         identities.add(&identity)?;

@@ -147,7 +147,10 @@ impl Connection {
             })
         });
         conn.write(&exchange.head);
-        let decoder = AnswerDecoder::default();
+        // RFC 9112 5.2: what is passed on is not to be read in two ways.
+        let is_passed_on = exchange.is_passed_on;
+        let decoder =
+            if is_passed_on { AnswerDecoder::default() } else { AnswerDecoder::unfolding() };
         let mut busy = Box::new(Busy {
             to: exchange.to,
             progress: exchange.progress,

@@ -14,6 +14,7 @@ use http::header::{
 };
 use url::{Position, Url};
 
+use super::auth::Asked;
 use super::connection::{Exchange, Progress};
 use super::{AgentError, Credentials, Options, Origin};
 use crate::codec::{AnswerTo, BodyWriter, SentAs};
@@ -114,6 +115,14 @@ impl Call {
         Ok(())
     }
 
+    /// The body, if it is in memory.
+    fn known_body(&self) -> Option<&[u8]> {
+        match self.length {
+            Some(0) => Some(&[]),
+            _ => self.spare.as_deref(),
+        }
+    }
+
     pub(super) fn origin(&self) -> Result<Origin, AgentError> {
         Origin::of(&self.url, self.socket.as_deref())
     }
@@ -193,7 +202,8 @@ impl Call {
         }
         if let Some(credentials) = self.credentials.as_ref().or(options.credentials.as_ref())
             && !self.headers.contains_key(AUTHORIZATION)
-            && let Some(value) = credentials.answer(&self.method, target)
+            && let Some(value) =
+                credentials.answer(&Asked { method: &self.method, target, body: self.known_body() })
         {
             line(&[b"authorization: ", value.as_bytes()]);
         }

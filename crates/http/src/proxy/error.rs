@@ -28,8 +28,6 @@ pub enum ProxyError {
     BadTarget(String),
     /// The rules do not allow this host or port.
     Forbidden(String),
-    /// The client has to say who it is.
-    LoginNeeded,
     /// The request's body broke off.
     BodyFailed,
 
@@ -75,7 +73,6 @@ impl ProxyError {
             Self::Method(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::LoginNeeded => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut(..) => StatusCode::GATEWAY_TIMEOUT,
             Self::Unreachable(_) | Self::Lost(..) | Self::BadAnswer(..) | Self::BadSwitch(_) => {
@@ -96,7 +93,6 @@ impl fmt::Display for ProxyError {
             }
             Self::BadTarget(target) => write!(f, "{target:?} is no place for a proxy to go to"),
             Self::Forbidden(target) => write!(f, "the rules do not allow {target}"),
-            Self::LoginNeeded => write!(f, "the client did not say who it is"),
             Self::BodyFailed => write!(f, "the request's body broke off"),
             Self::Unreachable(upstream) => write!(f, "no connection to {upstream}"),
             Self::TimedOut(upstream, wait) => write!(f, "{upstream}: {wait}"),
