@@ -25,17 +25,7 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "faults", tools: &["ip", "nft", "python3", "strace"] },
     Suite {
         name: "fetch",
-        tools: &[
-            "microsocks",
-            "ncat",
-            "nghttpd",
-            "nginx",
-            "node",
-            "openssl",
-            "python3",
-            "twist",
-            "wget",
-        ],
+        tools: &["microsocks", "ncat", "nginx", "node", "openssl", "python3", "twist", "wget"],
     },
     Suite {
         name: "gateways",
