@@ -8,7 +8,6 @@ use std::thread;
 use bytes::Bytes;
 use ropewalk::http::{self, Agent, AgentError, Answer, BodyError, Options, Version};
 use ropewalk_deferred::{Deferred, Rest, gather};
-use ropewalk_http2::frame::ErrorCode;
 use ropewalk_interop::{Peer, free_port, tool, wait_for_port};
 use ropewalk_reactor::Reactor;
 
@@ -178,7 +177,7 @@ fn node_is_asked_over_http2() {
     let refused = page(&reactor, agent.post(&url("/refused"), "x").send()).expect_err("none");
     assert_eq!(refused.check(), Some(&AgentError::Unprocessed));
     let broken = page(&reactor, agent.get(&url("/broken")).send()).expect_err("a part");
-    assert_eq!(broken.check(), Some(&BodyError::Reset(ErrorCode::InternalError)));
+    assert!(matches!(broken.check(), Some(BodyError::Reset(_))), "{broken:?}");
     assert_eq!(agent.connections().0, 1);
     for _ in 0..5 {
         assert_eq!(second(&reactor, agent.get(&url("/away")).send()), (200, "bye".into()));
@@ -194,7 +193,7 @@ fn h2_server() -> u16 {
         let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
         let (stream, _) = listener.accept().await.expect("a client");
         let mut builder = h2::server::Builder::new();
-        builder.initial_window_size(3000).max_concurrent_streams(10).max_frame_size(20_000);
+        builder.initial_window_size(70_000).max_concurrent_streams(10).max_frame_size(20_000);
         let mut connection = builder.handshake::<_, Bytes>(stream).await.expect("a handshake");
         while let Some(asked) = connection.accept().await {
             let Ok((request, mut respond)) = asked else { return };
