@@ -13,7 +13,7 @@ use ropewalk_trial::{Simulation, Witness};
 use crate::tunneler::Tunneler;
 
 /// How many seeds each law is tried with.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 40;
 
 /// A witness on a stream, whichever end of the connection it finds itself at.
 struct OnStream {

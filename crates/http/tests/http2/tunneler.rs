@@ -136,7 +136,8 @@ impl Tunneler {
         if let Some(mut channel) = self.channel.take() {
             channel.lose(why);
         }
-        conn.close();
+        // Closed at once, it would take back what is on its way as soon as the server said a word.
+        conn.close_write();
     }
 }
 
@@ -152,6 +153,7 @@ impl Protocol for Tunneler {
 
     fn eof_received(&mut self, conn: &Conn<Self>) {
         self.end(conn, Disconnect::Reset);
+        conn.close();
     }
 
     fn writing_resumed(&mut self, conn: &Conn<Self>) {
