@@ -5,10 +5,10 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_deferred::{Deferred, Rest, deferred, gather};
+use ropewalk_deferred::{Deferred, Failure, Rest, deferred, gather};
 use ropewalk_protocol::{
-    Address, Clock, DatagramEndpoint, DatagramPort, DatagramProtocol, Drain, Port, SeatFactory,
-    ServerEndpoint, call_later, open_datagrams,
+    Address, Clock, DatagramEndpoint, DatagramPort, DatagramProtocol, Drain, Port, Seat,
+    SeatFactory, ServerEndpoint, call_later, open_datagrams,
 };
 
 use crate::{Drained, Service};
@@ -21,7 +21,8 @@ use crate::{Drained, Service};
 pub struct StreamServer<S> {
     place: Rc<dyn ServerEndpoint>,
     clock: Rc<dyn Clock>,
-    serving: S,
+    /// Who serves those who come from now on.
+    serving: Rc<RefCell<S>>,
     /// What else has connections of this server.
     others: Vec<Rc<dyn Drain>>,
     port: Rc<RefCell<Option<Box<dyn Port>>>>,
@@ -36,7 +37,15 @@ impl<S: SeatFactory + Drain + Clone> StreamServer<S> {
         serving: S,
     ) -> Self {
         let (place, clock) = (Rc::new(place), Rc::new(clock));
+        let serving = Rc::new(RefCell::new(serving));
         Self { place, clock, serving, others: Vec::new(), port: Rc::default() }
+    }
+
+    /// Has `serving` serve those who come from now on, without a moment in which nobody listens. Answers who did so far
+    /// and has their connections, for whoever drains them.
+    pub fn replace(&self, serving: S) -> S {
+        serving.resume();
+        self.serving.replace(serving)
     }
 
     /// Drains this with it: what has taken connections over, such as the WebSockets of a site.
@@ -56,11 +65,12 @@ impl<S: SeatFactory + Drain + Clone> StreamServer<S> {
     }
 
     fn all(&self) -> All {
-        let serving: Rc<dyn Drain> = Rc::new(self.serving.clone());
+        let serving: Rc<dyn Drain> = Rc::new(self.serving.borrow().clone());
         All(self.others.iter().cloned().chain([serving]).collect())
     }
 
-    fn stop_listening(&self) -> Deferred<()> {
+    /// Gives the place up, and leaves the connections as they are. The deferred tells when the place is free.
+    pub fn stop_listening(&self) -> Deferred<()> {
         self.port.take().map_or_else(|| Deferred::succeed(()), |port| port.stop_listening())
     }
 }
@@ -72,7 +82,8 @@ impl<S: SeatFactory + Drain + Clone> Service for StreamServer<S> {
         }
         self.all().resume();
         let port = Rc::clone(&self.port);
-        let listening = self.place.listen_seats(Box::new(self.serving.clone()));
+        let current = Current(Rc::clone(&self.serving));
+        let listening = self.place.listen_seats(Box::new(current));
         listening.map(move |listening| {
             port.replace(Some(listening));
         })
@@ -118,6 +129,62 @@ impl<S: SeatFactory + Drain + Clone> Service for StreamServer<S> {
             serving.cut();
             gone.add_callback(move |()| freed)
         })
+    }
+}
+
+/// Seats whoever comes with who serves at that moment.
+struct Current<S>(Rc<RefCell<S>>);
+
+impl<S: SeatFactory> SeatFactory for Current<S> {
+    fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
+        self.0.borrow_mut().seat(peer)
+    }
+}
+
+/// What serves and drains, whatever its type. Clones are the same.
+#[derive(Clone)]
+pub struct AnyServing(Rc<RefCell<dyn Serving>>);
+
+trait Serving: SeatFactory + Drain {}
+
+impl<S: SeatFactory + Drain> Serving for S {}
+
+impl AnyServing {
+    /// Forgets the type of `serving`.
+    pub fn new(serving: impl SeatFactory + Drain) -> Self {
+        Self(Rc::new(RefCell::new(serving)))
+    }
+}
+
+impl SeatFactory for AnyServing {
+    fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
+        self.0.borrow_mut().seat(peer)
+    }
+}
+
+impl Drain for AnyServing {
+    fn connections(&self) -> usize {
+        self.0.borrow().connections()
+    }
+
+    fn drain(&self) -> Deferred<()> {
+        self.0.borrow().drain()
+    }
+
+    fn cut(&self) -> usize {
+        self.0.borrow().cut()
+    }
+
+    fn resume(&self) {
+        self.0.borrow().resume();
+    }
+}
+
+impl fmt::Debug for AnyServing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyServing")
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,10 +255,12 @@ impl<P: DatagramProtocol> Service for DatagramServer<P> {
     }
 
     fn stop(&self) -> Deferred<()> {
-        if let Some(port) = self.port.take() {
-            port.close();
-        }
-        Deferred::succeed(())
+        let Some(port) = self.port.take() else { return Deferred::succeed(()) };
+        // A call that nobody lives to see is dropped with the port.
+        let (promise, closed) = deferred::<()>();
+        port.call_later(Duration::MAX, move |_, _| drop(promise));
+        port.close();
+        closed.add_both(|_| Ok::<_, Failure>(()))
     }
 }
 

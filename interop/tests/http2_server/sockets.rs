@@ -91,7 +91,7 @@ fn chromium_opens_them_on_the_connection_of_its_page() {
     chromium.stdout(Stdio::null()).stderr(Stdio::null());
     let url = format!("https://localhost:{}/page", outer.port());
     let _browser = Peer::start(chromium.arg(url)).expect("it starts");
-    let report = reports.recv_timeout(Duration::from_secs(120)).expect("a report");
+    let report = reports.recv_timeout(Duration::from_mins(2)).expect("a report");
     let echo = |at: &str, by: &str| format!("{at} by {by} gr\u{fc}\u{df}e 300000 4001 true");
     let all =
         [echo("/echo?1", "HTTP/2.0"), echo("/echo?2", "HTTP/2.0"), echo("/through", "HTTP/1.1")];

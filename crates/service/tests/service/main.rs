@@ -1,8 +1,11 @@
 //! Services, from outside: on a network in memory and a clock that the tests move, then on sockets.
 
 mod client;
+mod datagrams;
 mod kit;
 mod process;
+#[cfg(unix)]
+mod programs;
 mod server;
 mod sockets;
 mod timer;

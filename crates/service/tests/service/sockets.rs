@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_protocol::{
-    Address, Conn, Factory, Goodbye, Leaving, Port, Protocol, SeatFactory, ServerEndpoint, sleep,
+    Address, Conn, Drain as _, Factory, Goodbye, Leaving, Port, Protocol, SeatFactory,
+    ServerEndpoint, sleep,
 };
 use ropewalk_reactor::{DriverKind, Reactor, TcpListenOptions};
-use ropewalk_service::{Service as _, StreamServer, Tree};
+use ropewalk_service::{AnyServing, Service as _, StreamServer, Tree};
 
 /// Answers a byte with a byte, a little later, and ends.
 #[derive(Default)]
@@ -109,4 +110,66 @@ fn ask(place: SocketAddr, served: &AtomicUsize) {
     if stream.write_all(b"?").is_ok() && stream.read_exact(&mut answer).is_ok() {
         served.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// Answers each line with itself, and says `BYE` when the server is to end.
+struct Lines;
+
+impl Protocol for Lines {
+    fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+        conn.write(data);
+    }
+}
+
+#[test]
+fn a_line_protocol_says_goodbye_by_a_hook_and_others_serve_on_in_its_place() {
+    let kind = DriverKind::from_environment().unwrap().unwrap_or_default();
+    let reactor = Reactor::with_driver(kind).unwrap();
+    let saying = |word: &'static [u8]| {
+        AnyServing::new(Leaving::by(
+            |_: &Address| Some(Lines),
+            move |_, conn| {
+                conn.write(word);
+                conn.close();
+            },
+        ))
+    };
+    let server = StreamServer::new(Tcp(reactor.clone()), reactor.clone(), saying(b"BYE one\r\n"));
+    reactor.run_until(server.start()).unwrap();
+    let place = server.address().unwrap().ip().unwrap();
+    let talk = |reactor: &Reactor, mut stream: TcpStream| {
+        let talk = reactor.defer_to_thread(move || {
+            let mut answer = [0; 1];
+            stream.write_all(b"?").and_then(|()| stream.read_exact(&mut answer)).unwrap();
+            assert_eq!(&answer, b"?");
+            Ok::<_, std::io::Error>(stream)
+        });
+        reactor.run_until(talk).unwrap()
+    };
+    let connect = || {
+        let stream = TcpStream::connect(place).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        stream
+    };
+    let rest = |reactor: &Reactor, mut stream: TcpStream| {
+        let rest = reactor.defer_to_thread(move || {
+            let mut rest = String::new();
+            stream.read_to_string(&mut rest).unwrap();
+            Ok::<_, std::io::Error>(rest)
+        });
+        reactor.run_until(rest).unwrap()
+    };
+    let first = talk(&reactor, connect());
+    let old = server.replace(saying(b"BYE two\r\n"));
+    // Same place, same socket: nobody had to listen again.
+    assert_eq!(server.address().unwrap().ip().unwrap(), place);
+    let second = talk(&reactor, connect());
+    let first = talk(&reactor, first);
+    assert_eq!((old.connections(), server.connections()), (1, 1));
+    reactor.run_until(old.drain()).unwrap();
+    assert_eq!(rest(&reactor, first), "BYE one\r\n");
+    let second = talk(&reactor, second);
+    let drained = reactor.run_until(server.drain(Duration::from_mins(1))).unwrap();
+    assert_eq!((drained.found, drained.cut), (1, 0));
+    assert_eq!(rest(&reactor, second), "BYE two\r\n");
 }
