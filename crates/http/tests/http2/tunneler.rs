@@ -104,7 +104,7 @@ impl Tunneler {
             conn.write_outbox(Box::new(part));
             channel.tell_sent();
         }
-        conn.call_later(std::time::Duration::ZERO, |this, conn| this.send(conn));
+        conn.call_later(std::time::Duration::ZERO, Self::send);
     }
 
     /// Carries out what the protocol wishes.

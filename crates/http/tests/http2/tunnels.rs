@@ -52,6 +52,9 @@ fn echo(conn: &Conn<Witness>, note: &Note) {
     }
 }
 
+/// How a protocol ends its stream.
+type End = fn(&Conn<Witness>);
+
 fn quiet(_: &Conn<Witness>, _: &Note) {}
 
 #[test]
@@ -110,7 +113,7 @@ fn a_writer_is_held_up_by_the_streams_window_and_by_that_of_all() {
     const MUCH: usize = 600_000;
     let act = |conn: &Conn<Witness>, note: &Note| {
         if *note == Note::Made {
-            conn.write(&[b'x'; MUCH]);
+            conn.write(&vec![b'x'; MUCH]);
         }
     };
     let mut narrow = Limits::default();
@@ -202,7 +205,7 @@ fn each_direction_ends_alone() {
 
 #[test]
 fn endings_are_told_each_as_what_it_is() {
-    let ways: [(Option<&str>, fn(&Conn<Witness>), ErrorCode, Disconnect); 4] = [
+    let ways: [(Option<&str>, End, ErrorCode, Disconnect); 4] = [
         (Some("witness"), |conn| conn.abort(), ErrorCode::Cancel, Disconnect::Aborted),
         // RFC 9113 8.5.
         (None, |conn| conn.abort(), ErrorCode::ConnectError, Disconnect::Aborted),
@@ -247,7 +250,7 @@ fn what_the_client_ends_is_over_at_once() {
     let with_trailers = client.connect(Some("witness"), false);
     let mut out = Vec::new();
     client.engine.send_head(with_trailers, true, &mut out, |head| {
-        head.field(&header::ETAG, &http::HeaderValue::from_static("x"))
+        head.field(&header::ETAG, &http::HeaderValue::from_static("x"));
     });
     client.push(&out);
     // RFC 9113 8.5: nothing but data goes on such a stream.
