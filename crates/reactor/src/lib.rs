@@ -90,6 +90,7 @@ mod reactor;
 mod remote;
 mod resolver;
 mod siblings;
+mod spin;
 mod streams;
 mod sys;
 mod tasks;

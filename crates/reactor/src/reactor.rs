@@ -349,6 +349,8 @@ impl Reactor {
             (Some(timeout), Some(patience)) => Some(timeout.min(patience)),
             (timeout, patience) => timeout.or(patience),
         };
+        let patience =
+            if inner.look_for_jobs(driver, patience) { Some(Duration::ZERO) } else { patience };
         driver
             .wait(patience)
             .map_err(|error| ReactorError::System { doing: "waiting for events", error })?;
@@ -535,6 +537,9 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.carrier.set_in_turn(false);
         self.0.remote.set_in_turn(false);
+        if self.0.exposed.get() {
+            self.0.remote.ring_for_the_rest();
+        }
     }
 }
 
