@@ -52,6 +52,7 @@ mod descriptor;
 mod disconnect;
 mod endpoint;
 mod file_io;
+mod flags;
 mod goodbye;
 mod identity;
 mod layer;

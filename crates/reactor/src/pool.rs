@@ -5,11 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::PoolRefused;
 use crate::remote::Remote;
 use crate::spin::{Hope, spin};
+use crate::{Histogram, Statistics};
 
 /// Bounds of a reactor's thread pool; [`Reactor::set_thread_pool`](crate::Reactor::set_thread_pool)
 /// takes them.
@@ -67,7 +68,8 @@ struct Shared {
 }
 
 struct State {
-    jobs: VecDeque<(u64, Work)>,
+    /// With the time at which each came.
+    jobs: VecDeque<(u64, Instant, Work)>,
     threads: usize,
     /// Threads that sleep.
     idle: usize,
@@ -76,6 +78,8 @@ struct State {
     hope: Hope,
     stopping: bool,
     options: ThreadPoolOptions,
+    /// How long jobs waited for a thread.
+    waits: Histogram,
 }
 
 impl State {
@@ -88,6 +92,7 @@ impl State {
             hope: Hope::new(),
             stopping: false,
             options: ThreadPoolOptions::default(),
+            waits: Histogram::default(),
         }
     }
 }
@@ -103,7 +108,8 @@ impl Shared {
             if state.threads > state.options.threads_max {
                 break;
             }
-            if let Some((id, work)) = state.jobs.pop_front() {
+            if let Some((id, came, work)) = state.jobs.pop_front() {
+                state.waits.record(came.elapsed());
                 self.waiting.store(state.jobs.len(), Ordering::Relaxed);
                 drop(state);
                 // Whoever submitted it caught its panics; this one keeps the thread alive.
@@ -167,7 +173,11 @@ impl Pool {
         if state.jobs.len() >= state.options.jobs_max {
             return Err(PoolRefused::Full);
         }
-        state.jobs.push_back((id, work));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "how long a job waits is measured in two threads"
+        )]
+        state.jobs.push_back((id, Instant::now(), work));
         self.shared.waiting.store(state.jobs.len(), Ordering::Relaxed);
         // One is for the thread that looks, if there is such.
         let for_sleepers = state.jobs.len() - usize::from(state.is_looking);
@@ -199,6 +209,14 @@ impl Pool {
             }
         }
         Ok(())
+    }
+
+    /// Writes down how the pool does.
+    pub(crate) fn report(&self, into: &mut Statistics) {
+        let state = self.shared.lock();
+        into.pool_queue = state.jobs.len() as u64;
+        into.pool_busy = state.threads.saturating_sub(state.idle) as u64;
+        into.pool_waits = state.waits.clone();
     }
 
     /// How many threads there are.
