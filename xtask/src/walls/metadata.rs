@@ -72,7 +72,7 @@ impl Dependency {
             Some("build") => Kind::Build,
             Some(_) => return None,
         };
-        let is_optional = dependency["optional"].as_bool()?;
+        let is_optional = dependency["optional"].as_bool().unwrap_or_default();
         Some(Self { name: dependency["name"].as_str()?.to_owned(), kind, is_optional })
     }
 }
