@@ -248,6 +248,18 @@ impl Table {
         with
     }
 
+    /// The same with a word and a line before each key, where it does not begin so: `to` is `log_to` in a section `log`.
+    #[must_use]
+    pub fn with_prefix(&self, prefix: &str) -> Self {
+        let mut with = self.clone();
+        for entry in &mut with.entries {
+            if !entry.key.starts_with(prefix) {
+                entry.key = format!("{prefix}_{}", entry.key);
+            }
+        }
+        with
+    }
+
     /// A fault for each key that is none of these.
     pub fn unknown_keys(&self, known: &[&str]) -> Vec<Fault> {
         let known: BTreeSet<&str> = known.iter().copied().collect();

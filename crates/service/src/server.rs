@@ -59,6 +59,11 @@ impl<S: SeatFactory + Drain + Clone> StreamServer<S> {
         self.port.borrow().as_ref().map(|port| port.address())
     }
 
+    /// Where no more than one connection can ever come: tells when that is over, to whoever asks first.
+    pub fn over(&self) -> Option<Deferred<()>> {
+        self.port.borrow().as_ref().and_then(|port| port.over())
+    }
+
     /// How many connections it has.
     pub fn connections(&self) -> usize {
         self.all().connections()
@@ -153,6 +158,11 @@ impl AnyServing {
     /// Forgets the type of `serving`.
     pub fn new(serving: impl SeatFactory + Drain) -> Self {
         Self(Rc::new(RefCell::new(serving)))
+    }
+
+    /// Whether the other is the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 }
 
