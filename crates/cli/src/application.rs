@@ -17,6 +17,9 @@ use crate::plugin;
 use crate::serving;
 use crate::sockets::Sockets;
 
+/// Makes what a service is made of.
+pub(crate) type Make = Rc<dyn Fn(&House) -> Result<Offer, String>>;
+
 /// One service as it is to be.
 #[derive(Clone)]
 pub(crate) struct Planned {
@@ -27,7 +30,7 @@ pub(crate) struct Planned {
     /// What it is: of two that are the same neither needs to change.
     pub(crate) meaning: String,
     /// Makes what serves.
-    pub(crate) make: Rc<dyn Fn(&House) -> Result<Offer, String>>,
+    pub(crate) make: Make,
     /// A complaint about it, with its place.
     pub(crate) blame: Rc<dyn Fn(&str) -> String>,
 }
@@ -57,6 +60,15 @@ struct Running {
     planned: Planned,
     keys: Vec<String>,
     offer: Offer,
+}
+
+/// A service of the next plan.
+struct Next {
+    planned: Planned,
+    /// Its places, each under a key of its own.
+    keys: Vec<(String, ServerDescription)>,
+    /// What it is made of; nothing where it stays as it is.
+    offer: Option<Offer>,
 }
 
 /// A place's description on a reactor.
@@ -178,8 +190,8 @@ impl Inner {
             };
             let keys = match (&offer, same) {
                 (Some(offer), _) => {
-                    let keys = self.keys(&planned, offer, &taken);
-                    keys.map_err(|why| Failure::new((planned.blame)(&why)))?
+                    let found = keys(&planned, offer, &taken);
+                    found.map_err(|why| Failure::new((planned.blame)(&why)))?
                 }
                 (None, Some(index)) => {
                     let services = self.services.borrow();
@@ -190,7 +202,7 @@ impl Inner {
                 (None, None) => Vec::new(),
             };
             taken.extend(keys.iter().map(|(key, _)| (key.clone(), planned.name.clone())));
-            next.push((planned, keys, offer));
+            next.push(Next { planned, keys, offer });
         }
         let fresh = self.listen(&next).await?;
         if let Err(failure) = self.exchange_beside(&next).await {
@@ -203,44 +215,10 @@ impl Inner {
         Ok(())
     }
 
-    /// The places of a service, each under a key of its own.
-    fn keys(
-        &self,
-        planned: &Planned,
-        offer: &Offer,
-        taken: &BTreeMap<String, String>,
-    ) -> Result<Vec<(String, ServerDescription)>, String> {
-        let mut keys: Vec<(String, ServerDescription)> = Vec::new();
-        if offer.serving.is_none() {
-            return Ok(keys);
-        }
-        for place in &planned.places {
-            let place = place.clone().speaking(offer.protocols);
-            let written = place.to_string();
-            let mut key = written.clone();
-            // Any port is another one each time.
-            let is_any = written.split(':').nth(1) == Some("0");
-            let mut number = 0;
-            while taken.contains_key(&key) || keys.iter().any(|(other, _)| *other == key) {
-                if !is_any {
-                    let other = taken.get(&key).unwrap_or(&planned.name);
-                    return Err(format!("{written:?} is the place of {other:?} already"));
-                }
-                number += 1;
-                key = format!("{written}#{number}");
-            }
-            keys.push((key, place));
-        }
-        Ok(keys)
-    }
-
     /// Listens at those places that are new.
-    async fn listen(
-        self: &Rc<Self>,
-        next: &[(Planned, Vec<(String, ServerDescription)>, Option<Offer>)],
-    ) -> Result<BTreeMap<String, Place>, Failure> {
+    async fn listen(self: &Rc<Self>, next: &[Next]) -> Result<BTreeMap<String, Place>, Failure> {
         let mut fresh: BTreeMap<String, Place> = BTreeMap::new();
-        for (planned, keys, offer) in next {
+        for Next { planned, keys, offer } in next {
             let Some(serving) = offer.as_ref().and_then(|offer| offer.serving.clone()) else {
                 continue;
             };
@@ -266,13 +244,9 @@ impl Inner {
     }
 
     /// Ends what ran beside services that change, and starts what is to; if that fails, what ran runs again.
-    async fn exchange_beside(
-        &self,
-        next: &[(Planned, Vec<(String, ServerDescription)>, Option<Offer>)],
-    ) -> Result<(), Failure> {
-        let stays = |name: &str| {
-            next.iter().any(|(planned, _, offer)| planned.name == name && offer.is_none())
-        };
+    async fn exchange_beside(&self, next: &[Next]) -> Result<(), Failure> {
+        let stays =
+            |name: &str| next.iter().any(|next| next.planned.name == name && next.offer.is_none());
         let old: Vec<Beside> = {
             let services = self.services.borrow();
             let ending = services.iter().filter(|running| !stays(&running.planned.name));
@@ -282,7 +256,7 @@ impl Inner {
             self.end(beside).await;
         }
         let mut started: Vec<&Beside> = Vec::new();
-        for (planned, _, offer) in next {
+        for Next { planned, offer, .. } in next {
             for beside in offer.iter().flat_map(|offer| &offer.beside) {
                 let Err(failure) = beside.start().await else {
                     started.push(beside);
@@ -303,15 +277,11 @@ impl Inner {
     }
 
     /// From here on nothing can fail.
-    async fn commit(
-        self: &Rc<Self>,
-        next: Vec<(Planned, Vec<(String, ServerDescription)>, Option<Offer>)>,
-        fresh: BTreeMap<String, Place>,
-    ) {
+    async fn commit(self: &Rc<Self>, next: Vec<Next>, fresh: BTreeMap<String, Place>) {
         let mut before = self.services.take();
         let mut retiring: Vec<AnyServing> = Vec::new();
         let mut services = Vec::new();
-        for (planned, keys, offer) in next {
+        for Next { planned, keys, offer } in next {
             let keys: Vec<String> = keys.into_iter().map(|(key, _)| key).collect();
             let was = before.iter().position(|running| running.planned.name == planned.name);
             let was = was.map(|index| before.swap_remove(index));
@@ -347,7 +317,7 @@ impl Inner {
         for place in gone {
             self.give_up(&place.server).await;
         }
-        for serving in retiring {
+        for serving in &retiring {
             self.retire(serving);
         }
     }
@@ -380,7 +350,7 @@ impl Inner {
     }
 
     /// Lets the connections of who serves no more finish, and cuts them at the deadline.
-    fn retire(self: &Rc<Self>, serving: AnyServing) {
+    fn retire(self: &Rc<Self>, serving: &AnyServing) {
         let found = serving.connections();
         self.retired.borrow_mut().push(serving.clone());
         let hurried = serving.clone();
@@ -410,11 +380,11 @@ impl Inner {
             tracing::error!("a place is not free: {}", serving::tell(&failure));
         }
         let mut serving: Vec<AnyServing> = self.retired.borrow().clone();
-        let services = self.services.borrow();
-        serving.extend(services.iter().filter_map(|running| running.offer.serving.clone()));
-        let beside: Vec<Beside> =
-            services.iter().flat_map(|running| running.offer.beside.clone()).collect();
-        drop(services);
+        let beside: Vec<Beside> = {
+            let services = self.services.borrow();
+            serving.extend(services.iter().filter_map(|running| running.offer.serving.clone()));
+            services.iter().flat_map(|running| running.offer.beside.clone()).collect()
+        };
         let found = serving.iter().map(AnyServing::connections).sum();
         let count = Rc::new(Cell::new(0));
         let (counter, hurried) = (Rc::clone(&count), serving.clone());
@@ -432,6 +402,36 @@ impl Inner {
         hurry.cancel();
         drained.and(Drained::new(found, count.get()))
     }
+}
+
+/// The places of a service, each under a key of its own.
+fn keys(
+    planned: &Planned,
+    offer: &Offer,
+    taken: &BTreeMap<String, String>,
+) -> Result<Vec<(String, ServerDescription)>, String> {
+    let mut keys: Vec<(String, ServerDescription)> = Vec::new();
+    if offer.serving.is_none() {
+        return Ok(keys);
+    }
+    for place in &planned.places {
+        let place = place.clone().speaking(offer.protocols);
+        let written = place.to_string();
+        let mut key = written.clone();
+        // Any port is another one each time.
+        let is_any = written.split(':').nth(1) == Some("0");
+        let mut number = 0;
+        while taken.contains_key(&key) || keys.iter().any(|(other, _)| *other == key) {
+            if !is_any {
+                let other = taken.get(&key).unwrap_or(&planned.name);
+                return Err(format!("{written:?} is the place of {other:?} already"));
+            }
+            number += 1;
+            key = format!("{written}#{number}");
+        }
+        keys.push((key, place));
+    }
+    Ok(keys)
 }
 
 /// Ends what is left of connections; answers how many that were.

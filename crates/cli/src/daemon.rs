@@ -38,13 +38,13 @@ pub(crate) struct DaemonOptions {
     #[arg(long, value_name = "OCTAL", value_parser = octal)]
     umask: Option<u32>,
 
-    /// Become this user once the places are taken; only root can
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
+    /// Become this user once the places are taken, by name or number; only root can
+    #[arg(long, value_name = "USER")]
+    uid: Option<String>,
 
     /// Become one of this group then; the user's own if left out
-    #[arg(long, value_name = "NAME")]
-    group: Option<String>,
+    #[arg(long, value_name = "GROUP")]
+    gid: Option<String>,
 
     /// Never gain privileges by starting a program
     #[arg(long)]
@@ -97,8 +97,8 @@ impl Daemon {
             pid_file: one.pid_file.or(other.pid_file),
             directory: one.directory.or(other.directory),
             umask: one.umask.or(other.umask),
-            user: one.user.or(other.user),
-            group: one.group.or(other.group),
+            uid: one.uid.or(other.uid),
+            gid: one.gid.or(other.gid),
             no_new_privileges: one.no_new_privileges || other.no_new_privileges,
             drain: one.drain.or(other.drain),
         };
@@ -110,8 +110,8 @@ impl Daemon {
         let options = &self.options;
         let is_asked_for = options.daemon
             || options.pid_file.is_some()
-            || options.user.is_some()
-            || options.group.is_some()
+            || options.uid.is_some()
+            || options.gid.is_some()
             || self.log.log_to.is_some();
         if is_asked_for { Err(format!("{why}: leave the options of daemons out")) } else { Ok(()) }
     }
@@ -124,12 +124,12 @@ impl Daemon {
     /// Goes to the background if that is wanted; then everything that can be done before places are taken.
     pub(crate) fn begin(&self) -> Result<Begun, String> {
         let options = self.options.clone();
-        if options.group.is_some() && options.user.is_none() {
-            return Err("--group goes with --user: say who to become as well".to_owned());
+        if options.gid.is_some() && options.uid.is_none() {
+            return Err("--gid goes with --uid: say who to become as well".to_owned());
         }
-        if let Some(user) = &options.user {
+        if let Some(user) = &options.uid {
             // A name that is wrong is told of before anything is done.
-            Identity::of(user, options.group.as_deref())?;
+            Identity::of(user, options.gid.as_deref())?;
         }
         let is_background = matches!(&self.log.log_to, None | Some(LogTo::Stderr));
         if options.daemon && is_background {
@@ -204,8 +204,8 @@ impl Here {
             write_pid_file(file)
                 .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
         }
-        let Some(user) = &self.options.user else { return Ok(()) };
-        let identity = Identity::of(user, self.options.group.as_deref())?;
+        let Some(user) = &self.options.uid else { return Ok(()) };
+        let identity = Identity::of(user, self.options.gid.as_deref())?;
         if Uid::effective().is_root() {
             self.sink
                 .give_to(identity.user.as_raw(), identity.group.as_raw())
@@ -325,7 +325,7 @@ impl Identity {
         let name = &self.name;
         if !Uid::effective().is_root() {
             return Err(format!(
-                "only root can become {name}: leave --user out, or start it as root"
+                "only root can become {name}: leave --uid out, or start it as root"
             ));
         }
         let cannot = |error: nix::Error| format!("cannot become {name}: {error}");

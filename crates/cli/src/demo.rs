@@ -43,10 +43,10 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
-        let planned = |name: &str, make: fn(&House) -> Result<Offer, String>| {
+        let planned = |name: &str, make: fn(&House) -> Offer| {
             let places = serving::places(&[PLACE.to_owned()])?;
             let blame = std::rc::Rc::new(str::to_owned);
-            let make = std::rc::Rc::new(make);
+            let make = std::rc::Rc::new(move |house: &House| Ok(make(house)));
             Ok(Planned { name: name.to_owned(), places, meaning: String::new(), make, blame })
         };
         let services = [planned("web", web), planned("amp", amp)];
@@ -64,7 +64,7 @@ impl WebSocketProtocol for Echo {
     }
 }
 
-fn web(house: &House) -> Result<Offer, String> {
+fn web(house: &House) -> Offer {
     let reactor = house.reactor.clone();
     let echo = WebSocketResource::new(|_: &Request| Echo);
     let group = echo.group();
@@ -74,7 +74,7 @@ fn web(house: &House) -> Result<Offer, String> {
         .get("/echo", echo);
     let site = Site::new(router);
     let serving = AnyServing::new(WithSockets { site, group });
-    Ok(Offer { shown: said_of_web, protocols: &["http/1.1"], ..Offer::of(serving) })
+    Offer { shown: said_of_web, protocols: &["http/1.1"], ..Offer::of(serving) }
 }
 
 /// A site and the WebSockets that were opened there.
@@ -117,7 +117,7 @@ fn said_of_web(address: &Address, _: bool) -> String {
     )
 }
 
-fn amp(_: &House) -> Result<Offer, String> {
+fn amp(_: &House) -> Offer {
     let responders = Responders::new().on(|sum: Sum| {
         sum.a
             .checked_add(sum.b)
@@ -132,7 +132,7 @@ fn amp(_: &House) -> Result<Offer, String> {
              | timeout 1 nc 127.0.0.1 {port} | strings -n 1"
         )
     };
-    Ok(Offer { shown, ..Offer::of(AnyServing::new(serving)) })
+    Offer { shown, ..Offer::of(AnyServing::new(serving)) }
 }
 
 fn html(page: String) -> Response {
@@ -152,8 +152,9 @@ fn status(reactor: &Reactor) -> String {
         ("tasks", census.tasks),
         ("processes", census.processes),
     ];
-    let rows: String =
+    let rows: Vec<_> =
         rows.iter().map(|(name, count)| format!("<tr><th>{name}<td>{count}\n")).collect();
+    let rows = rows.concat();
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8>\n\
          <meta name=viewport content='width=device-width'><meta http-equiv=refresh content=1>\n\

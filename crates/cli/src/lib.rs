@@ -51,7 +51,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
         Each subcommand serves something, or asks somebody who does. Where it listens is an endpoint, a string such as \
         tcp:8080, tls:443:cert=FILE or unix:PATH; --listen may be given several times. Without a word about \
         it servers are reachable from this machine only. They run in the foreground until Ctrl-C, print where they \
-        are on standard output and log to standard error; --daemon, --user, --pid-file and --log-to make daemons \
+        are on standard output and log to standard error; --daemon, --uid, --pid-file and --log-to make daemons \
         of them. Several of them together are a file: see `ropewalk help run`.",
     after_help = "Start here:\n  \
         ropewalk demo             a page, a WebSocket and more, with what to try\n  \

@@ -1,11 +1,12 @@
 //! What a service is made of.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ropewalk::Deferred;
-use ropewalk::protocol::{Address, DatagramEndpoint, DatagramProtocol, Factory, Leaving};
-use ropewalk::reactor::Reactor;
+use ropewalk::protocol::{Address, DatagramProtocol, Factory, Leaving};
+use ropewalk::reactor::{Reactor, UdpEndpoint, UdpOptions};
 use ropewalk::service::{AnyServing, DatagramServer, Drained, Service};
+use ropewalk::{Deferred, Failure};
 
 use crate::sockets::Sockets;
 
@@ -83,13 +84,35 @@ pub(crate) fn closing(factory: impl Factory) -> AnyServing {
 
 /// A port for datagrams beside a service.
 pub(crate) fn datagrams<P: DatagramProtocol>(
-    place: impl DatagramEndpoint + 'static,
+    reactor: &Reactor,
+    place: SocketAddr,
     make: impl FnMut() -> P + 'static,
 ) -> Beside {
-    let server = Rc::new(DatagramServer::new(place, make));
+    let at = UdpEndpoint::new(reactor, place, UdpOptions::default());
+    let server = Rc::new(DatagramServer::new(at, make));
     let port = Rc::clone(&server);
     let said = Rc::new(move || port.port().map(|port| format!("udp {}", port.local())));
-    Beside { service: server, said }
+    Beside { service: Rc::new(Answering { server, place }), said }
+}
+
+/// A port for datagrams that says which it is when it cannot be had.
+struct Answering<P: 'static> {
+    server: Rc<DatagramServer<P>>,
+    place: SocketAddr,
+}
+
+impl<P: DatagramProtocol> Service for Answering<P> {
+    fn start(&self) -> Deferred<()> {
+        let place = self.place;
+        self.server.start().add_errback(move |failure| {
+            let why = crate::serving::tell(&failure);
+            Err::<(), _>(Failure::new(format!("cannot answer datagrams at {place}: {why}")))
+        })
+    }
+
+    fn stop(&self) -> Deferred<()> {
+        self.server.stop()
+    }
 }
 
 /// A service that says nothing of where it is.

@@ -9,11 +9,11 @@ use clap::Args;
 use ropewalk::endpoint::{EndpointError, ServerDescription, quote};
 use ropewalk_config::{Document, Fault, Faults, Item, Table, Value, changes, nearest};
 
-use crate::application::Planned;
+use crate::application::{Make, Planned};
 use crate::daemon::{Daemon, DaemonOptions};
 use crate::finger::FingerOptions;
 use crate::inetd::InetdOptions;
-use crate::offer::{House, Offer, Offered};
+use crate::offer::{House, Offered};
 use crate::plugin::{self, ServiceKind};
 use crate::portforward::PortforwardOptions;
 use crate::program::Plan;
@@ -27,8 +27,6 @@ use crate::web::WebOptions;
 /// The tables that a file may have.
 const TABLES: &[&str] =
     &["daemon", "identities", "limits", "listeners", "log", "services", "users"];
-/// The keys of a service that are none of its options.
-const KEYS: &[&str] = &["kind", "listen", "users"];
 /// The small services, which are kinds of their own here.
 const SIMPLE: &[&str] = &["chargen", "daytime", "discard", "echo", "qotd", "time", "users"];
 
@@ -49,8 +47,6 @@ pub(crate) struct Configuration {
     path: PathBuf,
     held: RefCell<Option<Document>>,
 }
-
-type Make = Rc<dyn Fn(&House) -> Result<Offer, String>>;
 
 /// Where a service listens unless its section says otherwise, and what makes it.
 struct Read {
@@ -126,15 +122,10 @@ impl Configuration {
 
 /// The tables in a table, each by its name.
 fn sections(table: &Table) -> impl Iterator<Item = (String, Result<&Table, Faults>)> {
-    table.entries().iter().map(|entry| {
-        let section = table.table(entry.key()).map(|table| table.unwrap_or_else(|| unreachable()));
-        (entry.key().to_owned(), section)
+    table.entries().iter().filter_map(|entry| {
+        let section = table.table(entry.key()).transpose()?;
+        Some((entry.key().to_owned(), section))
     })
-}
-
-/// What is listed is there.
-fn unreachable<T>() -> T {
-    unreachable!("a key that was listed is there")
 }
 
 fn limits(root: &Table) -> Result<LimitOptions, Faults> {
@@ -203,7 +194,7 @@ fn read_kind(kind: &str, options: &Table, section: &Table) -> Result<Read, Fault
         "socks" => read::<SocksOptions>(options),
         "proxy" => read::<ProxyOptions>(options),
         "portforward" => read::<PortforwardOptions>(options),
-        "inetd" => read::<InetdOptions>(options).and_then(|read| inetd(read, section)),
+        "inetd" => inetd(options, section),
         "process" => read::<SupervisedOptions>(options),
         other => match plugin::services().find(|plugin| plugin.name == other) {
             Some(plugin) => read_plugin(plugin, options),
@@ -239,7 +230,8 @@ fn read<T: Offered + 'static>(options: &Table) -> Result<Read, Faults> {
 }
 
 /// A super-server listens by itself.
-fn inetd(read: Read, section: &Table) -> Result<Read, Faults> {
+fn inetd(options: &Table, section: &Table) -> Result<Read, Faults> {
+    let options: InetdOptions = options.options()?;
     let mut places = Vec::new();
     for (text, item) in section.texts("listen")? {
         let place = text.parse().map_err(|error: EndpointError| {
@@ -250,8 +242,6 @@ fn inetd(read: Read, section: &Table) -> Result<Read, Faults> {
     if places.is_empty() {
         return Err(section.fault("a super-server wants a place: listen = \"tcp:PORT\"").into());
     }
-    let _ = read;
-    let options: InetdOptions = section.without(KEYS).options()?;
     Ok(Read { listen: Vec::new(), make: Rc::new(move |house| options.offer_at(house, &places)) })
 }
 
@@ -331,11 +321,11 @@ fn encrypted(root: &Table, table: &Table, endpoint: &str, name: &str) -> Result<
         [("cert", "cert"), ("key", "key"), ("certs", "certs"), ("client_ca", "client-ca")]
     {
         if let Some(value) = identity.text(key).map_err(first)? {
-            written.push_str(&format!(":{parameter}={}", quote(value)));
+            written = format!("{written}:{parameter}={}", quote(value));
         }
     }
     match identity.get("self_signed").map(Item::value) {
-        Some(Value::Boolean(true)) => written.push_str(":self-signed"),
+        Some(Value::Boolean(true)) => written.push_str(":self-signed=yes"),
         Some(Value::Boolean(false)) | None => (),
         Some(other) => {
             let message = format!("\"self_signed\" is true or false, and not {other}");

@@ -90,12 +90,15 @@ pub struct ClientPlace {
     pub make: fn(&Reactor, &str) -> Box<dyn ClientEndpoint>,
 }
 
+/// Who knows users and their passwords.
+pub type Passwords = Rc<dyn Checker<UsernamePassword>>;
+
 /// Users of a kind of its own: `--auth KIND:WHERE`.
 pub struct UserChecker {
     /// What it is called.
     pub kind: &'static str,
     /// Who knows the users that are there.
-    pub open: fn(&str, &Reactor) -> Result<Rc<dyn Checker<UsernamePassword>>, Failure>,
+    pub open: fn(&str, &Reactor) -> Result<Passwords, Failure>,
 }
 
 /// A subcommand.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use ropewalk::reactor::{Reactor, UdpEndpoint, UdpOptions};
+use ropewalk::reactor::Reactor;
 use ropewalk::service::AnyServing;
 use ropewalk::small::{chargen, datagrams, daytime, discard, echo, qotd, time, users};
 
@@ -163,23 +163,22 @@ impl SimpleOptions {
         place: SocketAddr,
         quotes: &Rc<[String]>,
     ) -> Beside {
-        let at = UdpEndpoint::new(reactor, place, UdpOptions::default());
         match self.name {
-            Name::Echo => offer::datagrams(at, datagrams::echo),
-            Name::Discard => offer::datagrams(at, datagrams::discard),
-            Name::Chargen => offer::datagrams(at, datagrams::chargen),
-            Name::Daytime => offer::datagrams(at, || datagrams::daytime(now)),
-            Name::Time => offer::datagrams(at, || datagrams::time(now)),
+            Name::Echo => offer::datagrams(reactor, place, datagrams::echo),
+            Name::Discard => offer::datagrams(reactor, place, datagrams::discard),
+            Name::Chargen => offer::datagrams(reactor, place, datagrams::chargen),
+            Name::Daytime => offer::datagrams(reactor, place, || datagrams::daytime(now)),
+            Name::Time => offer::datagrams(reactor, place, || datagrams::time(now)),
             Name::Users => {
                 let users = self.user.clone();
-                offer::datagrams(at, move || {
+                offer::datagrams(reactor, place, move || {
                     let users = users.clone();
                     datagrams::users(move || users.clone())
                 })
             }
             Name::Qotd => {
                 let quotes = Rc::clone(quotes);
-                offer::datagrams(at, move || {
+                offer::datagrams(reactor, place, move || {
                     let quotes = Rc::clone(&quotes);
                     datagrams::qotd(move || of_the_day(&quotes, now()).to_owned())
                 })

@@ -25,8 +25,11 @@ const SIZE_MIN: u64 = 1024;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Log")]
 pub(crate) struct LogOptions {
-    /// Where the log goes: stderr, file:PATH, journald or syslog
-    #[arg(long, value_name = "WHERE")]
+    #[arg(
+        long,
+        value_name = "WHERE",
+        help = "Where the log goes: stderr, file:PATH, journald or syslog"
+    )]
     pub(crate) log_to: Option<LogTo>,
 
     /// Begin a new log file when one would be longer than so many bytes; SIGUSR1 opens it anew at any time

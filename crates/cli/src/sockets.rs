@@ -90,9 +90,9 @@ impl Sockets {
     /// The socket to listen with at `place`.
     fn take(&self, place: &Address, bind: Bind<'_>) -> io::Result<(OwnedFd, Address)> {
         let mut held = self.held.borrow_mut();
-        let is_meant = |held: &&mut Held| match is_any_port(place) {
-            true => held.users == 0 && held.asked == *place,
-            false => held.bound == *place,
+        let is_any = is_any_port(place);
+        let is_meant = |held: &&mut Held| {
+            if is_any { held.users == 0 && held.asked == *place } else { held.bound == *place }
         };
         if let Some(held) = held.iter_mut().find(is_meant) {
             let socket = held.socket.try_clone()?;

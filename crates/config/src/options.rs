@@ -166,19 +166,20 @@ impl Table {
         }
     }
 
-    /// A complaint that names an option, as `--path: …`, at its key; others where the table begins.
+    /// A complaint that names an option, as `--path: …` or in its words, at its key; others where the table begins.
     pub fn complaint(&self, complaint: &str) -> Fault {
-        let named = complaint.strip_prefix("--").and_then(|rest| rest.split_once(':'));
-        match named {
-            Some((option, rest)) => {
-                let is_it = |entry: &&Entry| entry.key().replace('_', "-") == option;
-                let message = format!("{option:?}:{rest}");
-                match self.entries().iter().find(is_it) {
-                    Some(entry) => self.fault_at(entry.item(), message),
-                    None => self.fault(message),
-                }
-            }
-            None => self.fault(complaint),
+        let words = complaint.split(|c: char| !c.is_alphanumeric() && c != '-');
+        let named = words.filter_map(|word| word.strip_prefix("--"));
+        let entry = named.into_iter().find_map(|option| {
+            self.entries().iter().find(|entry| entry.key().replace('_', "-") == option)
+        });
+        let message = match complaint.strip_prefix("--").and_then(|rest| rest.split_once(':')) {
+            Some((option, rest)) => format!("{option:?}:{rest}"),
+            None => complaint.to_owned(),
+        };
+        match entry {
+            Some(entry) => self.fault_at(entry.item(), message),
+            None => self.fault(message),
         }
     }
 }

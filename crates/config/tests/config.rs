@@ -139,6 +139,8 @@ fn a_complaint_that_names_an_option_is_told_at_its_key() {
     let told = |complaint| web.complaint(complaint).to_string();
     assert_eq!(told("--body-max: too little"), "app.toml:3:12: \"body-max\": too little");
     assert_eq!(told("--path: none"), "app.toml:1:1: \"path\": none");
+    let elsewhere = "make it, or name another with --body-max";
+    assert_eq!(told(elsewhere), format!("app.toml:3:12: {elsewhere}"));
     assert_eq!(told("no luck"), "app.toml:1:1: no luck");
     let report = web.complaint("--gzip: no").report();
     let expected = "app.toml:2:8: \"gzip\": no\n  |\n2 | gzip = true\n  |        ^";

@@ -92,7 +92,7 @@ fn what_is_wrong_with_a_file_is_told_at_its_line_and_column() {
         ("[services.users]\n", "nobody is there"),
         (
             "[services.portforward]\nlisten = 'tcp:0'\n",
-            "app.toml:1:2: \"to\" is missing in [services.portforward]",
+            "app.toml:1:1: \"to\" is missing in [services.portforward]",
         ),
         ("[services.i]\nkind = 'inetd'\ncommand = ['cat']\n", "a super-server wants a place"),
         (
@@ -218,7 +218,7 @@ fn a_reload_changes_what_is_another_and_leaves_the_rest() {
     write(&file("new", &both));
     served.signal(Signal::HUP);
     let said = log.until("nothing has changed");
-    assert!(said.contains("app.toml:10:"), "{said}");
+    assert!(said.contains("app.toml:12:10: "), "{said}");
     assert!(get(&site, "/old.txt").ends_with("old"));
 
     // What is right is said, and done.

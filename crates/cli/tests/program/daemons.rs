@@ -132,8 +132,8 @@ fn what_is_wrong_with_a_daemon_is_told_by_its_starter() {
             &["--daemon", "--log-to", &log, "--listen", "tcp:1:interface=192.0.2.1"],
             "no such address",
         ),
-        (&["--user", "no-such-user-here"], "there is no user no-such-user-here"),
-        (&["--group", "users"], "--group goes with --user"),
+        (&["--uid", "no-such-user-here"], "there is no user no-such-user-here"),
+        (&["--gid", "users"], "--gid goes with --uid"),
         (&["--directory", "/no/such/place"], "cannot work in /no/such/place"),
         (&["--log-to", "file:/no/such/place/log"], "cannot write the log"),
         (&["--log-size", "5000"], "--log-size and --log-keep are for files"),
@@ -164,7 +164,7 @@ fn privileges_go_once_the_places_are_taken() {
     let is_root = rustix::process::geteuid().is_root();
     let mut command = program();
     command.args(["web", "--path", folder.path().to_str().unwrap(), "--listen", ANYWHERE]);
-    command.args(["--user", "nobody"]);
+    command.args(["--uid", "nobody"]);
     if !is_root {
         let output = command.output().unwrap();
         assert!(String::from_utf8_lossy(&output.stderr).contains("only root can become nobody"));
