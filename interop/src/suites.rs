@@ -37,6 +37,10 @@ pub const SUITES: &[Suite] = &[
         tools: &["aiohttp", "chromium", "curl", "httpx", "python3", "requests", "scrapy", "wrk"],
     },
     Suite {
+        name: "http2_server",
+        tools: &["chromium", "curl", "h2", "h2load", "httpx", "nghttp", "node", "openssl"],
+    },
+    Suite {
         name: "loops",
         tools: &[
             "Qt6Widgets.pc",

@@ -411,13 +411,13 @@ fn keys(
     taken: &BTreeMap<String, String>,
 ) -> Result<Vec<(String, ServerDescription)>, String> {
     let mut keys: Vec<(String, ServerDescription)> = Vec::new();
-    if offer.serving.is_none() {
-        return Ok(keys);
-    }
+    let Some(serving) = &offer.serving else { return Ok(keys) };
     for place in &planned.places {
-        let place = place.clone().speaking(offer.protocols);
         let written = place.to_string();
-        let mut key = written.clone();
+        // What TLS offers is settled when the place is taken.
+        let spoken = if place.is_encrypted() { serving.alpn().join(",") } else { String::new() };
+        let first = format!("{written} {spoken}");
+        let mut key = first.clone();
         // Any port is another one each time.
         let is_any = written.split(':').nth(1) == Some("0");
         let mut number = 0;
@@ -427,9 +427,9 @@ fn keys(
                 return Err(format!("{written:?} is the place of {other:?} already"));
             }
             number += 1;
-            key = format!("{written}#{number}");
+            key = format!("{first}#{number}");
         }
-        keys.push((key, place));
+        keys.push((key, place.clone()));
     }
     Ok(keys)
 }

@@ -74,7 +74,7 @@ fn web(house: &House) -> Offer {
         .get("/echo", echo);
     let site = Site::new(router);
     let serving = AnyServing::new(WithSockets { site, group });
-    Offer { shown: said_of_web, protocols: &["http/1.1"], ..Offer::of(serving) }
+    Offer { shown: said_of_web, ..Offer::of(serving) }
 }
 
 /// A site and the WebSockets that were opened there.
@@ -86,6 +86,10 @@ struct WithSockets {
 impl SeatFactory for WithSockets {
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
         self.site.seat(peer)
+    }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        SeatFactory::alpn(&self.site)
     }
 }
 

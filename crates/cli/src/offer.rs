@@ -14,8 +14,6 @@ use crate::sockets::Sockets;
 pub(crate) struct Offer {
     /// Who serves those who come; nobody, for what has sockets of its own.
     pub(crate) serving: Option<AnyServing>,
-    /// What is spoken, for TLS to offer.
-    pub(crate) protocols: &'static [&'static str],
     /// What is started and stopped with it.
     pub(crate) beside: Vec<Beside>,
     /// How a place is said on standard output.
@@ -58,7 +56,6 @@ impl Offer {
     pub(crate) fn of(serving: AnyServing) -> Self {
         Self {
             serving: Some(serving),
-            protocols: &[],
             beside: Vec::new(),
             shown: |address, _| address.to_string(),
             has_passwords: false,
@@ -68,7 +65,7 @@ impl Offer {
     /// Serves nobody by itself.
     pub(crate) fn beside(beside: Vec<Beside>) -> Self {
         let shown = |address: &Address, _| address.to_string();
-        Self { serving: None, protocols: &[], beside, shown, has_passwords: false }
+        Self { serving: None, beside, shown, has_passwords: false }
     }
 }
 

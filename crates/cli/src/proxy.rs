@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use ropewalk::Deferred;
+use ropewalk::auth::{FailureDelay, InMemory, Portal, UsernamePassword, Users};
 use ropewalk::endpoint::ReactorOutlet;
 use ropewalk::forward::RelayOptions;
-use ropewalk::http::proxy::{BasicLogin, ForwardProxy};
-use ropewalk::http::{Limits, Site};
+use ropewalk::http::auth::Guard;
+use ropewalk::http::proxy::ForwardProxy;
+use ropewalk::http::{Limits, Resource, Site};
 use ropewalk::service::AnyServing;
-use ropewalk::socks::{Login, Users as _};
+use ropewalk::socks::Login;
 
 use crate::offer::{House, Offer, Offered};
 use crate::serving::{self, Shared};
@@ -92,15 +93,27 @@ impl Offered for ProxyOptions {
         let proxy = ForwardProxy::new(outlet, reactor.clone(), self.rules.destinations())
             .tunnel_ports(self.tunnel_port.clone())
             .relay(relay);
-        let proxy = match users {
-            Some(users) => proxy.login(BasicLogin::new(move |user, password| {
-                Login::new(user, password)
-                    .map_or_else(|_| Deferred::succeed(false), |login| users.check(&login))
-            })),
-            None => proxy,
+        let proxy: Box<dyn Resource> = match users {
+            Some(users) => {
+                let users = users.iter().try_fold(InMemory::new(), known)?;
+                let portal = Portal::new(Users).checker::<UsernamePassword>(users);
+                let guard = Guard::new(portal).basic("proxy").proxy();
+                Box::new(guard.delay(FailureDelay::new(reactor.clone())).around(proxy))
+            }
+            None => Box::new(proxy),
         };
         // It is the origin's to say how much it takes.
         let limits = Limits { body_max: None, ..Limits::default() };
         Ok(Offer::of(AnyServing::new(Site::new(proxy).limits(limits))))
+    }
+}
+
+/// Those whom a portal knows, and this one.
+fn known(users: InMemory, login: &Login) -> Result<InMemory, String> {
+    let user = String::from_utf8_lossy(login.user());
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned());
+    match (text(login.user()), text(login.password())) {
+        (Ok(user), Ok(password)) => Ok(users.with(user, password)),
+        _ => Err(format!("the name or the password of {user} is no text in UTF-8")),
     }
 }

@@ -19,8 +19,6 @@ use crate::site::SiteOptions;
 
 /// Where to listen unless told otherwise: reachable from this machine only.
 const LISTEN_DEFAULT: &str = "tcp:8080:interface=127.0.0.1";
-/// What TLS offers.
-const PROTOCOLS: &[&str] = &["http/1.1"];
 /// What opens a browser on this system, unless `BROWSER` names one.
 const OPENER: &str = if cfg!(target_os = "macos") {
     "open"
@@ -50,7 +48,7 @@ const OPENER: &str = if cfg!(target_os = "macos") {
         ropewalk web --listen tcp:8080 --listen 'tcp6:8080' --listen unix:/run/web.sock:mode=660\n      \
         in several places at once\n  \
         ropewalk web --listen tls:8443:self-signed\n      \
-        at https://127.0.0.1:8443/, for development; its fingerprint is printed\n  \
+        at https://127.0.0.1:8443/, for development; its fingerprint is printed. Who can speaks HTTP/2\n  \
         systemd-socket-activate -l 8080 ropewalk web --listen systemd:0\n      \
         on a socket that the service manager has made\n  \
         ropewalk web --vhost example.com=site --vhost '*.example.com=others'\n      \
@@ -144,7 +142,6 @@ impl Web {
         }
         self.shared.daemon.refuse("several processes or threads run in the foreground")?;
         crate::log::start();
-        let places: Vec<_> = places.into_iter().map(|place| place.speaking(PROTOCOLS)).collect();
         let driver = serving::driver(self.shared.reactor.as_deref())?;
         self.several.run(driver, &places, |reactor| options.serve(reactor, &places, self.open))
     }
@@ -156,7 +153,6 @@ impl Offered for WebOptions {
     fn offer(&self, house: &House) -> Result<Offer, String> {
         let site = self.site(&house.reactor)?;
         Ok(Offer {
-            protocols: PROTOCOLS,
             shown,
             has_passwords: self.site.has_logins(),
             ..Offer::of(AnyServing::new(site))

@@ -86,13 +86,11 @@ impl ServerDescription {
         with_tls(schemes).with(HaproxyServer::scheme()).with(WebSocketServer::scheme())
     }
 
-    /// Has TLS offer these application protocols, where there is TLS and nothing was said of them.
+    /// Has TLS offer these application protocols, where there is TLS and nothing was said of them, in
+    /// place of what the factory that listens there [says](ropewalk_protocol::Factory::alpn).
     pub fn speaking(self, protocols: &[&str]) -> Self {
         match self {
-            Self::Tls(server) if server.alpn().is_empty() => {
-                let speaking = server.clone().with_alpn(protocols.iter().copied());
-                Self::Tls(speaking.unwrap_or(server))
-            }
+            Self::Tls(server) => Self::Tls(server.speaking(protocols)),
             Self::Haproxy(server) => server.speaking(protocols).into(),
             other => other,
         }

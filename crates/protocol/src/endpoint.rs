@@ -9,17 +9,30 @@ use crate::{Address, Conn, Factory, Protocol, Seat, seat};
 pub trait SeatFactory: 'static {
     /// The seat for a new connection from `peer`, or `None` to turn it away.
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>>;
+
+    /// What is spoken there: see [`Factory::alpn`].
+    fn alpn(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 impl<F: Factory> SeatFactory for F {
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
         self.build(peer).map(seat)
     }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        Factory::alpn(self)
+    }
 }
 
 impl SeatFactory for Box<dyn SeatFactory> {
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
         (**self).seat(peer)
+    }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        (**self).alpn()
     }
 }
 
@@ -53,7 +66,8 @@ pub trait Port {
     fn address(&self) -> Address;
 
     /// Stops listening; connections that are up stay up, and on a reactor who waits to be accepted is, first.
-    /// The deferred tells when the place is free.
+    /// The deferred tells when the place is free: until then the factory may still be asked for a protocol, so
+    /// that who waits for all connections to end waits for this before.
     fn stop_listening(&self) -> Deferred<()>;
 
     /// Where no more than one connection can ever come, such as the one on standard input and output:

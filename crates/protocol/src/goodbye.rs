@@ -167,6 +167,10 @@ impl<F: Factory> SeatFactory for Leaving<F> {
         });
         Some(seat)
     }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        self.0.factory.borrow().alpn()
+    }
 }
 
 impl<F: Factory> Drain for Leaving<F> {

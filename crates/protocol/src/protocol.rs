@@ -71,6 +71,12 @@ pub trait Protocol: Sized + 'static {
     fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
         let _ = (conn, why);
     }
+
+    /// Tells whoever looks on what this is: the path of its type, unless told otherwise. What carries
+    /// another protocol tells its own name first, then those above it.
+    fn tell_names(&self, tell: &mut dyn FnMut(&'static str)) {
+        tell(std::any::type_name::<Self>());
+    }
 }
 
 /// Makes the protocol for each connection that a server accepts.
@@ -83,6 +89,12 @@ pub trait Factory: 'static {
 
     /// The protocol for a new connection from `peer`, or `None` to turn it away.
     fn build(&mut self, peer: &Address) -> Option<Self::Protocol>;
+
+    /// What its protocols speak, for a place with TLS to offer where nothing else was said of it (ALPN,
+    /// RFC 7301): the names, the preferred one first. As it stands it says nothing.
+    fn alpn(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 impl<P: Protocol, F: FnMut(&Address) -> Option<P> + 'static> Factory for F {
@@ -98,5 +110,9 @@ impl<F: Factory> Factory for Rc<RefCell<F>> {
 
     fn build(&mut self, peer: &Address) -> Option<F::Protocol> {
         self.borrow_mut().build(peer)
+    }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        self.borrow().alpn()
     }
 }

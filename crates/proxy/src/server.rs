@@ -97,6 +97,10 @@ impl<F: SeatFactory> Factory for Accepting<F> {
             factory: Rc::clone(&self.factory),
         })
     }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        self.factory.borrow().alpn()
+    }
 }
 
 impl<F> fmt::Debug for Accepting<F> {

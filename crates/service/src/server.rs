@@ -144,6 +144,10 @@ impl<S: SeatFactory> SeatFactory for Current<S> {
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
         self.0.borrow_mut().seat(peer)
     }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        self.0.borrow().alpn()
+    }
 }
 
 /// What serves and drains, whatever its type. Clones are the same.
@@ -169,6 +173,10 @@ impl AnyServing {
 impl SeatFactory for AnyServing {
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
         self.0.borrow_mut().seat(peer)
+    }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        self.0.borrow().alpn()
     }
 }
 

@@ -1,12 +1,13 @@
 use std::path::Path;
 use std::process::Command;
 
+use ropewalk::auth::{InMemory, Portal, UsernamePassword, Users};
 use ropewalk::endpoint::ReactorOutlet;
 use ropewalk::forward::Destinations;
-use ropewalk::http::proxy::{BasicLogin, ForwardProxy};
+use ropewalk::http::auth::Guard;
+use ropewalk::http::proxy::ForwardProxy;
 use ropewalk::http::{Request, Site};
 use ropewalk::websocket::{Message, WebSocket, WebSocketProtocol, WebSocketResource};
-use ropewalk_deferred::Deferred;
 use ropewalk_interop::{Peer, TempDir, free_port, python_folder, tool};
 
 use crate::house::{House, run};
@@ -66,10 +67,10 @@ fn curl_goes_elsewhere_through_a_forward_proxy() {
     let house = House::start("tcp:0:interface=127.0.0.1", move |reactor| {
         let rules = Destinations::public().allow("127.0.0.1".parse().expect("an address"));
         let proxy = ForwardProxy::new(ReactorOutlet::new(reactor), reactor.clone(), rules);
-        let login = BasicLogin::new(|user, password| {
-            Deferred::succeed((user, password) == ("alice", "secret"))
-        });
-        Site::new(proxy.tunnel_ports([port..=port]).login(login))
+        let users = InMemory::new().with("alice", "secret");
+        let portal = Portal::new(Users).checker::<UsernamePassword>(users);
+        let guard = Guard::new(portal).basic("proxy").proxy();
+        Site::new(guard.around(proxy.tunnel_ports([port..=port])))
     });
     let (proxy, host) = (house.address.to_string(), format!("127.0.0.1:{port}"));
     let url = format!("http://{host}/");

@@ -104,6 +104,10 @@ impl<P: Policy, F: SeatFactory> Factory for Guarded<P, F> {
         let Self { state, factory } = self;
         state.admit(peer, &mut || factory.seat(peer))
     }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        self.factory.alpn()
+    }
 }
 
 /// An endpoint whose connections are kept under a policy; a [`ClientEndpoint`] itself.

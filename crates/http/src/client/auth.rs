@@ -7,7 +7,7 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method};
-use ropewalk_auth::digest::{Algorithm, ha1, hex, response, session_ha1};
+use ropewalk_auth::digest::{Algorithm, ha1, hex, response, response_with_body, session_ha1};
 
 use crate::auth::params::{Parameters, quoted, split_list};
 
@@ -27,12 +27,32 @@ struct Challenge {
     realm: String,
     nonce: String,
     opaque: Option<String>,
-    has_qop: bool,
+    qop: Qop,
     algorithm: Algorithm,
     /// Whether its name ends in `-sess`.
     is_session: bool,
     /// How often the nonce was used.
     count: u32,
+}
+
+/// What a proof may cover (RFC 7616 3.3).
+enum Qop {
+    /// The server named nothing, as those of RFC 2069 do not.
+    Unnamed,
+    Named {
+        /// Method and target.
+        auth: bool,
+        /// These and the body.
+        auth_int: bool,
+    },
+}
+
+/// What is asked for, as far as a proof may cover it.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) target: &'a str,
+    /// Nothing if it is a stream, of which nobody knows yet what it will be.
+    pub(super) body: Option<&'a [u8]>,
 }
 
 impl Credentials {
@@ -51,7 +71,8 @@ impl Credentials {
     }
 
     /// A user and a password, of which a proof is given when the server asks for one, by SHA-256 or
-    /// MD5.
+    /// MD5. It covers the request's body, too, where that is in memory and the server takes such proofs
+    /// (`qop=auth-int`); where it takes no others, a body that is a stream stays without an answer.
     pub fn digest(user: &str, password: &str) -> Self {
         let (user, password) = (user.to_owned(), password.to_owned());
         Self(Rc::new(Kind::Digest { user, password, heard: RefCell::default() }))
@@ -70,7 +91,7 @@ impl Credentials {
     }
 
     /// What to say in Authorization, if there is something to say.
-    pub(super) fn answer(&self, method: &Method, target: &str) -> Option<HeaderValue> {
+    pub(super) fn answer(&self, asked: &Asked<'_>) -> Option<HeaderValue> {
         match &*self.0 {
             Kind::None => None,
             Kind::Plain(value) => Some(value.clone()),
@@ -85,7 +106,7 @@ impl Credentials {
                 let mut random = [0; 16];
                 getrandom::fill(&mut random).ok()?;
                 let cnonce = hex(&random);
-                let text = challenge.answer(user, password, method.as_str(), target, &cnonce);
+                let text = challenge.answer(user, password, asked, &cnonce)?;
                 let mut value = HeaderValue::from_str(&text).ok()?;
                 value.set_sensitive(true);
                 Some(value)
@@ -119,15 +140,34 @@ impl Challenge {
     }
 
     /// RFC 7616 3.4.1.
-    fn answer(&self, user: &str, password: &str, method: &str, uri: &str, cnonce: &str) -> String {
+    fn answer(
+        &self,
+        user: &str,
+        password: &str,
+        asked: &Asked<'_>,
+        cnonce: &str,
+    ) -> Option<String> {
         let Self { realm, nonce, algorithm, count, .. } = self;
+        let (method, uri) = (asked.method.as_str(), asked.target);
         let mut hash = ha1(*algorithm, user, realm, password);
         if self.is_session {
             hash = session_ha1(*algorithm, &hash, nonce, cnonce);
         }
         let count = format!("{count:08x}");
-        let counted = self.has_qop.then_some((count.as_str(), cnonce));
-        let response = response(*algorithm, &hash, nonce, counted, method, uri);
+        let counted = (count.as_str(), cnonce);
+        let plainly = |counted| response(*algorithm, &hash, nonce, counted, method, uri);
+        let (qop, response) = match (&self.qop, asked.body) {
+            (Qop::Unnamed, _) => (None, plainly(None)),
+            // Of a body that is none there is nothing to prove.
+            (Qop::Named { auth_int: true, auth }, Some(body)) if !(*auth && body.is_empty()) => {
+                let body = algorithm.hash_bytes(body);
+                let parts = [method, uri, &body];
+                let response = response_with_body(*algorithm, &hash, nonce, counted, parts);
+                (Some("auth-int"), response)
+            }
+            (Qop::Named { auth: true, .. }, _) => (Some("auth"), plainly(Some(counted))),
+            (Qop::Named { .. }, _) => return None,
+        };
         let mut text = format!(
             "Digest username={}, realm={}, nonce={}, uri={}, response=\"{response}\", algorithm={}",
             quoted(user),
@@ -136,13 +176,13 @@ impl Challenge {
             quoted(uri),
             self.algorithm_name(),
         );
-        if self.has_qop {
-            text.extend([", qop=auth, nc=", &count, ", cnonce=", &quoted(cnonce)]);
+        if let Some(qop) = qop {
+            text.extend([", qop=", qop, ", nc=", &count, ", cnonce=", &quoted(cnonce)]);
         }
         if let Some(opaque) = &self.opaque {
             text.extend([", opaque=", &quoted(opaque)]);
         }
-        text
+        Some(text)
     }
 }
 
@@ -179,16 +219,21 @@ fn challenge(parameters: &Parameters) -> Option<Challenge> {
     let name = parameters.get("algorithm").unwrap_or("MD5").to_ascii_lowercase();
     let plain = name.strip_suffix("-sess");
     let algorithm = Algorithm::named(plain.unwrap_or(&name))?;
-    let qop = find("qop");
-    // Without `auth` the body would have to be part of the proof.
-    if qop.as_ref().is_some_and(|qop| !qop.split(',').any(|one| one.trim() == "auth")) {
+    let qop = match parameters.get("qop") {
+        None => Qop::Unnamed,
+        Some(names) => {
+            let has = |name| names.split(',').any(|one| one.trim().eq_ignore_ascii_case(name));
+            Qop::Named { auth: has("auth"), auth_int: has("auth-int") }
+        }
+    };
+    if matches!(qop, Qop::Named { auth: false, auth_int: false }) {
         return None;
     }
     Some(Challenge {
         realm: find("realm")?,
         nonce: find("nonce")?,
         opaque: find("opaque"),
-        has_qop: qop.is_some(),
+        qop,
         algorithm,
         is_session: plain.is_some(),
         count: 0,

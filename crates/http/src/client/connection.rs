@@ -12,12 +12,12 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 
 use super::passing::{OnInterim, Switch};
 use super::pool::Lease;
-use super::{AgentError, ClientPatience, Decoding, Wait};
+use super::{AgentError, ClientPatience, Reader, Wait};
 use crate::codec::{AnswerDecoder, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, Piece};
 use crate::server::{BodyError, BodyKind, BodyPiece, BodyStream, Incoming, Inflow, end, give};
 
 /// How many interim answers (1xx) there may be before a final one.
-const INTERIM_MAX: usize = 16;
+pub(super) const INTERIM_MAX: usize = 16;
 /// How much of an answer that nobody wants is read, so that its connection can be used again.
 const UNWANTED_MAX: u64 = 64 * 1024;
 
@@ -147,7 +147,10 @@ impl Connection {
             })
         });
         conn.write(&exchange.head);
-        let decoder = AnswerDecoder::default();
+        // RFC 9112 5.2: what is passed on is not to be read in two ways.
+        let is_passed_on = exchange.is_passed_on;
+        let decoder =
+            if is_passed_on { AnswerDecoder::default() } else { AnswerDecoder::unfolding() };
         let mut busy = Box::new(Busy {
             to: exchange.to,
             progress: exchange.progress,
@@ -381,7 +384,7 @@ impl Connection {
             self.finish(conn);
         }
         let serial = has_body.then_some(serial);
-        let reader = Reader { conn: conn.clone(), serial, decoding: None };
+        let reader = Reader::of_connection(conn.clone(), serial);
         self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, inflow))));
     }
 
@@ -401,7 +404,7 @@ impl Connection {
         over.on_result(move |_| drop(lease));
         switch.near.set(Some(near));
         self.successor = Some(far);
-        let reader = Reader { conn: conn.clone(), serial: None, decoding: None };
+        let reader = Reader::of_connection(conn.clone(), None);
         self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, None))));
     }
 
@@ -431,7 +434,7 @@ impl Connection {
     }
 
     /// Somebody waits for more of the body, or has made room for it.
-    pub(crate) fn body_wanted(&mut self, conn: &Conn<Self>) {
+    pub(super) fn body_wanted(&mut self, conn: &Conn<Self>) {
         let Phase::Busy(busy) = &mut self.phase else { return };
         let Reading::Body { inflow, unwanted, .. } = &busy.reading else { return };
         let (is_full, is_wanted) = {
@@ -451,7 +454,7 @@ impl Connection {
     }
 
     /// Nobody will take the rest of the body.
-    fn body_dropped(&mut self, conn: &Conn<Self>, serial: u64) {
+    pub(super) fn body_dropped(&mut self, conn: &Conn<Self>, serial: u64) {
         if serial != self.serial {
             return;
         }
@@ -570,60 +573,5 @@ impl Protocol for Connection {
             busy.reading.fail(AgentError::Lost(why));
         }
         self.lease = None;
-    }
-}
-
-/// An answer's body, seen from the one who reads it.
-pub(crate) struct Reader {
-    conn: Conn<Connection>,
-    /// There is a body, of this request; its connection hears when nobody wants the rest.
-    serial: Option<u64>,
-    decoding: Option<Rc<RefCell<Decoding>>>,
-}
-
-/// Tells a connection that more of a body is wanted.
-pub(crate) struct Waker(Conn<Connection>);
-
-impl Waker {
-    pub(crate) fn want(&self) {
-        self.0.call_later(Duration::ZERO, Connection::body_wanted);
-    }
-}
-
-impl Reader {
-    pub(crate) fn want(&self) {
-        self.conn.call_later(Duration::ZERO, Connection::body_wanted);
-    }
-
-    pub(crate) fn waker(&self) -> Waker {
-        Waker(self.conn.clone())
-    }
-
-    pub(crate) fn conn(&self) -> &Conn<Connection> {
-        &self.conn
-    }
-
-    pub(crate) fn decoding(&self) -> Option<Rc<RefCell<Decoding>>> {
-        self.decoding.clone()
-    }
-
-    /// All of it was taken: its connection need not be told.
-    pub(crate) fn is_read(&mut self) {
-        self.serial = None;
-    }
-
-    pub(crate) fn decode(&mut self, decoding: Decoding) {
-        self.decoding = Some(Rc::new(RefCell::new(decoding)));
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if let Some(serial) = self.serial {
-            let told = move |this: &mut Connection, conn: &Conn<Connection>| {
-                this.body_dropped(conn, serial);
-            };
-            self.conn.call_later(Duration::ZERO, told);
-        }
     }
 }

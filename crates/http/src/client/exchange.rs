@@ -14,6 +14,7 @@ use http::header::{
 };
 use url::{Position, Url};
 
+use super::auth::Asked;
 use super::connection::{Exchange, Progress};
 use super::{AgentError, Credentials, Options, Origin};
 use crate::codec::{AnswerTo, BodyWriter, SentAs};
@@ -34,6 +35,8 @@ pub(super) struct Call {
     pub(super) socket: Option<PathBuf>,
     pub(super) redirects: usize,
     pub(super) was_challenged: bool,
+    /// A server has said that it does not answer for this host.
+    pub(super) was_misdirected: bool,
     pub(super) retries: usize,
     /// When the total time is over, on the agent's clock.
     pub(super) until: Option<Duration>,
@@ -57,6 +60,7 @@ impl Call {
             socket: None,
             redirects: 0,
             was_challenged: false,
+            was_misdirected: false,
             retries: 0,
             until: None,
             is_for_server: false,
@@ -109,6 +113,14 @@ impl Call {
             _ => return Err(AgentError::BodyUsedUp),
         });
         Ok(())
+    }
+
+    /// The body, if it is in memory.
+    fn known_body(&self) -> Option<&[u8]> {
+        match self.length {
+            Some(0) => Some(&[]),
+            _ => self.spare.as_deref(),
+        }
     }
 
     pub(super) fn origin(&self) -> Result<Origin, AgentError> {
@@ -190,7 +202,8 @@ impl Call {
         }
         if let Some(credentials) = self.credentials.as_ref().or(options.credentials.as_ref())
             && !self.headers.contains_key(AUTHORIZATION)
-            && let Some(value) = credentials.answer(&self.method, target)
+            && let Some(value) =
+                credentials.answer(&Asked { method: &self.method, target, body: self.known_body() })
         {
             line(&[b"authorization: ", value.as_bytes()]);
         }

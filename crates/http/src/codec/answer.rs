@@ -48,8 +48,8 @@ impl From<&Method> for AnswerTo {
 
 /// Finds the heads of answers in bytes that arrive in any pieces (RFC 9112 2 to 6).
 ///
-/// It is as strict as [`HeadDecoder`](crate::HeadDecoder): what could be read in two ways is refused.
-/// A reason phrase may be missing together with the space before it.
+/// It is as strict as [`HeadDecoder`](crate::HeadDecoder): what could be read in two ways is refused, but for what
+/// [`unfolding`](Self::unfolding) says. A reason phrase may be missing together with the space before it.
 ///
 /// ```
 /// # use ropewalk_http::{AnswerDecoder, AnswerTo, BodyLength, Limits};
@@ -67,9 +67,24 @@ pub struct AnswerDecoder {
     rest: Vec<u8>,
     /// Absent before the first byte of a head.
     lines: Option<Lines>,
+    unfolds: bool,
 }
 
 impl AnswerDecoder {
+    /// One for who reads answers and passes none on: a field that goes on in the next line is read as one line
+    /// (RFC 9112 5.2). Others refuse it.
+    ///
+    /// ```
+    /// # use ropewalk_http::{AnswerDecoder, AnswerTo, Limits};
+    /// let mut bytes = &b"HTTP/1.1 200 OK\r\nServer: an\r\n  old one\r\n\r\n"[..];
+    /// let head = AnswerDecoder::unfolding().feed(&mut bytes, AnswerTo::Other, &Limits::default())?;
+    /// assert_eq!(head.expect("it is whole").response.headers()["server"], "an    old one");
+    /// # Ok::<(), ropewalk_http::BadAnswer>(())
+    /// ```
+    pub fn unfolding() -> Self {
+        Self { unfolds: true, ..Self::default() }
+    }
+
     /// Takes bytes off the front of `data` up to the end of a head, or all of them and keeps them.
     ///
     /// Of the limits, `request_line_max` bounds the status line.
@@ -98,17 +113,41 @@ impl AnswerDecoder {
         let (end, after) = data.split_at(length);
         *data = after;
         self.lines = None;
-        if self.rest.is_empty() {
+        if self.rest.is_empty() && !(self.unfolds && is_folded(end)) {
             return read(end, to).map(Some);
         }
         let mut whole = mem::take(&mut self.rest);
         whole.extend_from_slice(end);
+        if self.unfolds {
+            unfold(&mut whole);
+        }
         read(&whole, to).map(Some)
     }
 
     /// Whether it has bytes of a head that is not whole.
     pub fn has_begun(&self) -> bool {
         !self.rest.is_empty()
+    }
+}
+
+/// The start of each line that goes on from the one before it.
+fn folds(head: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    memchr::memchr_iter(b'\n', head)
+        .filter(|&at| matches!(head.get(at + 1), Some(b' ' | b'\t')))
+        .map(|at| at + 1)
+}
+
+fn is_folded(head: &[u8]) -> bool {
+    folds(head).next().is_some()
+}
+
+/// Joins lines that go on from the ones before them; the first behind the status line goes on from none
+/// (RFC 9112 2.2).
+fn unfold(head: &mut [u8]) {
+    let first = memchr::memchr(b'\n', head).map_or(0, |at| at + 1);
+    let starts: Vec<usize> = folds(head).filter(|&start| start > first).collect();
+    for start in starts {
+        head[start - 2..=start].fill(b' ');
     }
 }
 

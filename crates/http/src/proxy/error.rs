@@ -28,8 +28,6 @@ pub enum ProxyError {
     BadTarget(String),
     /// The rules do not allow this host or port.
     Forbidden(String),
-    /// The client has to say who it is.
-    LoginNeeded,
     /// The request's body broke off.
     BodyFailed,
 
@@ -56,6 +54,10 @@ impl ProxyError {
             Some(AgentError::TimedOut(wait)) => Self::TimedOut(upstream, *wait),
             Some(AgentError::Busy { .. }) => Self::Busy(upstream),
             Some(AgentError::Lost(why)) => Self::Lost(upstream, *why),
+            Some(AgentError::Silent(_)) => Self::Lost(upstream, Disconnect::TimedOut),
+            Some(AgentError::Stream(_) | AgentError::Connection(_) | AgentError::GoneAway(_)) => {
+                Self::Lost(upstream, Disconnect::Reset)
+            }
             Some(AgentError::BadAnswer(bad)) => Self::BadAnswer(upstream, *bad),
             Some(AgentError::Upgraded | AgentError::Interim { .. }) => Self::BadSwitch(upstream),
             Some(AgentError::BodyFailed | AgentError::BadBody(_)) => Self::BodyFailed,
@@ -71,7 +73,6 @@ impl ProxyError {
             Self::Method(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::LoginNeeded => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut(..) => StatusCode::GATEWAY_TIMEOUT,
             Self::Unreachable(_) | Self::Lost(..) | Self::BadAnswer(..) | Self::BadSwitch(_) => {
@@ -92,7 +93,6 @@ impl fmt::Display for ProxyError {
             }
             Self::BadTarget(target) => write!(f, "{target:?} is no place for a proxy to go to"),
             Self::Forbidden(target) => write!(f, "the rules do not allow {target}"),
-            Self::LoginNeeded => write!(f, "the client did not say who it is"),
             Self::BodyFailed => write!(f, "the request's body broke off"),
             Self::Unreachable(upstream) => write!(f, "no connection to {upstream}"),
             Self::TimedOut(upstream, wait) => write!(f, "{upstream}: {wait}"),

@@ -4,12 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::header::{
-    CONNECTION, EXPECT, HOST, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, UPGRADE,
-};
-use http::{Method, Response, StatusCode, Uri, Version};
+use http::header::{CONNECTION, EXPECT, HOST, TE, UPGRADE};
+use http::{Method, Response, StatusCode, Version};
 use ropewalk_deferred::{Deferred, Failure};
 use ropewalk_forward::{
     Destinations, Dialer, NotAdmitted, Relay, RelayOptions, Tally, locate, relay,
@@ -23,62 +19,6 @@ use super::{ProxyError, upstream_options};
 use crate::client::{Passing, Switch, Unanswered, pass};
 use crate::server::{Body, Reply, Request, Resource};
 use crate::{Agent, Dial, Options, Origin, Wait};
-
-/// Who may use a proxy (RFC 9110 11.7); [`BasicLogin`] is one.
-pub trait ProxyLogin: 'static {
-    /// Whether a request may pass that says this of who asks: the value of its `Proxy-Authorization`, if
-    /// it has one. A failure is a no, and is logged.
-    fn check(
-        &self,
-        method: &Method,
-        target: &Uri,
-        credentials: Option<&HeaderValue>,
-    ) -> Deferred<bool>;
-
-    /// What those are told who may not: the value of `Proxy-Authenticate`.
-    fn challenge(&self) -> HeaderValue;
-}
-
-type CheckLogin = Box<dyn Fn(&str, &str) -> Deferred<bool>>;
-
-/// Asks for a user name and a password (RFC 7617).
-pub struct BasicLogin {
-    challenge: HeaderValue,
-    check: CheckLogin,
-}
-
-impl BasicLogin {
-    /// Lets those pass for whom `check` says yes, now or later, to user name and password.
-    pub fn new(check: impl Fn(&str, &str) -> Deferred<bool> + 'static) -> Self {
-        let challenge = HeaderValue::from_static("Basic realm=\"proxy\", charset=\"UTF-8\"");
-        Self { challenge, check: Box::new(check) }
-    }
-}
-
-impl ProxyLogin for BasicLogin {
-    fn check(&self, _: &Method, _: &Uri, credentials: Option<&HeaderValue>) -> Deferred<bool> {
-        let login = credentials.and_then(|value| {
-            let (scheme, coded) = value.to_str().ok()?.split_once(' ')?;
-            let is_basic = scheme.eq_ignore_ascii_case("basic");
-            let text = STANDARD.decode(coded.trim()).ok().filter(|_| is_basic)?;
-            String::from_utf8(text).ok()
-        });
-        match login.as_deref().and_then(|login| login.split_once(':')) {
-            Some((user, password)) => (self.check)(user, password),
-            None => Deferred::succeed(false),
-        }
-    }
-
-    fn challenge(&self) -> HeaderValue {
-        self.challenge.clone()
-    }
-}
-
-impl fmt::Debug for BasicLogin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BasicLogin").finish_non_exhaustive()
-    }
-}
 
 /// Takes clients elsewhere: to what a request names with a whole `http:` URI, and by tunnel to the host and
 /// port of a CONNECT (RFC 9110 9.3.6).
@@ -106,7 +46,6 @@ struct Shared {
     dialer: Rc<dyn Dialer>,
     rules: Rc<Destinations>,
     tunnel_ports: Vec<RangeInclusive<u16>>,
-    login: Option<Rc<dyn ProxyLogin>>,
     relay: RelayOptions,
     via: Rc<Via>,
 }
@@ -145,7 +84,6 @@ impl ForwardProxy {
             dialer,
             rules,
             tunnel_ports: vec![443..=443],
-            login: None,
             relay: RelayOptions::default(),
             via: Rc::new(Via::new("ropewalk")),
         }))
@@ -168,12 +106,6 @@ impl ForwardProxy {
         self.change(|shared| shared.tunnel_ports = ports)
     }
 
-    /// Serves those alone whom `login` lets pass; others are answered 407.
-    #[track_caller]
-    pub fn login(self, login: impl ProxyLogin) -> Self {
-        self.change(|shared| shared.login = Some(Rc::new(login)))
-    }
-
     /// For how long the two ends of a tunnel stay joined.
     #[track_caller]
     pub fn relay(self, options: RelayOptions) -> Self {
@@ -190,23 +122,7 @@ impl ForwardProxy {
 
 impl Resource for ForwardProxy {
     fn render(&mut self, request: Request) -> Reply {
-        let shared = Rc::clone(&self.0);
-        let Some(login) = &self.0.login else { return Reply::Later(serve(&shared, request)) };
-        let credentials = request.headers().get(PROXY_AUTHORIZATION);
-        let checked = login.check(request.method(), request.uri(), credentials);
-        let login = Rc::clone(login);
-        Reply::Later(checked.add_both(move |known| {
-            let is_known = known.unwrap_or_else(|failure| {
-                tracing::error!(target: "ropewalk::http", "a proxy's login was not checked: {failure}");
-                false
-            });
-            if is_known {
-                return serve(&shared, request);
-            }
-            let mut response = refused(ProxyError::LoginNeeded);
-            response.headers_mut().insert(PROXY_AUTHENTICATE, login.challenge());
-            Deferred::succeed(response)
-        }))
+        Reply::Later(serve(&self.0, request))
     }
 }
 

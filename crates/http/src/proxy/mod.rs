@@ -8,7 +8,8 @@
 //! | RFC | here |
 //! |---|---|
 //! | 9110 3.7 gateways | [`ReverseProxy`] |
-//! | 9110 3.7 proxies, 9.3.6 CONNECT, 11.7 logins | [`ForwardProxy`], [`ProxyLogin`] |
+//! | 9110 3.7 proxies, 9.3.6 CONNECT | [`ForwardProxy`] |
+//! | 9110 11.7 who may use a proxy | [`Guard::proxy`](crate::auth::Guard::proxy) |
 //! | 9110 7.6.1 fields of one connection, 7.6.2 Max-Forwards | taken out, counted down |
 //! | 9110 7.6.3 Via | [`ViaHop`] |
 //! | 9110 7.8 changes of protocol | [`ReverseProxy::upgrades`] |
@@ -35,7 +36,7 @@ mod via;
 
 pub use error::ProxyError;
 pub use fields::ClientFields;
-pub use forward::{BasicLogin, ForwardProxy, ProxyLogin};
+pub use forward::ForwardProxy;
 pub use forwarded::{BadForwarded, FORWARDED_HOPS_MAX, ForwardedHop, ForwardedNode};
 pub use reverse::{ReverseProxy, upstream_options};
 pub use upstream::{ActiveHealth, BadUpstream, Balance, PassiveHealth};

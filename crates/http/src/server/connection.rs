@@ -99,14 +99,20 @@ impl Server {
     fn read_preface(&mut self, conn: &Conn<Self>, mut kept: Vec<u8>, data: &[u8]) {
         kept.extend_from_slice(data);
         if kept.starts_with(PREFACE) {
-            self.phase = Phase::HandedOver;
-            conn.switch_protocol(Http2::new(Rc::clone(&self.site)), &kept);
+            self.speak_http2(conn, &kept);
         } else if may_be_preface(&kept) {
             self.phase = Phase::Preface(Box::new(Preface(kept)));
         } else {
             self.phase = Phase::Idle;
             self.read(conn, &kept);
         }
+    }
+
+    fn speak_http2(&mut self, conn: &Conn<Self>, came: &[u8]) {
+        self.phase = Phase::HandedOver;
+        // The site is not empty in between.
+        self.site.expect();
+        conn.switch_protocol(Http2::new(Rc::clone(&self.site)), came);
     }
 
     /// Ends the connection so that the client gets to read what was said to it: a socket that is
@@ -209,6 +215,10 @@ impl Protocol for Server {
             self.site.arrived();
         }
         self.place = self.site.enter(conn);
+        if conn.tls().is_some_and(|tls| tls.alpn.as_deref() == Some(b"h2")) {
+            // RFC 9113 3.2: nothing else is spoken where it was chosen.
+            return self.speak_http2(conn, b"");
+        }
         let patience = &self.site.patience;
         let is_last = self.site.is_draining();
         self.arm(conn, if is_last { patience.newcomer } else { patience.head });

@@ -161,6 +161,13 @@ impl Dates {
 }
 
 impl Site {
+    /// What a site speaks, for TLS to offer (ALPN, RFC 7301): HTTP/2 rather than HTTP/1.1. Endpoints with
+    /// TLS ask it themselves ([`Factory::alpn`]); who makes a policy for TLS by hand names it there.
+    ///
+    /// In clear it knows HTTP/2 by its first bytes (RFC 9113 3.3). A client that asks for `Upgrade: h2c`
+    /// is answered in HTTP/1.1 (RFC 9113 3.1).
+    pub const ALPN: &[&str] = &["h2", "http/1.1"];
+
     /// A site that answers with `resource`, and every limit at its default.
     pub fn new(resource: impl Resource) -> Self {
         let shared = Shared {
@@ -317,8 +324,12 @@ impl Factory for Site {
     type Protocol = Server;
 
     fn build(&mut self, _: &Address) -> Option<Server> {
-        self.shared.expected.set(self.shared.expected.get() + 1);
+        self.shared.expect();
         Some(self.server().expected())
+    }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        Self::ALPN
     }
 }
 
@@ -412,7 +423,12 @@ impl Shared {
         self.tell_if_drained();
     }
 
-    /// One that was accepted is made, or will never be.
+    /// One is to be made that is none of the live ones yet, or no more.
+    pub(super) fn expect(&self) {
+        self.expected.set(self.expected.get() + 1);
+    }
+
+    /// One that was expected is made, or will never be.
     pub(super) fn arrived(&self) {
         self.expected.set(self.expected.get().saturating_sub(1));
     }

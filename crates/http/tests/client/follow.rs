@@ -149,3 +149,17 @@ fn a_stream_cannot_be_sent_again() {
     server.push(found(307, "/").as_bytes());
     assert_eq!(error::<AgentError, _>(answer), AgentError::BodyUsedUp);
 }
+
+#[test]
+fn nobody_is_told_where_a_redirect_came_from() {
+    let world = World::new();
+    world.agent.get("http://a/secret?token=1").send().detach();
+    let (mut server, _) = world.accept();
+    server.push(found(302, "http://b/").as_bytes());
+    let (_server, request) = world.accept();
+    assert_eq!(
+        request,
+        "GET / HTTP/1.1\r\nhost: b\r\nuser-agent: ropewalk/0.1.0\r\n\
+         accept-encoding: gzip, deflate, br, zstd\r\n\r\n"
+    );
+}

@@ -1,4 +1,4 @@
-use ropewalk_http::Credentials;
+use ropewalk_http::{Body, Credentials};
 
 use super::{World, heard, ok, text, value};
 
@@ -50,7 +50,7 @@ fn digest_gives_a_proof_when_it_is_asked_for_one() {
         "nonce=\"n2\"",
         "uri=\"/dir/index.html\"",
         "algorithm=SHA-256",
-        "qop=auth",
+        "qop=auth,",
         "nc=00000001",
     ] {
         assert!(field.contains(part), "{part} in {field}");
@@ -70,4 +70,34 @@ fn a_proof_that_is_not_taken_is_not_given_again() {
     assert!(heard(&mut server).contains("authorization: Digest"));
     server.push(refusal);
     assert_eq!(value(answer).status(), 401);
+}
+
+/// What a proof for `body` covers, where a server takes those that it names.
+fn covered(qop: &str, body: impl Into<Body>) -> Option<String> {
+    let world = World::new();
+    let user = Credentials::digest("u", "p");
+    world.agent.post("http://a/", body).credentials(user).send().detach();
+    let (mut server, _) = world.accept();
+    let challenge = format!(
+        "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\
+         WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"{qop}\"\r\n\r\n"
+    );
+    server.push(challenge.as_bytes());
+    let request = heard(&mut server);
+    let field = request.lines().find(|line| line.starts_with("authorization: "))?;
+    field.split(", ").find_map(|part| part.strip_prefix("qop=")).map(str::to_owned)
+}
+
+#[test]
+fn proofs_cover_bodies_where_they_can() {
+    for (qop, body, expected) in [
+        ("auth", "x", Some("auth")),
+        ("auth-int", "x", Some("auth-int")),
+        ("AUTH-INT", "", Some("auth-int")),
+        ("auth,auth-int", "x", Some("auth-int")),
+        ("auth, auth-int", "", Some("auth")),
+        ("other", "x", None),
+    ] {
+        assert_eq!(covered(qop, body).as_deref(), expected, "{qop} {body:?}");
+    }
 }

@@ -4,3 +4,4 @@ mod answers;
 mod bodies;
 mod client;
 mod endings;
+mod versions;

@@ -256,19 +256,26 @@ fn only_what_is_offered_is_taken() {
 
 #[test]
 fn our_own_client_is_let_in() {
+    lets_our_client_in(&World::new(), "", "auth");
+    lets_our_client_in(&World::with(|digest| digest.integrity(10)), "", "auth");
+    lets_our_client_in(&World::with(|digest| digest.integrity(10)), "hello", "auth-int");
+}
+
+/// Our client is let in with this body, and proves what `qop` names.
+#[track_caller]
+fn lets_our_client_in(world: &World, body: &'static str, qop: &str) {
     use ropewalk_http::{Agent, Credentials, Origin};
     use ropewalk_protocol::Seat;
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    let world = World::new();
     let dialled: Rc<RefCell<Vec<Box<dyn Seat>>>> = Rc::default();
     let asked = Rc::clone(&dialled);
     let dial = move |_: &Origin, seat: Box<dyn Seat>| asked.borrow_mut().push(seat);
     let agent = Agent::new(dial, world.clock.clone());
     let login = Credentials::digest("Jäsøn \"D\"", "sécret");
     let ask = || {
-        let answer = agent.get("http://a/dir?q").credentials(login.clone()).send();
+        let answer = agent.put("http://a/dir?q", body).credentials(login.clone()).send();
         answer.add_callback(ropewalk_http::Answer::text)
     };
     let mut answer = ask();
@@ -284,6 +291,8 @@ fn our_own_client_is_let_in() {
                 break;
             }
             requests += 1;
+            let proved = str::from_utf8(&request).expect("text");
+            assert!(requests == 1 || proved.contains(&format!(" qop={qop}, ")), "{proved}");
             server.push(&request);
             client.push(&server.take_sent());
         }

@@ -21,6 +21,9 @@ use exchange::Exchange;
 /// How much of a client's talk is heard out after its connection was given up, in bytes.
 const LINGER_MAX: usize = 1024 * 1024;
 
+/// The place of a connection that is not made yet.
+const NOWHERE: u32 = u32::MAX;
+
 /// One connection of a [`Site`](crate::Site) whose client speaks HTTP/2.
 pub(crate) struct Http2 {
     site: Rc<Shared>,
@@ -57,7 +60,7 @@ impl Http2 {
         let engine = Connection::server(Rc::clone(&site.streams));
         Self {
             site,
-            place: u32::MAX,
+            place: NOWHERE,
             engine,
             exchanges: Vec::new(),
             timer: None,
@@ -189,6 +192,7 @@ impl Http2 {
 impl Protocol for Http2 {
     fn connection_made(&mut self, conn: &Conn<Self>) {
         self.place = self.site.enter_http2(conn);
+        self.site.arrived();
         conn.write_with(|out| self.engine.greet(out));
         if self.site.is_draining() {
             conn.write_with(|out| self.engine.go_away(out));
@@ -230,6 +234,9 @@ impl Protocol for Http2 {
     }
 
     fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
+        if self.place == NOWHERE {
+            self.site.arrived();
+        }
         self.site.leave(self.place);
         self.end_exchanges(conn, BodyError::Lost(why));
     }
