@@ -3,7 +3,7 @@
 //! [`main`] is all of it. A crate that registers something of its own, as [`plugin`] says, and calls that has a
 //! program that knows it.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod application;
 mod daemon;

@@ -200,7 +200,6 @@ fn a_reload_changes_what_is_another_and_leaves_the_rest() {
     say(b"before");
     let write = |text: &str| fs::write(folder.path().join("app.toml"), text).unwrap();
 
-    // What is wrong changes nothing.
     write(&file(".", "[services.more]\nkind = 'ecko'\n"));
     served.signal(Signal::HUP);
     let said = log.until("nothing has changed");
@@ -221,7 +220,6 @@ fn a_reload_changes_what_is_another_and_leaves_the_rest() {
     assert!(said.contains("app.toml:12:10: "), "{said}");
     assert!(get(&site, "/old.txt").ends_with("old"));
 
-    // What is right is said, and done.
     drop(taken);
     write(&file("new", &both));
     served.signal(Signal::HUP);
@@ -236,7 +234,6 @@ fn a_reload_changes_what_is_another_and_leaves_the_rest() {
     let mut heard = [0; 3];
     more.read_exact(&mut heard).unwrap();
 
-    // And taken back.
     write(&file(".", ""));
     served.signal(Signal::HUP);
     log.until("reloaded");
