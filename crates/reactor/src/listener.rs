@@ -408,7 +408,9 @@ impl Inner {
             self.wheel.borrow_mut().remove(timer);
         }
         self.starving.borrow_mut().retain(|other| *other != key);
-        let others_go_on = self.siblings.borrow().as_ref().is_some_and(|others| others.go_on());
+        // Who merely holds sockets for others has their files too.
+        let siblings = self.siblings.borrow().clone();
+        let others_go_on = siblings.is_some_and(|others| others.go_on() && others.accepts());
         match listener.place {
             Some(place) if others_go_on => place.hand_on(),
             // While the socket still answers, nobody takes its file for one that was left behind.

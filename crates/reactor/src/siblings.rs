@@ -37,7 +37,8 @@ pub trait Siblings: 'static {
     }
 
     /// Whether others go on accepting from its sockets when this reactor stops listening. If not, it accepts
-    /// whoever waits before it does, and removes the files of its Unix sockets.
+    /// whoever waits before it does. If they do and this one [accepts](Self::accepts) too, the files of its Unix
+    /// sockets stay.
     fn go_on(&self) -> bool {
         false
     }

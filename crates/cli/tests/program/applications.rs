@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{ChildStderr, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -50,7 +51,9 @@ fn get(place: &str, path: &str) -> String {
 }
 
 fn check(text: &str) -> (Option<i32>, String) {
-    let folder = Folder::new("check").with("app.toml", text).with("users.txt", "alice:secret\n");
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("check-{}", COUNT.fetch_add(1, Ordering::SeqCst));
+    let folder = Folder::new(&name).with("app.toml", text).with("users.txt", "alice:secret\n");
     let mut command = program();
     let output = command.current_dir(folder.path()).args(["check", "app.toml"]).output().unwrap();
     assert!(output.stdout.is_empty());
