@@ -282,6 +282,50 @@ fn a_request_that_is_not_taken_is_given_up() {
 }
 
 #[test]
+fn answers_are_the_same_however_their_octets_are_cut() {
+    let told = |piece: usize| {
+        let world = World::with(clear());
+        let answers: Vec<_> = (0..3).map(|_| world.agent.get("http://a/").send()).collect();
+        let mut server = Server::accept(&world);
+        server.piece = piece;
+        let streams: Vec<u32> = (0..3).map(|_| server.next().0).collect();
+        server.answer_head(streams[0], "103", false);
+        server.answer_with(streams[0], false, |head| {
+            head.pseudo(Pseudo::Status, b"200");
+            head.field(&http::header::SET_COOKIE, &"a=b".parse().unwrap());
+        });
+        server.send(streams[0], &[b'x'; 3000], false);
+        server.answer(streams[1], "404", "nothing");
+        let name = http::HeaderName::from_static("x-end");
+        server.answer_with(streams[0], true, |head| head.field(&name, &"8".parse().unwrap()));
+        server.reset(streams[2], ErrorCode::InternalError);
+        answers
+            .into_iter()
+            .map(|answer| match answer.now_or_never().expect("it is over") {
+                Err(failure) => failure.to_string(),
+                Ok(answer) => {
+                    let (parts, mut body) = answer.into_response().into_parts();
+                    let mut whole = Vec::new();
+                    while let Some(piece) = value(body.next_piece()) {
+                        whole.extend_from_slice(&piece);
+                    }
+                    format!("{parts:?} {whole:?} {:?}", body.trailers())
+                }
+            })
+            .collect::<Vec<_>>()
+    };
+    let whole = told(usize::MAX);
+    assert!(
+        whole[0].contains("set-cookie") && whole[0].ends_with(r#"{"x-end": "8"}"#),
+        "{}",
+        whole[0]
+    );
+    for piece in [1, 2, 3, 5, 8, 9, 10, 100, 1000] {
+        assert_eq!(told(piece), whole, "{piece}");
+    }
+}
+
+#[test]
 fn our_own_site_is_asked_over_http2() {
     let clock = Clock::new();
     let network = MemoryNetwork::new(&clock);

@@ -38,6 +38,8 @@ pub(crate) struct Server {
     heard: Vec<u8>,
     /// Whether bodies are dealt with as they come.
     pub(crate) releases: bool,
+    /// How long the pieces are in which it sends.
+    pub(crate) piece: usize,
 }
 
 #[derive(Default)]
@@ -74,6 +76,7 @@ impl Server {
             new: Vec::new(),
             heard: Vec::new(),
             releases: true,
+            piece: usize::MAX,
         }
     }
 
@@ -95,7 +98,7 @@ impl Server {
     /// Sends octets, and hears what there is to hear.
     pub(crate) fn push(&mut self, octets: &[u8]) {
         if self.memory.ended().is_none() {
-            self.memory.push(octets);
+            self.memory.push_in_pieces(octets, self.piece.min(octets.len()).max(1));
         }
         self.listen();
     }
