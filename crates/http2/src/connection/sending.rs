@@ -52,6 +52,11 @@ impl Connection {
         (self.peer.streams_max as usize).saturating_sub(self.streams.len())
     }
 
+    /// How many streams the peer takes at a time; 2³²−1 where it said nothing of it.
+    pub fn peer_streams_max(&self) -> u32 {
+        self.peer.streams_max
+    }
+
     /// Whether every number that a stream of this end's can have was used.
     pub fn is_used_up(&self) -> bool {
         self.next_own > WINDOW_MAX

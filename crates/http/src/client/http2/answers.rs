@@ -53,7 +53,7 @@ impl Http2 {
                 self.link.leave();
             }
             Event::Settings => {
-                let max = self.engine.openable() + self.engine.streams();
+                let max = self.engine.peer_streams_max() as usize;
                 self.link.set_max(max.min(self.options.streams_max));
             }
             // More room to send is made use of in any case, and a ping's answer is heard as all is.

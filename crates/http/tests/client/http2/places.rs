@@ -340,3 +340,21 @@ fn heads_say_the_same_as_in_older_versions_but_for_what_is_a_connections() {
     assert_eq!(text(answer), "x");
     assert_eq!(heard(&mut server.memory), "");
 }
+
+#[test]
+fn more_than_a_server_takes_may_be_under_way_before_it_has_said_so() {
+    let world = World::with(clear());
+    let ask = |index| world.agent.post("http://a/", format!("{index}")).send();
+    let answers: Vec<_> = (0..40).map(ask).collect();
+    let mut limits = Limits::default();
+    limits.streams_max = 3;
+    let mut server = Server::with(&world, limits);
+    for _ in 0..40 {
+        let (stream, _) = server.next();
+        let body = String::from_utf8(server.asked[&stream].body.clone()).expect("text");
+        server.answer(stream, "200", &body);
+    }
+    for (index, answer) in answers.into_iter().enumerate() {
+        assert_eq!(text(answer), index.to_string());
+    }
+}
