@@ -348,3 +348,37 @@ fn what_a_server_must_not_say() {
     let left_out = "1 reset: the peer went away before it saw to the stream";
     client(&going, &["goes away behind 0: NO_ERROR", left_out]);
 }
+
+#[test]
+fn what_means_nothing_changes_nothing() {
+    // RFC 9113 4.1: the bit in front of a stream's number, and flags that its type does not have.
+    let mut reserved = get(&[]);
+    reserved[5] |= 0x80;
+    reserved[4] |= 0x52;
+    server(&reserved, &["GET https:/// on 1, end"]);
+    // 6.9: the bit in front of an increment.
+    let more = [get(&[]), raw(8, 0, 1, &[0x80, 0, 0, 1])].concat();
+    server(&more, &["GET https:/// on 1, end", "writable"]);
+    // 7: codes that nobody knows.
+    let odd = [get(&[]), raw(3, 0, 1, &[9, 9, 9, 9]), raw(7, 0, 0, &[0, 0, 0, 0, 8, 8, 8, 8])];
+    let input = [PREFACE, &raw(4, 0, 0, b"")[..], &odd.concat()].concat();
+    let said = converse(Connection::server(Limits::default()), &input, input.len());
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said[2].starts_with("1 reset: the peer ended the stream with "), "{said:?}");
+    assert!(said[3].starts_with("goes away behind 0: "), "{said:?}");
+}
+
+#[test]
+fn a_cookie_in_crumbs_is_whole_again() {
+    let mut server = Connection::server(Limits::default());
+    let crumbs = get(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]);
+    let octets = [PREFACE, &raw(4, 0, 0, b"")[..], &crumbs].concat();
+    let (mut input, mut out, mut cookies) = (&octets[..], Vec::new(), Vec::new());
+    while let Some(event) = server.next(&mut input, Duration::ZERO, &mut out).expect("a request") {
+        if let Event::Request { head, .. } = event {
+            let values = head.fields.get_all("cookie").iter();
+            cookies.extend(values.map(|value| value.to_str().expect("text").to_owned()));
+        }
+    }
+    assert_eq!(cookies, ["a=1; b=2; c=3"]);
+}
