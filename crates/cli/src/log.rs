@@ -8,23 +8,28 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ropewalk::http::Access;
 use ropewalk::http::auth::Authorization;
 use ropewalk::protocol::Address;
+use ropewalk_control::logs::{Form, Log};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
-use tracing_subscriber::EnvFilter;
+
+use crate::inside::{self, LogFormat};
 
 /// What is worth saying unless told otherwise: trouble, and how long certificates are good for.
 const DEFAULT: &str = "warn,ropewalk::tls=info";
 
 /// Sends what the rooms have to say to standard error; `ROPEWALK_LOG` chooses how much.
 pub(crate) fn start() {
-    let filter =
-        EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && !is_set("NO_COLOR"))
-        .init();
+    let filter = std::env::var("ROPEWALK_LOG").unwrap_or_else(|_| DEFAULT.to_owned());
+    let form = match inside::log_format() {
+        LogFormat::Json => Form::Json,
+        LogFormat::Text if io::stderr().is_terminal() && !is_set("NO_COLOR") => Form::Coloured,
+        LogFormat::Text => Form::Text,
+    };
+    // Who logs in another way already keeps to it.
+    if let Ok((levels, spans)) = Log::new(form, &filter).start() {
+        inside::set_logs(levels, spans);
+    }
 }
 
 fn is_set(name: &str) -> bool {

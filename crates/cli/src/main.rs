@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod finger;
+mod inside;
 mod log;
 mod logins;
+#[cfg(unix)]
+mod operate;
 mod portforward;
 #[cfg(unix)]
 mod processes;
@@ -16,6 +19,10 @@ mod several;
 mod simple;
 mod site;
 mod socks;
+#[cfg(unix)]
+mod tables;
+#[cfg(unix)]
+mod top;
 mod web;
 
 use std::process::ExitCode;
@@ -35,6 +42,9 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+
+    #[command(flatten)]
+    inside: inside::Inside,
 }
 
 #[derive(Subcommand)]
@@ -45,19 +55,60 @@ enum Command {
     Socks(socks::Socks),
     Proxy(proxy::Proxy),
     Portforward(portforward::Portforward),
+    #[cfg(unix)]
+    Status(operate::Status),
+    #[cfg(unix)]
+    Top(operate::Top),
+    #[cfg(unix)]
+    LogLevel(operate::LogLevel),
+    #[cfg(unix)]
+    Drain(operate::Drain),
+    #[cfg(unix)]
+    Reload(operate::Reload),
+    #[cfg(unix)]
+    Dump(operate::Dump),
     /// List the drivers of the event loop, and which of them work here
     Reactors,
 }
 
+impl Command {
+    /// What a program that serves so is called where it is looked for.
+    fn verb(&self) -> &'static str {
+        match self {
+            Self::Web(_) => "web",
+            Self::Finger(_) => "finger",
+            Self::Simple(_) => "simple",
+            Self::Socks(_) => "socks",
+            Self::Proxy(_) => "proxy",
+            Self::Portforward(_) => "portforward",
+            _ => "ropewalk",
+        }
+    }
+}
+
 fn main() -> ExitCode {
     // Clap answers wrong usage itself: what is wrong, the usage, and exit status 2.
-    let outcome = match Arguments::parse().command {
+    let Arguments { command, inside } = Arguments::parse();
+    inside::begin(&inside, command.verb());
+    let outcome = match command {
         Command::Web(web) => web.run(),
         Command::Finger(finger) => finger.run(),
         Command::Simple(simple) => simple.run(),
         Command::Socks(socks) => socks.run(),
         Command::Proxy(proxy) => proxy.run(),
         Command::Portforward(portforward) => portforward.run(),
+        #[cfg(unix)]
+        Command::Status(status) => status.run(&inside),
+        #[cfg(unix)]
+        Command::Top(top) => top.run(&inside),
+        #[cfg(unix)]
+        Command::LogLevel(log_level) => log_level.run(&inside),
+        #[cfg(unix)]
+        Command::Drain(drain) => drain.run(&inside),
+        #[cfg(unix)]
+        Command::Reload(reload) => reload.run(&inside),
+        #[cfg(unix)]
+        Command::Dump(dump) => dump.run(&inside),
         Command::Reactors => reactors::run(),
     };
     match outcome {

@@ -15,6 +15,8 @@ use ropewalk::endpoint::{EndpointError, ServerDescription};
 use ropewalk::protocol::{Port, SeatFactory, call_later};
 use ropewalk::reactor::{CannotListen, DriverKind, Exit, Reactor};
 
+use crate::inside;
+
 /// Options that every verb which serves has.
 #[derive(Args)]
 pub(crate) struct Shared {
@@ -102,6 +104,12 @@ pub(crate) fn run(
     reactor: &Reactor,
     announce: impl FnOnce() -> io::Result<()> + 'static,
 ) -> Result<ExitCode, String> {
+    let open = inside::open(reactor)?;
+    let said = open.said.clone();
+    let announce = move || {
+        announce()?;
+        said.iter().try_for_each(print_line)
+    };
     let unheard = Rc::new(RefCell::new(None));
     let (complaint, stopped) = (Rc::clone(&unheard), reactor.clone());
     call_later(reactor, Duration::ZERO, move || {

@@ -10,6 +10,7 @@ use ropewalk::http::Site;
 use ropewalk::protocol::{Address, call_later};
 use ropewalk::reactor::Reactor;
 
+use crate::inside;
 use crate::log::AccessLog;
 use crate::serving;
 use crate::several::{Announce, GOODBYE, Several};
@@ -134,14 +135,20 @@ impl Web {
     /// Serves on this reactor until it stops; what is to be done once signals are heard.
     fn serve(&self, reactor: &Reactor, places: &[ServerDescription]) -> Result<Announce, String> {
         let has_logins = self.site.has_logins();
-        let mut site = self.site.furnish(Site::new(self.site.resource(reactor)?));
-        site = match self.log {
-            LogFormat::Common => {
-                site.on_access(AccessLog::combined().with_users(has_logins).into_sink())
-            }
-            LogFormat::Json => site.on_access(AccessLog::json().with_users(has_logins).into_sink()),
-            LogFormat::Off => site,
+        let resource = inside::mount(self.site.resource(reactor)?, reactor);
+        let requests = inside::add(reactor);
+        let log = match self.log {
+            LogFormat::Common => Some(AccessLog::combined()),
+            LogFormat::Json => Some(AccessLog::json()),
+            LogFormat::Off => None,
         };
+        let log = log.map(|log| log.with_users(has_logins).into_sink());
+        let site = self.site.furnish(Site::new(resource)).on_access(move |access| {
+            requests.record(access.status.as_u16(), access.took);
+            if let Some(log) = &log {
+                log(access);
+            }
+        });
         let mut ports = Vec::new();
         for place in places {
             ports.push(serving::listen_at(reactor, place, Box::new(site.clone()))?);
@@ -193,7 +200,7 @@ fn is_overheard(address: &Address, is_encrypted: bool) -> bool {
 }
 
 /// Where it listens, as a URL that a terminal makes clickable.
-fn shown(address: &Address, is_encrypted: bool) -> String {
+pub(crate) fn shown(address: &Address, is_encrypted: bool) -> String {
     let Address::Ip(address) = address else { return address.to_string() };
     let host = match address.ip() {
         // Everywhere is nowhere to click at: the name for here is.
