@@ -300,9 +300,7 @@ impl Reload {
 #[derive(Args)]
 #[command(after_long_help = "Examples:\n  \
     ropewalk dump\n      \
-    connections, listeners, timers, tasks, deferreds that wait\n  \
-    ropewalk dump --stack\n      \
-    and the stack of each thread, by eu-stack or gdb\n\n\
+    connections, listeners, timers, tasks and work in threads\n\n\
     Exit status: 0 if it answers, 1 if not, 2 for wrong usage.")]
 pub(crate) struct Dump {
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 use tracing::field::{Field, Visit};
 
 /// How long one field may be, in bytes.
@@ -16,7 +16,8 @@ const CAUSES_MAX: usize = 16;
 #[derive(Clone, Default)]
 pub(super) struct Fields {
     pub(super) message: Option<String>,
-    pub(super) all: Map<String, Value>,
+    /// In the order in which they came.
+    pub(super) all: Vec<(String, Value)>,
 }
 
 impl Fields {
@@ -31,11 +32,11 @@ impl Fields {
         }
         let mut free = name.to_owned();
         let mut count = 2;
-        while self.all.contains_key(&free) {
+        while self.all.iter().any(|(known, _)| *known == free) {
             free = format!("{name}#{count}");
             count += 1;
         }
-        self.all.insert(free, value);
+        self.all.push((free, value));
     }
 
     fn put_shown(&mut self, field: &Field, show: impl FnOnce(&mut Bounded) -> fmt::Result) {

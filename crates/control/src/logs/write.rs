@@ -41,14 +41,17 @@ impl Writer {
             object.insert("message".to_owned(), message.into());
         }
         if !fields.all.is_empty() {
-            object.insert("fields".to_owned(), fields.all.into());
+            object.insert("fields".to_owned(), Value::Object(fields.all.into_iter().collect()));
         }
         if !spans.is_empty() {
             let one = |(name, fields): &(&'static str, Fields)| {
                 let mut span = Map::new();
                 span.insert("name".to_owned(), (*name).into());
                 if !fields.all.is_empty() {
-                    span.insert("fields".to_owned(), fields.all.clone().into());
+                    span.insert(
+                        "fields".to_owned(),
+                        Value::Object(fields.all.iter().cloned().collect()),
+                    );
                 }
                 Value::Object(span)
             };
@@ -93,7 +96,7 @@ impl Writer {
     }
 }
 
-fn write_fields(line: &mut String, fields: &Map<String, Value>) {
+fn write_fields(line: &mut String, fields: &[(String, Value)]) {
     for (name, value) in fields {
         let _ = write!(line, " {name}=");
         match value {
