@@ -135,6 +135,18 @@ pub(crate) fn mount(resource: Box<dyn Resource>, reactor: &Reactor) -> Box<dyn R
     Box::new(resource.wrap(around))
 }
 
+/// Whether a request is that of who looks on: these are not counted among the others.
+pub(crate) fn is_own(path: Option<&str>) -> bool {
+    let options = &shown().options;
+    let Some(path) = path else { return false };
+    let is_below = |at: &String| {
+        let rest = path.strip_prefix(at.trim_end_matches('/'));
+        matches!(rest, Some("" | "/" | "/events"))
+    };
+    options.metrics.as_deref() == Some(path)
+        || options.status.as_ref().is_some_and(|at| at.starts_with('/') && is_below(at))
+}
+
 fn page(reactor: &Reactor) -> StatusPage {
     let title = format!("ropewalk {}", shown().verb);
     StatusPage::new(&title, &shown().loops, reactor)

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::{Args, ValueEnum};
 use ropewalk::deferred::{Rest, gather};
 use ropewalk::endpoint::ServerDescription;
-use ropewalk::http::Site;
+use ropewalk::http::{Site, Uri};
 use ropewalk::protocol::{Address, call_later};
 use ropewalk::reactor::Reactor;
 
@@ -144,7 +144,9 @@ impl Web {
         };
         let log = log.map(|log| log.with_users(has_logins).into_sink());
         let site = self.site.furnish(Site::new(resource)).on_access(move |access| {
-            requests.record(access.status.as_u16(), access.took);
+            if !inside::is_own(access.uri.as_ref().map(Uri::path)) {
+                requests.record(access.status.as_u16(), access.took);
+            }
             if let Some(log) = &log {
                 log(access);
             }
