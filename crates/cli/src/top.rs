@@ -193,7 +193,9 @@ impl View {
 
     fn draw(&self) -> io::Result<()> {
         let (width, height) = size()?;
-        let (width, height) = (usize::from(width), usize::from(height));
+        // Terminals that do not say how large they are are as they always were.
+        let or = |said: u16, usual| if said == 0 { usual } else { usize::from(said) };
+        let (width, height) = (or(width, 80), or(height, 24));
         let mut lines: Vec<(String, bool)> = Vec::new();
         lines.extend(operate::show(&self.status).into_iter().map(|line| (line, false)));
         // Half of the screen is for connections, whatever there is to say before.
