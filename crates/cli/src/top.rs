@@ -149,6 +149,7 @@ impl View {
         if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
             return Ok(false);
         }
+        self.note.clear();
         match (self.mode, key.code) {
             (Mode::Filtering, KeyCode::Char(c)) => self.filter.push(c),
             (Mode::Filtering, KeyCode::Backspace) => drop(self.filter.pop()),
@@ -260,9 +261,13 @@ impl View {
                     filter => format!(", with {filter:?}"),
                 };
                 let (column, _) = COLUMNS[self.sort];
+                let note = match self.note.as_str() {
+                    "" => String::new(),
+                    note => format!("{note}  "),
+                };
                 format!(
-                    "{count} connections{left_out}{filter}, by {column}  q ends  s sorts  r reverses  / filters  k cuts  {}",
-                    self.note,
+                    "{note}{count} connections{left_out}{filter}, by {column}  q ends  s sorts  \
+                     r reverses  / filters  k cuts"
                 )
             }
         }

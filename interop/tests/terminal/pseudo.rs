@@ -36,6 +36,9 @@ pub(crate) fn plain(seen: &str) -> String {
         .collect()
 }
 
+/// How much a screen may show before what is waited for, in bytes.
+const SEEN_MAX: usize = 1 << 20;
+
 /// What a shell runs before the command, so that every port and `/run` are there for it alone.
 const WORLD: &str =
     "ip link set lo up && mount -t tmpfs none /run && exec setsid --ctty --wait sh -c \"exec $0\"";
@@ -151,6 +154,8 @@ impl Terminal {
     /// Waits until the screen has shown this.
     pub(crate) fn wait_for(&mut self, what: &str) {
         while !self.seen().contains(what) {
+            // What draws again and again would be waited for for ever.
+            assert!(self.seen.len() < SEEN_MAX, "{what:?} never came: {}", self.seen());
             match self.screen.recv_timeout(PATIENCE) {
                 Ok(more) => self.seen.extend(more),
                 Err(why) => panic!("{what:?} never came ({why}): {}", self.seen()),
