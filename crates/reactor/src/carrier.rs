@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ropewalk_protocol::{
     Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
     Outbox, Transport,
@@ -16,7 +17,7 @@ use crate::datagrams;
 use crate::platform::Platform;
 use crate::remote::Remote;
 use crate::sys::Sockets;
-use crate::sys::os::{credentials, passes_descriptors};
+use crate::sys::os::{Stopwatch, credentials, passes_descriptors};
 use crate::tally::Tally;
 
 /// How many used outboxes are kept.
@@ -28,7 +29,7 @@ const SPARE_SIZE_MAX: usize = 128 * 1024;
 const SPARES_SIZE_MAX: usize = 4 << 20;
 
 pub(crate) struct Carrier {
-    started: Instant,
+    watch: Stopwatch,
     now: Cell<Duration>,
     /// Inside a turn the time stands still.
     in_turn: Cell<bool>,
@@ -70,7 +71,7 @@ impl Carrier {
         #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
         let started = Instant::now();
         Self {
-            started,
+            watch: Stopwatch::start(),
             tally: Rc::new(Tally::new(started)),
             now: Cell::new(Duration::ZERO),
             in_turn: Cell::new(false),
@@ -126,13 +127,19 @@ impl Carrier {
     /// Reads the clock, which is the system's monotonic one.
     pub(crate) fn read_clock(&self) -> Duration {
         match &self.platform {
-            None => self.started.elapsed(),
+            None => self.watch.elapsed(),
             Some(platform) => platform.now(),
         }
     }
 
-    pub(crate) fn set_in_turn(&self, in_turn: bool) {
-        self.in_turn.set(in_turn);
+    /// A turn begins; answers when.
+    pub(crate) fn begin_turn(&self) -> Duration {
+        self.in_turn.set(true);
+        self.refresh()
+    }
+
+    pub(crate) fn end_turn(&self) {
+        self.in_turn.set(false);
     }
 
     /// The connections that were written to from outside since the last time.
@@ -274,6 +281,10 @@ impl Transport for Carrier {
         let Some(outbox) = self.spare.borrow_mut().pop() else { return Box::default() };
         self.spare_size.set(self.spare_size.get() - outbox.capacity());
         outbox
+    }
+
+    fn share(&self, bytes: &[u8]) -> Option<Bytes> {
+        self.sockets.lent().share(bytes)
     }
 
     fn take_back_outbox(&self, outbox: Box<Outbox>) {

@@ -370,10 +370,14 @@ impl Inner {
 
     /// Ends a listener in order: who has been let in by the system already is not turned away.
     pub(crate) fn stop_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
-        let has_the_rest =
-            |listener: &mut Listener| listener.id == id && listener.sharing != Sharing::Others;
-        if self.with_listener(key, has_the_rest) == Some(true) {
-            self.accept_the_rest(driver, key);
+        let sharing = |listener: &mut Listener| (listener.id == id).then_some(listener.sharing);
+        if let Some(sharing) = self.with_listener(key, sharing).flatten() {
+            for (socket, peer) in driver.stop_accepting(key) {
+                self.accepted(driver, key, socket, peer);
+            }
+            if sharing != Sharing::Others {
+                self.accept_the_rest(driver, key);
+            }
         }
         self.end_listener(driver, key, id);
     }
