@@ -1,5 +1,6 @@
 //! What every verb that serves lets people see of it: metrics, a status page, a socket for operators.
 
+use std::any::Any;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,7 +10,6 @@ use ropewalk::deferred::Deferred;
 use ropewalk::endpoint::ServerDescription;
 use ropewalk::http::{IntoReply, Request, Resource, Site, Tree};
 use ropewalk::metrics::{Loops, Requests, StatusPage, prometheus};
-use ropewalk::protocol::Port;
 use ropewalk::reactor::{Observer, Reactor};
 use ropewalk_control::logs::{Levels, Spans};
 #[cfg(unix)]
@@ -111,8 +111,9 @@ pub(crate) fn add(reactor: &Reactor) -> Requests {
 /// A site's resource with the pages that are asked for at paths of it.
 pub(crate) fn mount(resource: Box<dyn Resource>, reactor: &Reactor) -> Box<dyn Resource> {
     let shown = shown();
-    let path = |place: &Option<String>| place.clone().filter(|place| place.starts_with('/'));
-    let (metrics, status) = (path(&shown.options.metrics), path(&shown.options.status));
+    let path = |place: Option<&String>| place.filter(|place| place.starts_with('/')).cloned();
+    let options = &shown.options;
+    let (metrics, status) = (path(options.metrics.as_ref()), path(options.status.as_ref()));
     if metrics.is_none() && status.is_none() {
         return resource;
     }
@@ -155,9 +156,7 @@ fn page(reactor: &Reactor) -> StatusPage {
 /// What is open for those who look on, until it is dropped.
 #[derive(Default)]
 pub(crate) struct Open {
-    #[cfg(unix)]
-    _control: Option<Control>,
-    _ports: Vec<Box<dyn Port>>,
+    kept: Vec<Box<dyn Any>>,
     /// What to say of it.
     pub(crate) said: Vec<String>,
 }
@@ -202,11 +201,11 @@ pub(crate) fn open(reactor: &Reactor) -> Result<Open, String> {
         let port = serving::listen_at(reactor, &description, Box::new(Site::new(tree)))?;
         let what = if is_status { "status page" } else { "metrics" };
         open.said.push(format!("{what}: {}", crate::web::shown(&port.address(), encrypted)));
-        open._ports.push(port);
+        open.kept.push(Box::new(port));
     }
     #[cfg(unix)]
-    {
-        open._control = control()?;
+    if let Some(control) = control()? {
+        open.kept.push(Box::new(control));
     }
     Ok(open)
 }

@@ -126,6 +126,26 @@ pub(crate) fn show(answer: &Value) -> Vec<String> {
         lines.push(format!("log {log}"));
     }
     lines.push(String::new());
+    lines.extend(loops_table(loops).lines());
+    lines.extend(loops.iter().filter_map(stuck));
+    lines.push(String::new());
+    let listeners = answer["listeners"].as_array().map(Vec::as_slice).unwrap_or_default();
+    lines.extend(listeners_table(listeners).lines());
+    for (what, name) in [("ended", "connections ended"), ("events", "events")] {
+        let mut all: Vec<String> = Vec::new();
+        for one in loops {
+            let counts = one[what].as_object().into_iter().flatten();
+            all.extend(counts.map(|(name, count)| format!("{name} {count}")));
+        }
+        if !all.is_empty() {
+            lines.push(String::new());
+            lines.push(format!("{name}: {}", all.join(", ")));
+        }
+    }
+    lines
+}
+
+fn loops_table(loops: &[Value]) -> Table {
     let mut table = Table::new(&[
         "LOOP",
         "DRIVER",
@@ -151,11 +171,12 @@ pub(crate) fn show(answer: &Value) -> Vec<String> {
             milliseconds(&one["lag"]["p99_ms"]),
         ]);
     }
-    lines.extend(table.lines());
-    lines.extend(loops.iter().filter_map(stuck));
-    lines.push(String::new());
+    table
+}
+
+fn listeners_table(listeners: &[Value]) -> Table {
     let mut table = Table::new(&["LISTENER", "PROTOCOL", "OPEN", "OPENED", "RECEIVED", "SENT"]);
-    for one in answer["listeners"].as_array().map(Vec::as_slice).unwrap_or_default() {
+    for one in listeners {
         table.row([
             text(&one["listener"]).to_owned(),
             text(&one["protocol"]).to_owned(),
@@ -165,19 +186,7 @@ pub(crate) fn show(answer: &Value) -> Vec<String> {
             bytes(one["sent"].as_u64().unwrap_or(0)),
         ]);
     }
-    lines.extend(table.lines());
-    for (what, name) in [("ended", "connections ended"), ("events", "events")] {
-        let mut all: Vec<String> = Vec::new();
-        for one in loops {
-            let counts = one[what].as_object().into_iter().flatten();
-            all.extend(counts.map(|(name, count)| format!("{name} {count}")));
-        }
-        if !all.is_empty() {
-            lines.push(String::new());
-            lines.push(format!("{name}: {}", all.join(", ")));
-        }
-    }
-    lines
+    table
 }
 
 fn text(value: &Value) -> &str {
@@ -203,7 +212,8 @@ fn stuck(one: &Value) -> Option<String> {
     let spans: Vec<&str> =
         stuck.get("spans").and_then(Value::as_array).into_iter().flatten().map(text).collect();
     if !spans.is_empty() {
-        line.push_str(&format!("; in the span {}", spans.join(" > ")));
+        line.push_str("; in the span ");
+        line.push_str(&spans.join(" > "));
     }
     Some(line)
 }

@@ -138,7 +138,7 @@ impl View {
         let (_, largest_first) = COLUMNS[self.sort];
         rows.sort_by(|one, other| {
             let order = compare(self.sort, one, other);
-            let order = if largest_first != self.reversed { order.reverse() } else { order };
+            let order = if largest_first == self.reversed { order } else { order.reverse() };
             order.then_with(|| one["id"].as_str().cmp(&other["id"].as_str()))
         });
         rows
@@ -157,12 +157,11 @@ impl View {
                 self.filter.clear();
                 self.mode = Mode::Looking;
             }
-            (Mode::Filtering, KeyCode::Enter) => self.mode = Mode::Looking,
             (Mode::Cutting, KeyCode::Char('y')) => {
                 self.mode = Mode::Looking;
                 self.cut()?;
             }
-            (Mode::Cutting, _) => self.mode = Mode::Looking,
+            (Mode::Filtering, KeyCode::Enter) | (Mode::Cutting, _) => self.mode = Mode::Looking,
             (_, KeyCode::Char('q') | KeyCode::Esc) => return Ok(false),
             (_, KeyCode::Char('s')) => self.sort = (self.sort + 1) % COLUMNS.len(),
             (_, KeyCode::Char('r')) => self.reversed = !self.reversed,

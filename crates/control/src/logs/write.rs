@@ -11,7 +11,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::fields::{Fields, write_plain};
 use super::{Form, Sink, Spans};
@@ -31,7 +31,7 @@ impl Writer {
         Self { form, sink, spans }
     }
 
-    fn json(&self, event: &Event<'_>, fields: Fields, spans: &[(&'static str, Fields)]) -> String {
+    fn json(event: &Event<'_>, fields: Fields, spans: &[(&'static str, Fields)]) -> String {
         let mut object = Map::new();
         let metadata = event.metadata();
         object.insert("time".to_owned(), now().into());
@@ -148,12 +148,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Writer {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut spans = Vec::new();
-        for one in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+        for one in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             let fields = one.extensions().get::<Fields>().cloned();
             spans.push((one.name(), fields.unwrap_or_default()));
         }
         let mut line = match self.form {
-            Form::Json => self.json(event, fields, &spans),
+            Form::Json => Self::json(event, fields, &spans),
             Form::Text | Form::Coloured => self.text(event, &fields, &spans),
         };
         line.push('\n');

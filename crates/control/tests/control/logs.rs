@@ -132,12 +132,7 @@ fn levels_change_by_namespace_while_it_runs() {
         levels.change("a::http=debug, a::tls=off").unwrap();
         assert_eq!(levels.shown(), "warn,a::tls=info,a::http=debug,a::tls=off");
         say(2);
-        for wrong in
-            ["a::http=loud", "", "=debug", "a b=info", "a=info,b=", "a{x}=info", "a=info,x"]
-        {
-            if wrong == "a=info,b=" || wrong == "=debug" {
-                continue;
-            }
+        for wrong in ["a::http=loud", "", "a b=info", "a{x}=info", "a=info,x"] {
             let before = levels.shown();
             let told = levels.change(wrong).unwrap_err();
             assert!(told.contains("level") || told.contains("namespace"), "{wrong}: {told}");
