@@ -14,6 +14,7 @@ use ropewalk::reactor::{Observer, Reactor};
 use ropewalk_control::logs::{Levels, Spans};
 #[cfg(unix)]
 use ropewalk_control::{Control, Places, Subject};
+use rustix::process::{Signal, getpid, kill_process};
 
 use crate::serving;
 use crate::several::Announce;
@@ -231,6 +232,13 @@ fn control() -> Result<Option<Control>, String> {
     let mut subject = Subject::new(&shown.verb, env!("CARGO_PKG_VERSION"), &shown.loops);
     if let Some((levels, spans)) = lock(&shown.logs).clone() {
         subject = subject.with_levels(levels).with_spans(spans);
+    }
+    if shown.verb == "run" {
+        subject = subject.on_reload(|| {
+            let told = kill_process(getpid(), Signal::HUP);
+            told.map_err(|error| format!("it cannot be told: {error}"))?;
+            Ok("it reads its file again; its log says what has changed".to_owned())
+        });
     }
     match &shown.options.control {
         Some(off) if off.as_os_str() == "off" => Ok(None),

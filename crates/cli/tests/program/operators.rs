@@ -77,7 +77,7 @@ fn a_program_that_serves_is_asked_how_it_is() {
         "LOOP  DRIVER",
         "LISTENER ",
         &place,
-        "log warn,ropewalk::tls=info",
+        "log warn,ropewalk::tls=info,ropewalk_cli=info",
         "connections ended: closed 1",
     ] {
         assert!(shown.contains(wanted), "{wanted:?} is not in\n{shown}");
@@ -116,12 +116,12 @@ fn several_programs_are_told_apart() {
 fn its_log_is_changed_while_it_runs() {
     let user = User::new("level");
     let served = user.web(&["--log", "off", "--log-format", "json"], 1);
-    assert_eq!(user.say(&["log-level"]), "warn,ropewalk::tls=info\n");
+    assert_eq!(user.say(&["log-level"]), "warn,ropewalk::tls=info,ropewalk_cli=info\n");
     let changed = user.say(&["log-level", "ropewalk::control=info"]);
-    assert_eq!(changed, "warn,ropewalk::tls=info,ropewalk::control=info\n");
+    assert_eq!(changed, "warn,ropewalk::tls=info,ropewalk_cli=info,ropewalk::control=info\n");
     let told = user.complain(&["log-level", "ropewalk::control=loud"]);
     assert!(told.contains("\"loud\" is no level: there are off, error, warn"), "{told}");
-    assert_eq!(user.say(&["log-level", "reset"]), "warn,ropewalk::tls=info\n");
+    assert_eq!(user.say(&["log-level", "reset"]), "warn,ropewalk::tls=info,ropewalk_cli=info\n");
     let (status, log) = served.stop();
     assert_eq!(status, Some(0));
     // The change is told of by the level that it brought, and the end of that is not.
