@@ -1,6 +1,10 @@
 //! The program as a person at a terminal uses it: every example of every help page, typed there, and
 //! stopped by Ctrl-C.
 
+#[path = "terminal/operators.rs"]
+mod operators;
+#[path = "terminal/page.rs"]
+mod page;
 #[path = "terminal/pseudo.rs"]
 mod pseudo;
 
@@ -117,9 +121,19 @@ fn every_example_does_what_it_says() {
             if !example.contains("ropewalk ") {
                 continue;
             }
-            let Some(mut terminal) = Terminal::in_a_world_of_its_own(&folder, &example) else {
+            let typed = if operators::VERBS.contains(&verb.as_str()) {
+                operators::beside_a_program(&example)
+            } else {
+                example.clone()
+            };
+            let Some(mut terminal) = Terminal::in_a_world_of_its_own(&folder, &typed) else {
                 return leave_out("the examples of the help pages", "no namespaces are permitted");
             };
+            if operators::VERBS.contains(&verb.as_str()) {
+                operators::check_example(&mut terminal, &verb, &example);
+                count += 1;
+                continue;
+            }
             count += 1;
             if let Some(status) = ends_by_itself(&example) {
                 assert_eq!(terminal.wait(), Some(status), "{example}: {}", terminal.seen());

@@ -10,9 +10,11 @@ mod daemon;
 mod demo;
 mod finger;
 mod inetd;
+mod inside;
 mod log;
 mod logins;
 mod offer;
+mod operate;
 mod pages;
 mod plan;
 pub mod plugin;
@@ -32,6 +34,8 @@ mod site;
 mod sockets;
 mod socks;
 mod supervised;
+mod tables;
+mod top;
 mod upgrade;
 mod web;
 
@@ -72,6 +76,9 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+
+    #[command(flatten)]
+    inside: inside::Inside,
 }
 
 #[derive(Subcommand)]
@@ -89,6 +96,12 @@ enum Command {
     Demo(demo::Demo),
     Completions(pages::Completions),
     Man(pages::Man),
+    Status(operate::Status),
+    Top(operate::Top),
+    LogLevel(operate::LogLevel),
+    Drain(operate::Drain),
+    Reload(operate::Reload),
+    Dump(operate::Dump),
     /// List the drivers of the event loop, and which of them work here
     Reactors,
 }
@@ -112,7 +125,10 @@ pub fn main() -> ExitCode {
     }) {
         Some((plugin, matches)) => (plugin.run)(matches),
         None => match Arguments::from_arg_matches(&matches) {
-            Ok(arguments) => run(arguments.command),
+            Ok(arguments) => {
+                inside::begin(&arguments.inside, matches.subcommand_name().unwrap_or("ropewalk"));
+                run(arguments.command, &arguments.inside)
+            }
             Err(error) => error.exit(),
         },
     };
@@ -125,7 +141,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<ExitCode, String> {
+fn run(command: Command, inside: &inside::Inside) -> Result<ExitCode, String> {
     match command {
         Command::Web(web) => web.run(),
         Command::Finger(finger) => finger.run(),
@@ -140,6 +156,12 @@ fn run(command: Command) -> Result<ExitCode, String> {
         Command::Demo(demo) => demo.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
+        Command::Status(status) => status.run(inside),
+        Command::Top(top) => top.run(inside),
+        Command::LogLevel(log_level) => log_level.run(inside),
+        Command::Drain(drain) => drain.run(inside),
+        Command::Reload(reload) => reload.run(inside),
+        Command::Dump(dump) => dump.run(inside),
         Command::Reactors => reactors::run(),
     }
 }

@@ -2,17 +2,20 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ropewalk::http::Access;
 use ropewalk::http::auth::Authorization;
 use ropewalk::protocol::Address;
+use ropewalk_control::logs::{Form, Log};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter as _;
 
+use crate::inside::{self, LogFormat};
 use crate::sink::Sink;
 
 /// What is worth saying unless told otherwise: trouble, how long certificates are good for, and what was changed.
@@ -20,19 +23,28 @@ const DEFAULT: &str = "warn,ropewalk::tls=info,ropewalk_cli=info";
 
 /// Sends what the rooms have to say to standard error; `ROPEWALK_LOG` chooses how much.
 pub(crate) fn start() {
-    let filter =
-        EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let sink = Sink::chosen();
-    let is_colourful =
-        matches!(sink, Sink::Stderr) && io::stderr().is_terminal() && !is_set("NO_COLOR");
-    let (is_structured, writer) = (sink.is_structured(), sink);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    let lines = lines.with_ansi(is_colourful);
-    if is_structured {
+    if sink.is_structured() {
+        let filter =
+            EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
         // Time and level are told beside the line.
-        lines.without_time().with_level(false).init();
-    } else {
-        lines.init();
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(sink);
+        return lines.with_ansi(false).without_time().with_level(false).init();
+    }
+    let is_terminal = matches!(sink, Sink::Stderr) && io::stderr().is_terminal();
+    let form = match inside::log_format() {
+        LogFormat::Json => Form::Json,
+        LogFormat::Text if is_terminal && !is_set("NO_COLOR") => Form::Coloured,
+        LogFormat::Text => Form::Text,
+    };
+    let filter = std::env::var("ROPEWALK_LOG").unwrap_or_else(|_| DEFAULT.to_owned());
+    let log = Log::new(form, &filter).to(move |line| {
+        // A log that cannot be written has nowhere to say so; serving goes on.
+        let _ = sink.make_writer().write_all(line);
+    });
+    // Who logs in another way already keeps to it.
+    if let Ok((levels, spans)) = log.start() {
+        inside::set_logs(levels, spans);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::application::Planned;
 use crate::daemon::Daemon;
 use crate::offer::{House, Offer};
 use crate::program::Plan;
-use crate::{plugin, program};
+use crate::{inside, plugin, program};
 
 /// Options that every verb which serves has.
 #[derive(Args)]
@@ -125,6 +125,12 @@ pub(crate) fn run(
     reactor: &Reactor,
     announce: impl FnOnce() -> io::Result<()> + 'static,
 ) -> Result<ExitCode, String> {
+    let open = inside::open(reactor)?;
+    let said = open.said.clone();
+    let announce = move || {
+        announce()?;
+        said.iter().try_for_each(print_line)
+    };
     let unheard = Rc::new(RefCell::new(None));
     let (complaint, stopped) = (Rc::clone(&unheard), reactor.clone());
     call_later(reactor, Duration::ZERO, move || {

@@ -12,7 +12,7 @@ use ropewalk::protocol::call_later;
 use ropewalk::reactor::{DriverKind, Reactor};
 use ropewalk::shards::{Shards, cores};
 
-use crate::serving;
+use crate::{inside, serving};
 
 /// How long requests in progress may take to finish once the program is asked to stop.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(10);
@@ -86,8 +86,11 @@ impl Several {
         }
         can_be_shared(places, "--workers")?;
         let ran = Shards::new(count).driver(driver).run(|shard| {
+            inside::add(shard.reactor());
             let announce = serve(shard.reactor()).map_err(Failure::new)?;
             if shard.index() == 0 {
+                let announce =
+                    inside::open_among(shard.reactor(), announce).map_err(Failure::new)?;
                 let here = shard.clone();
                 call_later(shard.reactor(), Duration::ZERO, move || {
                     if let Err(error) = announce() {

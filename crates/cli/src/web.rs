@@ -6,11 +6,12 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::{Args, ValueEnum};
 use ropewalk::deferred::{Rest, gather};
 use ropewalk::endpoint::ServerDescription;
-use ropewalk::http::Site;
+use ropewalk::http::{Site, Uri};
 use ropewalk::protocol::{Address, call_later};
 use ropewalk::reactor::Reactor;
 use ropewalk::service::AnyServing;
 
+use crate::inside;
 use crate::log::AccessLog;
 use crate::offer::{House, Offer, Offered};
 use crate::serving::{self, Shared};
@@ -163,14 +164,22 @@ impl Offered for WebOptions {
 impl WebOptions {
     fn site(&self, reactor: &Reactor) -> Result<Site, String> {
         let has_logins = self.site.has_logins();
-        let site = self.site.furnish(Site::new(self.site.resource(reactor)?));
-        Ok(match self.log {
-            LogFormat::Common => {
-                site.on_access(AccessLog::combined().with_users(has_logins).into_sink())
+        let resource = inside::mount(self.site.resource(reactor)?, reactor);
+        let requests = inside::add(reactor);
+        let log = match self.log {
+            LogFormat::Common => Some(AccessLog::combined()),
+            LogFormat::Json => Some(AccessLog::json()),
+            LogFormat::Off => None,
+        };
+        let log = log.map(|log| log.with_users(has_logins).into_sink());
+        Ok(self.site.furnish(Site::new(resource)).on_access(move |access| {
+            if !inside::is_own(access.uri.as_ref().map(Uri::path)) {
+                requests.record(access.status.as_u16(), access.took);
             }
-            LogFormat::Json => site.on_access(AccessLog::json().with_users(has_logins).into_sink()),
-            LogFormat::Off => site,
-        })
+            if let Some(log) = &log {
+                log(access);
+            }
+        }))
     }
 
     /// Serves on this reactor, one of several, until it stops; what is to be done once signals are heard.
@@ -233,7 +242,7 @@ fn is_overheard(address: &Address, is_encrypted: bool) -> bool {
 }
 
 /// Where it listens, as a URL that a terminal makes clickable.
-fn shown(address: &Address, is_encrypted: bool) -> String {
+pub(crate) fn shown(address: &Address, is_encrypted: bool) -> String {
     let Address::Ip(address) = address else { return address.to_string() };
     let host = match address.ip() {
         // Everywhere is nowhere to click at: the name for here is.

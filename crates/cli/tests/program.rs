@@ -6,6 +6,9 @@ mod applications;
 mod daemons;
 #[path = "program/logins.rs"]
 mod logins;
+#[cfg(unix)]
+#[path = "program/operators.rs"]
+mod operators;
 #[path = "program/places.rs"]
 mod places;
 #[path = "program/programs.rs"]
@@ -121,6 +124,8 @@ impl Drop for Served {
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ropewalk"));
     command.stdin(Stdio::null()).env_remove("ROPEWALK_LOG");
+    // No socket for operators is left behind by those that are killed.
+    command.env("XDG_RUNTIME_DIR", "/nowhere");
     command
 }
 

@@ -173,6 +173,12 @@ impl Loops {
         loops.iter().filter_map(report).collect()
     }
 
+    /// Makes this call on the loop of that number; false if there is none.
+    pub fn call_one(&self, number: usize, call: impl FnOnce(&Reactor) + Send + 'static) -> bool {
+        let found = self.lock().iter().find(|one| one.number == number).cloned();
+        found.is_some_and(|one| one.handle.call_from_thread(call).is_ok())
+    }
+
     /// Makes this call on each loop; answers how many take it.
     pub fn call(&self, call: impl Fn(&Reactor) + Clone + Send + 'static) -> usize {
         let loops = self.lock().clone();

@@ -38,6 +38,7 @@
 //! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 //! | [`memcached`] | a client of memcached, pipelined and bounded |
+//! | [`control`] | what operators have hold of: logs, and a socket |
 //! | [`metrics`] | what the loops are at, for Prometheus and as a page |
 //! | `adapters` | connections for code that pulls: the traits of tokio, futures and hyper; with the feature `adapters` |
 //! | `database` | pools of connections to databases; with the features `sqlite` and `postgres` |
@@ -59,6 +60,7 @@ pub use ropewalk_adapters as adapters;
 pub use ropewalk_amp as amp;
 pub use ropewalk_auth as auth;
 pub use ropewalk_cgi as cgi;
+pub use ropewalk_control as control;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use ropewalk_database as database;
 pub use ropewalk_deferred as deferred;

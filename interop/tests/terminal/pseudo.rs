@@ -36,6 +36,9 @@ pub(crate) fn plain(seen: &str) -> String {
         .collect()
 }
 
+/// How much a screen may show before what is waited for, in bytes.
+const SEEN_MAX: usize = 1 << 20;
+
 /// What a shell runs before the command, so that every port and `/run` are there for it alone.
 const WORLD: &str =
     "ip link set lo up && mount -t tmpfs none /run && exec setsid --ctty --wait sh -c \"exec $0\"";
@@ -92,6 +95,8 @@ impl Terminal {
         let path = std::env::join_paths(folders);
         command.current_dir(folder).env("HOME", folder).env("TERM", "xterm");
         command.env("PATH", path.expect("folders")).env_remove("NO_COLOR");
+        // Programs find each other in `/run`, which may be the command's own.
+        command.env_remove("XDG_RUNTIME_DIR");
         let child = command.stdin(copy()).stdout(copy()).stderr(theirs).spawn().expect("a shell");
         // What it was made with holds the other end of the terminal open.
         command.stdin(std::process::Stdio::null());
@@ -144,6 +149,23 @@ impl Terminal {
                 Err(why) => panic!("no line came ({why}): {seen}"),
             }
         }
+    }
+
+    /// Waits until the screen has shown this.
+    pub(crate) fn wait_for(&mut self, what: &str) {
+        while !self.seen().contains(what) {
+            // What draws again and again would be waited for for ever.
+            assert!(self.seen.len() < SEEN_MAX, "{what:?} never came: {}", self.seen());
+            match self.screen.recv_timeout(PATIENCE) {
+                Ok(more) => self.seen.extend(more),
+                Err(why) => panic!("{what:?} never came ({why}): {}", self.seen()),
+            }
+        }
+    }
+
+    /// Forgets what the screen has shown.
+    pub(crate) fn forget(&mut self) {
+        self.seen.clear();
     }
 
     /// All that the screen has shown.
