@@ -144,7 +144,7 @@ impl Remote {
     /// Takes everything that waits.
     pub(crate) fn take(&self) -> Option<Queue> {
         // Whoever is not seen yet ends the next sleep.
-        if !self.woken.load(Ordering::Relaxed) {
+        if !self.woken.load(Ordering::Acquire) {
             return None;
         }
         // Cleared first: what comes after this wakes anew.

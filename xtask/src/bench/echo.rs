@@ -12,6 +12,8 @@ use crate::bench::proc::{CpuTime, allow_descriptors, cpus, pinned};
 use crate::bench::runner::{Runner, Running, build, load};
 use crate::bench::table::{Table, median, ratio};
 
+/// When a load that does not get its connections is given up; a busy machine takes its time over thousands.
+const SETUP: Duration = Duration::from_mins(3);
 /// Descriptors beside the connections.
 const OTHER_DESCRIPTORS: u64 = 100;
 
@@ -206,7 +208,8 @@ fn sample(
     command.arg(server.address.to_string());
     shapes[shape].tell(&mut command, seconds);
     let mut load = pinned(cpu, || Ok(Peer::start(&mut command)?))?;
-    load.line_after("ready").map_err(|error| format!("{runner}, {}: {error}", shapes[shape]))?;
+    let ready = load.line_within("ready", SETUP);
+    ready.map_err(|error| format!("{runner}, {}: {error}", shapes[shape]))?;
     let before = CpuTime::of(server.id())?;
     let done = load.line_within("done ", Duration::from_secs(u64::from(seconds)) * 60);
     let done = done.map_err(|error| format!("{runner}, {}: {error}", shapes[shape]))?;
