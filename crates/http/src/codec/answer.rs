@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version};
@@ -155,9 +155,10 @@ fn unfold(head: &mut [u8]) {
 fn read(head: &[u8], to: AnswerTo) -> Result<AnswerHead, BadAnswer> {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     let version = check_status_line(line)?;
-    let mut fields = [httparse::EMPTY_HEADER; FIELD_COUNT_MAX];
-    let mut parsed = httparse::Response::new(&mut fields);
-    let code = match parsed.parse(head) {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let code = match parser.parse_response_with_uninit_headers(&mut parsed, head, &mut fields) {
         Ok(Status::Complete(_)) => parsed.code,
         Ok(Status::Partial) | Err(_) => return Err(fault_in(head)),
     };

@@ -10,6 +10,8 @@ impl Habits {
     /// A receive that takes less than it could has taken all there was: the kernel need not look
     /// again before more comes.
     pub(super) const DRAINS: u8 = 2;
+    /// What came last was much, and whoever it came for has neither answered nor had it wait.
+    pub(super) const FLOWS: u8 = 4;
 
     pub(super) fn has(self, habit: u8) -> bool {
         self.0 & habit != 0
