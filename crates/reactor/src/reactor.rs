@@ -365,7 +365,9 @@ impl Reactor {
         let unfinished = inner.unfinished.take();
         let mut held = inner.held.take();
         while let Some(completion) = driver.next() {
-            let is_short = came(&completion).is_some_and(|bytes| bytes <= HELD_SIZE_MAX);
+            let (came_to, came) = came(&completion);
+            let is_short = (1..=HELD_SIZE_MAX).contains(&came);
+            let woken = inner.carrier.woken_count();
             match inner.deliver(completion) {
                 After::Settle(key, seat) if is_short && driver.is_next_another() => {
                     held.push((key, seat));
@@ -374,6 +376,9 @@ impl Reactor {
                     inner.settle_all(driver, &mut held);
                     self.follow_up(driver, after);
                 }
+            }
+            if came > HELD_SIZE_MAX && inner.carrier.woken_count() > woken {
+                driver.passes_on(came_to);
             }
             let is_asked = !inner.requests.borrow().is_empty();
             if is_asked || held.len() == HELD_MAX {
@@ -520,11 +525,11 @@ impl Reactor {
     }
 }
 
-/// How many bytes came, if that is what this tells.
-fn came(completion: &Completion<'_>) -> Option<usize> {
+/// On which connection bytes came, and how many: none where that is not what this tells.
+fn came(completion: &Completion<'_>) -> (usize, usize) {
     match completion {
-        Completion::Received { data, .. } => Some(data.len()),
-        _ => None,
+        Completion::Received { key, data } => (*key, data.len()),
+        _ => (usize::MAX, 0),
     }
 }
 

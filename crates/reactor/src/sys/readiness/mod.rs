@@ -27,16 +27,10 @@ use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
 use datagrams::Datagrams;
 #[cfg(target_os = "linux")]
 pub(super) use datagrams::misfortune;
-use habits::Habits;
+use habits::{Habits, STREAM_READ_SIZE};
 use pace::Pace;
 pub(crate) use poller::{Interest, Poller, Ready, Table, Token, Trigger};
 
-/// How many bytes one receive takes at most; the buffer is the reactor's only one. Twice as much at
-/// once costs a stream of bytes nearly twice the time, half as much costs small connections more calls.
-const READ_SIZE: usize = 32 * 1024;
-/// The same for a stream that has just filled that and was sent nothing since: each receive also tells the
-/// peer of room, which costs more than what the larger piece does.
-const STREAM_READ_SIZE: usize = 256 * 1024;
 /// How often one connection may receive in one turn, while its bytes fill the buffer.
 const READS_PER_TURN_MAX: usize = 2;
 /// How many connections one listener may accept in one turn.
@@ -265,20 +259,13 @@ impl<P: Poller> Readiness<P> {
     /// Whether a stream of which this was received is to be received from once more in this turn.
     fn is_not_done(&mut self, key: usize, ready: Ready, found: Option<&Found>) -> bool {
         let Some(Found::Received(_, count)) = found else { return false };
-        let is_filled = *count >= self.read_size(key);
-        self.entries[key].habits.set(Habits::FLOWS, *count >= READ_SIZE);
+        let is_filled = self.entries[key].habits.took(*count);
         if !is_filled && !ready.has_more {
             return false;
         }
         self.reads_left = self.reads_left.saturating_sub(1);
         // Where the kernel cannot be asked to tell of the rest, it is read now.
         self.reads_left > 0 || self.watch_closely(key).is_err()
-    }
-
-    /// How much the next receive takes at most.
-    fn read_size(&self, key: usize) -> usize {
-        let flows = self.entries[key].habits.has(Habits::FLOWS);
-        if flows { STREAM_READ_SIZE } else { READ_SIZE }
     }
 
     /// A watched descriptor is ready, if it still is to be watched.
@@ -328,7 +315,7 @@ impl<P: Poller> Readiness<P> {
             if !(ready.readable || ready.hung_up || ready.failed) {
                 return None;
             }
-            let size = self.read_size(key);
+            let size = self.entries[key].habits.read_size();
             let receive =
                 |socket: BorrowedFd<'_>| recv(socket, &mut self.buffer[..size], RecvFlags::empty());
             return match self.sockets.with(key, receive)? {
@@ -453,14 +440,14 @@ impl<P: Poller> Driver for Readiness<P> {
             // Not even of a hang-up, which would be told without end.
             return self.set_interest(key, reading.then(|| interest_of(role)));
         }
-        self.entries[key].habits.set(Habits::FLOWS, false);
+        self.entries[key].habits.does_not_swallow();
         let interest = self.entries[key].interest.unwrap_or_default();
         self.set_interest(key, Some(Interest { readable: reading, ..interest }))
     }
 
     fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64> {
         let Some(output) = out else { return Ok(0) };
-        self.entries[key].habits.set(Habits::FLOWS, false);
+        self.entries[key].habits.does_not_swallow();
         if let Some(pending) = &mut self.entries[key].pending {
             pending.append(output);
             return Ok(pending.len());
@@ -497,6 +484,12 @@ impl<P: Poller> Driver for Readiness<P> {
     fn expect(&mut self, key: usize) {
         if let Some(entry) = self.entries.get(key) {
             self.expected.push(Token { key: key as u32, generation: entry.generation });
+        }
+    }
+
+    fn passes_on(&mut self, key: usize) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.habits.does_not_swallow();
         }
     }
 
