@@ -75,6 +75,8 @@ mod client;
 mod description;
 mod error;
 mod exec;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod files_followed;
 mod handed;
 #[cfg(not(unix))]
 #[path = "handed_nowhere.rs"]

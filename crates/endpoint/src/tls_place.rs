@@ -13,9 +13,10 @@ use ropewalk_protocol::{
     Address, ClientEndpoint, Clock as _, Disconnect, Event, Port, Seat, SeatFactory,
     ServerEndpoint, Transport, defer_to_threads,
 };
-use ropewalk_reactor::Reactor;
+use ropewalk_reactor::{Gauge, Probe, Reactor};
 use ropewalk_tls::{
-    Identities, Identity, IdentityError, IdentityFiles, Policy, RELOAD_EVERY, Trust, Watch,
+    FollowFiles, Identities, Identity, IdentityError, IdentityFiles, Policy, RELOAD_EVERY,
+    TicketKeys, Trust, Watch,
 };
 
 use crate::{TlsClient, TlsIdentity, TlsServer};
@@ -50,12 +51,16 @@ impl TlsServerEndpoint {
 impl ServerEndpoint for TlsServerEndpoint {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
         let (place, shown) = (Rc::clone(&self.place), self.description.to_string());
+        let reactor = self.reactor.clone();
         let description = self.description.clone().speaking(factory.alpn());
         identities(&self.reactor, &description)
             .add_callback(move |(identities, watch)| {
                 let tls = ropewalk_tls::TlsServer::new(&identities);
+                let probe = tell_ends(&reactor, identities);
                 let listening = tls.over(Shared(place)).listen_seats(factory);
-                listening.map(move |inner| Box::new(TlsPort { inner, watch }) as Box<dyn Port>)
+                listening.map(move |inner| {
+                    Box::new(TlsPort { inner, watch, _probe: probe }) as Box<dyn Port>
+                })
             })
             .add_errback(move |failure| {
                 let context: Cow<'static, str> =
@@ -74,19 +79,32 @@ fn identities(reactor: &Reactor, place: &TlsServer) -> Deferred<(Identities, Opt
             TlsIdentity::Files { .. } | TlsIdentity::Folder(_) => None,
         };
         let roots = reading.client_roots().map(Trust::from_file).transpose()?;
-        Ok::<_, IdentityError>((made, roots))
+        Ok::<_, IdentityError>((made, roots, reading.ticket_keys()?))
     };
     let (again, place) = (reactor.clone(), place.clone());
-    defer_to_threads(reactor, read).add_callback(move |(made, roots)| {
-        let (identities, files) = match prepare(&place, made, roots) {
+    defer_to_threads(reactor, read).add_callback(move |(made, roots, keys)| {
+        let (identities, files) = match prepare(&place, made, roots, &keys) {
             Ok((identities, None)) => return Deferred::succeed((identities, None)),
             Ok((identities, Some(files))) => (identities, files),
             Err(error) => return Deferred::fail(error),
         };
+        let follows = follows(&again);
         let (clock, threads) = (Rc::new(again.clone()), Rc::new(again));
-        let watch = identities.watch(&files, RELOAD_EVERY, clock, threads);
+        let watch = identities.watch_with(&files, RELOAD_EVERY, clock, threads, follows);
         watch.map(move |watch| (identities, Some(watch)))
     })
+}
+
+/// Whoever tells of changes of files.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn follows(reactor: &Reactor) -> Option<Rc<dyn FollowFiles>> {
+    crate::files_followed::Notified::on(reactor.clone())
+}
+
+/// Nobody does here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn follows(_: &Reactor) -> Option<Rc<dyn FollowFiles>> {
+    None
 }
 
 /// A store with what was made, and the files that are to be in it too.
@@ -94,6 +112,7 @@ fn prepare(
     place: &TlsServer,
     made: Option<Identity>,
     roots: Option<Trust>,
+    keys: &TicketKeys,
 ) -> Result<(Identities, Option<IdentityFiles>), IdentityError> {
     let policy = Policy::new().alpn(place.alpn()).log_keys();
     let policy = match roots {
@@ -101,7 +120,7 @@ fn prepare(
         Some(roots) if place.has_optional_clients() => policy.ask_clients(roots),
         Some(roots) => policy.require_clients(roots),
     };
-    let identities = Identities::new(policy)?;
+    let identities = Identities::with_tickets(policy, keys);
     if let Some(identity) = made {
         tell_fingerprint(&identity);
         identities.add(&identity)?;
@@ -116,6 +135,17 @@ fn prepare(
         TlsIdentity::Folder(folder) => Some(IdentityFiles::folder(folder)),
     };
     Ok((identities, files))
+}
+
+/// Has whoever looks at the reactor's statistics see when each certificate ends.
+fn tell_ends(reactor: &Reactor, identities: Identities) -> Probe {
+    reactor.add_probe(move |gauges| {
+        gauges.extend(identities.ends().into_iter().map(|(names, ends)| Gauge {
+            name: "certificate_not_after_seconds",
+            of: names.join(","),
+            value: ends as f64,
+        }));
+    })
 }
 
 /// Says how to know this server again, since nobody vouches for it.
@@ -148,6 +178,7 @@ impl ServerEndpoint for Shared {
 struct TlsPort {
     inner: Box<dyn Port>,
     watch: Option<Watch>,
+    _probe: Probe,
 }
 
 impl Port for TlsPort {

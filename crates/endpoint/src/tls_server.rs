@@ -1,5 +1,9 @@
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, OnceLock};
+
+use ropewalk_tls::{IdentityError, TicketKeys};
 
 use crate::description::quote;
 use crate::error::{EndpointError, Fault};
@@ -14,7 +18,7 @@ const PORT_DEFAULT: u16 = 443;
 const SELF_SIGNED_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 const FORM: &str = "tls:PORT[:self-signed][:cert=FILE[:key=FILE]][:certs=DIR][:client-ca=FILE]\
-                    [:interface=ADDRESS][:backlog=COUNT]";
+                    [:tickets=FILE][:interface=ADDRESS][:backlog=COUNT]";
 
 const SSL_FORM: &str = "ssl:PORT:privateKey=FILE[:certKey=FILE][:extraCertChain=FILE]\
                         [:interface=ADDRESS][:backlog=COUNT]";
@@ -25,6 +29,9 @@ const SSL_FORM: &str = "ssl:PORT:privateKey=FILE[:certKey=FILE][:extraCertChain=
 /// It is put over any other place; of TCP ports the port is enough, others are given whole:
 /// `tls:endpoint=unix\:/run/x:cert=a.pem`. Files of certificates and keys are followed while somebody
 /// listens; those of roots are read once.
+///
+/// Clones resume each other's sessions, in other threads too. Several processes, or machines, do where
+/// they are told the same `tickets=FILE`: at least 32 random bytes, to be kept as keys are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsServer {
     inner: Box<ServerDescription>,
@@ -33,6 +40,31 @@ pub struct TlsServer {
     client_roots: Option<String>,
     is_client_optional: bool,
     refuses_unknown: bool,
+    tickets: Option<String>,
+    keys: SharedKeys,
+}
+
+/// The keys of tickets that all clones of a description have: made when one is first listened with, and no
+/// part of what is described.
+#[derive(Clone, Default)]
+struct SharedKeys(Arc<OnceLock<TicketKeys>>);
+
+impl PartialEq for SharedKeys {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for SharedKeys {}
+
+impl Hash for SharedKeys {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl fmt::Debug for SharedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedKeys")
+    }
 }
 
 /// Who a server is.
@@ -79,6 +111,8 @@ impl TlsServer {
             client_roots: None,
             is_client_optional: false,
             refuses_unknown: false,
+            tickets: None,
+            keys: SharedKeys::default(),
         }
     }
 
@@ -125,6 +159,16 @@ impl TlsServer {
         Self { refuses_unknown: true, ..self }
     }
 
+    /// Makes the keys of session tickets from what is in this file, as
+    /// [`TicketKeys::from_file`] does: servers with the same file resume each other's sessions.
+    ///
+    /// # Errors
+    ///
+    /// If no file can have such a path.
+    pub fn with_tickets(self, path: &str) -> Result<Self, Fault> {
+        Ok(Self { tickets: Some(value::file(path)?), keys: SharedKeys::default(), ..self })
+    }
+
     /// Where it listens.
     pub fn inner(&self) -> &ServerDescription {
         &self.inner
@@ -153,6 +197,24 @@ impl TlsServer {
     /// Whether clients are refused who ask for a name that it has not.
     pub fn refuses_unknown(&self) -> bool {
         self.refuses_unknown
+    }
+
+    /// The file that the keys of tickets are made from; random bytes, if none.
+    pub fn tickets(&self) -> Option<&str> {
+        self.tickets.as_deref()
+    }
+
+    /// The keys of tickets, which all clones have; it blocks where there is a file to read.
+    pub(crate) fn ticket_keys(&self) -> Result<TicketKeys, IdentityError> {
+        if let Some(keys) = self.keys.0.get() {
+            return Ok(keys.clone());
+        }
+        let keys = match &self.tickets {
+            Some(path) => TicketKeys::from_file(path)?,
+            None => TicketKeys::new()?,
+        };
+        // Another thread may have been here meanwhile: the first one's are everybody's.
+        Ok(self.keys.0.get_or_init(|| keys).clone())
     }
 }
 
@@ -191,6 +253,9 @@ impl fmt::Display for TlsServer {
         }
         if self.refuses_unknown {
             f.write_str(":unknown=refuse")?;
+        }
+        if let Some(tickets) = &self.tickets {
+            write!(f, ":tickets={}", quote(tickets))?;
         }
         Ok(())
     }
@@ -236,6 +301,7 @@ pub(crate) fn with_tls(schemes: Schemes<ServerDescription>) -> Schemes<ServerDes
                     "clients",
                     "alpn",
                     "unknown",
+                    "tickets",
                 ])
                 .alias("path", "certs"),
         )
@@ -284,6 +350,7 @@ fn tls(
         server.alpn = alpn;
     }
     server.client_roots = arguments.optional("client-ca", value::file)?;
+    server.tickets = arguments.optional("tickets", value::file)?;
     server.is_client_optional = arguments
         .optional("clients", |text| value::word(text, "required", "optional"))?
         == Some(true);

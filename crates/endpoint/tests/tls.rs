@@ -10,10 +10,11 @@ use ropewalk_endpoint::{
     TlsIdentity, TlsServer, UnixClient, UnixServer, client_from_string, quote, server_from_string,
 };
 use ropewalk_protocol::{
-    Address, Conn, Disconnect, Port, Protocol, TlsAlert, TlsFault, connect, listen,
+    Address, ClientEndpoint, Conn, Disconnect, Port, Protocol, Seat, TlsAlert, TlsFault, connect,
+    listen,
 };
 use ropewalk_reactor::{DriverKind, Reactor};
-use ropewalk_tls::{BadCertificate, IdentityError, Reason, TlsError};
+use ropewalk_tls::{BadCertificate, IdentityError, Reason, TlsError, Trust};
 
 #[track_caller]
 fn server(string: &str) -> TlsServer {
@@ -87,6 +88,8 @@ fn servers_are_written_in_many_ways() {
     assert_eq!(clients.client_roots(), Some("/roots.pem"));
     assert!(clients.has_optional_clients() && clients.refuses_unknown());
     assert_eq!(clients.alpn(), ["h2", "http/1.1"]);
+    let tickets = server("tls:1:cert=a:tickets=/run/tickets");
+    assert_eq!((tickets.tickets(), clients.tickets()), (Some("/run/tickets"), None));
 }
 
 #[test]
@@ -184,7 +187,7 @@ proptest! {
             client = client.with_trust(roots).unwrap();
         }
         if optional {
-            server = server.with_optional_clients().refusing_unknown();
+            server = server.with_optional_clients().refusing_unknown().with_tickets(&key).unwrap();
         }
         let server = ServerDescription::from(server);
         prop_assert_eq!(server.to_string().parse(), Ok(server));
@@ -234,6 +237,38 @@ impl Protocol for Caller {
         if let Some(promise) = self.0.take() {
             promise.fail(why);
         }
+    }
+}
+
+/// Says a word, and tells once it comes back whether the session was resumed: tickets came before it.
+struct Resumes(Option<Promise<bool>>);
+
+impl Resumes {
+    fn new() -> (Self, Deferred<bool>) {
+        let (promise, was_resumed) = deferred();
+        (Self(Some(promise)), was_resumed)
+    }
+}
+
+impl Protocol for Resumes {
+    fn connection_made(&mut self, conn: &Conn<Self>) {
+        conn.write(b".");
+    }
+
+    fn data_received(&mut self, conn: &Conn<Self>, _: &[u8]) {
+        if let (Some(promise), Some(tls)) = (self.0.take(), conn.tls()) {
+            promise.succeed(tls.resumed);
+        }
+        conn.close();
+    }
+}
+
+/// A boxed place as one that TLS goes over.
+struct Shared(Box<dyn ClientEndpoint>);
+
+impl ClientEndpoint for Shared {
+    fn connect_seat(&self, seat: Box<dyn Seat>) {
+        self.0.connect_seat(seat);
     }
 }
 
@@ -314,6 +349,76 @@ fn tls_is_spoken_over_tcp_and_over_unix_sockets() {
     let reply = call(&reactor, &format!("tls:127.0.0.1:{number}:name=localhost:trust={cert}"));
     assert_eq!(reply.unwrap(), b"is anybody there");
     reactor.run_until(twisted.stop_listening()).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_are_followed_as_they_change() {
+    let (reactor, folder) = (reactor(), Folder::new("followed"));
+    let (old, _) = folder.issue("old", "localhost");
+    let (new, _) = folder.issue("new", "localhost");
+    let link = |name: &str| {
+        for end in ["pem", "key.pem"] {
+            let (next, current) = (folder.0.join("next"), folder.0.join(format!("now.{end}")));
+            std::os::unix::fs::symlink(format!("{name}.{end}"), &next).unwrap();
+            std::fs::rename(next, current).unwrap();
+        }
+    };
+    link("old");
+    let (cert, key) = (folder.path("now.pem"), folder.path("now.key.pem"));
+    let port =
+        serve(&reactor, &format!("tls:0:interface=127.0.0.1:cert={cert}:key={key}")).unwrap();
+    let number = port.address().ip().unwrap().port();
+    let asking = |trust: &str| {
+        call(&reactor, &format!("tls:127.0.0.1:{number}:name=localhost:trust={trust}"))
+    };
+    assert_eq!(asking(&old).unwrap(), b"is anybody there");
+    link("new");
+    // However long it takes; whoever is not told of it looks by the clock.
+    while asking(&new).is_err() {}
+    assert!(asking(&old).is_err());
+    reactor.run_until(port.stop_listening()).unwrap();
+}
+
+/// Says a word at each of these ports in turn, as one client; whether its session was resumed there.
+fn resumed(reactor: &Reactor, folder: &Folder, ports: &[Box<dyn Port>]) -> Vec<bool> {
+    let root = std::fs::read(folder.0.join("cert.pem")).unwrap();
+    let client = ropewalk_tls::TlsClient::new(&Trust::from_pem(&root).unwrap()).unwrap();
+    let at = |port: &dyn Port| {
+        let place = client_from_string(reactor, &format!("tcp:{}", port.address())).unwrap();
+        let (resumes, was_resumed) = Resumes::new();
+        let over = client.over(Shared(place), "localhost").unwrap();
+        reactor.run_until(connect(&over, resumes)).unwrap();
+        reactor.run_until(was_resumed).unwrap()
+    };
+    ports.iter().map(|port| at(&**port)).collect()
+}
+
+#[test]
+fn sessions_are_resumed_by_clones_and_by_those_that_share_a_file() {
+    let (reactor, folder) = (reactor(), Folder::new("resumed"));
+    let (cert, key) = (folder.path("cert.pem"), folder.path("key.pem"));
+    std::fs::write(folder.0.join("tickets"), [5; 32]).unwrap();
+    let alone = format!("tls:0:interface=127.0.0.1:cert={cert}:key={key}");
+    let shared = format!("{alone}:tickets={}", folder.path("tickets"));
+    let parsed = |string: &str| string.parse::<ServerDescription>().unwrap();
+    let listening = |description: &ServerDescription| {
+        let place = description.on(&reactor);
+        reactor.run_until(listen(&*place, |_: &Address| Some(Echo))).unwrap()
+    };
+    // As the shards of a program have it: one description for all.
+    let one = parsed(&alone);
+    let clones = [listening(&one), listening(&one.clone()), listening(&one)];
+    assert_eq!(resumed(&reactor, &folder, &clones), [false, true, true]);
+    let strangers = [listening(&parsed(&alone)), listening(&parsed(&alone))];
+    assert_eq!(resumed(&reactor, &folder, &strangers), [false, false]);
+    // As processes have it: each reads for itself.
+    let family = [listening(&parsed(&shared)), listening(&parsed(&shared))];
+    assert_eq!(resumed(&reactor, &folder, &family), [false, true]);
+
+    std::fs::write(folder.0.join("tickets"), [5; 31]).unwrap();
+    let failure = serve(&reactor, &shared).map(drop).unwrap_err();
+    assert!(matches!(failure.check(), Some(IdentityError::ShortSecret(31))), "{failure}");
 }
 
 #[test]

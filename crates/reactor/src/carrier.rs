@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ropewalk_protocol::{
     Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
     Outbox, Transport,
@@ -16,7 +17,8 @@ use crate::datagrams;
 use crate::platform::Platform;
 use crate::remote::Remote;
 use crate::sys::Sockets;
-use crate::sys::os::{credentials, passes_descriptors};
+use crate::sys::os::{Stopwatch, credentials, passes_descriptors};
+use crate::tally::Tally;
 
 /// How many used outboxes are kept.
 const SPARE_MAX: usize = 64;
@@ -27,7 +29,7 @@ const SPARE_SIZE_MAX: usize = 128 * 1024;
 const SPARES_SIZE_MAX: usize = 4 << 20;
 
 pub(crate) struct Carrier {
-    started: Instant,
+    watch: Stopwatch,
     now: Cell<Duration>,
     /// Inside a turn the time stands still.
     in_turn: Cell<bool>,
@@ -51,6 +53,7 @@ pub(crate) struct Carrier {
     platform: Option<Rc<dyn Platform>>,
     /// Wakes the loop that hosts this one, if there is such.
     host: OnceCell<Arc<Remote>>,
+    tally: Rc<Tally>,
 }
 
 /// A peer's address in few bytes.
@@ -65,9 +68,11 @@ pub(crate) enum Peer {
 
 impl Carrier {
     pub(crate) fn new(sockets: Sockets, platform: Option<Rc<dyn Platform>>) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
+        let started = Instant::now();
         Self {
-            #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
-            started: Instant::now(),
+            watch: Stopwatch::start(),
+            tally: Rc::new(Tally::new(started)),
             now: Cell::new(Duration::ZERO),
             in_turn: Cell::new(false),
             woken: RefCell::default(),
@@ -85,6 +90,10 @@ impl Carrier {
 
     pub(crate) fn platform(&self) -> Option<&Rc<dyn Platform>> {
         self.platform.as_ref()
+    }
+
+    pub(crate) fn tally(&self) -> &Rc<Tally> {
+        &self.tally
     }
 
     /// Something was asked for, in a turn or between two.
@@ -110,16 +119,27 @@ impl Carrier {
         now
     }
 
+    /// What the clock showed when it was last read for a turn.
+    pub(crate) fn last(&self) -> Duration {
+        self.now.get()
+    }
+
     /// Reads the clock, which is the system's monotonic one.
     pub(crate) fn read_clock(&self) -> Duration {
         match &self.platform {
-            None => self.started.elapsed(),
+            None => self.watch.elapsed(),
             Some(platform) => platform.now(),
         }
     }
 
-    pub(crate) fn set_in_turn(&self, in_turn: bool) {
-        self.in_turn.set(in_turn);
+    /// A turn begins; answers when.
+    pub(crate) fn begin_turn(&self) -> Duration {
+        self.in_turn.set(true);
+        self.refresh()
+    }
+
+    pub(crate) fn end_turn(&self) {
+        self.in_turn.set(false);
     }
 
     /// The connections that were written to from outside since the last time.
@@ -257,10 +277,18 @@ impl Transport for Carrier {
         error.as_ref().filter(|error| error.0 == key).map(|error| error.1.clone())
     }
 
+    fn count(&self, what: &'static str) {
+        self.tally.count(what);
+    }
+
     fn lend_outbox(&self) -> Box<Outbox> {
         let Some(outbox) = self.spare.borrow_mut().pop() else { return Box::default() };
         self.spare_size.set(self.spare_size.get() - outbox.capacity());
         outbox
+    }
+
+    fn share(&self, bytes: &[u8]) -> Option<Bytes> {
+        self.sockets.lent().share(bytes)
     }
 
     fn take_back_outbox(&self, outbox: Box<Outbox>) {

@@ -44,6 +44,7 @@
 //! | bound | default |
 //! |---|---|
 //! | bytes received from one connection in one turn | 64 KiB, in two parts |
+//! | buffers of 32 KiB that connections are received into: one, and others while what came is on its way out without a copy | 4 |
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
 //! | closed connections that wait for their peers | 1,024, for 2 seconds without progress each |
@@ -75,6 +76,7 @@ mod devices;
 mod driver;
 mod error;
 mod file_io;
+mod histogram;
 mod inner;
 mod linger;
 mod listener;
@@ -90,12 +92,15 @@ mod reactor;
 mod remote;
 mod resolver;
 mod siblings;
+mod statistics;
 mod streams;
 mod sys;
+mod tally;
 mod tasks;
 mod tcp;
 #[cfg(unix)]
 mod terminal;
+mod turn;
 mod under_way;
 mod watch;
 mod wheel;
@@ -114,12 +119,15 @@ pub use devices::{
 pub use devices::{FrameEndpoint, FrameOptions, Tunnel, TunnelEndpoint, TunnelKind, TunnelOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CallRefused, CannotListen, PoolRefused, ReactorError, ReactorGone};
+pub use histogram::Histogram;
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};
 pub use pool::ThreadPoolOptions;
 pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;
 pub use resolver::{HostsFile, SystemResolver};
 pub use siblings::{Bind, Siblings, listening_at};
+pub use statistics::{Connection, Gauge, Probe, SourceStatistics, Statistics};
+pub use tally::{Observer, Turn};
 pub use tcp::{KeepAlive, TcpOptions};
 #[cfg(unix)]
 pub use terminal::RawTerminal;

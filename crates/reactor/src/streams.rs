@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ropewalk_protocol::{
     Address, Arrival, Disconnect, Ending, Event, FileOperation, FileOutcome, Outbox, Seat,
@@ -24,19 +25,21 @@ impl Inner {
     /// Hands a completed operation to whom it concerns; answers the connection to look at after.
     pub(crate) fn deliver(&self, completion: Completion<'_>) -> After {
         match completion {
-            Completion::Received { key, data } => self.tell(key, Event::Data(data)),
+            Completion::Received { key, data } => {
+                self.bytes_came(key, data).map_or(After::Nothing, |seat| After::Settle(key, seat))
+            }
             Completion::Passed { key, descriptor } => {
-                self.tell(key, Event::Descriptor(&Arrival::new(descriptor)))
+                self.told(key, Event::Descriptor(&Arrival::new(descriptor)))
             }
             Completion::Ended { key } => {
                 if self.with_stream(key, |stream| stream.ended = true).is_none() {
                     return After::Lingered(key);
                 }
-                self.tell(key, Event::Eof)
+                self.told(key, Event::Eof)
             }
             Completion::Sent { key, left } => {
                 self.with_stream(key, |stream| stream.backlogged = left > 0);
-                self.tell(key, Event::Sent { left })
+                self.told(key, Event::Sent { left })
             }
             Completion::Datagram { key, data, segment, from, truncated } => {
                 self.datagrams_came(key, data, segment, &from, truncated)
@@ -53,14 +56,30 @@ impl Inner {
         }
     }
 
-    fn tell(&self, key: usize, event: Event<'_>) -> After {
+    /// Tells a connection of bytes; answers its seat, which is to be settled then.
+    #[inline]
+    pub(crate) fn bytes_came(&self, key: usize, data: &[u8]) -> Option<Box<dyn Seat>> {
+        let (seat, source) = self.with_stream(key, |stream| {
+            stream.received += data.len() as u64;
+            (stream.seat.take(), stream.source)
+        })?;
+        let mut seat = seat?;
+        self.tally.runs_connection(source);
+        seat.handle(Event::Data(data));
+        Some(seat)
+    }
+
+    fn told(&self, key: usize, event: Event<'_>) -> After {
         let Some(mut seat) = self.take_seat(key) else { return After::Nothing };
         seat.handle(event);
         After::Settle(key, seat)
     }
 
     pub(crate) fn take_seat(&self, key: usize) -> Option<Box<dyn Seat>> {
-        self.with_stream(key, |stream| stream.seat.take()).flatten()
+        let taken = self.with_stream(key, |stream| (stream.seat.take(), stream.source));
+        let (seat, source) = taken?;
+        self.tally.runs_connection(source);
+        seat
     }
 
     pub(crate) fn with_stream<T>(
@@ -84,16 +103,23 @@ impl Inner {
         mut seat: Box<dyn Seat>,
         has_sent: bool,
     ) {
-        let key = self.entries.borrow_mut().insert(Entry::Stream(Stream::connected()));
+        let place = self.with_listener(listener, |listener| listener.counted_at).unwrap_or(0);
+        let source = self.tally.opened(place, &*seat);
+        let stream = Stream::connected(source, self.carrier.now());
+        let key = self.entries.borrow_mut().insert(Entry::Stream(stream));
         self.origins.inherit(Kind::Entry, key, listener);
         seat.attach(Rc::clone(&self.carrier) as Rc<dyn Transport>, key);
         if let Err(error) = driver.open(key, socket, Role::Stream) {
             self.entries.borrow_mut().remove(key);
             driver.close(key, Closing::Reset);
-            seat.handle(Event::Lost(Disconnect::from(&error)));
+            let why = Disconnect::from(&error);
+            self.tally.closed(source, 0, 0);
+            self.tally.ended(why);
+            seat.handle(Event::Lost(why));
             return;
         }
         self.carrier.set_peer(key, peer);
+        self.tally.runs_connection(source);
         seat.handle(Event::Made);
         self.settle(driver, key, seat);
         if has_sent {
@@ -114,10 +140,12 @@ impl Inner {
     /// Carries out what a connection wishes, and puts its seat back.
     pub(crate) fn settle(&self, driver: &mut dyn Driver, key: usize, mut seat: Box<dyn Seat>) {
         let mut burden = 0;
+        let mut written = 0;
         while burden < BURDEN_PER_TURN_MAX {
             burden += 1;
             let wishes = seat.wishes();
             if let Some(Ending::Abort(why)) = wishes.ending {
+                self.with_stream(key, |stream| stream.sent += written);
                 return self.end(driver, key, seat, why);
             }
             if wishes.succession {
@@ -126,13 +154,17 @@ impl Inner {
                 }
                 let carrier = Rc::clone(&self.carrier) as Rc<dyn Transport>;
                 Successor::seat_all(&mut seat, &carrier, key);
+                self.with_stream(key, |stream| {
+                    stream.source = self.tally.switched(stream.source, &*seat);
+                });
                 continue;
             }
             let mut left = None;
             if wishes.output {
                 let out = seat.take_output();
-                let more = out.as_ref().map_or(0, |out| out.len() / BURDEN_STEP);
-                burden += (more as usize).min(BURDEN_MAX - 1);
+                let length = out.as_ref().map_or(0, |out| out.len());
+                burden += ((length / BURDEN_STEP) as usize).min(BURDEN_MAX - 1);
+                written += length;
                 match self.send(driver, key, out) {
                     Ok(bytes) => left = Some(bytes),
                     Err(error) => {
@@ -146,24 +178,25 @@ impl Inner {
                 seat.handle(Event::Sent { left });
                 continue;
             }
-            return match self.rest(driver, key, &wishes, seat) {
+            return match self.rest(driver, key, &wishes, written, seat) {
                 Ok(()) => (),
                 Err((seat, why)) => self.end(driver, key, seat, why),
             };
         }
         // It keeps itself busy; the others come first.
         self.unfinished.borrow_mut().push(key);
-        self.put_back(key, seat);
+        self.put_back(key, written, seat);
     }
 
     /// The same for several.
+    #[inline]
     pub(crate) fn settle_all(
         &self,
         driver: &mut dyn Driver,
         seats: &mut Vec<(usize, Box<dyn Seat>)>,
     ) {
-        for (key, seat) in seats.drain(..) {
-            self.settle(driver, key, seat);
+        if !seats.is_empty() {
+            seats.drain(..).for_each(|(key, seat)| self.settle(driver, key, seat));
         }
     }
 
@@ -199,10 +232,12 @@ impl Inner {
         driver: &mut dyn Driver,
         key: usize,
         wishes: &Wishes,
+        written: u64,
         seat: Box<dyn Seat>,
     ) -> Result<(), (Box<dyn Seat>, Disconnect)> {
         let mut entries = self.entries.borrow_mut();
         if let Some(Entry::Stream(stream)) = entries.get_mut(key) {
+            stream.sent += written;
             if let Some(why) = self.carry_out_wishes(driver, key, stream, wishes) {
                 return Err((seat, why));
             }
@@ -259,8 +294,11 @@ impl Inner {
         None
     }
 
-    fn put_back(&self, key: usize, seat: Box<dyn Seat>) {
-        self.with_stream(key, |stream| stream.seat = Some(seat));
+    fn put_back(&self, key: usize, written: u64, seat: Box<dyn Seat>) {
+        self.with_stream(key, |stream| {
+            stream.sent += written;
+            stream.seat = Some(seat);
+        });
     }
 
     /// A connection's timer came due.
@@ -298,6 +336,7 @@ impl Inner {
         if let Some(mut stream) = stream {
             self.forget(driver, key, &mut stream);
         }
+        self.tally.ended(why);
         seat.handle(Event::Lost(why));
         self.feed_the_starving(driver);
     }
@@ -318,15 +357,20 @@ impl Inner {
         if let Some(timer) = stream.timer {
             self.wheel.borrow_mut().remove(timer);
         }
+        self.tally.closed(stream.source, stream.received, stream.sent);
         self.carrier.forget_peer(key);
     }
 }
 
 impl Stream {
-    fn connected() -> Self {
+    fn connected(source: u32, now: Duration) -> Self {
         Self {
             seat: None,
             timer: None,
+            source,
+            since: now.as_millis() as u32,
+            received: 0,
+            sent: 0,
             reading: true,
             ended: false,
             write_ended: false,

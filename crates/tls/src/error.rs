@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use ropewalk_protocol::{Disconnect, TlsAlert, TlsFault};
 
+use crate::TICKET_SECRET_MIN;
+
 /// Why there is no encrypted connection, or no longer.
 ///
 /// [`connect`](ropewalk_protocol::connect) fails with it, [`start_tls`](crate::start_tls) too, and a
@@ -157,6 +159,10 @@ pub enum IdentityError {
     Roots(String),
     /// Nothing is there that anybody could be shown.
     Nothing,
+    /// The secret that the keys of tickets are to be made from has so few bytes.
+    ShortSecret(usize),
+    /// The keys of tickets come from a secret that others have too, and change with it alone.
+    SharedSecret,
     /// What the library says.
     Other(String),
 }
@@ -300,6 +306,13 @@ impl fmt::Display for IdentityError {
             Self::BadName(name) => write!(f, "{name:?} is no name that a server can have"),
             Self::Roots(what) => write!(f, "the roots of this machine: {what}"),
             Self::Nothing => f.write_str("there is no certificate with its key"),
+            Self::ShortSecret(bytes) => write!(
+                f,
+                "the secret of tickets has {bytes} bytes, and should have {TICKET_SECRET_MIN}"
+            ),
+            Self::SharedSecret => {
+                f.write_str("the keys of tickets come from a secret that others have too")
+            }
             Self::Other(what) => f.write_str(what),
         }
     }

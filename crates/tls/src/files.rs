@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use crate::identity::{CHAIN_MAX, Pem, read_file, sha256};
+use crate::places::{FollowedFolder, Places};
 use crate::x509::Facts;
 use crate::{Identity, IdentityError, provider};
 
@@ -70,6 +71,32 @@ impl IdentityFiles {
     /// If a file cannot be read, or what is in it cannot be used, together and now.
     pub fn load(&self) -> Result<Vec<Identity>, IdentityError> {
         self.read()?.identities(self)
+    }
+
+    /// Where a change of them would be seen; nothing, if there are too many places. It blocks.
+    pub(crate) fn followed(&self) -> Option<Vec<FollowedFolder>> {
+        let mut places = Places::default();
+        match &self.place {
+            Place::Files { chain, key } => {
+                for path in chain.iter().chain([key]) {
+                    places.add_file(path);
+                }
+                places.add_file(&ocsp_path(&chain[0]));
+            }
+            Place::Folder(folder) => {
+                places.add_file(folder);
+                let (mut files, mut seen) = (Vec::new(), HashSet::new());
+                // What cannot be looked into is told of by whoever reads it.
+                let _ = collect(folder, 0, &mut files, &mut seen);
+                for folder in &seen {
+                    places.add_folder(folder);
+                }
+                for link in files.iter().filter(|path| path.is_symlink()) {
+                    places.add_file(link);
+                }
+            }
+        }
+        places.folders()
     }
 
     /// Reads the files, and does not look at what is in them.

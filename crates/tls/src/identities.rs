@@ -9,8 +9,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use crate::policy::Sessions;
-use crate::tickets::Tickets;
-use crate::{Identity, IdentityError, Policy, Reason};
+use crate::{Identity, IdentityError, Policy, Reason, TicketKeys};
 
 /// All that a server can be, by the name that a client asks for (SNI, RFC 6066 3).
 ///
@@ -35,9 +34,10 @@ pub struct Identities {
 
 struct Store {
     policy: Policy,
+    keys: TicketKeys,
     /// Of clients who are asked for no certificate.
     sessions: Sessions,
-    /// Of those whom the store's own policy asks for one; what its certificates are replaced by keeps them.
+    /// Of those whom the store's own policy asks for one.
     asked: Option<Sessions>,
     sources: Vec<(Source, Vec<Entry>)>,
     last_source: usize,
@@ -55,9 +55,9 @@ pub struct Source(usize);
 #[derive(Clone)]
 pub(crate) struct Entry {
     names: Vec<String>,
+    /// Where the certificate ends, in seconds since 1970.
+    ends: u64,
     config: Arc<ServerConfig>,
-    /// Those of a policy of its own that asks clients for certificates.
-    tickets: Option<Arc<Tickets>>,
 }
 
 impl Identities {
@@ -67,10 +67,17 @@ impl Identities {
     ///
     /// If the system has no random bytes for the keys of tickets.
     pub fn new(policy: Policy) -> Result<Self, IdentityError> {
-        let asked = policy.asks_clients().then(Sessions::apart).transpose()?;
+        Ok(Self::with_tickets(policy, &TicketKeys::new()?))
+    }
+
+    /// The same with keys of tickets that others have as well: what was begun with one of them is resumed
+    /// with this one.
+    pub fn with_tickets(policy: Policy, keys: &TicketKeys) -> Self {
+        let asked = policy.sessions(keys);
         let store = Store {
             policy,
-            sessions: Sessions::new()?,
+            keys: keys.clone(),
+            sessions: Sessions::of_anybody(keys),
             asked,
             sources: Vec::new(),
             last_source: 0,
@@ -78,7 +85,7 @@ impl Identities {
             default: None,
             refuses: false,
         };
-        Ok(Self { store: Rc::new(RefCell::new(store)) })
+        Self { store: Rc::new(RefCell::new(store)) }
     }
 
     /// Adds an identity under the names of its certificate.
@@ -161,15 +168,9 @@ impl Identities {
     ///
     /// # Errors
     ///
-    /// If the system has no random bytes.
+    /// As for [`TicketKeys::rotate`].
     pub fn rotate_tickets(&self) -> Result<(), IdentityError> {
-        let store = self.store.borrow();
-        store.sessions.tickets.rotate()?;
-        if let Some(asked) = &store.asked {
-            asked.tickets.rotate()?;
-        }
-        let entries = store.sources.iter().flat_map(|(_, entries)| entries);
-        entries.filter_map(|entry| entry.tickets.as_ref()).try_for_each(|own| own.rotate())
+        self.store.borrow().keys.rotate()
     }
 
     /// How many names lead to somebody.
@@ -180,6 +181,13 @@ impl Identities {
     /// Whether nobody is here.
     pub fn is_empty(&self) -> bool {
         self.store.borrow().default.is_none()
+    }
+
+    /// When each certificate ends, in seconds since 1970, with the names that it is here under.
+    pub fn ends(&self) -> Vec<(Vec<String>, u64)> {
+        let store = self.store.borrow();
+        let entries = store.sources.iter().flat_map(|(_, entries)| entries);
+        entries.map(|entry| (entry.names.clone(), entry.ends)).collect()
     }
 
     pub(crate) fn find(&self, name: Option<&str>) -> Result<Arc<ServerConfig>, Reason> {
@@ -199,14 +207,14 @@ impl Identities {
         let mut store = self.store.borrow_mut();
         let mut entries = Vec::with_capacity(identities.len());
         for (identity, name, policy) in identities {
-            let own = policy.as_ref().filter(|policy| policy.asks_clients());
-            let own = own.map(|_| Sessions::apart()).transpose()?;
+            let asked = match &policy {
+                Some(policy) => policy.sessions(&store.keys),
+                None => store.asked.clone(),
+            };
             let policy = policy.as_ref().unwrap_or(&store.policy);
-            let asked = own.as_ref().or(store.asked.as_ref()).filter(|_| policy.asks_clients());
-            let config = policy.config(&identity, asked.unwrap_or(&store.sessions))?;
-            let tickets = own.map(|own| own.tickets);
+            let config = policy.config(&identity, asked.as_ref().unwrap_or(&store.sessions))?;
             let names = name.map_or_else(|| identity.names().to_vec(), |name| vec![name]);
-            entries.push(Entry { names, config, tickets });
+            entries.push(Entry { names, ends: identity.not_after().as_secs(), config });
         }
         let place =
             source.and_then(|source| store.sources.iter_mut().find(|(other, _)| *other == source));

@@ -48,8 +48,10 @@
 //! |---|---|
 //! | say who a server is, by name | [`Identity`], [`Identities`] |
 //! | keep it in files, which are followed | [`IdentityFiles`], [`Identities::watch`] |
+//! | have the system tell of changes to them | [`Identities::watch_with`], [`FollowFiles`] |
 //! | choose application protocols, and ask clients who they are | [`Policy`] |
 //! | listen | [`TlsServer`] |
+//! | resume sessions in other threads and processes | [`TicketKeys`] |
 //! | say whom a client trusts | [`Trust`] |
 //! | connect | [`TlsClient`] |
 //! | encrypt in the middle of a protocol | [`start_tls`], [`start_tls_agreed`] |
@@ -67,8 +69,10 @@
 //! | certificates of one's own chain | [`CHAIN_MAX`] | 10 |
 //! | a file of certificates or keys | [`PEM_MAX`] | 1 MiB |
 //! | a folder of them | [`FOLDER_FILES_MAX`], [`FOLDER_DEPTH_MAX`], [`FOLDER_BYTES_MAX`] | 10,000 files, 8 deep, 64 MiB |
-//! | how often they are looked at | [`Identities::watch`] | [`RELOAD_EVERY`] |
+//! | how often they are looked at | [`Identities::watch`] | [`RELOAD_EVERY`], or after a change |
+//! | folders that are followed for changes | [`FOLLOWED_FOLDERS_MAX`] | 1,024 |
 //! | sessions that a client keeps | [`SESSIONS_MAX`] | 256 |
+//! | sessions that a server keeps, of clients of TLS 1.2 without tickets | 1,024 | |
 //!
 //! TLS 1.3 and 1.2, as [rustls] speaks them, on the cryptography of AWS-LC: the first key exchange
 //! offered is X25519 with ML-KEM-768, which a future quantum computer does not undo. Of the ciphers that both
@@ -95,6 +99,7 @@ mod identity;
 mod layer;
 mod limits;
 mod outgoing;
+mod places;
 mod policy;
 mod refusal;
 mod self_signed;
@@ -117,13 +122,17 @@ pub use identities::{Identities, Source};
 pub use identity::{CHAIN_MAX, Identity, PEM_MAX};
 pub use layer::Tls;
 pub use limits::{HANDSHAKE_MAX, HANDSHAKE_TIMEOUT, Limits};
+pub use places::{FOLLOWED_FOLDERS_MAX, FollowFiles, Followed, FollowedFolder, Following};
 pub use policy::Policy;
 pub use self_signed::SELF_SIGNED_DAYS;
 pub use server::{TlsFactory, TlsServer, TlsServerEndpoint};
-pub use tickets::TICKETS_ROTATED_EVERY;
+pub use tickets::{TICKET_SECRET_MIN, TICKETS_ROTATED_EVERY, TicketKeys};
 pub use trust::Trust;
 pub use upgrade::{start_tls, start_tls_agreed};
-pub use watch::{EXPIRY_TOLD_EVERY, EXPIRY_WARNED_DAYS, RELOAD_EVERY, Watch};
+pub use watch::{
+    EXPIRY_TOLD_EVERY, EXPIRY_WARNED_DAYS, FOLLOWED_RELOAD_EVERY, RELOAD_EVERY, SETTLES_WITHIN,
+    Watch,
+};
 
 /// The cryptography that everything here uses: no process-wide default is read or set.
 fn provider() -> Arc<CryptoProvider> {

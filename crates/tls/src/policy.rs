@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use rustls::sign::SingleCertAndKey;
 
 use crate::tickets::Tickets;
-use crate::{Identity, IdentityError, Trust, provider};
+use crate::{Identity, IdentityError, TicketKeys, Trust, provider};
 
 /// How a server treats those who ask for one of its names: which application protocols it speaks with
 /// them, and whether they have to say who they are.
@@ -28,25 +29,14 @@ struct Clients {
 /// Where sessions are kept for clients who come again.
 #[derive(Clone)]
 pub(crate) struct Sessions {
-    pub(crate) tickets: Arc<Tickets>,
-    pub(crate) storage: Arc<dyn StoresServerSessions>,
+    tickets: Arc<Tickets>,
+    storage: Arc<dyn StoresServerSessions>,
 }
 
 impl Sessions {
-    pub(crate) fn new() -> Result<Self, IdentityError> {
-        /// How many sessions of TLS 1.2 are kept for clients who take no tickets.
-        const KEPT_MAX: usize = 1024;
-        Ok(Self {
-            tickets: Tickets::new()?,
-            storage: rustls::server::ServerSessionMemoryCache::new(KEPT_MAX),
-        })
-    }
-
-    /// For clients who showed certificates: what they showed is not looked at again when they come
-    /// back, so nobody comes back to other rules than those he came under. Each policy that asks for them
-    /// has its own.
-    pub(crate) fn apart() -> Result<Self, IdentityError> {
-        Ok(Self { tickets: Tickets::new()?, storage: Arc::new(NoServerSessionStorage {}) })
+    /// Of clients who are asked for no certificate.
+    pub(crate) fn of_anybody(keys: &TicketKeys) -> Self {
+        Self { tickets: keys.tickets(b"anybody"), storage: keys.storage() }
     }
 }
 
@@ -89,9 +79,20 @@ impl Policy {
         Self { key_log: true, ..self }
     }
 
-    /// Whether clients are asked for certificates.
-    pub(crate) fn asks_clients(&self) -> bool {
-        self.clients.is_some()
+    /// The sessions of clients who are asked for certificates, if they are: what they showed is not looked
+    /// at again when they come back, so nobody comes back to other rules than those he came under.
+    pub(crate) fn sessions(&self, keys: &TicketKeys) -> Option<Sessions> {
+        let Clients { trust, names, is_optional } = self.clients.as_ref()?;
+        let mut rules = Context::new(&SHA256);
+        rules.update(&[u8::from(*is_optional)]);
+        trust.tell_apart(&mut rules);
+        for name in names {
+            rules.update(&(name.len() as u64).to_be_bytes());
+            rules.update(name.as_bytes());
+        }
+        let scope = [b"clients ", rules.finish().as_ref()].concat();
+        let storage = Arc::new(NoServerSessionStorage {});
+        Some(Sessions { tickets: keys.tickets(&scope), storage })
     }
 
     /// The configuration for one identity with these sessions.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::Context;
 use rustls::RootCertStore;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
@@ -127,6 +128,24 @@ impl Trust {
 
     pub(crate) fn everybody() -> Self {
         Self { roots: None, pins: Arc::default(), everybody: true }
+    }
+
+    /// Adds what tells this trust from every other.
+    pub(crate) fn tell_apart(&self, rules: &mut Context) {
+        let mut add = |part: &[u8]| {
+            rules.update(&(part.len() as u64).to_be_bytes());
+            rules.update(part);
+        };
+        add(&[u8::from(self.everybody), u8::from(self.roots.is_some())]);
+        add(&(self.pins.len() as u64).to_be_bytes());
+        self.pins.iter().for_each(|pin| add(pin.as_bytes()));
+        for root in self.roots.iter().flat_map(|roots| &roots.roots) {
+            add(&root.subject);
+            add(&root.subject_public_key_info);
+            add(root.name_constraints.as_deref().unwrap_or_default());
+        }
+        // No part is as long.
+        rules.update(&u64::MAX.to_be_bytes());
     }
 
     /// What looks at the certificates of servers.

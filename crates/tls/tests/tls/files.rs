@@ -1,14 +1,16 @@
 //! Identities in files that change under a server.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
+use ropewalk_deferred::Deferred;
 use ropewalk_tls::{
-    Identities, Identity, IdentityError, IdentityFiles, Policy, RELOAD_EVERY, TlsClient, TlsServer,
+    FOLLOWED_RELOAD_EVERY, FollowFiles, Followed, FollowedFolder, Following, Identities, Identity,
+    IdentityError, IdentityFiles, Policy, RELOAD_EVERY, SETTLES_WITHIN, TlsClient, TlsServer,
     Watch,
 };
 use ropewalk_trial::{Clock, LaterThreads};
@@ -105,6 +107,19 @@ impl Kit {
         watch.now_or_never().unwrap()
     }
 
+    fn watch_with(
+        &self,
+        files: &IdentityFiles,
+        tells: &Rc<Tells>,
+    ) -> Result<Watch, ropewalk_deferred::Failure> {
+        let (clock, threads) = (Rc::new(self.clock.clone()), Rc::new(self.threads.clone()));
+        let tells = Rc::clone(tells) as Rc<dyn FollowFiles>;
+        let watch = self.identities.watch_with(files, RELOAD_EVERY, clock, threads, Some(tells));
+        // What changed before anybody would have told of it is looked for.
+        assert_eq!(self.threads.do_all(), 2);
+        watch.now_or_never().unwrap()
+    }
+
     /// Lets the files be looked at.
     fn look(&self) {
         self.clock.advance(RELOAD_EVERY);
@@ -185,6 +200,112 @@ fn files_are_followed_however_they_change() {
     folder.replace("key.pem", &third.key);
     kit.clock.advance(RELOAD_EVERY * 3);
     assert_eq!(kit.threads.do_all(), 0);
+}
+
+/// Where changes were to be told of, and to whom.
+type Asked = (Vec<FollowedFolder>, Rc<dyn Fn(Followed)>);
+
+/// Tells of changes when the test says so.
+#[derive(Default)]
+struct Tells {
+    asked: RefCell<Vec<Asked>>,
+    ended: Rc<Cell<usize>>,
+    fails: Cell<bool>,
+}
+
+impl FollowFiles for Tells {
+    fn follow(
+        &self,
+        folders: &[FollowedFolder],
+        told: Rc<dyn Fn(Followed)>,
+    ) -> Deferred<Following> {
+        if self.fails.get() {
+            return Deferred::fail(std::io::Error::other("no more of these"));
+        }
+        self.asked.borrow_mut().push((folders.to_vec(), told));
+        let ended = Rc::clone(&self.ended);
+        Deferred::succeed(Following::new(move || ended.set(ended.get() + 1)))
+    }
+}
+
+impl Tells {
+    fn tell(&self, what: Followed) {
+        let told = self.asked.borrow().last().map(|(_, told)| Rc::clone(told));
+        told.unwrap()(what);
+    }
+
+    /// How often it was asked, and how often that was ended.
+    fn counts(&self) -> (usize, usize) {
+        (self.asked.borrow().len(), self.ended.get())
+    }
+}
+
+#[test]
+fn files_are_looked_at_as_soon_as_somebody_tells_of_a_change() {
+    let (kit, folder) = (Kit::new(), Folder::new("told"));
+    let generations: Vec<_> =
+        (0..4).map(|_| pem(&kit.authority, &Wanted::named("localhost"))).collect();
+    let write = |generation: &Pem| {
+        folder.replace("all.pem", &format!("{}{}", generation.chain, generation.key));
+    };
+    write(&generations[0]);
+    let files = IdentityFiles::new(folder.path("all.pem"), folder.path("all.pem"));
+    let tells = Rc::new(Tells::default());
+    let watch = kit.watch_with(&files, &tells).unwrap();
+    assert!(watch.is_told());
+    {
+        let asked = tells.asked.borrow();
+        let names = asked[0].0[0].names.as_ref().unwrap();
+        let names: Vec<_> = names.iter().map(|name| name.to_str().unwrap()).collect();
+        assert_eq!(names, ["all.pem", "all.pem.ocsp"]);
+    }
+    // However much happens at once, it is looked at once, when it has settled; and seldom besides.
+    write(&generations[1]);
+    for _ in 0..5 {
+        tells.tell(Followed::Changed);
+    }
+    assert_eq!(kit.threads.do_all(), 0);
+    kit.clock.advance(SETTLES_WITHIN);
+    assert_eq!(kit.threads.do_all(), 1);
+    assert_eq!(kit.shown("localhost"), generations[1].own);
+    kit.clock.advance(FOLLOWED_RELOAD_EVERY / 2);
+    assert_eq!(kit.threads.do_all(), 0);
+    kit.clock.advance(FOLLOWED_RELOAD_EVERY / 2);
+    assert_eq!(kit.threads.do_all(), 1);
+
+    // What is told while it is looked at is looked at after that.
+    write(&generations[2]);
+    watch.look();
+    tells.tell(Followed::Changed);
+    watch.look();
+    assert_eq!(kit.threads.do_all(), 1);
+    kit.clock.advance(SETTLES_WITHIN);
+    assert_eq!(kit.threads.do_all(), 1);
+    assert_eq!(kit.threads.do_all(), 0);
+    assert_eq!(tells.counts(), (1, 0), "the places are the same");
+
+    // Nobody tells any more: it is begun anew, or goes by the clock as without it.
+    tells.tell(Followed::Lost);
+    kit.clock.advance(SETTLES_WITHIN);
+    assert_eq!(kit.threads.do_all(), 2);
+    assert_eq!((tells.counts(), watch.is_told()), ((2, 1), true));
+    tells.fails.set(true);
+    tells.tell(Followed::Lost);
+    kit.clock.advance(SETTLES_WITHIN);
+    assert_eq!(kit.threads.do_all(), 1);
+    assert_eq!((tells.counts(), watch.is_told()), ((2, 2), false));
+    write(&generations[3]);
+    kit.look();
+    assert_eq!(kit.shown("localhost"), generations[3].own);
+    tells.fails.set(false);
+    kit.clock.advance(RELOAD_EVERY);
+    assert_eq!(kit.threads.do_all(), 2);
+    assert!(watch.is_told(), "each look tries it again");
+    watch.stop();
+    assert_eq!(tells.counts(), (3, 3));
+    tells.tell(Followed::Changed);
+    kit.clock.advance(FOLLOWED_RELOAD_EVERY * 2);
+    assert_eq!((kit.threads.do_all(), tells.counts()), (0, (3, 3)));
 }
 
 #[cfg(unix)]

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use ropewalk_protocol::{Disconnect, TlsAlert, TlsFault};
-use ropewalk_tls::{Identities, Policy, TlsClient, TlsServer};
+use ropewalk_tls::{Identities, Identity, Policy, TicketKeys, TlsClient, TlsServer, Trust};
 use ropewalk_trial::{Clock, Memory, Wire};
 
 use crate::common::{Authority, Talk, Wanted, on, wire};
@@ -89,6 +89,68 @@ fn listeners_of_one_store_take_each_others_tickets_and_a_reload_keeps_them() {
     let client = TlsClient::new(&authority.trust()).unwrap();
     for server in &stores {
         assert!(!converse(&client, "localhost", server).unwrap().1);
+    }
+}
+
+/// A server with these keys of tickets.
+fn keyed(keys: &TicketKeys, policy: Policy, identity: &Identity) -> TlsServer {
+    let identities = Identities::with_tickets(policy, keys);
+    identities.add(identity).unwrap();
+    TlsServer::new(&identities)
+}
+
+#[test]
+fn stores_that_share_keys_resume_what_began_with_the_other_under_the_same_rules() {
+    /// What may go to other threads, as the keys may.
+    fn sent<T: Send + Sync>(it: T) -> T {
+        it
+    }
+    let authority = Authority::new();
+    let identity = authority.server("localhost");
+    let strangers = Authority::new();
+    let trust = || authority.trust();
+    let client = || TlsClient::new(&trust()).unwrap().identity(&authority.client("alice"));
+    let secret = [7; 32];
+    for (keys, same) in [
+        TicketKeys::new().map(|keys| (keys.clone(), sent(keys))),
+        TicketKeys::from_secret(&secret)
+            .and_then(|keys| Ok((keys, TicketKeys::from_secret(&secret)?))),
+    ]
+    .map(Result::unwrap)
+    {
+        let open = Policy::new();
+        let strict = Policy::new().require_clients(trust());
+        let named = strict.clone().clients_named(["alice"]);
+        for (shown, policy) in [(0, &open), (1, &strict), (1, &named)] {
+            let here = client();
+            let at = |keys, policy: &Policy| {
+                converse(&here, "localhost", &keyed(keys, policy.clone(), &identity))
+            };
+            assert_eq!(at(&keys, policy), Ok((shown, false)), "there is no session yet");
+            assert_eq!(at(&same, policy), Ok((shown, true)), "of the other store");
+            assert_eq!(at(&keys, policy), Ok((shown, true)), "and back");
+        }
+        // Nobody comes by a ticket of other rules.
+        let begin = |policy: &Policy, then: &Policy| {
+            let here = client();
+            let at = |keys, policy: &Policy| {
+                converse(&here, "localhost", &keyed(keys, policy.clone(), &identity))
+            };
+            assert!(!at(&keys, policy).unwrap().1);
+            at(&same, then).unwrap().1
+        };
+        let wider = Policy::new()
+            .require_clients(Trust::from_der([&authority.der[..], &strangers.der[..]]).unwrap());
+        let optional = Policy::new().ask_clients(trust());
+        for (policy, then) in [
+            (&open, &strict),
+            (&strict, &open),
+            (&optional, &strict),
+            (&strict, &named),
+            (&wider, &strict),
+        ] {
+            assert!(!begin(policy, then), "{policy:?} and then {then:?}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// How many bytes one receive takes at most. Twice as much at once costs a stream of bytes that is sent back nearly
 /// twice the time, half as much costs small connections more calls.
-const READ_SIZE: usize = 32 * 1024;
+pub(super) const READ_SIZE: usize = 32 * 1024;
 /// The same for a stream that whoever it is for swallows: each receive tells the peer of room, which costs more than
 /// what a larger piece does to the caches.
 pub(super) const STREAM_READ_SIZE: usize = 256 * 1024;
