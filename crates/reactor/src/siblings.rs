@@ -78,6 +78,7 @@ impl Reactor {
         let key = inner.listener_at(place).ok_or(CannotAdopt::NotListening)?;
         if let Some(seat) = inner.seat_for(key, &peer) {
             self.carry(descriptor, peer, seat);
+            inner.tell_load();
         }
         Ok(())
     }
