@@ -37,7 +37,7 @@ pub trait Siblings: 'static {
     }
 
     /// Whether others go on accepting from its sockets when this reactor stops listening. If not, it accepts
-    /// whoever waits before it does.
+    /// whoever waits before it does, and removes the files of its Unix sockets.
     fn go_on(&self) -> bool {
         false
     }

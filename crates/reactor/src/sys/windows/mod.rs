@@ -256,6 +256,12 @@ impl Fingerprint {
 /// A Unix socket's place among the files, of which there is none here.
 pub(crate) enum SocketFile {}
 
+impl SocketFile {
+    pub(crate) fn hand_on(self) {
+        match self {}
+    }
+}
+
 /// There are no Unix sockets here.
 pub(crate) fn unix_address(_: &Address) -> io::Result<SockAddr> {
     Err(io::ErrorKind::Unsupported.into())
@@ -285,19 +291,5 @@ pub(crate) fn datagram_socket() -> io::Result<Socket> {
 impl AsHandle for Reactor {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         self.host_descriptor().as_handle()
-    }
-}
-
-/// Counts from when it was made.
-pub(crate) struct Stopwatch(std::time::Instant);
-
-impl Stopwatch {
-    pub(crate) fn start() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
-        Self(std::time::Instant::now())
-    }
-
-    pub(crate) fn elapsed(&self) -> std::time::Duration {
-        self.0.elapsed()
     }
 }
