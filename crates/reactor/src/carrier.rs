@@ -147,6 +147,10 @@ impl Carrier {
         std::mem::swap(&mut *self.woken.borrow_mut(), into);
     }
 
+    pub(crate) fn woken_count(&self) -> usize {
+        self.woken.borrow().len()
+    }
+
     pub(crate) fn is_any_woken(&self) -> bool {
         !self.woken.borrow().is_empty()
     }

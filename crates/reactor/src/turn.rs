@@ -81,12 +81,16 @@ impl Reactor {
             match completion {
                 Completion::Received { key, data } => {
                     let is_short = data.len() <= HELD_SIZE_MAX;
+                    let woken = inner.carrier.woken_count();
                     match inner.bytes_came(key, data) {
                         Some(seat) if is_short && driver.is_next_another() => {
                             held.push((key, seat));
                         }
                         told => {
                             inner.settle_all(driver, &mut held);
+                            if !is_short && inner.carrier.woken_count() > woken {
+                                driver.passes_on(key);
+                            }
                             if let Some(seat) = told {
                                 inner.settle(driver, key, seat);
                             }

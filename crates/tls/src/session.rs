@@ -12,7 +12,7 @@ use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus,
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
 use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 
@@ -186,20 +186,17 @@ impl<E: Engine> Session for Rustls<E> {
             match self.engine.process(rest).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     let records = plaintext.len().div_ceil(RECORD_MAX).max(1);
-                    let room = plaintext.len() + records * RECORD_EXTRA;
-                    let mut is_exhausted = false;
-                    append(out, room, |out| match traffic.encrypt(plaintext, out) {
-                        Ok(count) => Ok(count),
-                        Err(EncryptError::InsufficientSize(size)) => Err(size.required_size),
-                        Err(EncryptError::EncryptExhausted) => {
-                            is_exhausted = true;
-                            Ok(0)
+                    out.reserve(plaintext.len() + records * RECORD_EXTRA);
+                    // One by one: what makes room for a record is in the caches still when it is written.
+                    let mut left = plaintext;
+                    loop {
+                        let (record, rest) = left.split_at(left.len().min(RECORD_MAX));
+                        seal(&mut traffic, record, out)?;
+                        left = rest;
+                        if left.is_empty() {
+                            return Ok(());
                         }
-                    });
-                    if is_exhausted {
-                        return Err(Reason::Internal("the keys are used up".to_owned()));
                     }
-                    return Ok(());
                 }
                 // An answer that the peer asked for, such as new keys, goes first.
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, out),
@@ -263,6 +260,28 @@ impl<E: Engine> Rustls<E> {
         info.resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
         info
     }
+}
+
+/// Appends one record.
+fn seal<D>(
+    traffic: &mut WriteTraffic<'_, D>,
+    plaintext: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
+    let mut is_exhausted = false;
+    let room = plaintext.len() + RECORD_EXTRA;
+    append(out, room, |out| match traffic.encrypt(plaintext, out) {
+        Ok(count) => Ok(count),
+        Err(EncryptError::InsufficientSize(size)) => Err(size.required_size),
+        Err(EncryptError::EncryptExhausted) => {
+            is_exhausted = true;
+            Ok(0)
+        }
+    });
+    if is_exhausted {
+        return Err(Reason::Internal("the keys are used up".to_owned()));
+    }
+    Ok(())
 }
 
 /// Appends what tells the peer why it is refused.

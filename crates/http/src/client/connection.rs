@@ -34,8 +34,8 @@ pub(super) struct Progress {
 
 /// One request for one connection.
 pub(super) struct Exchange {
-    /// Request line and fields.
-    pub(super) head: Vec<u8>,
+    /// All of it up to the body.
+    pub(super) head: Rc<Vec<u8>>,
     pub(super) to: AnswerTo,
     pub(super) body: Rc<RefCell<Option<BodyKind>>>,
     pub(super) writer: BodyWriter,
@@ -64,8 +64,9 @@ pub(crate) struct Connection {
     ready: Option<(Promise<Response<Incoming>>, Response<Incoming>)>,
     /// Who speaks on this connection next.
     successor: Option<Relay>,
-    /// The time-out that runs.
+    /// The time-out that runs, and what for, where that is an answer.
     timer: Option<ConnCall>,
+    waits_for: Option<Wait>,
     total: Option<ConnCall>,
 }
 
@@ -119,6 +120,7 @@ impl Connection {
             ready: None,
             successor: None,
             timer: None,
+            waits_for: None,
             total: None,
         }
     }
@@ -488,8 +490,14 @@ impl Connection {
 
     fn wait(&mut self, conn: &Conn<Self>, wait: Option<(Duration, Wait)>) {
         self.stop_timer(conn);
-        self.timer = wait.map(|(time, wait)| {
-            conn.call_later(time, move |this: &mut Self, conn| this.give_up(conn, wait))
+        let (time, wait) = wait.unzip();
+        self.waits_for = wait;
+        self.timer = time.map(|time| {
+            conn.call_later(time, |this: &mut Self, conn| {
+                if let Some(wait) = this.waits_for {
+                    this.give_up(conn, wait);
+                }
+            })
         });
     }
 

@@ -141,7 +141,7 @@ impl Call {
             Err(error) => return Err((error, promise)),
         };
         Ok(Exchange {
-            head,
+            head: Rc::new(head),
             to: AnswerTo::from(&self.method),
             body: Rc::clone(&self.body),
             writer: BodyWriter::new(sent_as),
@@ -228,18 +228,25 @@ pub(super) fn put_framing(
     if expects_continue {
         out.extend_from_slice(b"expect: 100-continue\r\n");
     }
+    let sent_as = sent_as(method, length);
+    match sent_as {
+        SentAs::Fixed(length) => {
+            out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+        }
+        SentAs::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        SentAs::Nothing | SentAs::UntilClose => (),
+    }
+    sent_as
+}
+
+/// How a request's body of this length goes out, if there is one.
+pub(super) fn sent_as(method: &Method, length: Option<u64>) -> SentAs {
     // RFC 9110 8.6: a method that may have a body says so when it has none.
     let may_have_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
     match length {
         Some(0) if !may_have_body => SentAs::Nothing,
-        Some(length) => {
-            out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
-            SentAs::Fixed(length)
-        }
-        None => {
-            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-            SentAs::Chunked
-        }
+        Some(length) => SentAs::Fixed(length),
+        None => SentAs::Chunked,
     }
 }
 

@@ -11,7 +11,7 @@ use ropewalk_protocol::timeout;
 
 use super::agent::Agent;
 use super::connection::{Exchange, Progress};
-use super::exchange::put_framing;
+use super::exchange::{put_framing, sent_as};
 use super::follow::{connected, is_unprocessed, named};
 use super::link::Line;
 use super::pool::Grant;
@@ -29,8 +29,8 @@ pub(crate) type OnInterim = Rc<dyn Fn(Response<()>)>;
 #[derive(Clone)]
 pub(crate) struct Passing {
     pub(crate) method: Method,
-    /// Request line and fields, but for those that say where the body ends.
-    pub(crate) head: Rc<[u8]>,
+    /// All of it up to the body.
+    head: Rc<Vec<u8>>,
     body: Rc<RefCell<Option<BodyKind>>>,
     length: Option<u64>,
     pub(crate) expects_continue: bool,
@@ -60,17 +60,28 @@ impl Switch {
 }
 
 impl Passing {
-    pub(crate) fn new(method: Method, head: Vec<u8>, body: Body) -> Self {
+    pub(crate) fn new(method: Method, body: Body) -> Self {
         let length = body.length();
         Self {
             method,
-            head: head.into(),
+            head: Rc::default(),
             body: Rc::new(RefCell::new(Some(body.kind))),
             length,
             expects_continue: false,
             on_interim: None,
             switch: None,
         }
+    }
+
+    /// Sets request line and fields, but for those that say where the body ends: by now that is known.
+    pub(crate) fn set_head(&mut self, mut head: Vec<u8>) {
+        put_framing(&mut head, &self.method, self.length, self.expects_a_word());
+        head.extend_from_slice(b"\r\n");
+        self.head = Rc::new(head);
+    }
+
+    fn expects_a_word(&self) -> bool {
+        self.expects_continue && self.length != Some(0)
     }
 
     /// Has it ready to be sent once more, if that can be.
@@ -89,17 +100,12 @@ impl Passing {
         left: Option<Duration>,
     ) -> Deferred<Response<Incoming>> {
         let (promise, answer) = deferred();
-        let mut head = Vec::with_capacity(self.head.len() + 64);
-        head.extend_from_slice(&self.head);
-        let expects_continue = self.expects_continue && self.length != Some(0);
-        let sent_as = put_framing(&mut head, &self.method, self.length, expects_continue);
-        head.extend_from_slice(b"\r\n");
         let exchange = Exchange {
-            head,
+            head: Rc::clone(&self.head),
             to: AnswerTo::from(&self.method),
             body: Rc::clone(&self.body),
-            writer: BodyWriter::new(sent_as),
-            expects_continue,
+            writer: BodyWriter::new(sent_as(&self.method, self.length)),
+            expects_continue: self.expects_a_word(),
             progress: Rc::clone(progress),
             left,
             on_interim: self.on_interim.clone(),

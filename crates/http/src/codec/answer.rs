@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version};
@@ -12,7 +12,8 @@ use super::error::{BadRequest, Excerpt};
 use super::framing::{BodyLength, Signs};
 use super::head::{Copies, fault_in_field};
 use super::limits::{FIELD_COUNT_MAX, Limits};
-use super::lines::{Bounds, Lines};
+use super::lines::{Bounds, Lines, text_length};
+use super::syntax::{token_length, trimmed};
 
 /// An answer without its body, and what it says about the body and the connection.
 #[derive(Debug)]
@@ -98,6 +99,12 @@ impl AnswerDecoder {
         to: AnswerTo,
         limits: &Limits,
     ) -> Result<Option<AnswerHead>, BadAnswer> {
+        if self.lines.is_none()
+            && let Some((head, length)) = read_in_place(data, to, limits)
+        {
+            *data = &data[length..];
+            return Ok(Some(head));
+        }
         // What is no HTTP at all is told by its first bytes, not by the length of its first line.
         let first = || self.rest.iter().chain(data.iter()).copied();
         if let Some(wrong) = first().zip(*b"HTTP/").position(|(byte, wanted)| byte != wanted) {
@@ -155,34 +162,82 @@ fn unfold(head: &mut [u8]) {
 fn read(head: &[u8], to: AnswerTo) -> Result<AnswerHead, BadAnswer> {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     let version = check_status_line(line)?;
-    let mut fields = [httparse::EMPTY_HEADER; FIELD_COUNT_MAX];
-    let mut parsed = httparse::Response::new(&mut fields);
-    let code = match parsed.parse(head) {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELD_COUNT_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let code = match parser.parse_response_with_uninit_headers(&mut parsed, head, &mut fields) {
         Ok(Status::Complete(_)) => parsed.code,
         Ok(Status::Partial) | Err(_) => return Err(fault_in(head)),
     };
     let status = code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or_else(|| BadAnswer::BadStatus(Excerpt::of(line)))?;
 
+    let each = parsed.headers.iter().map(|field| (field.name.as_bytes(), field.value));
+    assemble(head, version, status, each, to)
+}
+
+/// How many fields are read where they lie at most.
+const FIELDS_IN_PLACE_MAX: usize = 24;
+
+/// What the head says at the front of `data` and how long it is, or nothing where the long way has to be taken: the head
+/// is not whole, or something about it is wrong or seldom.
+fn read_in_place(data: &[u8], to: AnswerTo, limits: &Limits) -> Option<(AnswerHead, usize)> {
+    let (line, after) = data.split_at(text_length(data));
+    if line.len() > limits.request_line_max {
+        return None;
+    }
+    let version = check_status_line(line).ok()?;
+    let status = StatusCode::from_bytes(line.get(9..12)?).ok()?;
+    let fields = after.strip_prefix(b"\r\n")?;
+    let mut found = [(&b""[..], &b""[..]); FIELDS_IN_PLACE_MAX];
+    let (mut rest, mut count) = (fields, 0);
+    while !rest.starts_with(b"\r\n") {
+        let (name, after) = rest.split_at(token_length(rest));
+        let after = after.strip_prefix(b":")?;
+        let (value, after) = after.split_at(text_length(after));
+        rest = after.strip_prefix(b"\r\n")?;
+        if name.is_empty() {
+            return None;
+        }
+        *found.get_mut(count)? = (name, trimmed(value));
+        count += 1;
+    }
+    if count > limits.field_count() || fields.len() - rest.len() > limits.header_block_max {
+        return None;
+    }
+    let length = data.len() - rest.len() + b"\r\n".len();
+    let each = found[..count].iter().copied();
+    let head = assemble(&data[..length], version, status, each, to).ok()?;
+    Some((head, length))
+}
+
+/// An answer of these parts, which lie in `head`.
+fn assemble<'h>(
+    head: &'h [u8],
+    version: Version,
+    status: StatusCode,
+    fields: impl ExactSizeIterator<Item = (&'h [u8], &'h [u8])>,
+    to: AnswerTo,
+) -> Result<AnswerHead, BadAnswer> {
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.version_mut() = version;
-    let copies = Copies::of_parts_of(head, parsed.headers.len());
+    let copies = Copies::of_parts_of(head, fields.len());
     let mut signs = Signs::default();
     let headers = response.headers_mut();
-    headers.reserve(parsed.headers.len());
-    for field in parsed.headers.iter() {
+    headers.reserve(fields.len());
+    for (name, value) in fields {
         // Host and Expect mean nothing here.
-        let name = match field.name.len() {
-            7 | 10 | 14 | 17 => signs.note(field.name.as_bytes(), field.value)?,
+        let known = match name.len() {
+            7 | 10 | 14 | 17 => signs.note(name, value)?,
             _ => None,
         };
-        let name = match name {
+        let name = match known {
             Some(name) => name,
-            None => HeaderName::from_bytes(field.name.as_bytes())
-                .map_err(|_| BadRequest::BadHeaderName(Excerpt::of(field.name.as_bytes())))?,
+            None => HeaderName::from_bytes(name)
+                .map_err(|_| BadRequest::BadHeaderName(Excerpt::of(name)))?,
         };
-        let value = HeaderValue::from_maybe_shared(copies.of(field.value));
+        let value = HeaderValue::from_maybe_shared(copies.of(value));
         headers.append(name, value.map_err(|_| fault_in(head))?);
     }
 

@@ -39,9 +39,20 @@ pub enum ClientFields {
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let own = [&CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE];
     let own = [&PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION].into_iter().chain(own);
-    // Most messages have none of them.
-    if !headers.keys().any(|name| own.clone().any(|own| name == own)) {
-        return;
+    // Most messages have none of them, or Connection alone. By length, as most names are told apart by that.
+    let may_be_own = |name: &&HeaderName| matches!(name.as_str().len(), 2 | 7 | 10 | 16..=19);
+    let is_own = |name: &&HeaderName| own.clone().any(|own| *name == own);
+    let mut found = headers.keys().filter(may_be_own).filter(is_own);
+    match (found.next(), found.next()) {
+        (None, _) => return,
+        (Some(name), None) if name == CONNECTION => {
+            let mut values = headers.get_all(CONNECTION).iter();
+            if values.all(|value| says_how_long(value.as_bytes())) {
+                headers.remove(CONNECTION);
+                return;
+            }
+        }
+        _ => (),
     }
     let options: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -55,6 +66,11 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in own {
         headers.remove(name);
     }
+}
+
+/// Whether a Connection says no more than for how long it lasts: what else it may name is another field.
+fn says_how_long(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
 }
 
 /// The same for a request, of which a proxy says Host and what it expects itself, too.
@@ -104,28 +120,33 @@ pub(super) fn check_via(headers: &HeaderMap) -> Result<(), ProxyError> {
 }
 
 /// A request's fields that go through as they came, and the Host that was asked for.
-pub(super) struct Plain {
+pub(super) struct Plain<'f> {
     /// Whole lines.
     pub(super) lines: Vec<u8>,
-    pub(super) host: Option<String>,
+    pub(super) host: Option<&'f str>,
 }
 
-impl Plain {
-    /// What goes through of these fields, if nothing among them asks for more than to be passed on.
-    pub(super) fn of(fields: &RawFields) -> Option<Self> {
-        let mut plain = Self { lines: Vec::with_capacity(fields.length()), host: None };
+impl<'f> Plain<'f> {
+    /// What goes through of these fields, if nothing among them asks for more than to be passed on; `via` is what
+    /// the proxy says of itself.
+    pub(super) fn of(fields: &'f RawFields, via: Option<&HeaderValue>) -> Option<Self> {
+        let length = fields.length() + via.map_or(0, |via| VIA.as_str().len() + via.len() + 4);
+        let mut plain = Self { lines: Vec::with_capacity(length), host: None };
         for line in fields.each() {
             let colon = memchr(b':', line)?;
             let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
             match part_of(name) {
                 Part::Anybodys => plain.lines.extend_from_slice(line),
-                // What else it may name is another field, which would have to be looked for.
-                Part::Connection if value.eq_ignore_ascii_case(b"keep-alive") => (),
-                Part::Connection if value.eq_ignore_ascii_case(b"close") => (),
+                Part::Connection if says_how_long(value) => (),
                 Part::Host if plain.host.is_none() => {
-                    plain.host = Some(str::from_utf8(value).ok()?.to_owned());
+                    plain.host = Some(str::from_utf8(value).ok()?);
                 }
                 Part::Connection | Part::Host | Part::Proxys => return None,
+            }
+        }
+        if let Some(via) = via {
+            for part in [VIA.as_str().as_bytes(), b": ", via.as_bytes(), b"\r\n"] {
+                plain.lines.extend_from_slice(part);
             }
         }
         Some(plain)

@@ -234,7 +234,7 @@ fn forward(
     shared.via.add(&mut headers, version);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let root = if path.starts_with('/') { "" } else { "/" };
-    let mut head = HeadWriter::new(&method, &[root, path]);
+    let mut head = HeadWriter::new(&method, &[root, path], 0);
     // RFC 9112 3.2.2: what the client said of the host does not count.
     head.field(&HOST, authority.as_str().as_bytes());
     for (name, value) in &headers {
@@ -247,11 +247,12 @@ fn forward(
         head.field(&CONNECTION, b"te");
         head.field(&TE, b"trailers");
     }
-    let mut passing = Passing::new(method, head.finish(), body);
+    let mut passing = Passing::new(method, body);
     passing.expects_continue = expects_continue;
     passing.on_interim = on_interim;
     let switch = upgrade.as_ref().map(|_| Rc::new(Switch::new(shared.relay)));
     passing.switch.clone_from(&switch);
+    passing.set_head(head.finish());
     let via = Rc::clone(&shared.via);
     let name = authority.to_string();
     Ok(pass(&shared.agent, origin, passing).add_callback(move |outcome| {

@@ -102,8 +102,9 @@ pub(super) fn switched(
 pub(super) struct HeadWriter(Vec<u8>);
 
 impl HeadWriter {
-    pub(super) fn new(method: &http::Method, target: &[&str]) -> Self {
-        let mut head = Self(Vec::with_capacity(512));
+    /// One to which about so many bytes in whole lines will be added.
+    pub(super) fn new(method: &http::Method, target: &[&str], lines: usize) -> Self {
+        let mut head = Self(Vec::with_capacity(512 + lines));
         head.put(&[method.as_str().as_bytes(), b" "]);
         for part in target {
             head.put(&[part.as_bytes()]);

@@ -238,8 +238,9 @@ impl ReverseProxy {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(ProxyError::Method(request.method().to_string()).into());
         }
-        let plain = request.raw_fields().filter(|_| request.body().is_none()).and_then(Plain::of);
-        if let Some(plain) = plain {
+        let fields = request.raw_fields().filter(|_| request.body().is_none());
+        let via = shared.via.value(request.version());
+        if let Some(plain) = fields.and_then(|fields| Plain::of(fields, via)) {
             return self.asked_plainly(&request, plain);
         }
         fields::check_via(request.headers())?;
@@ -268,7 +269,7 @@ impl ReverseProxy {
         let (told, trusted) = (&mut *shared.told.borrow_mut(), &shared.trusted);
         let told = client.lines(&mut headers, shared.client_fields, trusted, told);
         shared.via.add(&mut headers, version);
-        let mut passing = Passing::new(method.clone(), Vec::new(), body);
+        let mut passing = Passing::new(method.clone(), body);
         passing.expects_continue = expects_continue;
         passing.on_interim = on_interim;
         if upgrade.is_some() {
@@ -290,23 +291,25 @@ impl ReverseProxy {
     }
 
     /// The same of a request whose fields go through as they are.
-    fn asked_plainly(&self, request: &Request, plain: Plain) -> Result<(Asked, Passing), Early> {
+    fn asked_plainly(
+        &self,
+        request: &Request,
+        plain: Plain<'_>,
+    ) -> Result<(Asked, Passing), Early> {
         let shared = &self.0;
         let mapping = target::map(request, &shared.prefix)?;
-        let (method, version) = (request.method().clone(), request.version());
-        let host = match request.uri().authority() {
-            Some(authority) => Some(authority.as_str().to_owned()),
-            None => plain.host,
-        };
+        let method = request.method().clone();
+        let authority = request.uri().authority().map(http::uri::Authority::as_str);
+        let host = authority.or(plain.host);
         let incoming = request.body();
         let (address, is_encrypted) = (incoming.peer(), incoming.tls().is_some());
-        let client = Client { address: &address, is_encrypted, host: host.as_deref() };
+        let client = Client { address: &address, is_encrypted, host };
         let (told, trusted) = (&mut *shared.told.borrow_mut(), &shared.trusted);
         let mut headers = HeaderMap::new();
         let told = client.lines(&mut headers, shared.client_fields, trusted, told);
-        shared.via.add(&mut headers, version);
-        let mut passing = Passing::new(method.clone(), Vec::new(), Body::empty());
+        let mut passing = Passing::new(method.clone(), Body::empty());
         passing.on_interim = request.interim().map(passage::interim);
+        let host = host.filter(|_| shared.keeps_host).map(str::to_owned);
         let (upgrade, takes_trailers, plain) = (None, false, plain.lines);
         Ok((
             Asked { method, headers, host, mapping, upgrade, takes_trailers, told, plain },
@@ -369,8 +372,11 @@ fn attempt(
     let Some((index, upstream)) = shared.upstreams.choose(now, &tried) else {
         return Deferred::succeed(passage::refusal(ProxyError::NotHere));
     };
-    tried.push(index);
-    passing.head = shared.head(&asked, &upstream).into();
+    let are_several = shared.upstreams.all.len() > 1;
+    if are_several {
+        tried.push(index);
+    }
+    passing.set_head(shared.head(&asked, &upstream));
     let switch = passing.switch.clone();
     let underway = Underway::to(&upstream);
     let passed = pass(&shared.agent, Rc::clone(&upstream.origin), passing);
@@ -387,7 +393,8 @@ fn attempt(
         if !matches!(error, ProxyError::BodyFailed | ProxyError::Busy(_)) {
             upstream.failed(shared.agent.clock().now(), shared.passive);
         }
-        match unsent.filter(|_| tried.len() < shared.upstreams.all.len()) {
+        let is_left = are_several && tried.len() < shared.upstreams.all.len();
+        match unsent.filter(|_| is_left) {
             Some(passing) => {
                 tracing::info!(target: "ropewalk::http", "{error}: the next upstream is tried");
                 attempt(shared, asked, passing, tried)
@@ -413,7 +420,8 @@ impl Shared {
         let root = if upstream.base.is_empty() && rest.is_empty() { "/" } else { "" };
         let (mark, query) = query.as_deref().map_or(("", ""), |query| ("?", query));
         let target = [root, &upstream.base, rest, mark, query];
-        let mut head = HeadWriter::new(&asked.method, &target);
+        let more = asked.plain.len() + asked.told.len();
+        let mut head = HeadWriter::new(&asked.method, &target, more);
         let own = Some(&upstream.authority);
         let host = if self.keeps_host { asked.host.as_ref().or(own) } else { own };
         head.field(&HOST, host.map_or(b"", |host| host.as_bytes()));
@@ -477,9 +485,10 @@ impl Shared {
 /// Asks an upstream how it is, and again after a while, for as long as there is a proxy to it.
 fn look_after(shared: &Weak<Shared>, upstream: &Weak<Upstream>, health: &Rc<ActiveHealth>) {
     let Some((there, upstream)) = shared.upgrade().zip(upstream.upgrade()) else { return };
-    let mut head = HeadWriter::new(&Method::GET, &[&health.path]);
+    let mut head = HeadWriter::new(&Method::GET, &[&health.path], 0);
     head.field(&HOST, upstream.authority.as_bytes());
-    let passing = Passing::new(Method::GET, head.finish(), Body::empty());
+    let mut passing = Passing::new(Method::GET, Body::empty());
+    passing.set_head(head.finish());
     let answer = pass(&there.agent, Rc::clone(&upstream.origin), passing);
     let (shared, health) = (shared.clone(), Rc::clone(health));
     timeout(&**there.agent.clock(), health.patience, answer).on_result(move |outcome| {

@@ -346,6 +346,11 @@ pub trait Driver {
         let _ = key;
     }
 
+    /// What came on a stream is passed on to another: it goes the faster the less of it there is at a time.
+    fn passes_on(&mut self, key: usize) {
+        let _ = key;
+    }
+
     /// The descriptor is open elsewhere too: closing it here will not end it, and what was asked of the
     /// system about it is to be taken back by itself.
     fn share(&mut self, key: usize) {

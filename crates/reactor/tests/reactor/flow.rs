@@ -8,32 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_protocol::{Conn, Disconnect, Marks};
-use ropewalk_reactor::Reactor;
 
 use crate::kit::{
-    Count, Echo, Note, Notes, PATIENCE, Witness, connect, fill, is_quiet, listener, pattern,
+    Count, Echo, Note, Notes, PATIENCE, Witness, connect, fill, held, is_quiet, listener, pattern,
     reactor, serve, settle, turn_until, with_plain_peer, witness,
 };
-
-type Kept = Rc<RefCell<Option<Conn<Witness>>>>;
-
-/// A witness whose handle the test has as well, with a plain socket at the other end.
-fn held(
-    reactor: &Reactor,
-    mut react: impl FnMut(&Conn<Witness>, &Note) + 'static,
-) -> (Conn<Witness>, Notes, TcpStream) {
-    let kept = Kept::default();
-    let keep = Rc::clone(&kept);
-    let (client, notes) = witness(move |conn, note| {
-        if *note == Note::Made {
-            keep.replace(Some(conn.clone()));
-        }
-        react(conn, note);
-    });
-    let stream = with_plain_peer(reactor, client, &notes);
-    let conn = kept.take().unwrap();
-    (conn, notes, stream)
-}
 
 #[test]
 fn a_peer_feels_that_reading_is_paused() {

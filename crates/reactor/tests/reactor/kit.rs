@@ -221,6 +221,26 @@ pub(crate) fn with_plain_peer(reactor: &Reactor, protocol: Witness, notes: &Note
     stream
 }
 
+type Kept = Rc<RefCell<Option<Conn<Witness>>>>;
+
+/// A witness whose handle the test has as well, with a plain socket at the other end.
+pub(crate) fn held(
+    reactor: &Reactor,
+    mut react: impl FnMut(&Conn<Witness>, &Note) + 'static,
+) -> (Conn<Witness>, Notes, TcpStream) {
+    let kept = Kept::default();
+    let keep = Rc::clone(&kept);
+    let (client, notes) = witness(move |conn, note| {
+        if *note == Note::Made {
+            keep.replace(Some(conn.clone()));
+        }
+        react(conn, note);
+    });
+    let stream = with_plain_peer(reactor, client, &notes);
+    let conn = kept.take().unwrap();
+    (conn, notes, stream)
+}
+
 /// Writes to a socket until it takes no more; answers how much it took.
 pub(crate) fn fill(stream: &TcpStream) -> usize {
     stream.set_nonblocking(true).unwrap();

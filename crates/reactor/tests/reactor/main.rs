@@ -12,6 +12,7 @@ mod laws;
 mod locks;
 mod loops;
 mod names;
+mod pieces;
 mod places;
 mod react;
 mod running;

@@ -5,11 +5,9 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use ropewalk_protocol::Outbox;
 
+use super::habits::{READ_SIZE, STREAM_READ_SIZE};
 use crate::sys::sockets::Lent;
 
-/// How many bytes one receive takes at most. Twice as much at once costs a stream of bytes nearly twice
-/// the time, half as much costs small connections more calls.
-pub(super) const READ_SIZE: usize = 32 * 1024;
 /// How many more buffers there may be, for what is on its way out without having been copied; where all
 /// are, what is written is copied.
 const OTHERS_MAX: usize = 3;
@@ -22,28 +20,50 @@ pub(super) struct Input {
     /// Those of which something was still in use when the next receive came.
     others: Vec<Bytes>,
     slot: Rc<Lent>,
+    /// For streams that are swallowed, from the first on; nothing of it is ever lent.
+    large: Vec<u8>,
+    /// What the last receive brought lies there.
+    is_large: bool,
 }
 
 impl Input {
     pub(super) fn new(slot: Rc<Lent>) -> Self {
         let buffer = BytesMut::zeroed(READ_SIZE);
         slot.set_place(&buffer);
-        Self { buffer, lent: None, others: Vec::new(), slot }
+        let (others, large) = (Vec::new(), Vec::new());
+        Self { buffer, lent: None, others, slot, large, is_large: false }
     }
 
     /// Room for the next receive, which overwrites what the last one brought.
     #[inline]
     pub(super) fn room(&mut self) -> &mut [u8] {
+        self.is_large = false;
         if self.lent.is_some() {
             self.take_back();
         }
         &mut self.buffer
     }
 
+    /// The same for `size` bytes, one of the two sizes that there are.
+    #[inline]
+    pub(super) fn room_for(&mut self, size: usize) -> &mut [u8] {
+        if size > READ_SIZE { self.large_room() } else { self.room() }
+    }
+
+    #[inline(never)]
+    fn large_room(&mut self) -> &mut [u8] {
+        self.large.resize(STREAM_READ_SIZE, 0);
+        self.is_large = true;
+        &mut self.large
+    }
+
     /// What a receive brought. Much of it is lent, so that it can be written without a copy, where
     /// that was of use lately.
     #[inline]
     pub(super) fn received(&mut self, count: usize) -> &[u8] {
+        if self.is_large {
+            return &self.large[..count];
+        }
         if count >= Outbox::SHARED_MIN && self.slot.is_wanted() {
             self.lend();
         }

@@ -331,12 +331,14 @@ impl<P: Poller> Driver for Readiness<P> {
             // Not even of a hang-up, which would be told without end.
             return self.set_interest(key, reading.then(|| interest_of(role)));
         }
+        self.entries[key].habits.does_not_swallow();
         let interest = self.entries[key].interest.unwrap_or_default();
         self.set_interest(key, Some(Interest { readable: reading, ..interest }))
     }
 
     fn send(&mut self, key: usize, out: &mut Option<Box<Outbox>>) -> io::Result<u64> {
         let Some(output) = out else { return Ok(0) };
+        self.entries[key].habits.does_not_swallow();
         if let Some(pending) = &mut self.entries[key].pending {
             pending.append(output);
             return Ok(pending.len());
@@ -373,6 +375,12 @@ impl<P: Poller> Driver for Readiness<P> {
     fn expect(&mut self, key: usize) {
         if let Some(entry) = self.entries.get(key) {
             self.expected.push(Token { key: key as u32, generation: entry.generation });
+        }
+    }
+
+    fn passes_on(&mut self, key: usize) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.habits.does_not_swallow();
         }
     }
 

@@ -7,7 +7,6 @@ use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv, send, sockopt};
 
-use super::input::READ_SIZE;
 use super::{Found, Interest, Poller, Readiness, Ready, Role, Token};
 use crate::sys::{Completion, os};
 
@@ -51,7 +50,8 @@ impl<P: Poller> Readiness<P> {
     /// Whether a stream of which this was received is to be received from once more in this turn.
     pub(super) fn is_not_done(&mut self, key: usize, ready: Ready, found: Option<&Found>) -> bool {
         let Some(Found::Received(_, count)) = found else { return false };
-        if *count < READ_SIZE && !ready.has_more {
+        let is_filled = self.entries[key].habits.took(*count);
+        if !is_filled && !ready.has_more {
             return false;
         }
         self.reads_left = self.reads_left.saturating_sub(1);
@@ -65,7 +65,7 @@ impl<P: Poller> Readiness<P> {
             if !(ready.readable || ready.hung_up || ready.failed) {
                 return None;
             }
-            let room = self.input.room();
+            let room = self.input.room_for(self.entries[key].habits.read_size());
             let receive = |socket: BorrowedFd<'_>| recv(socket, room, RecvFlags::empty());
             return match self.sockets.with(key, receive)? {
                 Ok((0, _)) => Some(Found::Other(self.ended(key, interest))),
