@@ -71,9 +71,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "descriptor leak",
         file: "reactor/src/streams.rs",
-        from: "driver.close(key, if in_order { Closing::InOrder } else { Closing::Reset });",
-        to: "if !(MUTANT && in_order) {
-                 driver.close(key, if in_order { Closing::InOrder } else { Closing::Reset });
+        from: "driver.close(key, how);",
+        to: "if !(MUTANT && how != Closing::Reset) {
+                 driver.close(key, how);
              }",
         found: Where::Seed(0),
     },

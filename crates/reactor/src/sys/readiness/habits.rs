@@ -11,6 +11,9 @@ impl Habits {
     /// again before more comes.
     pub(super) const DRAINS: u8 = 2;
 
+    /// That is so for the streams that a listener accepts.
+    pub(super) const STREAMS_DRAIN: u8 = 4;
+
     pub(super) fn has(self, habit: u8) -> bool {
         self.0 & habit != 0
     }
