@@ -344,6 +344,10 @@ impl Seat for Only {
         // Those that there were are seated inside.
         None
     }
+
+    fn tell_names(&self, tell: &mut dyn FnMut(&'static str)) {
+        self.seat.tell_names(tell);
+    }
 }
 
 /// What lies between the pipes and the reactor, seen as what it stands for.
@@ -380,6 +384,10 @@ impl Transport for SeemsStandard {
 
     fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
         self.0.cannot_connect(key)
+    }
+
+    fn count(&self, what: &'static str) {
+        self.0.count(what);
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

@@ -13,7 +13,7 @@ use ropewalk_protocol::{
     Address, ClientEndpoint, Clock as _, Disconnect, Event, Port, Seat, SeatFactory,
     ServerEndpoint, Transport, defer_to_threads,
 };
-use ropewalk_reactor::Reactor;
+use ropewalk_reactor::{Gauge, Probe, Reactor};
 use ropewalk_tls::{
     FollowFiles, Identities, Identity, IdentityError, IdentityFiles, Policy, RELOAD_EVERY,
     TicketKeys, Trust, Watch,
@@ -51,12 +51,16 @@ impl TlsServerEndpoint {
 impl ServerEndpoint for TlsServerEndpoint {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
         let (place, shown) = (Rc::clone(&self.place), self.description.to_string());
+        let reactor = self.reactor.clone();
         let description = self.description.clone().speaking(factory.alpn());
         identities(&self.reactor, &description)
             .add_callback(move |(identities, watch)| {
                 let tls = ropewalk_tls::TlsServer::new(&identities);
+                let probe = tell_ends(&reactor, identities);
                 let listening = tls.over(Shared(place)).listen_seats(factory);
-                listening.map(move |inner| Box::new(TlsPort { inner, watch }) as Box<dyn Port>)
+                listening.map(move |inner| {
+                    Box::new(TlsPort { inner, watch, _probe: probe }) as Box<dyn Port>
+                })
             })
             .add_errback(move |failure| {
                 let context: Cow<'static, str> =
@@ -133,6 +137,17 @@ fn prepare(
     Ok((identities, files))
 }
 
+/// Has whoever looks at the reactor's statistics see when each certificate ends.
+fn tell_ends(reactor: &Reactor, identities: Identities) -> Probe {
+    reactor.add_probe(move |gauges| {
+        gauges.extend(identities.ends().into_iter().map(|(names, ends)| Gauge {
+            name: "certificate_not_after_seconds",
+            of: names.join(","),
+            value: ends as f64,
+        }));
+    })
+}
+
 /// Says how to know this server again, since nobody vouches for it.
 fn tell_fingerprint(identity: &Identity) {
     let (names, fingerprint) = (identity.names().join(", "), identity.fingerprint());
@@ -163,6 +178,7 @@ impl ServerEndpoint for Shared {
 struct TlsPort {
     inner: Box<dyn Port>,
     watch: Option<Watch>,
+    _probe: Probe,
 }
 
 impl Port for TlsPort {

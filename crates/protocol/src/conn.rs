@@ -300,6 +300,13 @@ impl<P> Conn<P> {
         self.page.ask_connected(|transport, key| transport.peer(key)).unwrap_or(Address::Unnamed)
     }
 
+    /// Counts something that happened here, under a name that never changes: whoever carries connections
+    /// may show how often it did (a reactor does in its statistics). A name is of small letters and
+    /// underscores, such as `tls_handshakes`.
+    pub fn count(&self, what: &'static str) {
+        self.page.ask_carrier(|transport, _| transport.count(what));
+    }
+
     /// What was agreed on with the peer; `None` on a transport that does not encrypt.
     pub fn tls(&self) -> Option<TlsInfo> {
         self.page.ask_connected(|transport, key| transport.tls(key)).flatten()

@@ -66,7 +66,8 @@ pub trait Port {
     fn address(&self) -> Address;
 
     /// Stops listening; connections that are up stay up, and on a reactor who waits to be accepted is, first.
-    /// The deferred tells when the place is free.
+    /// The deferred tells when the place is free: until then the factory may still be asked for a protocol, so
+    /// that who waits for all connections to end waits for this before.
     fn stop_listening(&self) -> Deferred<()>;
 
     /// Where no more than one connection can ever come, such as the one on standard input and output:

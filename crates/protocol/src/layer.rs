@@ -255,6 +255,11 @@ impl<L: Layer> Protocol for Layered<L> {
         let why = self.layer.connection_lost(below, why);
         self.above.lose(why);
     }
+
+    fn tell_names(&self, tell: &mut dyn FnMut(&'static str)) {
+        tell(std::any::type_name::<L>());
+        self.above.seat.tell_names(tell);
+    }
 }
 
 impl<L: Layer + fmt::Debug> fmt::Debug for Layered<L> {
@@ -503,6 +508,12 @@ impl<L: Layer> Transport for Carrier<L> {
 
     fn cannot_connect(&self, _: usize) -> Option<CannotConnect> {
         self.below.get()?.cannot_connect()
+    }
+
+    fn count(&self, what: &'static str) {
+        if let Some(below) = self.below.get() {
+            below.count(what);
+        }
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

@@ -71,6 +71,12 @@ pub trait Protocol: Sized + 'static {
     fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
         let _ = (conn, why);
     }
+
+    /// Tells whoever looks on what this is: the path of its type, unless told otherwise. What carries
+    /// another protocol tells its own name first, then those above it.
+    fn tell_names(&self, tell: &mut dyn FnMut(&'static str)) {
+        tell(std::any::type_name::<Self>());
+    }
 }
 
 /// Makes the protocol for each connection that a server accepts.

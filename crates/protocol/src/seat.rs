@@ -38,6 +38,11 @@ pub trait Seat {
     /// Takes the seat that follows this one, if its protocol was switched. Also who looks for
     /// [`Wishes::succession`] and finds none has done what was asked.
     fn take_successor(&mut self) -> Option<Successor>;
+
+    /// Tells what is seated here, from the bottom up: see [`Protocol::tell_names`].
+    fn tell_names(&self, tell: &mut dyn FnMut(&'static str)) {
+        let _ = tell;
+    }
 }
 
 /// What happens to a connection.
@@ -430,6 +435,10 @@ impl<P: Protocol> Seat for Pair<P> {
     fn take_successor(&mut self) -> Option<Successor> {
         self.conn.page.clear(Flags::ACCEPTS);
         self.conn.page.peek_rare(|rare| rare.successor.take()).flatten()
+    }
+
+    fn tell_names(&self, tell: &mut dyn FnMut(&'static str)) {
+        self.protocol.tell_names(tell);
     }
 }
 

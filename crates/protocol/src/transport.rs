@@ -90,6 +90,12 @@ pub trait Transport {
         Err(MulticastError::Unsupported)
     }
 
+    /// Counts something that happened on a connection, for whoever looks on: see
+    /// [`Conn::count`](crate::Conn::count).
+    fn count(&self, what: &'static str) {
+        let _ = what;
+    }
+
     /// An empty outbox, perhaps a used one.
     fn lend_outbox(&self) -> Box<Outbox> {
         Box::default()

@@ -92,4 +92,8 @@ impl Seat for Watched {
         }
         Some(successor)
     }
+
+    fn tell_names(&self, tell: &mut dyn FnMut(&'static str)) {
+        self.seat.tell_names(tell);
+    }
 }

@@ -1,6 +1,7 @@
 //! Calls that the reactor makes later.
 
 use std::cell::{Cell, RefCell};
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,13 +10,14 @@ use ropewalk_protocol::{DelayedCall, Timers, Transport};
 use crate::carrier::Carrier;
 use crate::inner::{Due, Purpose};
 use crate::lowest::Lowest;
-use crate::under_way::{Kind, Origins};
 use crate::wheel::{TimerKey, Wheel};
+
+/// What is to be called.
+type Made = Box<dyn FnOnce()>;
 
 pub(crate) struct Calls {
     wheel: Rc<RefCell<Wheel<Due>>>,
     carrier: Rc<Carrier>,
-    origins: Rc<Origins>,
     calls: RefCell<Waiting>,
     last_generation: Cell<u32>,
 }
@@ -60,15 +62,13 @@ struct Call {
     generation: u32,
     timer: TimerKey,
     call: Box<dyn FnOnce()>,
+    /// Where it was asked for.
+    at: &'static Location<'static>,
 }
 
 impl Calls {
-    pub(crate) fn new(
-        wheel: Rc<RefCell<Wheel<Due>>>,
-        carrier: Rc<Carrier>,
-        origins: Rc<Origins>,
-    ) -> Self {
-        Self { wheel, carrier, origins, calls: RefCell::default(), last_generation: Cell::new(0) }
+    pub(crate) fn new(wheel: Rc<RefCell<Wheel<Due>>>, carrier: Rc<Carrier>) -> Self {
+        Self { wheel, carrier, calls: RefCell::default(), last_generation: Cell::new(0) }
     }
 
     #[track_caller]
@@ -84,16 +84,15 @@ impl Calls {
         let mut calls = self.calls.borrow_mut();
         let index = calls.places.take();
         let timer = self.wheel.borrow_mut().add(now, due, Purpose::Call(index as usize).into());
-        calls.insert(index, Call { generation, timer, call });
+        calls.insert(index, Call { generation, timer, call, at: Location::caller() });
         let id = u64::from(generation) << 32 | u64::from(index);
-        self.origins.note(Kind::Call, index as usize, "");
         self.carrier.touch();
         DelayedCall::new(Rc::clone(self) as Rc<dyn Timers>, id)
     }
 
     /// Takes the call whose timer came due.
-    pub(crate) fn take(&self, index: usize) -> Option<Box<dyn FnOnce()>> {
-        self.calls.borrow_mut().remove(index).map(|call| call.call)
+    pub(crate) fn take(&self, index: usize) -> Option<(Made, &'static Location<'static>)> {
+        self.calls.borrow_mut().remove(index).map(|call| (call.call, call.at))
     }
 
     /// Forgets every call.
@@ -107,10 +106,10 @@ impl Calls {
         drop(calls);
     }
 
-    /// Each call, and when it is due.
-    pub(crate) fn all(&self) -> Vec<(usize, Duration)> {
+    /// Each call, when it is due, and where it was asked for.
+    pub(crate) fn all(&self) -> Vec<(usize, Duration, &'static Location<'static>)> {
         let (calls, wheel) = (self.calls.borrow(), self.wheel.borrow());
-        calls.iter().map(|(key, call)| (key, wheel.due(call.timer))).collect()
+        calls.iter().map(|(key, call)| (key, wheel.due(call.timer), call.at)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -17,6 +17,7 @@ use crate::platform::Platform;
 use crate::remote::Remote;
 use crate::sys::Sockets;
 use crate::sys::os::{credentials, passes_descriptors};
+use crate::tally::Tally;
 
 /// How many used outboxes are kept.
 const SPARE_MAX: usize = 64;
@@ -51,6 +52,7 @@ pub(crate) struct Carrier {
     platform: Option<Rc<dyn Platform>>,
     /// Wakes the loop that hosts this one, if there is such.
     host: OnceCell<Arc<Remote>>,
+    tally: Rc<Tally>,
 }
 
 /// A peer's address in few bytes.
@@ -65,9 +67,11 @@ pub(crate) enum Peer {
 
 impl Carrier {
     pub(crate) fn new(sockets: Sockets, platform: Option<Rc<dyn Platform>>) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
+        let started = Instant::now();
         Self {
-            #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
-            started: Instant::now(),
+            started,
+            tally: Rc::new(Tally::new(started)),
             now: Cell::new(Duration::ZERO),
             in_turn: Cell::new(false),
             woken: RefCell::default(),
@@ -85,6 +89,10 @@ impl Carrier {
 
     pub(crate) fn platform(&self) -> Option<&Rc<dyn Platform>> {
         self.platform.as_ref()
+    }
+
+    pub(crate) fn tally(&self) -> &Rc<Tally> {
+        &self.tally
     }
 
     /// Something was asked for, in a turn or between two.
@@ -108,6 +116,11 @@ impl Carrier {
         let now = self.read_clock();
         self.now.set(now);
         now
+    }
+
+    /// What the clock showed when it was last read for a turn.
+    pub(crate) fn last(&self) -> Duration {
+        self.now.get()
     }
 
     /// Reads the clock, which is the system's monotonic one.
@@ -251,6 +264,10 @@ impl Transport for Carrier {
     fn cannot_connect(&self, key: usize) -> Option<CannotConnect> {
         let error = self.cannot_connect.borrow();
         error.as_ref().filter(|error| error.0 == key).map(|error| error.1.clone())
+    }
+
+    fn count(&self, what: &'static str) {
+        self.tally.count(what);
     }
 
     fn lend_outbox(&self) -> Box<Outbox> {

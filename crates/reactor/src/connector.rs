@@ -179,12 +179,15 @@ impl Reactor {
         let key = place.key();
         seat.attach(Rc::clone(&inner.carrier) as Rc<dyn Transport>, key);
         let timer = inner.wheel.borrow_mut().add(now, due, Purpose::Stream(key).into());
+        let source = inner.tally.opened(0, &*seat);
         place.insert(Entry::Stream(Stream::connecting(
+            source,
+            now,
             seat,
             timer,
             Attempt::new(id, options, due),
         )));
-        inner.origins.note(Kind::Entry, key, "");
+        inner.origins.note(Kind::Entry, key);
         inner.carrier.touch();
         (key, id)
     }
@@ -402,10 +405,20 @@ impl Inner {
 }
 
 impl Stream {
-    fn connecting(seat: Box<dyn Seat>, timer: crate::wheel::TimerKey, attempt: Attempt) -> Self {
+    fn connecting(
+        source: u32,
+        now: Duration,
+        seat: Box<dyn Seat>,
+        timer: crate::wheel::TimerKey,
+        attempt: Attempt,
+    ) -> Self {
         Self {
             seat: Some(seat),
             timer: Some(timer),
+            source,
+            since: now.as_millis() as u32,
+            received: 0,
+            sent: 0,
             reading: false,
             ended: false,
             write_ended: false,

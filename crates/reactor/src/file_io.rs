@@ -23,7 +23,7 @@ impl FileIo for Reactor {
         let (promise, waiting) = deferred();
         let id = inner.next_id();
         inner.files.borrow_mut().insert(id, promise);
-        inner.origins.note(Kind::Job, id as usize, "");
+        inner.origins.note(Kind::Job, id as usize);
         inner.request(Request::File { id, operation });
         waiting
     }

@@ -75,6 +75,7 @@ mod devices;
 mod driver;
 mod error;
 mod file_io;
+mod histogram;
 mod inner;
 mod linger;
 mod listener;
@@ -90,8 +91,10 @@ mod reactor;
 mod remote;
 mod resolver;
 mod siblings;
+mod statistics;
 mod streams;
 mod sys;
+mod tally;
 mod tasks;
 mod tcp;
 #[cfg(unix)]
@@ -114,12 +117,15 @@ pub use devices::{
 pub use devices::{FrameEndpoint, FrameOptions, Tunnel, TunnelEndpoint, TunnelKind, TunnelOptions};
 pub use driver::{DriverKind, DriverUnavailable, UnknownDriver};
 pub use error::{CallRefused, CannotListen, PoolRefused, ReactorError, ReactorGone};
+pub use histogram::Histogram;
 pub use listener::{ListeningPort, TcpListenOptions, UnixListenOptions};
 pub use pool::ThreadPoolOptions;
 pub use reactor::{Census, Exit, Reactor};
 pub use remote::ReactorHandle;
 pub use resolver::{HostsFile, SystemResolver};
 pub use siblings::{Bind, Siblings, listening_at};
+pub use statistics::{Connection, Gauge, Probe, SourceStatistics, Statistics};
+pub use tally::{Observer, Turn};
 pub use tcp::{KeepAlive, TcpOptions};
 #[cfg(unix)]
 pub use terminal::RawTerminal;

@@ -17,6 +17,7 @@ use crate::inner::{Entry, Inner, Listener, Purpose, Request, Sharing};
 use crate::siblings::Bind;
 use crate::sys::os::{self, SocketFile, listen_at, listen_at_name};
 use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
+use crate::tally::{self, Runs};
 use crate::under_way::Kind;
 use crate::{CannotListen, Reactor, TcpOptions};
 
@@ -300,10 +301,20 @@ impl Reactor {
         };
         let (factory, at) = (Some(factory), address.clone());
         let (accepting, patience) = (true, None);
-        let listener =
-            Listener { id, factory, accepting, patience, sharing, deferring, place, address: at };
+        let counted_at = inner.tally.place(&at.to_string());
+        let listener = Listener {
+            id,
+            factory,
+            accepting,
+            patience,
+            sharing,
+            deferring,
+            place,
+            address: at,
+            counted_at,
+        };
         let key = inner.entries.borrow_mut().insert(Entry::Listener(Box::new(listener)));
-        inner.origins.note(Kind::Entry, key, "");
+        inner.origins.note(Kind::Entry, key);
         inner.tell_load();
         if let Ok(mut driver) = inner.driver.try_borrow_mut() {
             if let Err(error) = inner.open_listener(&mut **driver, key, socket) {
@@ -359,10 +370,14 @@ impl Inner {
 
     /// Ends a listener in order: who has been let in by the system already is not turned away.
     pub(crate) fn stop_listener(&self, driver: &mut dyn Driver, key: usize, id: u64) {
-        let has_the_rest =
-            |listener: &mut Listener| listener.id == id && listener.sharing != Sharing::Others;
-        if self.with_listener(key, has_the_rest) == Some(true) {
-            self.accept_the_rest(driver, key);
+        let sharing = |listener: &mut Listener| (listener.id == id).then_some(listener.sharing);
+        if let Some(sharing) = self.with_listener(key, sharing).flatten() {
+            for (socket, peer) in driver.stop_accepting(key) {
+                self.accepted(driver, key, socket, peer);
+            }
+            if sharing != Sharing::Others {
+                self.accept_the_rest(driver, key);
+            }
         }
         self.end_listener(driver, key, id);
     }
@@ -418,20 +433,26 @@ impl Inner {
     pub(crate) fn seat_for(&self, key: usize, peer: &Address) -> Option<Box<dyn Seat>> {
         let factory = self.with_listener(key, |listener| listener.factory.take()).flatten();
         let mut factory = factory?;
+        self.tally.runs(Runs::Factory);
         let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| factory.seat(peer)));
         self.with_listener(key, |listener| listener.factory = Some(factory));
-        made.unwrap_or_else(|_| {
+        let made = made.unwrap_or_else(|_| {
             tracing::error!(
                 target: "ropewalk::reactor",
                 %peer,
                 "a factory panicked; the connection was turned away",
             );
             None
-        })
+        });
+        if made.is_none() {
+            tally::count(&self.tally.turned_away);
+        }
+        made
     }
 
     /// A listener could not accept: it pauses until there is something to accept with.
     pub(crate) fn accept_failed(&self, driver: &mut dyn Driver, key: usize, error: &io::Error) {
+        tally::count(&self.tally.accept_errors);
         if !os::is_scarce(error) {
             tracing::warn!(target: "ropewalk::reactor", "a connection was not accepted: {error}");
             return;
@@ -442,6 +463,7 @@ impl Inner {
         let paused =
             self.with_listener(key, |listener| std::mem::replace(&mut listener.accepting, false));
         if paused == Some(true) {
+            tally::count(&self.tally.accept_pauses);
             tracing::warn!(
                 target: "ropewalk::reactor",
                 "accepting pauses until a connection ends: {error}",
@@ -476,6 +498,8 @@ impl Inner {
         self.starving.borrow_mut().retain(|other| *other != key);
         let count = driver.shed(key);
         if count > 0 {
+            let turned_away = &self.tally.turned_away;
+            turned_away.set(turned_away.get() + count as u64);
             tracing::warn!(
                 target: "ropewalk::reactor",
                 count,

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::PoolRefused;
 use crate::remote::Remote;
+use crate::{Histogram, Statistics};
 
 /// Bounds of a reactor's thread pool; [`Reactor::set_thread_pool`](crate::Reactor::set_thread_pool)
 /// takes them.
@@ -64,11 +65,14 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<(u64, Work)>,
+    /// With the time at which each came.
+    jobs: VecDeque<(u64, Instant, Work)>,
     threads: usize,
     idle: usize,
     stopping: bool,
     options: ThreadPoolOptions,
+    /// How long jobs waited for a thread.
+    waits: Histogram,
 }
 
 impl Shared {
@@ -82,7 +86,8 @@ impl Shared {
             if state.threads > state.options.threads_max {
                 break;
             }
-            if let Some((id, work)) = state.jobs.pop_front() {
+            if let Some((id, came, work)) = state.jobs.pop_front() {
+                state.waits.record(came.elapsed());
                 drop(state);
                 // Whoever submitted it caught its panics; this one keeps the thread alive.
                 let _ = catch_unwind(AssertUnwindSafe(work));
@@ -126,7 +131,11 @@ impl Pool {
         if state.jobs.len() >= state.options.jobs_max {
             return Err(PoolRefused::Full);
         }
-        state.jobs.push_back((id, work));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "how long a job waits is measured in two threads"
+        )]
+        state.jobs.push_back((id, Instant::now(), work));
         let wants_thread =
             state.jobs.len() > state.idle && state.threads < state.options.threads_max;
         if !wants_thread {
@@ -152,6 +161,14 @@ impl Pool {
             }
         }
         Ok(())
+    }
+
+    /// Writes down how the pool does.
+    pub(crate) fn report(&self, into: &mut Statistics) {
+        let state = self.shared.lock();
+        into.pool_queue = state.jobs.len() as u64;
+        into.pool_busy = state.threads.saturating_sub(state.idle) as u64;
+        into.pool_waits = state.waits.clone();
     }
 
     /// How many threads there are.

@@ -2,6 +2,7 @@
 
 use rustix::fd::OwnedFd;
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::platform::Platform;
 use crate::pool::ThreadPoolOptions;
 use crate::streams::After;
 use crate::sys::{Closing, Completion, Driver, HostDescriptor, Role, Signals, os};
+use crate::tally::Runs;
 use crate::under_way::Kind;
 use crate::wheel::Expired;
 use crate::{DriverKind, ReactorError, ReactorHandle};
@@ -142,13 +144,15 @@ impl Reactor {
         if self.0.state.get() == State::Idle {
             self.0.state.set(State::Running);
         }
+        let mut now = None;
         let looped = loop {
             if self.0.state.get() == State::Stopped {
                 break Ok(());
             }
-            if let Err(error) = self.turn_within(None) {
+            if let Err(error) = self.turn_within(None, now) {
                 break Err(error);
             }
+            now = Some(self.0.carrier.last());
         };
         let signal = self.0.signal.take();
         self.unwatch_signals();
@@ -176,7 +180,7 @@ impl Reactor {
                 }
                 Err(still) => waiting = still,
             }
-            self.turn_within(None)?;
+            self.turn_within(None, None)?;
         }
     }
 
@@ -249,7 +253,7 @@ impl Reactor {
     /// If a turn is under way already, or the system refuses. A host's own loop that runs inside a callback
     /// comes upon the first: it should not watch the descriptor meanwhile.
     pub fn turn(&self, timeout: Duration) -> Result<(), ReactorError> {
-        let turned = self.turn_within(Some(timeout));
+        let turned = self.turn_within(Some(timeout), None);
         self.0.flush();
         turned
     }
@@ -257,7 +261,7 @@ impl Reactor {
     /// How long from now a host may wait before it must call [`turn`](Self::turn), if nothing happens on
     /// the descriptor; `None` is for ever, and zero means that there is more to do than one turn may.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.0.patience()
+        self.0.patience(None)
     }
 
     /// Something that other threads can reach this reactor by.
@@ -300,8 +304,8 @@ impl Reactor {
         F: Future<Output = Result<T, E>> + 'static,
     {
         let (deferred, driver) = from_future(future);
-        let task = self.0.tasks.spawn(Box::pin(driver), &self.0.remote);
-        self.0.origins.note(Kind::Task, task, std::any::type_name::<F>());
+        let name = std::any::type_name::<F>();
+        self.0.tasks.spawn(Box::pin(driver), name, Location::caller(), &self.0.remote);
         deferred
     }
 
@@ -339,13 +343,18 @@ impl Reactor {
         }
     }
 
-    fn turn_within(&self, timeout: Option<Duration>) -> Result<(), ReactorError> {
+    /// `now` is the time, if it has just been read.
+    fn turn_within(
+        &self,
+        timeout: Option<Duration>,
+        now: Option<Duration>,
+    ) -> Result<(), ReactorError> {
         let inner = &self.0;
         let Ok(mut driver) = inner.driver.try_borrow_mut() else {
             return Err(ReactorError::AlreadyRunning);
         };
         let driver = &mut **driver;
-        let patience = match (timeout, inner.patience()) {
+        let patience = match (timeout, inner.patience(now)) {
             (Some(timeout), Some(patience)) => Some(timeout.min(patience)),
             (timeout, patience) => timeout.or(patience),
         };
@@ -355,7 +364,8 @@ impl Reactor {
         let now = inner.carrier.refresh();
         inner.carrier.set_in_turn(true);
         inner.remote.set_in_turn(true);
-        let _turn = Turn(inner);
+        inner.tally.begin(now);
+        let _turn = Turn { inner, began: now };
         // Found out now and made after the rest, so that what comes about in this turn can cancel
         // them, and what is asked for in this turn waits for the next.
         let mut expired = inner.expired.take();
@@ -422,6 +432,7 @@ impl Reactor {
     fn take_remote(&self) {
         let Some(queue) = self.0.remote.take() else { return };
         for call in queue.calls {
+            self.0.tally.runs(Runs::Remote);
             guard("a call from another thread", || call(self));
         }
         if queue.stops {
@@ -435,12 +446,15 @@ impl Reactor {
             }
         }
         for task in queue.tasks {
-            self.0.tasks.poll(task);
+            self.0.tasks.poll(task, &self.0.tally);
         }
     }
 
     fn make_due_calls(&self, driver: &mut dyn Driver, expired: &mut Vec<Expired>) {
         let inner = &*self.0;
+        if let Some(first) = expired.first() {
+            inner.tally.late(inner.carrier.now().saturating_sub(first.due()));
+        }
         for timer in expired.drain(..) {
             let due = inner.wheel.borrow_mut().settle(timer);
             match due.map(Due::purpose) {
@@ -448,7 +462,8 @@ impl Reactor {
                 Some(Purpose::Listener(key)) => inner.starved(driver, key),
                 Some(Purpose::Datagrams(key)) => inner.port_timer_due(driver, key),
                 Some(Purpose::Call(index)) => {
-                    if let Some(call) = inner.calls.take(index) {
+                    if let Some((call, at)) = inner.calls.take(index) {
+                        inner.tally.runs(Runs::Call(at));
                         guard("a delayed call", call);
                     }
                 }
@@ -473,6 +488,7 @@ impl Reactor {
 
     fn ready(&self, driver: &mut dyn Driver, key: usize) {
         if let Some(id) = self.0.watch_of(key) {
+            self.0.tally.runs(Runs::Watch);
             return self.0.tell_watch(driver, key, id);
         }
         let watched = match self.0.entries.borrow().get(key) {
@@ -529,12 +545,16 @@ fn came(completion: &Completion<'_>) -> Option<usize> {
 }
 
 /// Ends the turn, also when something panics out of it.
-struct Turn<'a>(&'a Inner);
+struct Turn<'a> {
+    inner: &'a Inner,
+    began: Duration,
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.carrier.set_in_turn(false);
-        self.0.remote.set_in_turn(false);
+        self.inner.carrier.set_in_turn(false);
+        self.inner.remote.set_in_turn(false);
+        self.inner.tally.end(self.began, self.inner.carrier.refresh());
     }
 }
 
@@ -589,7 +609,7 @@ impl Threads for Reactor {
     ) -> Result<(), Failure> {
         let id = self.0.next_id();
         self.0.jobs.borrow_mut().insert(id, finished);
-        self.0.origins.note(Kind::Job, id as usize, "");
+        self.0.origins.note(Kind::Job, id as usize);
         if let Some(platform) = self.0.carrier.platform() {
             let remote = Arc::clone(&self.0.remote);
             platform.submit(work, Box::new(move || remote.finished(id)));
@@ -622,8 +642,7 @@ impl EventLoop for Reactor {
 impl Spawn for Reactor {
     #[track_caller]
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()>>>) {
-        let task = self.0.tasks.spawn(future, &self.0.remote);
-        self.0.origins.note(Kind::Task, task, "without a name");
+        self.0.tasks.spawn(future, "without a name", Location::caller(), &self.0.remote);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ropewalk_protocol::{
     Address, Arrival, Disconnect, Ending, Event, FileOperation, FileOutcome, Outbox, Seat,
@@ -24,7 +25,16 @@ impl Inner {
     /// Hands a completed operation to whom it concerns; answers the connection to look at after.
     pub(crate) fn deliver(&self, completion: Completion<'_>) -> After {
         match completion {
-            Completion::Received { key, data } => self.tell(key, Event::Data(data)),
+            Completion::Received { key, data } => {
+                let taken = self.with_stream(key, |stream| {
+                    stream.received += data.len() as u64;
+                    (stream.seat.take(), stream.source)
+                });
+                let Some((Some(mut seat), source)) = taken else { return After::Nothing };
+                self.tally.runs_connection(source);
+                seat.handle(Event::Data(data));
+                After::Settle(key, seat)
+            }
             Completion::Passed { key, descriptor } => {
                 self.tell(key, Event::Descriptor(&Arrival::new(descriptor)))
             }
@@ -60,7 +70,10 @@ impl Inner {
     }
 
     pub(crate) fn take_seat(&self, key: usize) -> Option<Box<dyn Seat>> {
-        self.with_stream(key, |stream| stream.seat.take()).flatten()
+        let taken = self.with_stream(key, |stream| (stream.seat.take(), stream.source));
+        let (seat, source) = taken?;
+        self.tally.runs_connection(source);
+        seat
     }
 
     pub(crate) fn with_stream<T>(
@@ -84,16 +97,23 @@ impl Inner {
         mut seat: Box<dyn Seat>,
         has_sent: bool,
     ) {
-        let key = self.entries.borrow_mut().insert(Entry::Stream(Stream::connected()));
+        let place = self.with_listener(listener, |listener| listener.counted_at).unwrap_or(0);
+        let source = self.tally.opened(place, &*seat);
+        let stream = Stream::connected(source, self.carrier.now());
+        let key = self.entries.borrow_mut().insert(Entry::Stream(stream));
         self.origins.inherit(Kind::Entry, key, listener);
         seat.attach(Rc::clone(&self.carrier) as Rc<dyn Transport>, key);
         if let Err(error) = driver.open_accepted(key, socket, listener) {
             self.entries.borrow_mut().remove(key);
             driver.close(key, Closing::Reset);
-            seat.handle(Event::Lost(Disconnect::from(&error)));
+            let why = Disconnect::from(&error);
+            self.tally.closed(source, 0, 0);
+            self.tally.ended(why);
+            seat.handle(Event::Lost(why));
             return;
         }
         self.carrier.set_peer(key, peer);
+        self.tally.runs_connection(source);
         seat.handle(Event::Made);
         self.settle(driver, key, seat);
         if has_sent {
@@ -114,10 +134,12 @@ impl Inner {
     /// Carries out what a connection wishes, and puts its seat back.
     pub(crate) fn settle(&self, driver: &mut dyn Driver, key: usize, mut seat: Box<dyn Seat>) {
         let mut burden = 0;
+        let mut written = 0;
         while burden < BURDEN_PER_TURN_MAX {
             burden += 1;
             let wishes = seat.wishes();
             if let Some(Ending::Abort(why)) = wishes.ending {
+                self.with_stream(key, |stream| stream.sent += written);
                 return self.end(driver, key, seat, why);
             }
             if wishes.succession {
@@ -126,13 +148,17 @@ impl Inner {
                 }
                 let carrier = Rc::clone(&self.carrier) as Rc<dyn Transport>;
                 Successor::seat_all(&mut seat, &carrier, key);
+                self.with_stream(key, |stream| {
+                    stream.source = self.tally.switched(stream.source, &*seat);
+                });
                 continue;
             }
             let mut left = None;
             if wishes.output {
                 let out = seat.take_output();
-                let more = out.as_ref().map_or(0, |out| out.len() / BURDEN_STEP);
-                burden += (more as usize).min(BURDEN_MAX - 1);
+                let length = out.as_ref().map_or(0, |out| out.len());
+                burden += ((length / BURDEN_STEP) as usize).min(BURDEN_MAX - 1);
+                written += length;
                 match self.send(driver, key, out) {
                     Ok(bytes) => left = Some(bytes),
                     Err(error) => return self.end_failed(driver, key, seat, &error),
@@ -144,14 +170,14 @@ impl Inner {
                 seat.handle(Event::Sent { left });
                 continue;
             }
-            return match self.rest(driver, key, &wishes, seat) {
+            return match self.rest(driver, key, &wishes, written, seat) {
                 Ok(()) => (),
                 Err((seat, why)) => self.end(driver, key, seat, why),
             };
         }
         // It keeps itself busy; the others come first.
         self.unfinished.borrow_mut().push(key);
-        self.put_back(key, seat);
+        self.put_back(key, written, seat);
     }
 
     /// The same for several.
@@ -197,10 +223,12 @@ impl Inner {
         driver: &mut dyn Driver,
         key: usize,
         wishes: &Wishes,
+        written: u64,
         seat: Box<dyn Seat>,
     ) -> Result<(), (Box<dyn Seat>, Disconnect)> {
         let mut entries = self.entries.borrow_mut();
         if let Some(Entry::Stream(stream)) = entries.get_mut(key) {
+            stream.sent += written;
             if let Some(why) = self.carry_out_wishes(driver, key, stream, wishes) {
                 return Err((seat, why));
             }
@@ -257,8 +285,11 @@ impl Inner {
         None
     }
 
-    fn put_back(&self, key: usize, seat: Box<dyn Seat>) {
-        self.with_stream(key, |stream| stream.seat = Some(seat));
+    fn put_back(&self, key: usize, written: u64, seat: Box<dyn Seat>) {
+        self.with_stream(key, |stream| {
+            stream.sent += written;
+            stream.seat = Some(seat);
+        });
     }
 
     /// A connection's timer came due.
@@ -324,6 +355,7 @@ impl Inner {
         if let Some(mut stream) = stream {
             self.forget(driver, key, &mut stream);
         }
+        self.tally.ended(why);
         seat.handle(Event::Lost(why));
         self.feed_the_starving(driver);
     }
@@ -353,15 +385,20 @@ impl Inner {
         if let Some(timer) = stream.timer {
             self.wheel.borrow_mut().remove(timer);
         }
+        self.tally.closed(stream.source, stream.received, stream.sent);
         self.carrier.forget_peer(key);
     }
 }
 
 impl Stream {
-    fn connected() -> Self {
+    fn connected(source: u32, now: Duration) -> Self {
         Self {
             seat: None,
             timer: None,
+            source,
+            since: now.as_millis() as u32,
+            received: 0,
+            sent: 0,
             reading: true,
             ended: false,
             write_ended: false,

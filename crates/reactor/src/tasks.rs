@@ -11,7 +11,9 @@ use ropewalk_deferred::take_awaited_at;
 use slab::Slab;
 
 use crate::remote::Remote;
+use crate::tally::{Runs, Tally};
 
+type Place = &'static Location<'static>;
 type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The tasks of one reactor.
@@ -27,6 +29,9 @@ struct Task {
     waker: Arc<TaskWaker>,
     /// The `await` that it waits in, if it is known.
     awaits_at: Option<&'static Location<'static>>,
+    name: &'static str,
+    /// Where it was asked for.
+    at: &'static Location<'static>,
 }
 
 struct TaskWaker {
@@ -49,7 +54,13 @@ impl Wake for TaskWaker {
 
 impl Tasks {
     /// Takes a task in; it is polled for the first time in the next turn.
-    pub(crate) fn spawn(&self, future: BoxedTask, remote: &Arc<Remote>) -> usize {
+    pub(crate) fn spawn(
+        &self,
+        future: BoxedTask,
+        name: &'static str,
+        at: &'static Location<'static>,
+        remote: &Arc<Remote>,
+    ) {
         let mut tasks = self.tasks.borrow_mut();
         let entry = tasks.vacant_entry();
         let waker = Arc::new(TaskWaker {
@@ -58,18 +69,17 @@ impl Tasks {
             remote: Arc::clone(remote),
         });
         waker.wake_by_ref();
-        let key = entry.key();
-        entry.insert(Task { future: Some(future), waker, awaits_at: None });
+        entry.insert(Task { future: Some(future), waker, awaits_at: None, name, at });
         self.count.set(self.count.get() + 1);
-        key
     }
 
     /// Polls a task that was woken.
-    pub(crate) fn poll(&self, id: usize) {
+    pub(crate) fn poll(&self, id: usize, tally: &Tally) {
         let (mut future, waker) = {
             let mut tasks = self.tasks.borrow_mut();
             let Some(task) = tasks.get_mut(id) else { return };
             let Some(future) = task.future.take() else { return };
+            tally.runs(Runs::Task(task.at));
             (future, Arc::clone(&task.waker))
         };
         waker.queued.store(false, Ordering::Release);
@@ -88,9 +98,10 @@ impl Tasks {
         }
     }
 
-    /// The keys of all, and the `await` that each waits in.
-    pub(crate) fn all(&self) -> Vec<(usize, Option<&'static Location<'static>>)> {
-        self.tasks.borrow().iter().map(|(key, task)| (key, task.awaits_at)).collect()
+    /// The name of each, where it was asked for, and the `await` that it waits in.
+    pub(crate) fn all(&self) -> Vec<(&'static str, Place, Option<Place>)> {
+        let tasks = self.tasks.borrow();
+        tasks.iter().map(|(_, task)| (task.name, task.at, task.awaits_at)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -19,8 +19,9 @@ use crate::inner::Entry;
 pub struct UnderWay {
     /// What it is.
     pub what: String,
-    /// Where it was asked for, a connection that was accepted with its listener: known in builds with
-    /// debug assertions.
+    /// Where it was asked for, a connection that was accepted with its listener. Of calls and tasks it is
+    /// always known, of all else in builds with debug assertions, and where the reactor [was told to
+    /// remember](Reactor::remember_origins).
     pub made_at: Option<&'static Location<'static>>,
 }
 
@@ -38,30 +39,38 @@ impl fmt::Display for UnderWay {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Entry,
-    Call,
-    Task,
     Job,
     Process,
 }
 
-/// Where things were asked for, with a name. In builds without debug assertions it stays empty.
+/// Where things were asked for. In builds without debug assertions it stays empty unless it is to remember.
 #[derive(Default)]
 pub(crate) struct Origins {
     all: RefCell<BTreeMap<(Kind, usize), Origin>>,
     asker: Cell<Option<&'static Location<'static>>>,
+    /// Asked to remember, in builds without debug assertions too.
+    remembers: Cell<bool>,
 }
 
 #[derive(Clone, Copy)]
 struct Origin {
     place: &'static Location<'static>,
-    name: &'static str,
 }
 
 impl Origins {
+    /// Remembers from now on.
+    pub(crate) fn remember(&self) {
+        self.remembers.set(true);
+    }
+
+    fn remembers(&self) -> bool {
+        cfg!(debug_assertions) || self.remembers.get()
+    }
+
     /// Remembers who asks, for what is [noted](Self::note) further down, until the guard is dropped.
     #[track_caller]
     pub(crate) fn ask(&self) -> Asking<'_> {
-        if cfg!(debug_assertions) {
+        if self.remembers() {
             self.asker.set(Some(Location::caller()));
         }
         Asking(self)
@@ -69,17 +78,17 @@ impl Origins {
 
     /// Remembers who asked for what has that key from now on.
     #[track_caller]
-    pub(crate) fn note(&self, kind: Kind, key: usize, name: &'static str) {
-        if cfg!(debug_assertions) {
+    pub(crate) fn note(&self, kind: Kind, key: usize) {
+        if self.remembers() {
             let place = self.asker.take().unwrap_or(Location::caller());
-            let origin = Origin { place, name };
+            let origin = Origin { place };
             self.all.borrow_mut().insert((kind, key), origin);
         }
     }
 
     /// What has the key `heir` from now on is there because somebody asked for `elder`.
     pub(crate) fn inherit(&self, kind: Kind, heir: usize, elder: usize) {
-        if cfg!(debug_assertions) {
+        if self.remembers() {
             let origin = self.all.borrow().get(&(kind, elder)).copied();
             match origin {
                 Some(origin) => drop(self.all.borrow_mut().insert((kind, heir), origin)),
@@ -90,14 +99,13 @@ impl Origins {
 
     /// Nobody in particular asked for what has that key from now on.
     pub(crate) fn forget(&self, kind: Kind, key: usize) {
-        if cfg!(debug_assertions) {
+        if self.remembers() {
             self.all.borrow_mut().remove(&(kind, key));
         }
     }
 
-    fn of(&self, kind: Kind, key: usize) -> (Option<&'static Location<'static>>, &'static str) {
-        let origin = self.all.borrow().get(&(kind, key)).copied();
-        origin.map_or((None, ""), |origin| (Some(origin.place), origin.name))
+    fn of(&self, kind: Kind, key: usize) -> Option<&'static Location<'static>> {
+        self.all.borrow().get(&(kind, key)).map(|origin| origin.place)
     }
 }
 
@@ -135,36 +143,35 @@ impl Reactor {
                 Entry::Foreign(_) => "a watched descriptor".to_owned(),
                 Entry::Runner { .. } | Entry::Watch(_) => continue,
             };
-            all.push(UnderWay { what, made_at: inner.origins.of(Kind::Entry, key).0 });
+            all.push(UnderWay { what, made_at: inner.origins.of(Kind::Entry, key) });
         }
         let entries = inner.entries.borrow();
         for key in inner.sockets.keys().into_iter().filter(|key| entries.get(*key).is_none()) {
             let what =
                 format!("an open descriptor at {}, let go of by all", inner.carrier.local(key));
-            all.push(UnderWay { what, made_at: inner.origins.of(Kind::Entry, key).0 });
+            all.push(UnderWay { what, made_at: inner.origins.of(Kind::Entry, key) });
         }
         let now = inner.carrier.now();
-        for (key, due) in inner.calls.all() {
+        for (_, due, at) in inner.calls.all() {
             let left = due.saturating_sub(now).min(Duration::from_hours(24 * 365));
             let what = format!("a call due in {left:?}");
-            all.push(UnderWay { what, made_at: inner.origins.of(Kind::Call, key).0 });
+            all.push(UnderWay { what, made_at: Some(at) });
         }
-        for (key, awaits_at) in inner.tasks.all() {
-            let (made_at, name) = inner.origins.of(Kind::Task, key);
+        for (name, at, awaits_at) in inner.tasks.all() {
             let waits = awaits_at.map(|place| format!(", which awaits something at {place}"));
             let what = format!("the task {name}{}", waits.unwrap_or_default());
-            all.push(UnderWay { what, made_at });
+            all.push(UnderWay { what, made_at: Some(at) });
         }
         for (key, what) in inner.processes.all() {
-            let made_at = inner.origins.of(Kind::Process, key).0;
+            let made_at = inner.origins.of(Kind::Process, key);
             all.push(UnderWay { what, made_at });
         }
         for job in inner.jobs.borrow().keys() {
-            let made_at = inner.origins.of(Kind::Job, *job as usize).0;
+            let made_at = inner.origins.of(Kind::Job, *job as usize);
             all.push(UnderWay { what: "a job in a thread".to_owned(), made_at });
         }
         for file in inner.files.borrow().keys() {
-            let made_at = inner.origins.of(Kind::Job, *file as usize).0;
+            let made_at = inner.origins.of(Kind::Job, *file as usize);
             all.push(UnderWay { what: "an operation on a file".to_owned(), made_at });
         }
         all

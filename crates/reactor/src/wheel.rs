@@ -47,6 +47,13 @@ pub(crate) struct Expired {
     index: u32,
 }
 
+impl Expired {
+    /// When it was due.
+    pub(crate) fn due(&self) -> Duration {
+        Duration::from_nanos(self.due)
+    }
+}
+
 /// Kept small: each connection has one.
 #[derive(Debug)]
 pub(crate) struct Timer<T> {

@@ -38,6 +38,7 @@
 //! | [`socks`] | SOCKS 4, 4a and 5: connections through a proxy, and the proxy |
 //! | [`amp`] | AMP: typed calls in both directions over one connection |
 //! | [`memcached`] | a client of memcached, pipelined and bounded |
+//! | [`metrics`] | what the loops are at, for Prometheus and as a page |
 //! | `adapters` | connections for code that pulls: the traits of tokio, futures and hyper; with the feature `adapters` |
 //! | `database` | pools of connections to databases; with the features `sqlite` and `postgres` |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
@@ -67,6 +68,7 @@ pub use ropewalk_forward as forward;
 pub use ropewalk_framing as framing;
 pub use ropewalk_http2 as http2;
 pub use ropewalk_memcached as memcached;
+pub use ropewalk_metrics as metrics;
 pub use ropewalk_protocol as protocol;
 pub use ropewalk_proxy as proxy;
 pub use ropewalk_reactor as reactor;

@@ -55,6 +55,8 @@ pub struct Source(usize);
 #[derive(Clone)]
 pub(crate) struct Entry {
     names: Vec<String>,
+    /// Where the certificate ends, in seconds since 1970.
+    ends: u64,
     config: Arc<ServerConfig>,
 }
 
@@ -181,6 +183,13 @@ impl Identities {
         self.store.borrow().default.is_none()
     }
 
+    /// When each certificate ends, in seconds since 1970, with the names that it is here under.
+    pub fn ends(&self) -> Vec<(Vec<String>, u64)> {
+        let store = self.store.borrow();
+        let entries = store.sources.iter().flat_map(|(_, entries)| entries);
+        entries.map(|entry| (entry.names.clone(), entry.ends)).collect()
+    }
+
     pub(crate) fn find(&self, name: Option<&str>) -> Result<Arc<ServerConfig>, Reason> {
         let store = self.store.borrow();
         let found = name
@@ -205,7 +214,7 @@ impl Identities {
             let policy = policy.as_ref().unwrap_or(&store.policy);
             let config = policy.config(&identity, asked.as_ref().unwrap_or(&store.sessions))?;
             let names = name.map_or_else(|| identity.names().to_vec(), |name| vec![name]);
-            entries.push(Entry { names, config });
+            entries.push(Entry { names, ends: identity.not_after().as_secs(), config });
         }
         let place =
             source.and_then(|source| store.sources.iter_mut().find(|(other, _)| *other == source));

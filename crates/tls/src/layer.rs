@@ -197,6 +197,9 @@ impl Tls {
         }
         let error = TlsError::from(reason);
         tracing::debug!(target: "ropewalk::tls", peer = %below.peer(), "{error}");
+        if self.opening.is_some() {
+            below.count("tls_handshakes_failed");
+        }
         self.ending = Some(error.disconnect());
         if let Some(alert) = self.alert_in_the_clear(&error) {
             below.write(&[21, 3, 3, 0, 2, 2, alert.0]);
@@ -328,8 +331,11 @@ impl Layer for Tls {
         below.close();
     }
 
-    fn connection_lost(&mut self, _: &Below<Self>, why: Disconnect) -> Disconnect {
+    fn connection_lost(&mut self, below: &Below<Self>, why: Disconnect) -> Disconnect {
         let why = self.ending.unwrap_or(why);
+        if self.opening.is_some() && self.ending.is_none() {
+            below.count("tls_handshakes_failed");
+        }
         if let Some(told) = self.opening.take().and_then(|mut opening| opening.told.take()) {
             told.fail(TlsError::from(Reason::Lost(why)));
         }
@@ -380,6 +386,7 @@ impl Hearer for Ears<'_> {
         if let Some(timer) = opening.timer {
             self.below.cancel_call(timer);
         }
+        self.below.count(if info.resumed { "tls_resumptions" } else { "tls_handshakes" });
         let info = self.common.shared(info);
         self.above.set_tls(Rc::clone(&info));
         if let Some(told) = opening.told.take() {

@@ -9,6 +9,7 @@ use crate::inner::{Entry, Inner, Purpose, Request};
 use crate::streams::After;
 use crate::sys::os::SocketFile;
 use crate::sys::{Closing, Driver, Mishap, Role, Socket};
+use crate::tally::Runs;
 
 use crate::wheel::TimerKey;
 use crate::{ListeningPort, Reactor};
@@ -128,6 +129,9 @@ impl Inner {
         truncated: bool,
     ) -> After {
         let length = self.with_port(key, |port| port.length).unwrap_or(0);
+        let (count, bytes) = (&self.tally.datagrams, &self.tally.datagram_bytes);
+        count.set(count.get() + data.len().div_ceil(segment.max(1)).max(1) as u64);
+        bytes.set(bytes.get() + data.len() as u64);
         self.tell_port(key, |seat| {
             let mut rest = data;
             loop {
@@ -156,6 +160,7 @@ impl Inner {
 
     fn tell_port(&self, key: usize, tell: impl FnOnce(&mut dyn DatagramSeat)) -> After {
         if let Some(mut seat) = self.take_port_seat(key) {
+            self.tally.runs(Runs::Datagrams);
             tell(&mut *seat);
             let unsettled = self.with_port(key, |port| {
                 port.seat = Some(seat);

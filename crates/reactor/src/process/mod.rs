@@ -104,7 +104,7 @@ impl Spawner for Reactor {
         let id = inner.next_id();
         let child = Child::new(inner, id, command, seat, started);
         inner.processes.children.borrow_mut().insert(id, child);
-        inner.origins.note(Kind::Process, id as usize, "");
+        inner.origins.note(Kind::Process, id as usize);
         inner.request(Request::StartProcess { id });
     }
 }

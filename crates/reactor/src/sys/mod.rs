@@ -364,6 +364,13 @@ pub trait Driver {
         let _ = key;
     }
 
+    /// Accepts nothing more at a listener. Answers whom the system has let in already on its behalf, and of
+    /// whom it was not told yet: nobody, unless the system accepts by itself.
+    fn stop_accepting(&mut self, key: usize) -> Vec<(Socket, Address)> {
+        let _ = key;
+        Vec::new()
+    }
+
     /// Ends the stream out; all output has gone.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Sockets that somebody else has made.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write, pipe};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -12,7 +13,7 @@ use ropewalk_reactor::{CannotAdopt, DriverKind, Reactor};
 use socket2::{Domain, Socket, Type};
 
 use crate::kit::{
-    Echo, Seen, Witness, anywhere, bytes, come_to_rest, listen, now, on_each_driver,
+    Echo, PATIENCE, Seen, Witness, anywhere, bytes, come_to_rest, listen, now, on_each_driver,
     plain_listener, reactor, turn_until,
 };
 
@@ -25,6 +26,7 @@ on_each_driver! {
     what_is_no_connection_is_refused,
     one_that_is_taken_over_can_be_given_up_at_once,
     who_waits_when_listening_stops_is_served,
+    who_was_let_in_is_served_also_where_others_go_on,
 }
 
 fn echo(reactor: &Reactor, listener: impl Into<OwnedFd>) -> Result<impl Port, CannotAdopt> {
@@ -49,6 +51,34 @@ fn who_waits_when_listening_stops_is_served(kind: DriverKind) {
     }
     assert_eq!(reactor.census().listeners, 0);
     assert!(TcpStream::connect(address).is_err());
+}
+
+/// What a reactor does not take of them is left to the others, and what the system has accepted for it is its own.
+fn who_was_let_in_is_served_also_where_others_go_on(kind: DriverKind) {
+    let reactor = reactor(kind);
+    let (listener, address) = plain_listener();
+    let port = echo(&reactor, listener.try_clone().unwrap()).unwrap();
+    come_to_rest(&reactor);
+    // More than one turn accepts.
+    let mut clients: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+    reactor.turn(PATIENCE).unwrap();
+    drop(port.stop_listening());
+    let before = reactor.census().connections;
+    assert!((1..=100).contains(&before), "{before} were accepted");
+    let other = echo(&reactor, listener).unwrap();
+    turn_until(&reactor, || reactor.census().connections == 100);
+    for stream in &mut clients {
+        stream.write_all(b"word").unwrap();
+    }
+    for stream in &mut clients {
+        stream.set_nonblocking(true).unwrap();
+        let heard = Cell::new(0);
+        turn_until(&reactor, || {
+            heard.set(heard.get() + (&*stream).read(&mut [0; 4]).unwrap_or(0));
+            heard.get() == 4
+        });
+    }
+    drop(other.stop_listening());
 }
 
 /// Says a word and hears it back.

@@ -17,6 +17,7 @@ mod react;
 mod running;
 mod scarcity;
 mod signals;
+mod statistics;
 mod threads;
 mod timers;
 mod unix;

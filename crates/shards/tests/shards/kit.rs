@@ -74,6 +74,19 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    pub(crate) fn one_more(&self) {
+        self.count.set(self.count.get() + 1);
+    }
+
+    pub(crate) fn one_less(&self) {
+        self.count.set(self.count.get() - 1);
+        if self.count.get() == 0
+            && let Some(promise) = self.gone.take()
+        {
+            promise.succeed(());
+        }
+    }
+
     /// Tells when there is none left.
     pub(crate) fn all_gone(&self) -> Deferred<()> {
         if self.count.get() == 0 {
@@ -95,12 +108,7 @@ impl Protocol for Numbered {
     }
 
     fn connection_lost(&mut self, _: &Conn<Self>, _: Disconnect) {
-        self.open.count.set(self.open.count.get() - 1);
-        if self.open.count.get() == 0
-            && let Some(promise) = self.open.gone.take()
-        {
-            promise.succeed(());
-        }
+        self.open.one_less();
     }
 }
 
@@ -116,7 +124,7 @@ impl Factory for Numbers {
 
     fn build(&mut self, _: &Address) -> Option<Numbered> {
         self.made.fetch_add(1, Ordering::SeqCst);
-        self.open.count.set(self.open.count.get() + 1);
+        self.open.one_more();
         Some(Numbered { shard: self.shard as u8, open: Rc::clone(&self.open) })
     }
 }

@@ -32,8 +32,8 @@ fn a_stop_in_order_loses_nothing_that_was_accepted(kind: DriverKind) {
             shards.run(|shard| {
                 let (open, port) = serve(shard, &server, &sender)?;
                 shard.reactor().before_stop(move || {
-                    port.stop_listening().detach();
-                    open.all_gone()
+                    // Before it has stopped, the last who wait are still let in.
+                    port.stop_listening().add_callback(move |()| open.all_gone())
                 });
                 Ok(())
             })

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use ropewalk_deferred::Failure;
 use ropewalk_protocol::process::{ChildDescriptor, Command};
-use ropewalk_protocol::{Address, Conn, Factory, Port, Protocol, call_later, sleep};
+use ropewalk_protocol::{Address, Conn, Disconnect, Factory, Port, Protocol, call_later, sleep};
 use ropewalk_reactor::{DriverKind, ListeningPort, Reactor, TcpListenOptions};
 use ropewalk_shards::{Binder, Worker, WorkerOptions, Workers};
 
-use crate::kit::{PATIENCE, any_driver, anywhere, on_each_driver};
+use crate::kit::{Open, PATIENCE, any_driver, anywhere, on_each_driver};
 
 on_each_driver! {
     every_worker_serves_and_all_stop,
@@ -27,7 +27,7 @@ on_each_driver! {
 const DRIVER: &str = "ROPEWALK_REACTOR";
 
 /// Says the number of its process.
-struct Pid;
+struct Pid(Rc<Open>);
 
 impl Protocol for Pid {
     fn connection_made(&mut self, conn: &Conn<Self>) {
@@ -36,21 +36,27 @@ impl Protocol for Pid {
     }
 
     fn data_received(&mut self, _: &Conn<Self>, _: &[u8]) {}
+
+    fn connection_lost(&mut self, _: &Conn<Self>, _: Disconnect) {
+        self.0.one_less();
+    }
 }
 
-struct Pids;
+#[derive(Default)]
+struct Pids(Rc<Open>);
 
 impl Factory for Pids {
     type Protocol = Pid;
 
     fn build(&mut self, _: &Address) -> Option<Pid> {
-        Some(Pid)
+        self.0.one_more();
+        Some(Pid(Rc::clone(&self.0)))
     }
 }
 
-fn listen(reactor: &Reactor) -> ListeningPort {
+fn listen(reactor: &Reactor, pids: Pids) -> ListeningPort {
     let options = TcpListenOptions::default();
-    reactor.listen_tcp(anywhere(), options, Box::new(Pids)).unwrap()
+    reactor.listen_tcp(anywhere(), options, Box::new(pids)).unwrap()
 }
 
 /// What the workers of these tests are: nothing, where it was not started as one.
@@ -59,8 +65,10 @@ fn the_worker() {
     let Some(worker) = Worker::from_environment().unwrap() else { return };
     let reactor = Reactor::with_driver(any_driver()).unwrap();
     let ready = worker.join(&reactor).unwrap();
-    let port = listen(&reactor);
-    reactor.before_stop(move || port.stop_listening());
+    let pids = Pids::default();
+    let open = Rc::clone(&pids.0);
+    let port = listen(&reactor, pids);
+    reactor.before_stop(move || port.stop_listening().add_callback(move |()| open.all_gone()));
     call_later(&reactor, Duration::ZERO, move || ready.tell().unwrap());
     reactor.run().unwrap();
 }
@@ -99,7 +107,7 @@ fn command(kind: DriverKind) -> Command {
 
 fn start(reactor: &Reactor, kind: DriverKind, count: usize) -> (Workers, ListeningPort) {
     let binder = Binder::on(reactor);
-    let port = listen(reactor);
+    let port = listen(reactor, Pids::default());
     let options = WorkerOptions::default();
     let (spawner, clock) = (reactor.clone(), reactor.clone());
     let workers = Workers::start(spawner, clock, command(kind), binder.listeners(), count, options);

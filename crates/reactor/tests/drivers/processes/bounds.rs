@@ -31,7 +31,8 @@ fn so_much_output_is_kept_and_no_more(kind: DriverKind) {
         let expected = RunError::TooLong { descriptor, most: 999 };
         assert_eq!(failure.check::<RunError>(), Some(&expected));
     }
-    let endless = reactor.run_until(Collect::new().output_of(&reactor, &Command::new("yes")));
+    let endless = reactor
+        .run_until(Collect::new().output_of(&reactor, &Command::new("cat").arg("/dev/zero")));
     assert!(endless.unwrap_err().check::<RunError>().is_some());
     assert_eq!(reactor.census().processes, 0);
 }

@@ -101,7 +101,7 @@ fn processes_killed_at_any_moment_are_told_of(kind: DriverKind) {
         let command = match chance(3) {
             0 => sh("head -c 100000 /dev/zero; echo done >&2"),
             1 => Command::new("cat"),
-            _ => Command::new("yes"),
+            _ => Command::new("cat").arg("/dev/zero"),
         };
         let seen = start(&reactor, &command);
         for _ in 0..chance(6) {

@@ -147,7 +147,7 @@ fn writing_to_a_reader_that_is_gone_harms_nobody(kind: DriverKind) {
 
 fn closed_outputs_end_programs_that_write(kind: DriverKind) {
     let reactor = reactor(kind);
-    let seen = start(&reactor, &Command::new("yes"));
+    let seen = start(&reactor, &Command::new("cat").arg("/dev/zero"));
     turn_until(&reactor, || seen.text(1).len() > 100_000);
     seen.process().close_stdout();
     let end = end_of(&reactor, &seen);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::time::Duration;
 
 use io_uring::{opcode, types};
-use ropewalk_protocol::{DatagramQueue, FileOperation, Outbox};
+use ropewalk_protocol::{Address, DatagramQueue, FileOperation, Outbox};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -281,6 +281,13 @@ impl Driver for IoUring {
         Ok(full)
     }
 
+    fn stop_accepting(&mut self, key: usize) -> Vec<(Socket, Address)> {
+        let taken = self.slot_of(key).map(|index| self.end_accepting(index)).unwrap_or_default();
+        // What was fetched with it rings for nobody.
+        self.tell_of_the_fetched();
+        taken
+    }
+
     fn end_stream(&mut self, key: usize) -> io::Result<()> {
         self.sockets.with(key, end_stream).unwrap_or(Ok(()))
     }
@@ -322,8 +329,11 @@ impl Driver for IoUring {
             self.ring.start_silent(entry, Tag::silent().to_u64());
         }
         self.release_slot(index);
-        if let (Role::Listener | Role::Datagrams, Some(kind)) = (role, input) {
-            self.finish_closing(Tag { slot: index, kind, generation });
+        if matches!(role, Role::Listener | Role::Datagrams) {
+            match input {
+                Some(kind) => self.finish_closing(Tag { slot: index, kind, generation }),
+                None => self.ring.hand_over(),
+            }
             self.tell_of_the_fetched();
         }
         self.flush_if_exposed();

@@ -2,18 +2,20 @@
 
 use io_uring::squeue::Flags;
 use io_uring::{opcode, types};
+use ropewalk_protocol::Address;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, getpeername, sockopt};
 
 use super::buffers::{GROUP, Piece};
 use super::ring::Done;
 use super::slot::{Kind, Late, Tag, accepted};
-use super::{IoUring, is_passing};
-use crate::sys::os::peer_address;
+use super::{IoUring, LAST_WAIT, LAST_WAITS_MAX, is_passing};
+use crate::sys::os::{accept, peer_address};
 use crate::sys::passing::Came;
 use crate::sys::readiness::ACCEPTS_PER_TURN_MAX;
-use crate::sys::{Completion, Role};
+use crate::sys::{Completion, Role, Socket};
 
 /// How many bytes a connection may have in one turn, and go on as it likes.
 const SHARE: u32 = 64 * 1024;
@@ -300,6 +302,60 @@ impl IoUring {
         let turn = self.turn;
         let Some(slot) = self.slot(tag) else { return false };
         slot.count(turn, 1) as usize > ACCEPTS_PER_TURN_MAX
+    }
+
+    /// Takes a listener's accept back from the kernel, and with it whom that has let in.
+    pub(super) fn end_accepting(&mut self, index: u32) -> Vec<(Socket, Address)> {
+        let slot = &mut self.slots[index as usize];
+        let (key, generation, role) = (slot.key(), slot.generation, slot.role);
+        let was_accepting = role == Role::Listener && std::mem::take(&mut slot.reading);
+        let tag = Tag { slot: index, kind: Kind::Accept, generation };
+        if slot.input == Some(Kind::Accept) {
+            if !std::mem::replace(&mut slot.cancelled, true) {
+                self.cancel(tag);
+            }
+            self.await_last_accept(tag);
+        }
+        let mut taken = Vec::new();
+        let slot = &mut self.slots[index as usize];
+        let mut leave = |done: &Done| {
+            if done.tag != tag.to_u64() {
+                return true;
+            }
+            if let Ok(number) = done.result {
+                taken.push(accepted(number));
+            }
+            if !done.is_more_to_come() {
+                slot.operations -= 1;
+                (slot.input, slot.cancelled) = (None, false);
+            }
+            false
+        };
+        self.postponed.retain(&mut leave);
+        self.ring.done.retain(&mut leave);
+        // Whoever else waits at this socket was perhaps not woken for them, as this one was.
+        let more = std::iter::from_fn(|| self.sockets.with(key, accept)?.ok());
+        let more = more.take(if was_accepting { ACCEPTS_PER_TURN_MAX } else { 0 });
+        taken.extend(more.map(|(socket, _)| socket));
+        let with_peer = |socket: OwnedFd| {
+            let peer = peer_address(getpeername(&socket).ok().flatten());
+            (socket.into(), peer)
+        };
+        taken.into_iter().map(with_peer).collect()
+    }
+
+    /// Waits until a cancelled accept has told for the last time.
+    fn await_last_accept(&mut self, tag: Tag) {
+        let is_last = |done: &Done| done.tag == tag.to_u64() && !done.is_more_to_come();
+        for _ in 0..LAST_WAITS_MAX {
+            if self.ring.done.iter().chain(&self.postponed).any(is_last) {
+                return;
+            }
+            if let Err(error) = self.ring.wait(Some(LAST_WAIT)) {
+                tracing::error!(target: "ropewalk::reactor", "an accept does not end: {error}");
+                return;
+            }
+        }
     }
 
     fn connected(&mut self, tag: Tag, done: Done) -> Completion<'static> {
