@@ -25,7 +25,17 @@ pub const SUITES: &[Suite] = &[
     Suite { name: "faults", tools: &["ip", "nft", "python3", "strace"] },
     Suite {
         name: "fetch",
-        tools: &["microsocks", "ncat", "nginx", "node", "openssl", "python3", "twist", "wget"],
+        tools: &[
+            "microsocks",
+            "ncat",
+            "nghttpd",
+            "nginx",
+            "node",
+            "openssl",
+            "python3",
+            "twist",
+            "wget",
+        ],
     },
     Suite {
         name: "gateways",

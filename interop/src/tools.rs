@@ -82,6 +82,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "ncat", package: "ncat" },
     Tool { name: "nft", package: "nftables" },
     Tool { name: "nghttp", package: "nghttp2-client" },
+    Tool { name: "nghttpd", package: "nghttp2-server" },
     Tool { name: "nginx", package: "nginx" },
     Tool { name: "node", package: "nodejs" },
     Tool { name: "nsenter", package: "util-linux" },

@@ -5,6 +5,8 @@
 
 #[path = "fetch/clients.rs"]
 mod clients;
+#[path = "fetch/http2.rs"]
+mod http2;
 #[path = "fetch/proxies.rs"]
 mod proxies;
 #[path = "fetch/servers.rs"]

@@ -7,6 +7,8 @@
 mod house;
 #[path = "http2_server/programs.rs"]
 mod programs;
+#[path = "http2_server/sockets.rs"]
+mod sockets;
 mod support;
 #[path = "http2_server/web.rs"]
 mod web;

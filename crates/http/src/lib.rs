@@ -1,4 +1,4 @@
-//! HTTP/1.1 ([RFC 9110], [RFC 9112]).
+//! HTTP/1.1 ([RFC 9110], [RFC 9112]) and HTTP/2 ([RFC 9113]).
 //!
 //! A [`Site`] makes a server for each connection out of one [`Resource`]: a closure, a [`Tree`] of
 //! resources by path segment, a [`Router`] by path pattern, a folder of [static files](files). What
@@ -28,6 +28,7 @@
 //! | RFC 9110 10.1.1 `Expect: 100-continue` | [`Incoming`]: sent when the body is first asked for |
 //! | RFC 9110 15.2 interim answers, RFC 8297 early hints; 6.5 trailers | [`Interim`]; [`BodySender::finish_with`], [`Incoming::trailers`] |
 //! | RFC 9113 HTTP/2, for clients that begin with its preface | [`Site::streams`], the room `http2` |
+//! | the same for clients: chosen by TLS, or known; RFC 9113 9.1.1 origins that share a connection | [`Http2Options`], [`Dial`] |
 //! | clients: RFC 9112 4 answers, 9 connections | [`Agent`], [`AnswerDecoder`] |
 //! | RFC 9110 15.4 redirects, 8.4 codings, 9.2.2 sending again | [`Redirects`], [`Options`], [`Agent`] |
 //! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |
@@ -60,6 +61,9 @@
 //! | answers that are compressed at the same time | 256: [`compress::COMPRESSIONS_MAX`] | the others go out as they are |
 //! | a client's waits: in all, for a place, to connect, for a head, for more of a body | 5 min, 30 s, 30 s, 60 s, 30 s: [`ClientPatience`] | [`AgentError::TimedOut`], [`BodyError::Slow`] |
 //! | a client's connections: to an origin, in all, unused | 8, 256, 64 (for 15 s): [`PoolBounds`] | requests wait |
+//! | a client's requests at a time on a connection of HTTP/2 | 100: [`Http2Options::streams_max`], or what the server takes | requests wait |
+//! | a silent server of HTTP/2; its answer to a ping | 20 s; 10 s: [`Http2Options::silence`] | [`AgentError::Silent`] |
+//! | what a server of HTTP/2 may ask of a client | [`Http2Options::limits`]: the table of the room `http2` | [`AgentError::Connection`] |
 //! | requests that wait for a connection | 1,024 | [`AgentError::Busy`] |
 //! | redirects; interim answers; an answer's fields | 10; 16; 64 KiB | [`AgentError`] |
 //! | a decoded body; a collected one | 256 MiB; 10 MiB: [`Options`] | [`BodyError`] |
@@ -68,6 +72,7 @@
 //!
 //! [RFC 9110]: https://www.rfc-editor.org/rfc/rfc9110
 //! [RFC 9112]: https://www.rfc-editor.org/rfc/rfc9112
+//! [RFC 9113]: https://www.rfc-editor.org/rfc/rfc9113
 
 #![forbid(unsafe_code)]
 
@@ -89,8 +94,8 @@ pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Vers
 
 pub use client::{
     Agent, AgentError, Answer, COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX,
-    ClientPatience, CookieJar, Credentials, Dial, Options, Origin, PoolBounds, Redirects,
-    RequestBuilder, Scheme, Wait,
+    ClientPatience, CookieJar, Credentials, Dial, Http2Options, Options, Origin, PoolBounds,
+    Redirects, RequestBuilder, Scheme, Wait,
 };
 pub use codec::{
     AnswerDecoder, AnswerHead, AnswerTo, Asked, BadAnswer, BadBody, BadRequest, BodyDecoder,

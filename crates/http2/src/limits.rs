@@ -15,8 +15,8 @@ pub struct Limits {
     pub list_max: usize,
     /// Octets of a field block as it is sent; 64 KiB. Beyond it: the connection's end.
     pub block_max: usize,
-    /// Whether clients hear that they may open streams with an extended CONNECT (RFC 8441); they do not,
-    /// unless this is set.
+    /// Whether clients hear that they may open streams for other protocols with an extended CONNECT
+    /// (RFC 8441); they do. Where they do not, one that is sent is malformed.
     pub has_connect: bool,
     /// Octets of a body that may lie unread, a stream; 256 KiB. Beyond it: `FLOW_CONTROL_ERROR`.
     pub window: u32,
@@ -42,7 +42,7 @@ impl Default for Limits {
             streams_max: 128,
             list_max: 64 * 1024,
             block_max: 64 * 1024,
-            has_connect: false,
+            has_connect: true,
             window: 256 * 1024,
             connection_window: 1024 * 1024,
             resets: Allowance::new(256, 32),

@@ -1,8 +1,13 @@
-//! Calls that a connection or a port will make.
+//! Calls that a connection, a port or a process will make, and results that it waits for.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_deferred::Context;
+use ropewalk_deferred::{Canceller, Context, Deferred, Failure};
+
+use crate::ConnCall;
+use crate::flags::Flags;
 
 /// A call to be made.
 pub(crate) struct Call<T> {
@@ -35,7 +40,7 @@ impl<T> Calls<T> {
     }
 
     /// Adds a call that is made in the present context.
-    pub(crate) fn add(&mut self, id: u32, due: Duration, turn: T) {
+    fn add(&mut self, id: u32, due: Duration, turn: T) {
         let call = Call { due: Moment::of(due), id, context: Context::current(), turn };
         // Not before others that were asked for earlier.
         if self.one.is_none() && self.more().is_empty() {
@@ -45,7 +50,7 @@ impl<T> Calls<T> {
         }
     }
 
-    pub(crate) fn take(&mut self, id: u32) -> Option<Call<T>> {
+    fn take(&mut self, id: u32) -> Option<Call<T>> {
         if self.one.as_ref().is_some_and(|call| call.id == id) {
             return self.one.take();
         }
@@ -55,21 +60,15 @@ impl<T> Calls<T> {
     }
 
     /// Takes the first call that is due, unless it was asked for after `newest`.
-    pub(crate) fn take_due(
-        &mut self,
-        newest: u32,
-        now: impl FnOnce() -> Duration,
-    ) -> Option<Call<T>> {
-        let (due, id) = self.first().map(|call| (call.due, call.id))?;
-        let is_newer = newest.wrapping_sub(id).cast_signed() < 0;
-        if is_newer || due > Moment::of(now()) {
-            return None;
-        }
-        self.take(id)
+    /// The first call that is due, and when it is, unless it was asked for after `newest`.
+    fn first_until(&self, newest: u32) -> Option<(u32, Duration)> {
+        let call = self.first()?;
+        let is_newer = newest.wrapping_sub(call.id).cast_signed() < 0;
+        (!is_newer).then(|| (call.id, call.due.time()))
     }
 
     /// Has a call made at another time; whether that is earlier, if there is such a call.
-    pub(crate) fn reschedule(&mut self, id: u32, due: Duration) -> Option<bool> {
+    fn reschedule(&mut self, id: u32, due: Duration) -> Option<bool> {
         let due = Moment::of(due);
         let more = self.more.as_deref_mut().into_iter().flatten();
         let call = self.one.iter_mut().chain(more).find(|call| call.id == id)?;
@@ -90,8 +89,140 @@ impl<T> Calls<T> {
         }
     }
 
+    #[inline]
+    pub(crate) const fn is_empty(&self) -> bool {
+        // Who has a list has had several.
+        self.one.is_none() && self.more.is_none()
+    }
+
     fn more(&self) -> &[Call<T>] {
         self.more.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The notes of a connection, a port or a process: its flags, and the calls that it will make. What it has
+/// besides is its own affair.
+pub(crate) trait Agenda: Sized + 'static {
+    /// A call into the protocol.
+    type Turn: 'static;
+
+    fn noted(&self) -> &Cell<Flags>;
+
+    fn last_id(&self) -> &Cell<u32>;
+
+    /// The time on the carrier's clock.
+    fn now(&self) -> Duration;
+
+    /// Has the carrier look at the notes; false if there is none.
+    fn wake_carrier(&self) -> bool;
+
+    fn with_calls<T>(&self, look: impl FnOnce(&mut Calls<Self::Turn>) -> T) -> T;
+
+    /// A result is waited for, which is cancelled when all is over.
+    fn add_wait(&self, id: u32, canceller: Canceller);
+
+    fn forget_wait(&self, id: u32);
+
+    fn flags(&self) -> Flags {
+        self.noted().get()
+    }
+
+    fn is(&self, flag: Flags) -> bool {
+        self.flags().has(flag)
+    }
+
+    fn set(&self, flag: Flags) {
+        self.noted().set(self.flags().or(flag));
+    }
+
+    fn clear(&self, flag: Flags) {
+        self.noted().set(self.flags().without(flag));
+    }
+
+    /// Whether the protocol has asked for the end.
+    fn is_ending(&self) -> bool {
+        self.is(Flags::CLOSING.or(Flags::ABORTING).or(Flags::OVER))
+    }
+
+    /// Whoever carries this begins to handle an event: what is noted from now on is looked at afterwards.
+    fn enter(&self) {
+        self.noted().set(self.flags().without(Flags::WOKEN).or(Flags::IN_CALL));
+    }
+
+    /// Makes the carrier look at the notes, unless it will anyway.
+    fn wake(&self) {
+        if !self.is(Flags::IN_CALL.or(Flags::WOKEN).or(Flags::OVER)) {
+            self.set(Flags::WOKEN);
+            if !self.wake_carrier() {
+                self.clear(Flags::WOKEN);
+            }
+        }
+    }
+
+    fn new_id(&self) -> u32 {
+        let id = self.last_id().get().wrapping_add(1);
+        self.last_id().set(id);
+        id
+    }
+
+    /// Writes down a call that is made in the present context.
+    fn add_call(&self, id: u32, due: Duration, turn: Self::Turn) {
+        self.with_calls(|calls| calls.add(id, due, turn));
+        self.wake();
+    }
+
+    fn call_later(&self, delay: Duration, turn: Self::Turn) -> ConnCall {
+        let id = self.new_id();
+        if !self.is(Flags::OVER) {
+            self.add_call(id, self.now().saturating_add(delay), turn);
+        }
+        ConnCall(id)
+    }
+
+    fn cancel_call(&self, call: ConnCall) -> bool {
+        // What is dropped with it may look at the notes.
+        let call = self.with_calls(|calls| calls.take(call.0));
+        call.is_some()
+    }
+
+    fn reset_call(&self, call: ConnCall, delay: Duration) -> bool {
+        let due = self.now().saturating_add(delay);
+        let earlier = self.with_calls(|calls| calls.reschedule(call.0, due));
+        if earlier == Some(true) {
+            self.wake();
+        }
+        earlier.is_some()
+    }
+
+    /// Takes the first call that is due, unless it was asked for after `newest`.
+    fn take_due(&self, newest: u32) -> Option<Call<Self::Turn>> {
+        let (id, due) = self.with_calls(|calls| calls.first_until(newest))?;
+        if due > self.now() { None } else { self.with_calls(|calls| calls.take(id)) }
+    }
+
+    /// Has the call that `turn` makes of the deferred's result made, unless all is over before: then the
+    /// deferred is cancelled.
+    fn bring_home<T: 'static>(
+        self: &Rc<Self>,
+        deferred: Deferred<T>,
+        turn: impl FnOnce(Result<T, Failure>) -> Self::Turn + 'static,
+    ) {
+        if self.is(Flags::OVER) {
+            deferred.cancel();
+            deferred.on_result(drop);
+            return;
+        }
+        let id = self.new_id();
+        let page = Rc::downgrade(self);
+        let canceller = deferred.on_result(move |result| {
+            let Some(page) = page.upgrade().filter(|page| !page.is(Flags::OVER)) else { return };
+            page.forget_wait(id);
+            // The context is that in which this was asked for: this link runs in it.
+            page.add_call(id, page.now(), turn(result));
+        });
+        if canceller.is_waiting() {
+            self.add_wait(id, canceller);
+        }
     }
 }
 

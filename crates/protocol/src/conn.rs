@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use ropewalk_deferred::{Deferred, Failure};
 
-use crate::page::{Flags, Page};
+use crate::calls::Agenda as _;
+use crate::flags::Flags;
+use crate::page::Page;
 use crate::seat::{Pair, Successor, Takes};
 use crate::{
     Address, CannotConnect, CannotPass, Credentials, DESCRIPTORS_AT_ONCE_MAX, Descriptor,
@@ -32,8 +34,14 @@ pub struct Conn<P: 'static> {
 pub struct ConnCall(pub(crate) u32);
 
 impl<P> Conn<P> {
-    /// Sends a copy of `bytes` after everything written before.
+    /// Sends a copy of `bytes` after everything written before. Much that is just what was
+    /// [received](Protocol::data_received) is shared instead, where the transport can spare its buffer.
     pub fn write(&self, bytes: &[u8]) {
+        if bytes.len() >= Outbox::SHARED_MIN
+            && let Some(shared) = self.page.share(bytes)
+        {
+            return self.write_bytes(shared);
+        }
         self.page.write(|out| out.write(bytes));
     }
 
@@ -359,23 +367,19 @@ impl<P> Conn<P> {
         delay: Duration,
         turn: impl FnOnce(&mut P, &Self) + 'static,
     ) -> ConnCall {
-        if self.page.is(Flags::OVER) {
-            return ConnCall(self.page.new_id());
-        }
-        let due = self.page.now().saturating_add(delay);
-        ConnCall(self.page.call_at(due, Box::new(turn)))
+        self.page.call_later(delay, Box::new(turn))
     }
 
     /// Forgets a call; false if it was made or forgotten already.
     pub fn cancel_call(&self, call: ConnCall) -> bool {
-        self.page.cancel_call(call.0)
+        self.page.cancel_call(call)
     }
 
     /// Moves a call to `delay` from now; false if it was made or forgotten already.
     ///
     /// Moving it later costs next to nothing, so a time-out may be moved with every message.
     pub fn reset_call(&self, call: ConnCall, delay: Duration) -> bool {
-        self.page.move_call(call.0, self.page.now().saturating_add(delay))
+        self.page.reset_call(call, delay)
     }
 
     /// Brings a result home: calls `turn` with it, if the connection lives so long.
@@ -387,23 +391,8 @@ impl<P> Conn<P> {
         deferred: Deferred<T>,
         turn: impl FnOnce(&mut P, &Self, Result<T, Failure>) + 'static,
     ) {
-        if self.page.is(Flags::OVER) {
-            deferred.cancel();
-            deferred.on_result(drop);
-            return;
-        }
-        let id = self.page.new_id();
-        let page = Rc::downgrade(&self.page);
-        let canceller = deferred.on_result(move |result| {
-            let Some(page) = page.upgrade().filter(|page| !page.is(Flags::OVER)) else { return };
-            page.forget_wait(id);
-            let due = page.now();
-            // The context is that of `then`: this link runs in it.
-            page.push_call(id, due, Box::new(move |this, conn| turn(this, conn, result)));
-        });
-        if canceller.is_waiting() {
-            self.page.add_wait(id, canceller);
-        }
+        self.page
+            .bring_home(deferred, |result| Box::new(move |this, conn| turn(this, conn, result)));
     }
 
     /// Puts `layer` between this protocol and its transport: for STARTTLS, compression and the like.

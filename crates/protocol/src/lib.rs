@@ -15,6 +15,7 @@
 //! | speak a protocol | [`Protocol`], [`Conn`], [`Factory`] |
 //! | carry one: a socket, a TLS session, a test's wire | [`Seat`], [`Event`], [`Wishes`], [`Outbox`], [`Transport`] |
 //! | stand between the two: TLS, time-outs, throttles | [`Layer`], [`Layered`] |
+//! | carry many on one connection: streams, channels | [`Channel`], [`ChannelWishes`] |
 //! | speak in datagrams | [`DatagramProtocol`], [`DatagramPort`], [`SendError`], [`MulticastChange`] |
 //! | carry datagrams | [`DatagramSeat`], [`DatagramEvent`], [`DatagramWishes`], [`DatagramQueue`] |
 //! | receive datagrams without knowing where | [`DatagramEndpoint`], [`open_datagrams`], [`connect_datagrams`] |
@@ -44,6 +45,7 @@
 
 mod address;
 mod calls;
+mod channel;
 mod clock;
 mod conn;
 mod cooperator;
@@ -52,6 +54,7 @@ mod descriptor;
 mod disconnect;
 mod endpoint;
 mod file_io;
+mod flags;
 mod goodbye;
 mod identity;
 mod layer;
@@ -74,6 +77,7 @@ mod transport;
 mod watched;
 
 pub use address::Address;
+pub use channel::{Channel, ChannelWishes, Tend};
 pub use clock::{Clock, DelayedCall, Timers, call_later, sleep};
 pub use conn::{Conn, ConnCall};
 pub use cooperator::{CooperativeTask, Cooperator, SLICE, STEPS_PER_SLICE_MAX, TaskEnding};

@@ -10,9 +10,6 @@ use bytes::{Buf, Bytes};
 
 use crate::descriptor::{Descriptor, Passing};
 
-/// From this size on, shared bytes are kept as they are; smaller ones are copied together.
-const SHARED_MIN: usize = 4096;
-
 /// What is to be sent, in order: bytes copied together, bytes shared, pieces of files, and descriptors
 /// that go with the byte behind them.
 ///
@@ -78,6 +75,9 @@ impl FileSlice {
 }
 
 impl Outbox {
+    /// From this size on, in bytes, shared bytes are kept as they are; smaller ones are copied together.
+    pub const SHARED_MIN: usize = 4096;
+
     /// How many bytes are still to be sent.
     #[inline]
     pub fn len(&self) -> u64 {
@@ -99,7 +99,7 @@ impl Outbox {
 
     /// Adds shared bytes, without a copy where that is worth it.
     pub fn write_bytes(&mut self, bytes: Bytes) {
-        if bytes.len() < SHARED_MIN {
+        if bytes.len() < Self::SHARED_MIN {
             return self.write(&bytes);
         }
         self.len += bytes.len() as u64;
@@ -224,7 +224,12 @@ impl Outbox {
     /// Whether [`front`](Self::front) is all that there is.
     #[inline]
     pub fn is_one_slice(&self) -> bool {
-        self.queue.is_empty()
+        let is_one_chunk = || self.queue.len() == 1 && self.tail_sent == self.tail.len();
+        match self.queue.front() {
+            None => true,
+            Some(Chunk::Bytes(_)) => is_one_chunk(),
+            Some(_) => false,
+        }
     }
 
     /// Takes the first `sent` bytes off: they are on their way.
@@ -330,7 +335,9 @@ impl Outbox {
     /// Forgets everything; keeps its memory for the next use.
     #[inline]
     pub fn clear(&mut self) {
-        self.queue.clear();
+        if !self.queue.is_empty() {
+            self.queue.clear();
+        }
         self.tail.clear();
         self.tail_sent = 0;
         self.len = 0;

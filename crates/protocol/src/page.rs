@@ -7,9 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ropewalk_deferred::{Canceller, Promise};
 
-use crate::calls::{Call, Calls};
+use crate::calls::{Agenda, Calls};
+use crate::flags::Flags;
 use crate::seat::Successor;
 use crate::{
     CannotPass, Conn, DESCRIPTORS_WAITING_MAX, Descriptor, Disconnect, Outbox, Passing, Transport,
@@ -49,72 +51,6 @@ impl Marks {
     /// These marks with another bound on all that may wait.
     pub fn at_most(self, max: u64) -> Self {
         Self { max, ..self }
-    }
-}
-
-/// What is true of a connection, a bit each.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Flags(u32);
-
-impl Flags {
-    /// A call into the protocol is under way, after which the driver looks at the notes anyway.
-    pub(crate) const IN_CALL: Self = Self(1);
-    /// The driver has been asked to look at the notes.
-    pub(crate) const WOKEN: Self = Self(1 << 1);
-    pub(crate) const MADE: Self = Self(1 << 2);
-    /// `connection_lost` has been or is being called.
-    pub(crate) const OVER: Self = Self(1 << 3);
-    pub(crate) const CLOSING: Self = Self(1 << 4);
-    pub(crate) const ABORTING: Self = Self(1 << 5);
-    pub(crate) const WRITE_CLOSED: Self = Self(1 << 6);
-    pub(crate) const READ_PAUSED: Self = Self(1 << 7);
-    /// Output went over the high mark and has not come down to the low one.
-    pub(crate) const OVER_HIGH: Self = Self(1 << 8);
-    /// The protocol knows that it is over the high mark.
-    pub(crate) const TOLD_PAUSED: Self = Self(1 << 9);
-    pub(crate) const PANICKED: Self = Self(1 << 10);
-    pub(crate) const OVERFLOWED: Self = Self(1 << 11);
-    /// A successor has taken the connection.
-    pub(crate) const SWITCHED: Self = Self(1 << 12);
-    /// The peer has said that it will send no more.
-    pub(crate) const EOF: Self = Self(1 << 13);
-    /// The end of the stream still waits behind bytes that are held back.
-    pub(crate) const EOF_HELD: Self = Self(1 << 14);
-    /// The patience for a peer that does not read what is left for it runs.
-    pub(crate) const CLOSE_TIMED: Self = Self(1 << 15);
-    /// The protocol wants to hear of the next sending, also when nothing stays behind.
-    pub(crate) const SENT_WANTED: Self = Self(1 << 16);
-    /// A port for datagrams has one peer, to which it is connected.
-    pub(crate) const CONNECTED: Self = Self(1 << 17);
-    /// A port's queue that was full has moved, which its protocol does not know.
-    pub(crate) const ROOM_AGAIN: Self = Self(1 << 18);
-    /// A layer is about to be put between this connection and its carrier.
-    pub(crate) const LAYERING: Self = Self(1 << 19);
-    /// A layer was put there, and is what carries the connection now.
-    pub(crate) const LAYERED: Self = Self(1 << 20);
-
-    /// There is output to take.
-    pub(crate) const OUTPUT: Self = Self(1 << 21);
-    /// Something is written down that few connections have.
-    pub(crate) const RARE: Self = Self(1 << 22);
-    /// Descriptors wait for the byte that they go with.
-    pub(crate) const PASSING: Self = Self(1 << 23);
-    /// The transport was asked for descriptors that come.
-    pub(crate) const ACCEPTS: Self = Self(1 << 24);
-    /// The peer has said by the protocol's own means that it will send no more.
-    pub(crate) const PEER_DONE: Self = Self(1 << 25);
-
-    pub(crate) const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub(crate) const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// Whether any of these is set.
-    pub(crate) const fn has(self, any: Self) -> bool {
-        self.0 & any.0 != 0
     }
 }
 
@@ -255,27 +191,6 @@ impl<P> Page<P> {
         if self.is(Flags::OVER) { None } else { self.ask_carrier(look) }
     }
 
-    pub(crate) fn flags(&self) -> Flags {
-        self.flags.get()
-    }
-
-    pub(crate) fn is(&self, flag: Flags) -> bool {
-        self.flags.get().has(flag)
-    }
-
-    pub(crate) fn set(&self, flag: Flags) {
-        self.flags.set(self.flags.get().or(flag));
-    }
-
-    pub(crate) fn clear(&self, flag: Flags) {
-        self.flags.set(self.flags.get().without(flag));
-    }
-
-    /// A driver begins to handle an event.
-    pub(crate) fn enter(&self) {
-        self.flags.set(self.flags.get().without(Flags::WOKEN).or(Flags::IN_CALL));
-    }
-
     pub(crate) fn with_rare<T>(&self, look: impl FnOnce(&mut Rare<P>) -> T) -> T {
         self.set(Flags::RARE);
         look(self.notes.borrow_mut().rare.get_or_insert_default())
@@ -289,27 +204,21 @@ impl<P> Page<P> {
         self.notes.borrow_mut().rare.as_deref_mut().map(look)
     }
 
+    /// Whether the protocol may have to be told of anything that is written down here.
+    #[inline]
+    pub(crate) fn has_more_to_tell(&self) -> bool {
+        const ANY: Flags =
+            Flags::RARE.or(Flags::EOF_HELD).or(Flags::OVER_HIGH).or(Flags::TOLD_PAUSED);
+        self.is(ANY) || !self.notes.borrow().calls.is_empty()
+    }
+
     /// Whether bytes lie here that came while they were not welcome.
     pub(crate) fn has_held(&self) -> bool {
         self.peek_rare(|rare| !rare.held.is_empty() || rare.has_arrived()).unwrap_or(false)
     }
 
-    pub(crate) fn now(&self) -> Duration {
-        self.ask_carrier(|transport, _| transport.now()).unwrap_or_default()
-    }
-
-    /// Makes the driver look at the notes, unless it will anyway.
-    pub(crate) fn wake(&self) {
-        if !self.is(Flags::IN_CALL.or(Flags::WOKEN).or(Flags::OVER)) {
-            self.ask_carrier(|transport, key| {
-                self.set(Flags::WOKEN);
-                transport.wake(key);
-            });
-        }
-    }
-
     pub(crate) fn may_write(&self) -> bool {
-        self.flags.get().0 & WRITING.0 == Flags::MADE.0
+        self.flags().0 & WRITING.0 == Flags::MADE.0
     }
 
     /// Whether bytes may be handed to the protocol.
@@ -318,17 +227,18 @@ impl<P> Page<P> {
         !self.is_ending() && !self.is(NO)
     }
 
-    /// Whether the protocol has asked for the end.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.is(Flags::CLOSING.or(Flags::ABORTING).or(Flags::OVER))
-    }
-
     pub(crate) fn write(&self, fill: impl FnOnce(&mut Outbox)) {
         // One look for all that is unusual.
-        if self.flags.get().0 & WRITING.or(Flags::PASSING).0 != Flags::MADE.0 {
+        if self.flags().0 & WRITING.or(Flags::PASSING).0 != Flags::MADE.0 {
             return self.write_passing(fill);
         }
         self.write_plainly(fill);
+    }
+
+    /// The same bytes without a copy, if the carrier can spare them.
+    #[inline(never)]
+    pub(crate) fn share(&self, bytes: &[u8]) -> Option<Bytes> {
+        self.ask_carrier(|transport, _| transport.share(bytes)).flatten()
     }
 
     /// Writes what the descriptors before it go with, if anything may be written.
@@ -496,59 +406,8 @@ impl<P> Page<P> {
         self.peek_rare(|rare| rare.marks).unwrap_or_default()
     }
 
-    pub(crate) fn call_at(&self, due: Duration, turn: Turn<P>) -> u32 {
-        let id = self.new_id();
-        self.push_call(id, due, turn);
-        id
-    }
-
-    /// Writes down a call that is made in the present context.
-    pub(crate) fn push_call(&self, id: u32, due: Duration, turn: Turn<P>) {
-        self.notes.borrow_mut().calls.add(id, due, turn);
-        self.wake();
-    }
-
-    pub(crate) fn new_id(&self) -> u32 {
-        let id = self.last_id.get().wrapping_add(1);
-        self.last_id.set(id);
-        id
-    }
-
-    pub(crate) fn cancel_call(&self, id: u32) -> bool {
-        let call = self.notes.borrow_mut().calls.take(id);
-        call.is_some()
-    }
-
-    pub(crate) fn move_call(&self, id: u32, due: Duration) -> bool {
-        let earlier = self.notes.borrow_mut().calls.reschedule(id, due);
-        if earlier == Some(true) {
-            self.wake();
-        }
-        earlier.is_some()
-    }
-
     pub(crate) fn next_call(&self) -> Option<Duration> {
         self.notes.borrow().calls.next_due()
-    }
-
-    /// Takes the first call that is due, unless it was asked for after `newest`.
-    pub(crate) fn take_due(&self, newest: u32) -> Option<Call<Turn<P>>> {
-        // The way to a layer's clock leads through the notes, which are about to be borrowed.
-        let layers = self.is(Flags::LAYERED).then(|| self.now());
-        let now = || layers.unwrap_or_else(|| self.now());
-        self.notes.borrow_mut().calls.take_due(newest, now)
-    }
-
-    pub(crate) fn last_id(&self) -> u32 {
-        self.last_id.get()
-    }
-
-    pub(crate) fn add_wait(&self, id: u32, canceller: Canceller) {
-        self.with_rare(|rare| rare.waits.push((id, canceller)));
-    }
-
-    pub(crate) fn forget_wait(&self, id: u32) {
-        self.peek_rare(|rare| rare.waits.retain(|(waiting, _)| *waiting != id));
     }
 
     /// Drops all that was to happen: timers, results on their way, output.
@@ -566,6 +425,38 @@ impl<P> Page<P> {
             canceller.cancel();
         }
         drop(self.take_out());
+    }
+}
+
+impl<P: 'static> Agenda for Page<P> {
+    type Turn = Turn<P>;
+
+    fn noted(&self) -> &Cell<Flags> {
+        &self.flags
+    }
+
+    fn last_id(&self) -> &Cell<u32> {
+        &self.last_id
+    }
+
+    fn now(&self) -> Duration {
+        self.ask_carrier(|transport, _| transport.now()).unwrap_or_default()
+    }
+
+    fn wake_carrier(&self) -> bool {
+        self.ask_carrier(|transport, key| transport.wake(key)).is_some()
+    }
+
+    fn with_calls<T>(&self, look: impl FnOnce(&mut Calls<Turn<P>>) -> T) -> T {
+        look(&mut self.notes.borrow_mut().calls)
+    }
+
+    fn add_wait(&self, id: u32, canceller: Canceller) {
+        self.with_rare(|rare| rare.waits.push((id, canceller)));
+    }
+
+    fn forget_wait(&self, id: u32) {
+        self.peek_rare(|rare| rare.waits.retain(|(waiting, _)| *waiting != id));
     }
 }
 

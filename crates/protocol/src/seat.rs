@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Failure, Panicked, deferred};
 
-use crate::page::{CALLS_PER_TURN_MAX, Flags};
+use crate::calls::Agenda as _;
+use crate::flags::Flags;
+use crate::page::CALLS_PER_TURN_MAX;
 use crate::{Arrival, Conn, Descriptor, Disconnect, Outbox, Protocol, Transport};
 
 /// How long a peer may leave the last output unread before a closing connection gives up on it.
@@ -326,8 +328,18 @@ impl<P: Protocol> Pair<P> {
         }
     }
 
+    /// What is to be told besides the event: what was held back, marks, calls that are due.
+    fn tell_the_rest(&mut self) {
+        self.deliver_held();
+        self.tell_marks();
+        self.make_calls();
+        // One of the calls may have resumed reading.
+        self.deliver_held();
+        self.tell_marks();
+    }
+
     fn make_calls(&mut self) {
-        let newest = self.conn.page.last_id();
+        let newest = self.conn.page.last_id().get();
         for _ in 0..CALLS_PER_TURN_MAX {
             if self.conn.page.is(Flags::ABORTING) || self.conn.page.is(Flags::SWITCHED) {
                 return;
@@ -389,12 +401,9 @@ impl<P: Protocol> Seat for Pair<P> {
         self.conn.page.enter();
         let survived = guard(|| {
             self.tell(event);
-            self.deliver_held();
-            self.tell_marks();
-            self.make_calls();
-            // One of the calls may have resumed reading.
-            self.deliver_held();
-            self.tell_marks();
+            if self.conn.page.has_more_to_tell() {
+                self.tell_the_rest();
+            }
         });
         self.conn.page.clear(Flags::IN_CALL);
         if !survived {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ropewalk_deferred::Failure;
 
 use crate::{
@@ -99,6 +100,14 @@ pub trait Transport {
     /// An empty outbox, perhaps a used one.
     fn lend_outbox(&self) -> Box<Outbox> {
         Box::default()
+    }
+
+    /// The same bytes without a copy, where they are what [`Event::Data`](crate::Event) tells of at this
+    /// moment and the carrier can do without its buffer for as long as the answer lives. Asked for
+    /// [much](Outbox::SHARED_MIN) that is written.
+    fn share(&self, bytes: &[u8]) -> Option<Bytes> {
+        let _ = bytes;
+        None
     }
 
     /// Takes a used outbox back, to lend it again.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ropewalk_protocol::{
     Address, CannotConnect, Credentials, MulticastChange, MulticastError, MulticastSettings,
     Outbox, Transport,
@@ -131,8 +132,14 @@ impl Carrier {
         }
     }
 
-    pub(crate) fn set_in_turn(&self, in_turn: bool) {
-        self.in_turn.set(in_turn);
+    /// A turn begins; answers when.
+    pub(crate) fn begin_turn(&self) -> Duration {
+        self.in_turn.set(true);
+        self.refresh()
+    }
+
+    pub(crate) fn end_turn(&self) {
+        self.in_turn.set(false);
     }
 
     /// The connections that were written to from outside since the last time.
@@ -274,6 +281,10 @@ impl Transport for Carrier {
         let Some(outbox) = self.spare.borrow_mut().pop() else { return Box::default() };
         self.spare_size.set(self.spare_size.get() - outbox.capacity());
         outbox
+    }
+
+    fn share(&self, bytes: &[u8]) -> Option<Bytes> {
+        self.sockets.lent().share(bytes)
     }
 
     fn take_back_outbox(&self, outbox: Box<Outbox>) {

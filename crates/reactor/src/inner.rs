@@ -412,7 +412,20 @@ impl Inner {
     }
 
     /// Carries out what was asked for meanwhile; what that leads to has its turn later.
+    #[inline]
     pub(crate) fn carry_out(self: &Rc<Self>, driver: &mut dyn Driver) {
+        if self.is_asked() {
+            self.carry_out_requests(driver);
+        }
+    }
+
+    /// Whether something was asked for that is still to be carried out.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.requests.borrow().is_empty()
+    }
+
+    #[inline(never)]
+    fn carry_out_requests(self: &Rc<Self>, driver: &mut dyn Driver) {
         let count = self.requests.borrow().len();
         for _ in 0..count {
             let Some(request) = self.requests.borrow_mut().pop_front() else { return };

@@ -44,6 +44,7 @@
 //! | bound | default |
 //! |---|---|
 //! | bytes received from one connection in one turn | 64 KiB, in two parts |
+//! | buffers of 32 KiB that connections are received into: one, and others while what came is on its way out without a copy | 4 |
 //! | connections accepted from one listener in one turn | 64 |
 //! | system calls spent on one connection's output in one turn | 4 |
 //! | closed connections that wait for their peers | 1,024, for 2 seconds without progress each |
@@ -99,6 +100,7 @@ mod tasks;
 mod tcp;
 #[cfg(unix)]
 mod terminal;
+mod turn;
 mod under_way;
 mod watch;
 mod wheel;

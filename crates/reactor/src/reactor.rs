@@ -13,24 +13,12 @@ use ropewalk_protocol::{
     Clock, DelayedCall, EventLoop, Spawn, Threads, Transport, defer_to_threads,
 };
 
-use crate::inner::{Due, Entry, Inner, Purpose, State, Trigger, Watched, expose};
+use crate::inner::{Entry, Inner, State, Trigger, Watched};
 use crate::platform::Platform;
 use crate::pool::ThreadPoolOptions;
-use crate::streams::After;
-use crate::sys::{Closing, Completion, Driver, HostDescriptor, Role, Signals, os};
-use crate::tally::Runs;
+use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals};
 use crate::under_way::Kind;
-use crate::wheel::Expired;
 use crate::{DriverKind, ReactorError, ReactorHandle};
-
-/// How many rounds of connections that wake each other are looked after in one turn.
-const WAKES_PER_TURN_MAX: usize = 4;
-
-/// How many connections in a row are told what came before any of them is looked after: what receives and
-/// what sends then finds itself in the processor's caches more often.
-const HELD_MAX: usize = 32;
-/// How many bytes may have come for that; longer answers would drive each other out of the caches.
-const HELD_SIZE_MAX: usize = 2048;
 
 /// An event loop: a value, and a cheap handle to it.
 ///
@@ -52,7 +40,7 @@ const HELD_SIZE_MAX: usize = 2048;
 /// # Ok::<(), ropewalk_reactor::ReactorError>(())
 /// ```
 #[derive(Clone)]
-pub struct Reactor(Rc<Inner>);
+pub struct Reactor(pub(crate) Rc<Inner>);
 
 /// Why [`Reactor::run`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -343,168 +331,6 @@ impl Reactor {
         }
     }
 
-    /// `now` is the time, if it has just been read.
-    fn turn_within(
-        &self,
-        timeout: Option<Duration>,
-        now: Option<Duration>,
-    ) -> Result<(), ReactorError> {
-        let inner = &self.0;
-        let Ok(mut driver) = inner.driver.try_borrow_mut() else {
-            return Err(ReactorError::AlreadyRunning);
-        };
-        let driver = &mut **driver;
-        let patience = match (timeout, inner.patience(now)) {
-            (Some(timeout), Some(patience)) => Some(timeout.min(patience)),
-            (timeout, patience) => timeout.or(patience),
-        };
-        driver
-            .wait(patience)
-            .map_err(|error| ReactorError::System { doing: "waiting for events", error })?;
-        let now = inner.carrier.refresh();
-        inner.carrier.set_in_turn(true);
-        inner.remote.set_in_turn(true);
-        inner.tally.begin(now);
-        let _turn = Turn { inner, began: now };
-        // Found out now and made after the rest, so that what comes about in this turn can cancel
-        // them, and what is asked for in this turn waits for the next.
-        let mut expired = inner.expired.take();
-        inner.wheel.borrow_mut().advance(now, &mut expired);
-        // Not before the wait: what is carried out may end it, and it would not be noticed.
-        inner.carry_out(driver);
-        let unfinished = inner.unfinished.take();
-        let mut held = inner.held.take();
-        while let Some(completion) = driver.next() {
-            let is_short = came(&completion).is_some_and(|bytes| bytes <= HELD_SIZE_MAX);
-            match inner.deliver(completion) {
-                After::Settle(key, seat) if is_short && driver.is_next_another() => {
-                    held.push((key, seat));
-                }
-                after => {
-                    inner.settle_all(driver, &mut held);
-                    self.follow_up(driver, after);
-                }
-            }
-            let is_asked = !inner.requests.borrow().is_empty();
-            if is_asked || held.len() == HELD_MAX {
-                inner.settle_all(driver, &mut held);
-            }
-            if is_asked || !inner.requests.borrow().is_empty() {
-                inner.carry_out(driver);
-            }
-        }
-        inner.settle_all(driver, &mut held);
-        inner.held.replace(held);
-        inner.settle_ports(driver);
-        for key in unfinished {
-            inner.tick(driver, key);
-        }
-        inner.tell_always_ready(driver);
-        self.take_remote();
-        self.make_due_calls(driver, &mut expired);
-        inner.expired.replace(expired);
-        self.look_after_the_woken(driver);
-        inner.carry_out(driver);
-        inner.tell_load();
-        if inner.exposed.get() {
-            expose(driver);
-        }
-        Ok(())
-    }
-
-    fn follow_up(&self, driver: &mut dyn Driver, after: After) {
-        let inner = &*self.0;
-        match after {
-            After::Nothing => (),
-            After::Settle(key, seat) => inner.settle(driver, key, seat),
-            After::Failed(key, error) => inner.failed(driver, key, error),
-            After::Connected(key, result) => inner.connected(driver, key, result),
-            After::Accepted(key, socket, peer) => inner.accepted(driver, key, socket, peer),
-            After::AcceptFailed(key, error) => inner.accept_failed(driver, key, &error),
-            After::Lingered(key) => inner.end_lingering(driver, key),
-            After::Ready(key) => self.ready(driver, key),
-            After::File(id, result) => inner.file_done(id, result.map_err(Failure::from)),
-            After::FileReturned(id, operation) => self.do_file_in_thread(id, operation),
-        }
-    }
-
-    /// What other threads asked for, and tasks that can go on.
-    fn take_remote(&self) {
-        let Some(queue) = self.0.remote.take() else { return };
-        for call in queue.calls {
-            self.0.tally.runs(Runs::Remote);
-            guard("a call from another thread", || call(self));
-        }
-        if queue.stops {
-            self.stop();
-        }
-        for job in queue.finished {
-            let finished = self.0.jobs.borrow_mut().remove(&job);
-            self.0.origins.forget(Kind::Job, job as usize);
-            if let Some(finished) = finished {
-                guard("a result from the thread pool", finished);
-            }
-        }
-        for task in queue.tasks {
-            self.0.tasks.poll(task, &self.0.tally);
-        }
-    }
-
-    fn make_due_calls(&self, driver: &mut dyn Driver, expired: &mut Vec<Expired>) {
-        let inner = &*self.0;
-        if let Some(first) = expired.first() {
-            inner.tally.late(inner.carrier.now().saturating_sub(first.due()));
-        }
-        for timer in expired.drain(..) {
-            let due = inner.wheel.borrow_mut().settle(timer);
-            match due.map(Due::purpose) {
-                Some(Purpose::Stream(key)) => inner.timer_due(driver, key),
-                Some(Purpose::Listener(key)) => inner.starved(driver, key),
-                Some(Purpose::Datagrams(key)) => inner.port_timer_due(driver, key),
-                Some(Purpose::Call(index)) => {
-                    if let Some((call, at)) = inner.calls.take(index) {
-                        inner.tally.runs(Runs::Call(at));
-                        guard("a delayed call", call);
-                    }
-                }
-                None => (),
-            }
-        }
-    }
-
-    fn look_after_the_woken(&self, driver: &mut dyn Driver) {
-        let inner = &*self.0;
-        let mut woken = Vec::new();
-        for _ in 0..WAKES_PER_TURN_MAX {
-            inner.carrier.take_woken(&mut woken);
-            if woken.is_empty() {
-                return;
-            }
-            for key in woken.drain(..) {
-                inner.tick(driver, key);
-            }
-        }
-    }
-
-    fn ready(&self, driver: &mut dyn Driver, key: usize) {
-        if let Some(id) = self.0.watch_of(key) {
-            self.0.tally.runs(Runs::Watch);
-            return self.0.tell_watch(driver, key, id);
-        }
-        let watched = match self.0.entries.borrow().get(key) {
-            Some(Entry::Watch(watched)) => *watched,
-            _ => return,
-        };
-        match watched {
-            Watched::Waker => self.0.remote.quiet(),
-            Watched::Signal(signal) => {
-                self.0.sockets.with(key, os::drain);
-                let first = self.0.signal.replace(Some(signal)).is_none();
-                if first { self.stop() } else { self.stop_now() }
-            }
-        }
-    }
-
     fn watch_signals(&self) -> Result<(), ReactorError> {
         let inner = &*self.0;
         let refused = |error| ReactorError::System { doing: "watching for signals", error };
@@ -533,28 +359,6 @@ impl Reactor {
             driver.close(key, Closing::InOrder);
             self.0.take_entry(key);
         }
-    }
-}
-
-/// How many bytes came, if that is what this tells.
-fn came(completion: &Completion<'_>) -> Option<usize> {
-    match completion {
-        Completion::Received { data, .. } => Some(data.len()),
-        _ => None,
-    }
-}
-
-/// Ends the turn, also when something panics out of it.
-struct Turn<'a> {
-    inner: &'a Inner,
-    began: Duration,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.inner.carrier.set_in_turn(false);
-        self.inner.remote.set_in_turn(false);
-        self.inner.tally.end(self.began, self.inner.carrier.refresh());
     }
 }
 

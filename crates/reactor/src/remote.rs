@@ -130,6 +130,10 @@ impl Remote {
 
     /// Takes everything that waits.
     pub(crate) fn take(&self) -> Option<Queue> {
+        // Whoever is not seen yet ends the next sleep.
+        if !self.woken.load(Ordering::Relaxed) {
+            return None;
+        }
         // Cleared first: what comes after this wakes anew.
         if !self.woken.swap(false, Ordering::AcqRel) {
             return None;

@@ -26,27 +26,20 @@ impl Inner {
     pub(crate) fn deliver(&self, completion: Completion<'_>) -> After {
         match completion {
             Completion::Received { key, data } => {
-                let taken = self.with_stream(key, |stream| {
-                    stream.received += data.len() as u64;
-                    (stream.seat.take(), stream.source)
-                });
-                let Some((Some(mut seat), source)) = taken else { return After::Nothing };
-                self.tally.runs_connection(source);
-                seat.handle(Event::Data(data));
-                After::Settle(key, seat)
+                self.bytes_came(key, data).map_or(After::Nothing, |seat| After::Settle(key, seat))
             }
             Completion::Passed { key, descriptor } => {
-                self.tell(key, Event::Descriptor(&Arrival::new(descriptor)))
+                self.told(key, Event::Descriptor(&Arrival::new(descriptor)))
             }
             Completion::Ended { key } => {
                 if self.with_stream(key, |stream| stream.ended = true).is_none() {
                     return After::Lingered(key);
                 }
-                self.tell(key, Event::Eof)
+                self.told(key, Event::Eof)
             }
             Completion::Sent { key, left } => {
                 self.with_stream(key, |stream| stream.backlogged = left > 0);
-                self.tell(key, Event::Sent { left })
+                self.told(key, Event::Sent { left })
             }
             Completion::Datagram { key, data, segment, from, truncated } => {
                 self.datagrams_came(key, data, segment, &from, truncated)
@@ -63,7 +56,20 @@ impl Inner {
         }
     }
 
-    fn tell(&self, key: usize, event: Event<'_>) -> After {
+    /// Tells a connection of bytes; answers its seat, which is to be settled then.
+    #[inline]
+    pub(crate) fn bytes_came(&self, key: usize, data: &[u8]) -> Option<Box<dyn Seat>> {
+        let (seat, source) = self.with_stream(key, |stream| {
+            stream.received += data.len() as u64;
+            (stream.seat.take(), stream.source)
+        })?;
+        let mut seat = seat?;
+        self.tally.runs_connection(source);
+        seat.handle(Event::Data(data));
+        Some(seat)
+    }
+
+    fn told(&self, key: usize, event: Event<'_>) -> After {
         let Some(mut seat) = self.take_seat(key) else { return After::Nothing };
         seat.handle(event);
         After::Settle(key, seat)
@@ -181,13 +187,14 @@ impl Inner {
     }
 
     /// The same for several.
+    #[inline]
     pub(crate) fn settle_all(
         &self,
         driver: &mut dyn Driver,
         seats: &mut Vec<(usize, Box<dyn Seat>)>,
     ) {
-        for (key, seat) in seats.drain(..) {
-            self.settle(driver, key, seat);
+        if !seats.is_empty() {
+            seats.drain(..).for_each(|(key, seat)| self.settle(driver, key, seat));
         }
     }
 

@@ -107,6 +107,10 @@ impl<T: Copy> Wheel<T> {
     /// Puts `what` on the wheel at the time `now`; it comes due at the first
     /// [`advance`](Self::advance) past `due`, which is the very next one if `due` is not after `now`.
     pub(crate) fn add(&mut self, now: Duration, due: Duration, what: T) -> TimerKey {
+        if self.count == 0 {
+            // Who has no timers does not advance.
+            self.hand = self.hand.max(now.as_millis() as u64);
+        }
         self.order += 1;
         let order = self.order;
         let due = nanoseconds(due);
@@ -152,6 +156,9 @@ impl<T: Copy> Wheel<T> {
 
     /// When [`advance`](Self::advance) should be called next: no later than the first timer is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
+        if self.count == 0 {
+            return None;
+        }
         if self.heads[SOON as usize] != NONE {
             return Some(Duration::ZERO);
         }

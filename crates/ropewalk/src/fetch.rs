@@ -9,7 +9,7 @@ use std::rc::Rc;
 use ropewalk_deferred::Deferred;
 use ropewalk_endpoint::{ClientDescription, EndpointError};
 use ropewalk_http::{Agent, Answer, Dial, Options, Origin, tunnel};
-use ropewalk_protocol::{ClientEndpoint, Resolver as _, Seat};
+use ropewalk_protocol::{Address, ClientEndpoint, Resolver as _, Seat, TlsInfo};
 use ropewalk_reactor::{ConnectOptions, Reactor};
 use ropewalk_tls::{IdentityError, TlsClient, Trust};
 
@@ -55,6 +55,7 @@ pub fn agent(reactor: &Reactor) -> AgentBuilder {
             proxy: None,
             allow: None,
             connect: ConnectOptions::default(),
+            offers_http2: true,
         },
         options: Options::default(),
     }
@@ -72,7 +73,9 @@ impl AgentBuilder {
         Self { options, ..self }
     }
 
-    /// Encrypts with this client; without one, the system's roots are trusted.
+    /// Encrypts with this client; without one, the system's roots are trusted. A client that offers no
+    /// application protocol offers HTTP/2 and HTTP/1.1, as
+    /// [`Http2Options::is_offered`](ropewalk_http::Http2Options::is_offered) says.
     pub fn tls(mut self, client: TlsClient) -> Self {
         self.dialer.tls = OnceCell::from(client);
         self
@@ -136,7 +139,8 @@ impl AgentBuilder {
     }
 
     /// The agent.
-    pub fn build(self) -> Agent {
+    pub fn build(mut self) -> Agent {
+        self.dialer.offers_http2 = self.options.http2.is_offered;
         let reactor = self.dialer.reactor.clone();
         Agent::with_options(self.dialer, reactor, self.options)
     }
@@ -161,15 +165,24 @@ struct Dialer {
     proxy: Option<Proxy>,
     allow: Option<Rc<dyn Fn(SocketAddr) -> bool>>,
     connect: ConnectOptions,
+    offers_http2: bool,
 }
 
 impl Dialer {
     fn tls(&self) -> Result<TlsClient, IdentityError> {
-        if let Some(client) = self.tls.get() {
-            return Ok(client.clone());
+        let client = match self.tls.get() {
+            Some(client) => client.clone(),
+            None => {
+                let client = TlsClient::new(&Trust::platform()?)?;
+                self.tls.get_or_init(|| client).clone()
+            }
+        };
+        if client.offers().next().is_some() {
+            return Ok(client);
         }
-        let client = TlsClient::new(&Trust::platform()?)?.alpn(["http/1.1"]);
-        Ok(self.tls.get_or_init(|| client).clone())
+        let protocols: &[&str] =
+            if self.offers_http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+        Ok(client.alpn(protocols))
     }
 }
 
@@ -201,6 +214,28 @@ impl Dial for Dialer {
             (None, Some(allow)) => return self.ask(host, port, Rc::clone(allow), seat),
         }
         Deferred::succeed(())
+    }
+
+    fn offers_http2(&self, origin: &Origin) -> bool {
+        origin.is_secure() && self.tls().is_ok_and(|tls| tls.offers().any(|name| name == b"h2"))
+    }
+
+    fn leads_to(&self, origin: &Origin, peer: &Address, tls: &TlsInfo) -> Deferred<bool> {
+        // Behind a proxy nobody knows where a connection leads.
+        let Some(peer) = peer.ip().filter(|_| self.proxy.is_none()) else {
+            return Deferred::succeed(false);
+        };
+        let host = origin.host();
+        if !self.tls().is_ok_and(|client| client.believes(&tls.peer_chain, host)) {
+            return Deferred::succeed(false);
+        }
+        match host.parse::<IpAddr>() {
+            Ok(address) => Deferred::succeed(SocketAddr::new(address, origin.port()) == peer),
+            Err(_) => self
+                .reactor
+                .resolve(host, origin.port())
+                .map(move |addresses| addresses.contains(&peer)),
+        }
     }
 }
 

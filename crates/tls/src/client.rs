@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ropewalk_protocol::{ClientEndpoint, Layered, Seat};
 use rustls::client::{Resumption, danger::ServerCertVerifier};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, KeyLogFile};
 
@@ -34,6 +34,7 @@ pub const SESSIONS_MAX: usize = 256;
 pub struct TlsClient {
     config: Arc<ClientConfig>,
     common: Rc<Common>,
+    verifier: Arc<dyn ServerCertVerifier>,
 }
 
 impl TlsClient {
@@ -49,16 +50,48 @@ impl TlsClient {
             .map_err(|error| IdentityError::Other(error.to_string()))?
             .dangerous()
             // It does more than the library's own, which it asks first.
-            .with_custom_certificate_verifier(verifier)
+            .with_custom_certificate_verifier(Arc::clone(&verifier))
             .with_no_client_auth();
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        Ok(Self { config: Arc::new(config), common: Common::new(Limits::default()) })
+        let common = Common::new(Limits::default());
+        Ok(Self { config: Arc::new(config), common, verifier })
     }
 
     /// Offers these application protocols (ALPN, RFC 7301), the first one rather than the others.
     pub fn alpn<B: AsRef<[u8]>>(self, protocols: impl IntoIterator<Item = B>) -> Self {
         let alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
         self.change(|config| config.alpn_protocols = alpn)
+    }
+
+    /// The application protocols that it offers, the best one first.
+    pub fn offers(&self) -> impl Iterator<Item = &[u8]> {
+        self.config.alpn_protocols.iter().map(Vec::as_slice)
+    }
+
+    /// Whether a server with this name or address could have shown these certificates, its own first,
+    /// in DER form: they would have been believed.
+    ///
+    /// For connections that are shared by what runs at several names (RFC 9113 9.1.1).
+    ///
+    /// ```
+    /// use ropewalk_tls::{Identity, TlsClient, Trust};
+    ///
+    /// let server = Identity::self_signed(["a.example", "b.example"])?;
+    /// let client = TlsClient::new(&Trust::from_der(server.chain())?)?;
+    /// let chain: Vec<_> = server.chain().map(<[u8]>::to_vec).collect();
+    /// assert!(client.believes(&chain, "b.example"));
+    /// assert!(!client.believes(&chain, "c.example"));
+    /// # Ok::<(), ropewalk_tls::IdentityError>(())
+    /// ```
+    pub fn believes(&self, chain: &[Vec<u8>], name: &str) -> bool {
+        let certificates: Vec<_> =
+            chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let (Some((own, others)), Ok(server)) = (certificates.split_first(), Server::new(name))
+        else {
+            return false;
+        };
+        let Some(now) = self.config.time_provider.current_time() else { return false };
+        self.verifier.verify_server_cert(own, others, &server.name, &[], now).is_ok()
     }
 
     /// Says that it is `identity`, to servers who ask.

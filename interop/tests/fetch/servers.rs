@@ -14,7 +14,7 @@ pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-fn large() -> Vec<u8> {
+pub(crate) fn large() -> Vec<u8> {
     (0..3_000_000_u32).map(|at| (at / 251 + at) as u8).collect()
 }
 
@@ -24,6 +24,7 @@ pub(crate) struct Nginx {
     pub(crate) folder: TempDir,
     pub(crate) port: u16,
     pub(crate) tls_port: u16,
+    pub(crate) http2_port: u16,
 }
 
 impl Nginx {
@@ -43,6 +44,7 @@ impl Nginx {
             .expect("openssl runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let (port, tls_port) = (free_port().expect("a port"), free_port().expect("a port"));
+        let http2_port = free_port().expect("a port");
         let config = format!(
             "daemon off; master_process off; pid {path}/pid; error_log stderr;
             events {{ worker_connections 64; }}
@@ -53,7 +55,7 @@ impl Nginx {
               fastcgi_temp_path {path}/fcgi; uwsgi_temp_path {path}/uwsgi; scgi_temp_path {path}/scgi;
               server {{
                 listen 127.0.0.1:{port}; listen unix:{path}/socket;
-                listen 127.0.0.1:{tls_port} ssl; ssl_certificate {cert}; ssl_certificate_key {key};
+                listen 127.0.0.1:{tls_port} ssl; listen 127.0.0.1:{http2_port} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key};
                 location /moved {{ return 301 /hello.txt; }}
                 location /number {{ return 200 $connection_requests; }}
                 location /who {{ add_header Set-Cookie \"seen=1; Path=/\"; return 200 \"$http_cookie|$http_authorization\"; }}
@@ -65,7 +67,7 @@ impl Nginx {
         command.arg("-p").arg(folder.path()).arg("-c").arg(config);
         let peer = Peer::start(&mut command).expect("nginx starts");
         wait_for_port(local(port)).expect("nginx listens");
-        Self { _peer: peer, folder, port, tls_port }
+        Self { _peer: peer, folder, port, tls_port, http2_port }
     }
 
     pub(crate) fn tls(&self) -> TlsClient {

@@ -135,7 +135,7 @@ const ask = (session, headers, body) => new Promise((resolve, reject) => {
     broken.close(http2.constants.NGHTTP2_CANCEL);
     const pong = await new Promise((resolve, reject) =>
       session.ping((error, _, payload) => error ? reject(error) : resolve(payload.length)));
-    console.log(status, pong, session.remoteSettings.maxConcurrentStreams);
+    console.log(status, pong, session.remoteSettings.enableConnectProtocol, session.remoteSettings.maxConcurrentStreams);
     await new Promise(resolve => session.close(resolve));
   }
 })();
@@ -144,7 +144,7 @@ const ask = (session, headers, body) => new Promise((resolve, reject) => {
     let mut node = Command::new(tool("node"));
     node.args(["-e", SCRIPT, "-"]).arg(web.folder.path().join("large.bin"));
     let said = said(node.args([&web.clear, &web.encrypted]));
-    assert_eq!(said, "201 8 128\n201 8 128\n");
+    assert_eq!(said, "201 8 true 128\n201 8 true 128\n");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod echo;
 mod framing;
 mod hold;
 mod http;
+mod http2;
 mod idle;
 mod proc;
 mod process;
@@ -45,6 +46,11 @@ pub(crate) enum Bench {
     /// so that a busy minute of the machine hits them all. Medians are shown, and ratios to the bare
     /// loop and to ours: those are what holds from machine to machine.
     Http(http::Options),
+    /// CPU time a request of HTTP/2, at 1, 10 and 100 streams of one connection, with small and large
+    /// bodies, beside hyper on h2, nghttpd and nginx; and memory of idle connections.
+    ///
+    /// In clear, with `h2load` as the load; measured as `http` is.
+    Http2(http2::Options),
     /// Memory of the server for each idle keep-alive connection.
     ///
     /// Counted are the pages that the server alone has written (private dirty, and swapped); resident
@@ -98,6 +104,7 @@ pub(crate) fn run(bench: &Bench) -> Outcome<bool> {
         Bench::Accept(options) => echo::run_accept(options),
         Bench::Echo(options) => echo::run(options),
         Bench::Http(options) => http::run(options),
+        Bench::Http2(options) => http2::run(options),
         Bench::Idle(options) => idle::run(options),
         Bench::Database(options) => database::run(options),
         Bench::Deferred(options) => deferred::run(options).map(|()| true),

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Response, Version};
 use ropewalk_deferred::Deferred;
-use ropewalk_protocol::{Clock, Seat};
+use ropewalk_protocol::{Address, Clock, Seat, TlsInfo};
 use url::Url;
 
 use super::exchange::Call;
+use super::fresh::Rules;
 use super::pool::Pool;
-use super::{AgentError, ClientPatience, Credentials, Options, Origin, follow};
-use crate::Limits;
+use super::{AgentError, Credentials, Options, Origin, follow};
 use crate::server::{Body, Incoming};
 
 /// How many origins that speak HTTP/1.0 are remembered.
@@ -31,6 +31,22 @@ pub trait Dial {
     ///
     /// The deferred succeeds once the seat is handed on, and fails if that is not to be.
     fn dial(&self, origin: &Origin, seat: Box<dyn Seat>) -> Deferred<()>;
+
+    /// Whether a connection to `origin` may turn out to speak HTTP/2, because TLS offers it (ALPN). The
+    /// first one is waited for then, before more are made, as it may be enough. No, unless said
+    /// otherwise.
+    fn offers_http2(&self, origin: &Origin) -> bool {
+        let _ = origin;
+        false
+    }
+
+    /// Whether a connection that was made for another origin leads to this one as well (RFC 9113
+    /// 9.1.1): the certificate that its server showed is good for the host, too, and the host has the
+    /// address that the server has. Both ports are the same. No, unless said otherwise.
+    fn leads_to(&self, origin: &Origin, peer: &Address, tls: &TlsInfo) -> Deferred<bool> {
+        let _ = (origin, peer, tls);
+        Deferred::succeed(false)
+    }
 }
 
 impl<F: Fn(&Origin, Box<dyn Seat>)> Dial for F {
@@ -41,6 +57,9 @@ impl<F: Fn(&Origin, Box<dyn Seat>)> Dial for F {
 }
 
 /// An HTTP client: it keeps connections, follows redirects, and waits no longer than it was told.
+///
+/// It speaks HTTP/2 where TLS has chosen it, or where [`Http2Options`](crate::Http2Options) say that it is known: then all
+/// requests to an origin share one connection. Nothing else is different.
 ///
 /// Clones are the same. When the last one is dropped, unused connections are closed; requests that
 /// are under way go on.
@@ -72,8 +91,7 @@ struct Inner {
     dial: Box<dyn Dial>,
     clock: Rc<dyn Clock>,
     options: Options,
-    patience: Rc<ClientPatience>,
-    limits: Rc<Limits>,
+    rules: Rules,
     pool: Rc<Pool>,
     /// Who has answered in HTTP/1.0.
     old: RefCell<HashSet<Origin>>,
@@ -94,8 +112,12 @@ impl Agent {
         Self(Rc::new(Inner {
             dial: Box::new(dial),
             clock: Rc::new(clock),
-            patience: Rc::new(options.patience.clone()),
-            limits: Rc::new(options.limits.clone()),
+            rules: Rules {
+                patience: Rc::new(options.patience.clone()),
+                limits: Rc::new(options.limits.clone()),
+                http2: Rc::new(options.http2.clone()),
+                http2_limits: Rc::new(options.http2.limits),
+            },
             pool: Pool::new(options.pool.clone()),
             old: RefCell::default(),
             options,
@@ -180,8 +202,17 @@ impl Agent {
         }
     }
 
-    pub(super) fn rules(&self) -> (Rc<ClientPatience>, Rc<Limits>) {
-        (Rc::clone(&self.0.patience), Rc::clone(&self.0.limits))
+    pub(super) fn rules(&self) -> &Rules {
+        &self.0.rules
+    }
+
+    /// Whether one connection to `origin` may be enough for all requests.
+    pub(super) fn may_share(&self, origin: &Origin) -> bool {
+        if origin.is_secure() {
+            self.0.dial.offers_http2(origin)
+        } else {
+            self.0.options.http2.has_prior_knowledge
+        }
     }
 }
 
@@ -250,7 +281,7 @@ impl RequestBuilder {
     }
 
     /// Asks for the server's word before the body is sent (RFC 9110 10.1.1). Without one it is sent
-    /// after [`ClientPatience::proceed`].
+    /// after [`ClientPatience::proceed`](crate::ClientPatience::proceed).
     pub fn expect_continue(self) -> Self {
         self.change(|call| {
             call.expects_continue = true;
@@ -284,7 +315,8 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends it. Cancelling the deferred ends the connection that it has, or its wait for one.
+    /// Sends it. Cancelling the deferred ends the connection that it has, its stream on one that is
+    /// shared, or its wait for one.
     ///
     /// The deferred fails with an [`AgentError`], or where no connection was made with what its
     /// endpoint said.

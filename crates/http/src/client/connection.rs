@@ -12,13 +12,12 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 
 use super::passing::{OnInterim, Switch};
 use super::pool::Lease;
-use super::reader::Reader;
-use super::{AgentError, ClientPatience, Wait};
+use super::{AgentError, ClientPatience, Reader, Wait};
 use crate::codec::{AnswerDecoder, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, Piece};
 use crate::server::{BodyError, BodyKind, BodyPiece, BodyStream, Incoming, Inflow, end, give};
 
 /// How many interim answers (1xx) there may be before a final one.
-const INTERIM_MAX: usize = 16;
+pub(super) const INTERIM_MAX: usize = 16;
 /// How much of an answer that nobody wants is read, so that its connection can be used again.
 const UNWANTED_MAX: u64 = 64 * 1024;
 
@@ -385,7 +384,7 @@ impl Connection {
             self.finish(conn);
         }
         let serial = has_body.then_some(serial);
-        let reader = Reader::new(conn, serial);
+        let reader = Reader::of_connection(conn.clone(), serial);
         self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, inflow))));
     }
 
@@ -405,7 +404,7 @@ impl Connection {
         over.on_result(move |_| drop(lease));
         switch.near.set(Some(near));
         self.successor = Some(far);
-        let reader = Reader::new(conn, None);
+        let reader = Reader::of_connection(conn.clone(), None);
         self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, None))));
     }
 
@@ -435,7 +434,7 @@ impl Connection {
     }
 
     /// Somebody waits for more of the body, or has made room for it.
-    pub(crate) fn body_wanted(&mut self, conn: &Conn<Self>) {
+    pub(super) fn body_wanted(&mut self, conn: &Conn<Self>) {
         let Phase::Busy(busy) = &mut self.phase else { return };
         let Reading::Body { inflow, unwanted, .. } = &busy.reading else { return };
         let (is_full, is_wanted) = {

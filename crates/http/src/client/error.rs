@@ -2,6 +2,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use ropewalk_http2::frame::ErrorCode;
+use ropewalk_http2::{Fatal, ResetBy};
 use ropewalk_protocol::Disconnect;
 
 use crate::{BadAnswer, BadBody};
@@ -37,7 +39,19 @@ pub enum AgentError {
     /// An `https` request was about to go out on a connection that is not encrypted.
     NotEncrypted,
 
+    /// An HTTP/2 server left the request alone, and said so: with `REFUSED_STREAM`, or by going away
+    /// (RFC 9113 8.7).
+    Unprocessed,
+    /// An HTTP/2 server went away for this reason, before it had answered.
+    GoneAway(ErrorCode),
+    /// An HTTP/2 server has said nothing for so long, not even to a ping.
+    Silent(Duration),
+    /// The request's stream of HTTP/2 ended early.
+    Stream(ResetBy),
+
     // The server broke a rule.
+    /// It broke a rule of HTTP/2 connections, and was told so.
+    Connection(Fatal),
     /// Its answer is none.
     BadAnswer(BadAnswer),
     /// It gives interim answers (1xx) without end.
@@ -93,6 +107,11 @@ impl fmt::Display for AgentError {
             Self::Busy { max } => write!(f, "{max} requests wait for a connection already"),
             Self::TimedOut(wait) => wait.fmt(f),
             Self::Lost(_) => write!(f, "the connection ended before the answer's head did"),
+            Self::Unprocessed => write!(f, "the server did not see to the request"),
+            Self::GoneAway(code) => write!(f, "the server went away with {code}"),
+            Self::Silent(time) => write!(f, "the server has been silent for {time:?}"),
+            Self::Stream(why) => why.fmt(f),
+            Self::Connection(_) => write!(f, "the server broke a rule of the connection"),
             Self::NotEncrypted => write!(f, "the connection for an https request is not encrypted"),
             Self::BadAnswer(_) => write!(f, "the server's answer broke a rule"),
             Self::Interim { max } => write!(f, "the server gave more than {max} interim answers"),
@@ -129,6 +148,7 @@ impl Error for AgentError {
             Self::BadBody(bad) => Some(bad),
             Self::Lost(why) => Some(why),
             Self::BadAnswer(bad) => Some(bad),
+            Self::Connection(fatal) => Some(fatal),
             _ => None,
         }
     }

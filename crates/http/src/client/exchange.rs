@@ -35,6 +35,8 @@ pub(super) struct Call {
     pub(super) socket: Option<PathBuf>,
     pub(super) redirects: usize,
     pub(super) was_challenged: bool,
+    /// A server has said that it does not answer for this host.
+    pub(super) was_misdirected: bool,
     pub(super) retries: usize,
     /// When the total time is over, on the agent's clock.
     pub(super) until: Option<Duration>,
@@ -58,6 +60,7 @@ impl Call {
             socket: None,
             redirects: 0,
             was_challenged: false,
+            was_misdirected: false,
             retries: 0,
             until: None,
             is_for_server: false,

@@ -1,7 +1,6 @@
 //! From a request to its last answer: retries, challenges, redirects.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION,
@@ -9,14 +8,16 @@ use http::header::{
 };
 use http::{Method, Response, StatusCode};
 use ropewalk_deferred::{Deferred, Failure, deferred};
-use ropewalk_protocol::{Conn, TimedOut, seat_and_tell, timeout};
+use ropewalk_protocol::{TimedOut, seat_and_tell, timeout};
 use url::Url;
 
 use super::agent::{Agent, Answer};
-use super::connection::{Connection, Progress};
+use super::connection::Progress;
 use super::exchange::{Call, content_coding};
+use super::fresh::Fresh;
+use super::link::{Line, Link};
 use super::pool::{Grant, Lease};
-use super::{AgentError, Decoding, Wait};
+use super::{AgentError, Decoding, Origin, Wait};
 use crate::server::Incoming;
 
 /// How often a request is sent anew after a connection that was closed meanwhile.
@@ -49,7 +50,7 @@ fn go(agent: &Agent, mut call: Call) -> Deferred<Answer> {
     }
     let progress = Rc::new(Progress::default());
     let told = Rc::clone(&progress);
-    let taken = agent.pool().take(origin);
+    let taken = taken(agent, origin);
     let taken = match agent.options().patience.slot {
         Some(slot) => timeout(&**agent.clock(), slot, taken)
             .add_errback(move |failure| Err::<Grant, _>(named(failure, Wait::Slot(slot)))),
@@ -59,35 +60,59 @@ fn go(agent: &Agent, mut call: Call) -> Deferred<Answer> {
         .add_callback({
             let agent = agent.clone();
             move |grant| {
-                connected(&agent, grant).add_both(move |conn| sent(&agent, call, &told, conn))
+                connected(&agent, grant).add_both(move |line| sent(&agent, call, &told, line))
             }
         })
-        .add_callback(move |(agent, call, result)| decide(&agent, call, &progress, result))
+        .add_callback(move |outcome| decide(outcome, &progress))
+}
+
+/// A connection to `origin`, or the right to make one: where there is one that was made for another
+/// origin and leads here as well, that one (RFC 9113 9.1.1).
+fn taken(agent: &Agent, origin: Rc<Origin>) -> Deferred<Grant> {
+    let may_share = agent.may_share(&origin);
+    let Some(link) = agent.pool().candidate(&origin) else {
+        return agent.pool().take(origin, may_share);
+    };
+    let Some((peer, tls)) = link.ends() else {
+        link.add_stranger(&origin);
+        return taken(agent, origin);
+    };
+    let agent = agent.clone();
+    agent.dial().leads_to(&origin, &peer, &tls).add_both(move |leads| {
+        agent.pool().judge(&origin, &link, leads.unwrap_or(false));
+        taken(&agent, origin)
+    })
 }
 
 /// What came of a request that was sent, or not, with all that is needed to send it again.
-type Outcome = (Agent, Call, Result<Response<Incoming>, Failure>);
+struct Outcome {
+    agent: Agent,
+    call: Call,
+    /// The connection that it was on, where that is shared.
+    link: Option<Rc<Link>>,
+    result: Result<Response<Incoming>, Failure>,
+}
 
-pub(super) fn connected(agent: &Agent, grant: Grant) -> Deferred<Conn<Connection>> {
+pub(super) fn connected(agent: &Agent, grant: Grant) -> Deferred<Line> {
     match grant {
-        Grant::Reuse(conn) => Deferred::succeed(conn),
+        Grant::Ready(line) => Deferred::succeed(line),
         Grant::Open(lease) => open(agent, lease),
     }
 }
 
-fn open(agent: &Agent, lease: Lease) -> Deferred<Conn<Connection>> {
-    let origin = lease.origin().clone();
-    let (patience, limits) = agent.rules();
-    let (seat, made) = seat_and_tell(Connection::new(lease, patience, limits));
+fn open(agent: &Agent, lease: Lease) -> Deferred<Line> {
+    let origin = Rc::clone(lease.origin());
+    let (promise, line) = deferred();
+    let (seat, made) = seat_and_tell(Fresh::new(lease, agent.rules().clone(), promise));
     let made = agent.dial().dial(&origin, seat).add_callback(move |()| made);
+    let made = made.add_callback(move |_| line);
     let made = match agent.options().patience.connect {
-        Some(connect) => timeout(&**agent.clock(), connect, made).add_errback(move |failure| {
-            Err::<Conn<Connection>, _>(named(failure, Wait::Connect(connect)))
-        }),
+        Some(connect) => timeout(&**agent.clock(), connect, made)
+            .add_errback(move |failure| Err::<Line, _>(named(failure, Wait::Connect(connect)))),
         None => made,
     };
     made.add_errback(move |failure| {
-        Err::<Conn<Connection>, _>(failure.context(format!("no connection to {origin}")))
+        Err::<Line, _>(failure.context(format!("no connection to {origin}")))
     })
 }
 
@@ -95,11 +120,11 @@ fn sent(
     agent: &Agent,
     mut call: Call,
     progress: &Rc<Progress>,
-    conn: Result<Conn<Connection>, Failure>,
+    line: Result<Line, Failure>,
 ) -> Deferred<Outcome> {
     let agent = agent.clone();
-    let conn = match conn {
-        Ok(conn) => conn,
+    let line = match line {
+        Ok(line) => line,
         Err(failure) => return Deferred::fail(failure),
     };
     let left = call.until.map(|until| until.saturating_sub(agent.clock().now()));
@@ -107,21 +132,18 @@ fn sent(
     let exchange = match call.exchange(agent.options(), progress, left, promise) {
         Ok(exchange) => exchange,
         Err((error, _)) => {
-            conn.close();
+            line.discard();
             return Deferred::fail(error);
         }
     };
-    conn.call_later(Duration::ZERO, move |this, conn| this.begin(conn, exchange));
-    answer.add_both(move |result| Ok::<_, Failure>((agent, call, result)))
+    let link = line.link();
+    line.begin(exchange);
+    answer.add_both(move |result| Ok::<_, Failure>(Outcome { agent, call, link, result }))
 }
 
 /// What to do with an answer, or without one.
-fn decide(
-    agent: &Agent,
-    mut call: Call,
-    progress: &Progress,
-    result: Result<Response<Incoming>, Failure>,
-) -> Deferred<Answer> {
+fn decide(outcome: Outcome, progress: &Progress) -> Deferred<Answer> {
+    let Outcome { ref agent, mut call, link, result } = outcome;
     let response = match result {
         Ok(response) => response,
         Err(failure) => {
@@ -134,6 +156,16 @@ fn decide(
             return Deferred::ready(Err(failure));
         }
     };
+    if response.status() == StatusCode::MISDIRECTED_REQUEST
+        && let Some(link) = link.filter(|_| progress.reused.get() && !call.was_misdirected)
+        && let Ok(origin) = call.origin()
+    {
+        call.was_misdirected = true;
+        agent.pool().misdirected(&Rc::new(origin), &link);
+        if call.rewind().is_ok() {
+            return go(agent, call);
+        }
+    }
     agent.note_version(&call, response.version());
     if let Some(jar) = &agent.options().cookies {
         jar.store(&call.url, response.headers());
@@ -165,8 +197,16 @@ fn may_retry(call: &Call, progress: &Progress, failure: &Failure) -> bool {
     if !progress.sent.get() {
         return failure.check::<ropewalk_deferred::Abandoned>().is_some();
     }
+    if is_unprocessed(failure) {
+        return true;
+    }
     let is_lost = matches!(failure.check::<AgentError>(), Some(AgentError::Lost(_)));
     is_lost && progress.reused.get() && !progress.answered.get() && call.method.is_safe()
+}
+
+/// Whether the server has said that it left the request alone (RFC 9113 8.7).
+pub(super) fn is_unprocessed(failure: &Failure) -> bool {
+    failure.check::<AgentError>() == Some(&AgentError::Unprocessed)
 }
 
 /// Where an answer leads, if it does and it is to be followed.

@@ -58,6 +58,42 @@ impl Default for PoolBounds {
     }
 }
 
+/// How HTTP/2 is spoken (RFC 9113): many requests on one connection to an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2Options {
+    /// Whether whoever dials offers it to `https` origins, beside HTTP/1.1 (ALPN); yes. It is spoken
+    /// wherever TLS has chosen it.
+    pub is_offered: bool,
+    /// Whether `http` origins are known to speak it, so that nothing is asked (RFC 9113 3.3); no.
+    pub has_prior_knowledge: bool,
+    /// Requests at a time on one connection, where the server takes so many; 100. More of them wait,
+    /// as [`PoolBounds::waiting_max`] allows.
+    pub streams_max: usize,
+    /// How long a server may be silent, while something is asked of it, before it is pinged; 20
+    /// seconds, `None` is for ever.
+    pub silence: Option<Duration>,
+    /// How long it may take to answer the ping, before the connection is given up; 10 seconds.
+    pub pong: Duration,
+    /// What a server may ask of this end. The connection's window has room for as many unread bodies
+    /// as there are requests at a time, so that none of them holds up another.
+    pub limits: ropewalk_http2::Limits,
+}
+
+impl Default for Http2Options {
+    fn default() -> Self {
+        let mut limits = ropewalk_http2::Limits::default();
+        limits.connection_window = 100 * limits.window;
+        Self {
+            is_offered: true,
+            has_prior_knowledge: false,
+            streams_max: 100,
+            silence: Some(Duration::from_secs(20)),
+            pong: Duration::from_secs(10),
+            limits,
+        }
+    }
+}
+
 /// Which redirects are followed (RFC 9110 15.4).
 #[derive(Clone)]
 pub struct Redirects {
@@ -101,6 +137,8 @@ pub struct Options {
     /// How much it reads; the status line counts as a request line does. Bodies have no bound here:
     /// they are streams, and who collects one says how much.
     pub limits: Limits,
+    /// How it speaks HTTP/2.
+    pub http2: Http2Options,
     /// Which redirects it follows.
     pub redirects: Redirects,
     /// Whether it asks for compressed bodies and decodes them; yes.
@@ -124,6 +162,7 @@ impl Default for Options {
             patience: ClientPatience::default(),
             pool: PoolBounds::default(),
             limits: Limits { header_block_max: 64 * 1024, body_max: None, ..Limits::default() },
+            http2: Http2Options::default(),
             redirects: Redirects::default(),
             decode: true,
             decoded_max: 256 << 20,

@@ -7,12 +7,13 @@ use std::time::Duration;
 use http::{Method, Response};
 use ropewalk_deferred::{Abandoned, Deferred, Failure, deferred};
 use ropewalk_forward::{Relay, RelayOptions};
-use ropewalk_protocol::{Conn, timeout};
+use ropewalk_protocol::timeout;
 
 use super::agent::Agent;
-use super::connection::{Connection, Exchange, Progress};
+use super::connection::{Exchange, Progress};
 use super::exchange::put_framing;
-use super::follow::{connected, named};
+use super::follow::{connected, is_unprocessed, named};
+use super::link::Line;
 use super::pool::Grant;
 use super::{AgentError, Origin, Wait};
 use crate::codec::{AnswerTo, BodyWriter};
@@ -83,7 +84,7 @@ impl Passing {
 
     fn begin(
         &self,
-        conn: &Conn<Connection>,
+        line: Line,
         progress: &Rc<Progress>,
         left: Option<Duration>,
     ) -> Deferred<Response<Incoming>> {
@@ -106,7 +107,7 @@ impl Passing {
             is_passed_on: true,
             promise,
         };
-        conn.call_later(Duration::ZERO, move |this, conn| this.begin(conn, exchange));
+        line.begin(exchange);
         answer
     }
 }
@@ -132,13 +133,13 @@ fn attempt(
 ) -> Deferred<Result<Response<Incoming>, Unanswered>> {
     let patience = agent.options().patience.clone();
     let progress = Rc::new(Progress::default());
-    let answer = match agent.pool().take(Rc::clone(&origin)).try_take() {
+    let answer = match agent.pool().take(Rc::clone(&origin), agent.may_share(&origin)).try_take() {
         // Most requests find a connection, and there is nothing to wait for.
-        Ok(Ok(Grant::Reuse(conn))) => passing.begin(&conn, &progress, patience.total),
+        Ok(Ok(Grant::Ready(line))) => passing.begin(line, &progress, patience.total),
         Ok(granted) => {
             let (told, sent) = (Rc::clone(&progress), passing.clone());
             opened(&agent, Deferred::ready(granted))
-                .add_callback(move |conn| sent.begin(&conn, &told, patience.total))
+                .add_callback(move |line| sent.begin(line, &told, patience.total))
         }
         Err(waiting) => {
             let grant = match patience.connect {
@@ -150,7 +151,7 @@ fn attempt(
                 None => waiting,
             };
             let (told, sent) = (Rc::clone(&progress), passing.clone());
-            opened(&agent, grant).add_callback(move |conn| sent.begin(&conn, &told, patience.total))
+            opened(&agent, grant).add_callback(move |line| sent.begin(line, &told, patience.total))
         }
     };
     answer.add_both(move |result| {
@@ -167,7 +168,7 @@ fn attempt(
 }
 
 /// The connection that was granted, once it is there.
-fn opened(agent: &Agent, grant: Deferred<Grant>) -> Deferred<Conn<Connection>> {
+fn opened(agent: &Agent, grant: Deferred<Grant>) -> Deferred<Line> {
     let agent = agent.clone();
     grant.add_callback(move |grant| connected(&agent, grant))
 }
@@ -177,6 +178,9 @@ fn may_retry(passing: &Passing, progress: &Progress, why: &Failure) -> bool {
     if !progress.sent.get() {
         // The connection was closed between being granted and being used.
         return why.check::<Abandoned>().is_some();
+    }
+    if is_unprocessed(why) {
+        return true;
     }
     let is_lost = matches!(why.check::<AgentError>(), Some(AgentError::Lost(_)));
     is_lost && progress.reused.get() && !progress.answered.get() && passing.method.is_safe()

@@ -1,6 +1,6 @@
 //! Connections, kept by origin.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
@@ -8,12 +8,16 @@ use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::Conn;
 
 use super::connection::Connection;
+use super::link::{Line, Link};
 use super::{AgentError, Origin, PoolBounds};
+
+/// Of how many origins it is remembered which version they speak.
+const KNOWN_MAX: usize = 1024;
 
 /// What a request gets that asked for a connection.
 pub(super) enum Grant {
-    /// One that is up and unused.
-    Reuse(Conn<Connection>),
+    /// One that is up.
+    Ready(Line),
     /// The right to make one.
     Open(Lease),
 }
@@ -22,6 +26,7 @@ pub(super) enum Grant {
 pub(super) struct Lease {
     pool: Weak<Pool>,
     origin: Rc<Origin>,
+    is_dialling: Cell<bool>,
 }
 
 pub(super) struct Pool {
@@ -31,18 +36,53 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Slots {
-    open: HashMap<Rc<Origin>, usize>,
+    open: HashMap<Rc<Origin>, Open>,
     open_count: usize,
     /// The longest unused first.
-    idle: VecDeque<(Rc<Origin>, Conn<Connection>)>,
+    idle: VecDeque<(Rc<Origin>, Idle)>,
+    /// Where requests for an origin go that many can share a connection to.
+    links: HashMap<Rc<Origin>, Rc<Link>>,
+    /// Whether an origin speaks HTTP/2.
+    known: HashMap<Rc<Origin>, bool>,
     waiting: VecDeque<Waiting>,
     last_id: u64,
+}
+
+/// Connections to one origin.
+#[derive(Default)]
+struct Open {
+    count: usize,
+    /// How many of them are being made.
+    dialling: usize,
+}
+
+/// A connection that nobody uses.
+enum Idle {
+    Http1(Conn<Connection>),
+    Http2(Rc<Link>),
 }
 
 struct Waiting {
     id: u64,
     origin: Rc<Origin>,
+    may_share: bool,
     promise: Promise<Grant>,
+}
+
+impl Idle {
+    fn close(&self) {
+        match self {
+            Self::Http1(conn) => conn.close(),
+            Self::Http2(link) => link.close(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Http1(conn) => conn.is_over(),
+            Self::Http2(link) => link.is_over(),
+        }
+    }
 }
 
 impl Pool {
@@ -50,9 +90,10 @@ impl Pool {
         Rc::new(Self { bounds, slots: RefCell::default() })
     }
 
-    /// A connection to `origin`, or the right to make one, once there is one.
-    pub(super) fn take(self: &Rc<Self>, origin: Rc<Origin>) -> Deferred<Grant> {
-        if let Some(grant) = self.grant(&origin) {
+    /// A connection to `origin`, or the right to make one, once there is one. Where it `may_share`,
+    /// the first connection may turn out to be enough for all, and is waited for.
+    pub(super) fn take(self: &Rc<Self>, origin: Rc<Origin>, may_share: bool) -> Deferred<Grant> {
+        if let Some(grant) = self.grant(&origin, may_share) {
             return Deferred::succeed(grant);
         }
         let mut slots = self.slots.borrow_mut();
@@ -70,46 +111,62 @@ impl Pool {
             drop(slots);
             drop(gone);
         });
-        slots.waiting.push_back(Waiting { id, origin, promise });
+        slots.waiting.push_back(Waiting { id, origin, may_share, promise });
         grant
     }
 
-    fn grant(self: &Rc<Self>, origin: &Rc<Origin>) -> Option<Grant> {
+    fn grant(self: &Rc<Self>, origin: &Rc<Origin>, may_share: bool) -> Option<Grant> {
         let mut slots = self.slots.borrow_mut();
+        if let Some(link) = slots.links.get(origin).cloned() {
+            if link.is_usable() {
+                return slots.enter(&link).map(Grant::Ready);
+            }
+            slots.links.remove(origin);
+        }
         // The last one used is the least likely to be closed by its server.
-        while let Some(at) = slots.idle.iter().rposition(|(idle, _)| idle == origin) {
-            let (_, conn) = slots.idle.remove(at)?;
+        while let Some(at) = slots
+            .idle
+            .iter()
+            .rposition(|(idle, kept)| idle == origin && matches!(kept, Idle::Http1(_)))
+        {
+            let Some((_, Idle::Http1(conn))) = slots.idle.remove(at) else { continue };
             if !conn.is_over() && !conn.is_closing() {
-                return Some(Grant::Reuse(conn));
+                return Some(Grant::Ready(Line::Http1(conn)));
             }
         }
-        let open = slots.open.get(origin).copied().unwrap_or(0);
-        if open >= self.bounds.per_origin_max {
+        let may_share = slots.known.get(origin).copied().unwrap_or(may_share);
+        let (open, dialling) =
+            slots.open.get(origin).map_or((0, 0), |open| (open.count, open.dialling));
+        if open >= self.bounds.per_origin_max || (may_share && dialling > 0) {
             return None;
         }
         if slots.open_count >= self.bounds.open_max {
             // Its place is free as soon as it is closed.
-            if let Some((_, conn)) = slots.idle.pop_front() {
-                conn.close();
+            if let Some((_, kept)) = slots.idle.pop_front() {
+                kept.close();
             }
             return None;
         }
-        *slots.open.entry(Rc::clone(origin)).or_default() += 1;
+        let open = slots.open.entry(Rc::clone(origin)).or_default();
+        open.count += 1;
+        open.dialling += 1;
         slots.open_count += 1;
-        Some(Grant::Open(Lease { pool: Rc::downgrade(self), origin: Rc::clone(origin) }))
+        Some(Grant::Open(Lease {
+            pool: Rc::downgrade(self),
+            origin: Rc::clone(origin),
+            is_dialling: Cell::new(true),
+        }))
     }
 
     /// Serves those who wait, as far as it goes.
-    fn serve(self: &Rc<Self>) {
+    pub(super) fn serve(self: &Rc<Self>) {
         let mut at = 0;
         loop {
             let slots = self.slots.borrow();
-            let Some(origin) = slots.waiting.get(at).map(|waiting| Rc::clone(&waiting.origin))
-            else {
-                return;
-            };
+            let Some(waiting) = slots.waiting.get(at) else { return };
+            let (origin, may_share) = (Rc::clone(&waiting.origin), waiting.may_share);
             drop(slots);
-            let Some(grant) = self.grant(&origin) else {
+            let Some(grant) = self.grant(&origin, may_share) else {
                 at += 1;
                 continue;
             };
@@ -118,19 +175,77 @@ impl Pool {
                 (Some(waiting), grant) if waiting.promise.is_wanted() => {
                     waiting.promise.succeed(grant);
                 }
-                (_, Grant::Reuse(conn)) => self.keep(origin, conn),
+                (_, Grant::Ready(Line::Http1(conn))) => self.keep(origin, Idle::Http1(conn)),
+                (_, Grant::Ready(Line::Http2(ticket))) => drop(ticket),
                 (_, Grant::Open(lease)) => drop(lease),
             }
         }
     }
 
-    fn keep(self: &Rc<Self>, origin: Rc<Origin>, conn: Conn<Connection>) {
+    fn keep(&self, origin: Rc<Origin>, kept: Idle) {
         let mut slots = self.slots.borrow_mut();
-        slots.idle.push_back((origin, conn));
+        slots.idle.push_back((origin, kept));
         if slots.idle.len() > self.bounds.idle_max
             && let Some((_, oldest)) = slots.idle.pop_front()
         {
             oldest.close();
+        }
+    }
+
+    /// Has requests for the origin of `link` go there from now on.
+    pub(super) fn share(self: &Rc<Self>, link: &Rc<Link>) {
+        let mut slots = self.slots.borrow_mut();
+        let known = slots.links.get(link.origin());
+        if known.is_none_or(|known| !known.is_usable()) {
+            slots.links.insert(Rc::clone(link.origin()), Rc::clone(link));
+        }
+        drop(slots);
+        self.serve();
+    }
+
+    /// Nobody uses a connection that many could.
+    pub(super) fn rest(&self, link: &Rc<Link>) {
+        self.keep(Rc::clone(link.origin()), Idle::Http2(Rc::clone(link)));
+    }
+
+    /// A connection that might lead to `origin`, too, and was not looked at for it: encrypted, and to
+    /// the same port (RFC 9113 9.1.1).
+    pub(super) fn candidate(&self, origin: &Rc<Origin>) -> Option<Rc<Link>> {
+        let slots = self.slots.borrow();
+        let has_own = || {
+            slots.links.get(origin).is_some_and(|link| link.is_usable())
+                || slots.open.get(origin).is_some_and(|open| open.count > 0)
+                || slots.known.get(origin) == Some(&false)
+        };
+        if slots.links.is_empty() || !origin.is_secure() || origin.socket().is_some() || has_own() {
+            return None;
+        }
+        let fits = |link: &&Rc<Link>| {
+            let other = link.origin();
+            other.is_secure()
+                && other.port() == origin.port()
+                && other.socket().is_none()
+                && link.is_usable()
+                && !link.is_stranger_to(origin)
+        };
+        slots.links.values().find(fits).cloned()
+    }
+
+    /// Whether `link` leads to `origin`, too, as was found out.
+    pub(super) fn judge(&self, origin: &Rc<Origin>, link: &Rc<Link>, leads: bool) {
+        if leads && link.is_usable() {
+            self.slots.borrow_mut().links.insert(Rc::clone(origin), Rc::clone(link));
+        } else {
+            link.add_stranger(origin);
+        }
+    }
+
+    /// The server at the end of `link` said that it does not answer for `origin` (RFC 9110 15.5.20).
+    pub(super) fn misdirected(&self, origin: &Rc<Origin>, link: &Rc<Link>) {
+        link.add_stranger(origin);
+        let mut slots = self.slots.borrow_mut();
+        if slots.links.get(origin).is_some_and(|known| Rc::ptr_eq(known, link)) {
+            slots.links.remove(origin);
         }
     }
 
@@ -143,9 +258,23 @@ impl Pool {
     /// Closes what nobody uses.
     pub(super) fn close_idle(&self) {
         let idle = std::mem::take(&mut self.slots.borrow_mut().idle);
-        for (_, conn) in idle {
-            conn.close();
+        for (_, kept) in idle {
+            kept.close();
         }
+    }
+}
+
+impl Slots {
+    /// A place on a connection that is shared, if it has one.
+    fn enter(&mut self, link: &Rc<Link>) -> Option<Line> {
+        if !link.has_room() {
+            return None;
+        }
+        if link.is_unused() {
+            let is_it = |kept: &Idle| matches!(kept, Idle::Http2(idle) if Rc::ptr_eq(idle, link));
+            self.idle.retain(|(_, kept)| !is_it(kept));
+        }
+        Some(Line::Http2(link.enter()))
     }
 }
 
@@ -156,14 +285,46 @@ impl Drop for Pool {
 }
 
 impl Lease {
-    pub(super) fn origin(&self) -> &Origin {
+    pub(super) fn origin(&self) -> &Rc<Origin> {
         &self.origin
+    }
+
+    /// The connection is made, and speaks HTTP/1.1.
+    pub(super) fn is_made(&self) {
+        self.note(false);
+        if let Some(pool) = self.pool.upgrade() {
+            pool.serve();
+        }
+    }
+
+    /// The connection is made, and has room for `max` requests at a time.
+    pub(super) fn is_shared(&self, max: usize) -> Rc<Link> {
+        self.note(true);
+        Link::new(Weak::clone(&self.pool), Rc::clone(&self.origin), max)
+    }
+
+    /// Whether there is no pool any more.
+    pub(super) fn is_orphan(&self) -> bool {
+        self.pool.strong_count() == 0
+    }
+
+    fn note(&self, is_http2: bool) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        let mut slots = pool.slots.borrow_mut();
+        if self.is_dialling.replace(false)
+            && let Some(open) = slots.open.get_mut(&self.origin)
+        {
+            open.dialling -= 1;
+        }
+        if slots.known.len() < KNOWN_MAX || slots.known.contains_key(&self.origin) {
+            slots.known.insert(Rc::clone(&self.origin), is_http2);
+        }
     }
 
     /// The connection may be used again; false if there is no more pool.
     pub(super) fn give_back(&self, conn: &Conn<Connection>) -> bool {
         let Some(pool) = self.pool.upgrade() else { return false };
-        pool.keep(Rc::clone(&self.origin), conn.clone());
+        pool.keep(Rc::clone(&self.origin), Idle::Http1(conn.clone()));
         pool.serve();
         true
     }
@@ -175,12 +336,14 @@ impl Drop for Lease {
         let mut slots = pool.slots.borrow_mut();
         slots.open_count -= 1;
         if let Some(open) = slots.open.get_mut(&self.origin) {
-            *open -= 1;
-            if *open == 0 {
+            open.count -= 1;
+            open.dialling -= usize::from(self.is_dialling.get());
+            if open.count == 0 {
                 slots.open.remove(&self.origin);
             }
         }
-        slots.idle.retain(|(_, conn)| !conn.is_over());
+        slots.idle.retain(|(_, kept)| !kept.is_over());
+        slots.links.retain(|_, link| !link.is_over());
         drop(slots);
         pool.serve();
     }

@@ -1,46 +1,102 @@
-//! An answer's body on its way from the connection to whoever reads it.
+//! An answer's body, seen from the one who reads it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_protocol::Conn;
+use ropewalk_http2::frame::StreamId;
+use ropewalk_protocol::{Address, Conn, TlsInfo};
 
 use super::Decoding;
 use super::connection::Connection;
+use super::http2::Http2;
 
 /// An answer's body, seen from the one who reads it.
 pub(crate) struct Reader {
-    conn: Conn<Connection>,
-    /// There is a body, of this request; its connection hears when nobody wants the rest.
-    serial: Option<u64>,
+    bell: Waker,
+    /// There is a body, and its connection hears when nobody wants the rest.
+    has_body: bool,
     decoding: Option<Rc<RefCell<Decoding>>>,
 }
 
 /// Tells a connection that more of a body is wanted.
-pub(crate) struct Waker(Conn<Connection>);
+#[derive(Clone)]
+pub(crate) enum Waker {
+    /// The connection, and which of its requests it is.
+    Http1(Conn<Connection>, u64),
+    Http2(Conn<Http2>, StreamId),
+}
 
 impl Waker {
     pub(crate) fn want(&self) {
-        self.0.call_later(Duration::ZERO, Connection::body_wanted);
+        match self {
+            Self::Http1(conn, _) => {
+                conn.call_later(Duration::ZERO, Connection::body_wanted);
+            }
+            Self::Http2(conn, stream) => {
+                let stream = *stream;
+                conn.call_later(Duration::ZERO, move |this, conn| {
+                    this.body_wanted(conn, stream);
+                });
+            }
+        }
+    }
+
+    /// Nobody takes the rest.
+    fn drop_body(&self) {
+        match self {
+            Self::Http1(conn, serial) => {
+                let serial = *serial;
+                conn.call_later(Duration::ZERO, move |this, conn| this.body_dropped(conn, serial));
+            }
+            Self::Http2(conn, stream) => {
+                let stream = *stream;
+                conn.call_later(Duration::ZERO, move |this, conn| this.body_dropped(conn, stream));
+            }
+        }
     }
 }
 
 impl Reader {
-    pub(super) fn new(conn: &Conn<Connection>, serial: Option<u64>) -> Self {
-        Self { conn: conn.clone(), serial, decoding: None }
+    /// Of the request with this number, where it has a body.
+    pub(super) fn of_connection(conn: Conn<Connection>, serial: Option<u64>) -> Self {
+        let bell = Waker::Http1(conn, serial.unwrap_or_default());
+        Self { bell, has_body: serial.is_some(), decoding: None }
+    }
+
+    /// Of the request on this stream, where it has a body.
+    pub(super) fn of_stream(conn: Conn<Http2>, stream: Option<StreamId>) -> Self {
+        let bell = Waker::Http2(conn, stream.unwrap_or_default());
+        Self { bell, has_body: stream.is_some(), decoding: None }
     }
 
     pub(crate) fn want(&self) {
-        self.conn.call_later(Duration::ZERO, Connection::body_wanted);
+        self.bell.want();
     }
 
     pub(crate) fn waker(&self) -> Waker {
-        Waker(self.conn.clone())
+        self.bell.clone()
     }
 
-    pub(crate) fn conn(&self) -> &Conn<Connection> {
-        &self.conn
+    pub(crate) fn peer(&self) -> Address {
+        match &self.bell {
+            Waker::Http1(conn, _) => conn.peer(),
+            Waker::Http2(conn, _) => conn.peer(),
+        }
+    }
+
+    pub(crate) fn local(&self) -> Address {
+        match &self.bell {
+            Waker::Http1(conn, _) => conn.local(),
+            Waker::Http2(conn, _) => conn.local(),
+        }
+    }
+
+    pub(crate) fn tls(&self) -> Option<TlsInfo> {
+        match &self.bell {
+            Waker::Http1(conn, _) => conn.tls(),
+            Waker::Http2(conn, _) => conn.tls(),
+        }
     }
 
     pub(crate) fn decoding(&self) -> Option<Rc<RefCell<Decoding>>> {
@@ -49,7 +105,7 @@ impl Reader {
 
     /// All of it was taken: its connection need not be told.
     pub(crate) fn is_read(&mut self) {
-        self.serial = None;
+        self.has_body = false;
     }
 
     pub(crate) fn decode(&mut self, decoding: Decoding) {
@@ -59,11 +115,8 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if let Some(serial) = self.serial {
-            let told = move |this: &mut Connection, conn: &Conn<Connection>| {
-                this.body_dropped(conn, serial);
-            };
-            self.conn.call_later(Duration::ZERO, told);
+        if self.has_body {
+            self.bell.drop_body();
         }
     }
 }

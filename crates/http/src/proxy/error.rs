@@ -54,6 +54,10 @@ impl ProxyError {
             Some(AgentError::TimedOut(wait)) => Self::TimedOut(upstream, *wait),
             Some(AgentError::Busy { .. }) => Self::Busy(upstream),
             Some(AgentError::Lost(why)) => Self::Lost(upstream, *why),
+            Some(AgentError::Silent(_)) => Self::Lost(upstream, Disconnect::TimedOut),
+            Some(AgentError::Stream(_) | AgentError::Connection(_) | AgentError::GoneAway(_)) => {
+                Self::Lost(upstream, Disconnect::Reset)
+            }
             Some(AgentError::BadAnswer(bad)) => Self::BadAnswer(upstream, *bad),
             Some(AgentError::Upgraded | AgentError::Interim { .. }) => Self::BadSwitch(upstream),
             Some(AgentError::BodyFailed | AgentError::BadBody(_)) => Self::BodyFailed,

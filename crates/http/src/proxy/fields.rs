@@ -77,8 +77,9 @@ pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
 pub(super) fn asked_upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
     let values = headers.get_all(CONNECTION).iter();
     let mut options = values.flat_map(|value| members(value.as_bytes()));
-    if version != Version::HTTP_11 || !options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
-    {
+    // In HTTP/2 these fields are there only where a stream was asked for (RFC 8441).
+    let may_ask = version == Version::HTTP_11 || version == Version::HTTP_2;
+    if !may_ask || !options.any(|option| option.eq_ignore_ascii_case(b"upgrade")) {
         return None;
     }
     let mut values = headers.get_all(UPGRADE).iter();

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::{Deferred, Promise, deferred};
+use ropewalk_http2::frame::ErrorCode;
 use ropewalk_protocol::{Address, Disconnect, TlsInfo};
 
 use super::body::BodyStream;
@@ -338,7 +339,7 @@ impl Incoming {
     pub fn peer(&self) -> Address {
         match &self.source {
             Source::Request(place) | Source::Coded { place, .. } => place.peer(),
-            Source::Answer(reader) => reader.conn().peer(),
+            Source::Answer(reader) => reader.peer(),
             Source::Elsewhere(_) => Address::Unnamed,
         }
     }
@@ -347,7 +348,7 @@ impl Incoming {
     pub fn local(&self) -> Address {
         match &self.source {
             Source::Request(place) | Source::Coded { place, .. } => place.local(),
-            Source::Answer(reader) => reader.conn().local(),
+            Source::Answer(reader) => reader.local(),
             Source::Elsewhere(_) => Address::Unnamed,
         }
     }
@@ -356,7 +357,7 @@ impl Incoming {
     pub fn tls(&self) -> Option<TlsInfo> {
         match &self.source {
             Source::Request(place) | Source::Coded { place, .. } => place.tls(),
-            Source::Answer(reader) => reader.conn().tls(),
+            Source::Answer(reader) => reader.tls(),
             Source::Elsewhere(_) => None,
         }
     }
@@ -466,6 +467,8 @@ pub enum BodyError {
     NotInMemory,
     /// The connection ended first.
     Lost(Disconnect),
+    /// Its stream of HTTP/2 ended first, or its connection did, for this reason (RFC 9113 7).
+    Reset(ErrorCode),
 }
 
 impl BodyError {
@@ -475,7 +478,9 @@ impl BodyError {
             Self::Bad(bad) => bad.status(),
             Self::TooLong { .. } | Self::DecodedTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Lost(_) | Self::BadCoding(_) | Self::NotInMemory => StatusCode::BAD_REQUEST,
+            Self::Lost(_) | Self::Reset(_) | Self::BadCoding(_) | Self::NotInMemory => {
+                StatusCode::BAD_REQUEST
+            }
         }
     }
 }
@@ -494,6 +499,7 @@ impl fmt::Display for BodyError {
             Self::NotInMemory => f.write_str("a part of the body lies in a file"),
             Self::Slow => f.write_str("the body came too slowly"),
             Self::Lost(_) => f.write_str("the connection ended before the body did"),
+            Self::Reset(code) => write!(f, "the body broke off with {code}"),
         }
     }
 }

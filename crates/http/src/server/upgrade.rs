@@ -3,23 +3,41 @@
 use std::any::Any;
 use std::fmt;
 
-use ropewalk_protocol::{Conn, Protocol};
+use ropewalk_protocol::{Conn, Protocol, Seat, seat};
 
 use super::body::{Body, Kind};
 use super::connection::Server;
 
-/// Hands a connection, and what the client sent behind its request, to whoever comes next.
+/// Hands a connection, and what the client sent behind its request, or a stream to whoever comes next.
 pub(crate) struct Takeover {
     hand_over: HandOver,
     /// What lasts as long as the connection.
     kept: Vec<Box<dyn Any>>,
 }
 
-type HandOver = Box<dyn FnOnce(&Conn<Server>, &[u8], Vec<Box<dyn Any>>)>;
+type HandOver = Box<dyn FnOnce(Onto<'_>)>;
+
+/// What there is to be had.
+enum Onto<'a> {
+    /// A connection, what came on it, and what is to last as long.
+    Connection(&'a Conn<Server>, &'a [u8], Vec<Box<dyn Any>>),
+    /// A stream, which wants a seat to carry.
+    Stream(&'a mut Option<Box<dyn Seat>>),
+}
 
 impl Takeover {
     pub(super) fn run(self, conn: &Conn<Server>, rest: &[u8]) {
-        (self.hand_over)(conn, rest, self.kept);
+        (self.hand_over)(Onto::Connection(conn, rest, self.kept));
+    }
+
+    /// Who comes next, seated, and what is to last as long.
+    pub(super) fn into_seat(self) -> (Box<dyn Seat>, Vec<Box<dyn Any>>) {
+        let mut next = None;
+        (self.hand_over)(Onto::Stream(&mut next));
+        match next {
+            Some(next) => (next, self.kept),
+            None => unreachable!("it seats what it has"),
+        }
     }
 
     /// Has something last as long as whoever comes next has the connection.
@@ -41,6 +59,12 @@ impl Body {
     /// CONNECT (RFC 9110 9.3.6). The response's own fields have to say `Connection: upgrade` and what to.
     /// What the client sent behind its request is the first that `next` receives. With any other status,
     /// or to a request whose body has not come whole, the client is answered 500 and `next` is dropped.
+    ///
+    /// In HTTP/2 `next` has the request's stream, which it writes to, pauses, half-closes, closes and
+    /// aborts as it would a connection. A client that asks for a protocol there by an extended CONNECT
+    /// (RFC 8441) is heard as one that asks for an upgrade: the resource sees the `GET` with `Connection`
+    /// and `Upgrade` that HTTP/1.1 has for it, and answers as there. Where it answers 2xx and changes to
+    /// nothing, the client is told 501.
     ///
     /// ```
     /// use http::{StatusCode, header};
@@ -67,11 +91,14 @@ impl Body {
     /// assert!(answer.ends_with(b"\r\n\r\nhello"));
     /// ```
     pub fn switch_to(next: impl Protocol) -> Self {
-        let hand_over = move |conn: &Conn<Server>, rest: &[u8], kept: Vec<Box<dyn Any>>| {
-            let conn = conn.switch_protocol(next, rest);
-            if !kept.is_empty() {
-                conn.keep(kept);
+        let hand_over = move |onto: Onto<'_>| match onto {
+            Onto::Connection(conn, rest, kept) => {
+                let conn = conn.switch_protocol(next, rest);
+                if !kept.is_empty() {
+                    conn.keep(kept);
+                }
             }
+            Onto::Stream(place) => *place = Some(seat(next)),
         };
         Kind::Switch(Takeover { hand_over: Box::new(hand_over), kept: Vec::new() }).into()
     }

@@ -4,6 +4,7 @@ mod bodies;
 mod broken;
 mod cookies;
 mod follow;
+mod http2;
 mod login;
 mod patience;
 mod pool;

@@ -194,7 +194,7 @@ fn bodies_that_are_not_what_their_head_said_are_broken_off() {
 }
 
 #[test]
-fn a_connect_is_refused_and_too_many_fields_are_431() {
+fn a_connect_that_nobody_takes_is_refused_and_too_many_fields_are_431() {
     let mut client = Client::of(&hello());
     let mut out = Vec::new();
     let stream = client

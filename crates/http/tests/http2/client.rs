@@ -144,6 +144,22 @@ impl Client {
         self.push(&out);
     }
 
+    /// Asks for a stream for another protocol: for one that is named (RFC 8441), or of a host and a port.
+    pub(crate) fn connect(&mut self, protocol: Option<&str>, is_end: bool) -> u32 {
+        let mut out = Vec::new();
+        let opened = self.engine.open(is_end, &mut out, |head| {
+            head.pseudo(Pseudo::Method, b"CONNECT");
+            head.pseudo(Pseudo::Authority, b"example.com:80");
+            if let Some(protocol) = protocol {
+                head.pseudo(Pseudo::Protocol, protocol.as_bytes());
+                head.pseudo(Pseudo::Scheme, b"http");
+                head.pseudo(Pseudo::Path, b"/");
+            }
+        });
+        self.push(&out);
+        opened.expect("a stream")
+    }
+
     pub(crate) fn reset(&mut self, stream: u32) {
         let mut out = Vec::new();
         self.engine.reset(stream, ErrorCode::Cancel, &mut out);

@@ -4,4 +4,7 @@ mod answers;
 mod bodies;
 mod client;
 mod endings;
+mod laws;
+mod tunneler;
+mod tunnels;
 mod versions;

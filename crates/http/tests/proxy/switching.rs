@@ -80,3 +80,66 @@ fn a_change_to_another_protocol_is_a_bad_gateway() {
     app.run();
     assert!(app.ended().is_some());
 }
+
+#[test]
+fn a_stream_of_http2_goes_on_as_a_connection_of_http1() {
+    use ropewalk_http2::hpack::Pseudo;
+    use ropewalk_http2::{Connection, Event, Limits};
+    // RFC 8441 5: what the client says by CONNECT, the upstream hears as an upgrade with a key.
+    let world = World::to("http://app");
+    let mut engine = Connection::client(Limits::default());
+    let (mut out, now) = (Vec::new(), std::time::Duration::ZERO);
+    engine.greet(&mut out);
+    let mut client = world.client(&out);
+    let mut input = Vec::new();
+    let mut hear = |engine: &mut Connection, client: &mut ropewalk_trial::Memory| {
+        input = client.take_sent();
+        let (mut rest, mut out, mut heard) = (&input[..], Vec::new(), Vec::new());
+        while let Some(event) = engine.next(&mut rest, now, &mut out).expect("frames") {
+            match event {
+                Event::Response { head, is_end, .. } => {
+                    heard.push(format!("{} {is_end} {:?}", head.status, head.fields.get("via")));
+                }
+                Event::Data { data, is_end, .. } => {
+                    heard.push(format!("{} {is_end}", data.escape_ascii()));
+                }
+                _ => (),
+            }
+        }
+        client.push(&out);
+        heard
+    };
+    hear(&mut engine, &mut client);
+    let mut out = Vec::new();
+    let stream = engine
+        .open(false, &mut out, |head| {
+            head.pseudo(Pseudo::Method, b"CONNECT");
+            head.pseudo(Pseudo::Protocol, b"websocket");
+            head.pseudo(Pseudo::Scheme, b"http");
+            head.pseudo(Pseudo::Authority, b"a");
+            head.pseudo(Pseudo::Path, b"/ws");
+        })
+        .expect("a stream");
+    client.push(&out);
+    let mut app = world.accept();
+    let told = heard(&mut app);
+    assert!(told.starts_with("GET /ws HTTP/1.1\r\n"), "{told}");
+    assert!(told.ends_with("connection: upgrade\r\nupgrade: websocket\r\n\r\n"), "{told}");
+    let key = told.lines().find_map(|line| line.strip_prefix("sec-websocket-key: "));
+    assert_eq!(key.map(str::len), Some(24), "{told}");
+    app.push(&[YES, b"first"].concat());
+    settle(&mut client, &mut app);
+    let expected = ["200 OK false Some(\"1.1 ropewalk\")", "first false"];
+    assert_eq!(hear(&mut engine, &mut client), expected);
+    let mut out = Vec::new();
+    let head = engine.data_head(stream, 5, true, &mut out).expect("room");
+    client.push(&[&out[..], &head, b"there"].concat());
+    settle(&mut client, &mut app);
+    assert_eq!(heard(&mut app), "there");
+    assert!(app.is_write_closed());
+    app.push(b"back");
+    app.eof();
+    settle(&mut client, &mut app);
+    assert_eq!(hear(&mut engine, &mut client), ["back false", " true"]);
+    assert_eq!((engine.streams(), world.agent.connections()), (0, (0, 0)));
+}

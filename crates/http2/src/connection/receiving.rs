@@ -244,7 +244,13 @@ impl Connection {
         let mut live = self.new_stream(stream);
         live.has_head = true;
         live.is_received = is_end;
+        let has_connect = self.limits.has_connect;
         match section.into_request() {
+            // RFC 8441 3: clients use it only where they were told that they may.
+            Ok(head) if head.protocol.is_some() && !has_connect => {
+                let why = Malformed::Misplaced(Pseudo::Protocol);
+                self.fault(stream, ResetBy::Malformed(why), now, out)?;
+            }
             Ok(head) => {
                 live.left = head.length;
                 if let Some(priority) = head.fields.get("priority") {

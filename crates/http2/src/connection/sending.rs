@@ -29,7 +29,7 @@ impl Connection {
         if self.is_going() {
             return Err(NotOpened::Going);
         }
-        if self.next_own > WINDOW_MAX {
+        if self.is_used_up() {
             return Err(NotOpened::UsedUp);
         }
         if self.streams.len() >= self.peer.streams_max as usize {
@@ -46,10 +46,20 @@ impl Connection {
 
     /// How many more streams can be opened now.
     pub fn openable(&self) -> usize {
-        if self.is_going() || self.next_own > WINDOW_MAX {
+        if self.is_going() || self.is_used_up() {
             return 0;
         }
         (self.peer.streams_max as usize).saturating_sub(self.streams.len())
+    }
+
+    /// How many streams the peer takes at a time; 2³²−1 where it said nothing of it.
+    pub fn peer_streams_max(&self) -> u32 {
+        self.peer.streams_max
+    }
+
+    /// Whether every number that a stream of this end's can have was used.
+    pub fn is_used_up(&self) -> bool {
+        self.next_own > WINDOW_MAX
     }
 
     /// The answer to this stream will have no body, whatever it says of one: it was asked for with

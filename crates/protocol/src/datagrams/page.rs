@@ -8,8 +8,8 @@ use std::time::Duration;
 use ropewalk_deferred::{Canceller, Promise};
 
 use super::{DATAGRAM_OVERHEAD, DatagramPort, DatagramQueue, SendError};
-use crate::calls::{Call, Calls};
-use crate::page::Flags;
+use crate::calls::{Agenda, Calls};
+use crate::flags::Flags;
 use crate::{Address, Transport};
 
 /// How much may wait to be sent at one port unless it is told otherwise: bytes, and
@@ -72,42 +72,6 @@ impl<P> Page<P> {
     pub(super) fn open(&self) -> Option<(&Rc<dyn Transport>, usize)> {
         let is_open = self.is(Flags::MADE) && !self.is(Flags::OVER);
         self.carrier.get().filter(|_| is_open).map(|(transport, key)| (transport, *key))
-    }
-
-    pub(super) fn is(&self, flag: Flags) -> bool {
-        self.flags.get().has(flag)
-    }
-
-    pub(super) fn set(&self, flag: Flags) {
-        self.flags.set(self.flags.get().or(flag));
-    }
-
-    pub(super) fn clear(&self, flag: Flags) {
-        self.flags.set(self.flags.get().without(flag));
-    }
-
-    /// A driver begins to handle an event.
-    pub(super) fn enter(&self) {
-        self.flags.set(self.flags.get().without(Flags::WOKEN).or(Flags::IN_CALL));
-    }
-
-    pub(super) fn now(&self) -> Duration {
-        self.carrier.get().map_or(Duration::ZERO, |(transport, _)| transport.now())
-    }
-
-    /// Makes the driver look at the notes, unless it will anyway.
-    pub(super) fn wake(&self) {
-        if !self.is(Flags::IN_CALL.or(Flags::WOKEN).or(Flags::OVER))
-            && let Some((transport, key)) = self.carrier.get()
-        {
-            self.set(Flags::WOKEN);
-            transport.wake(*key);
-        }
-    }
-
-    /// Whether the protocol has asked for the end.
-    pub(super) fn is_ending(&self) -> bool {
-        self.is(Flags::CLOSING.or(Flags::ABORTING).or(Flags::OVER))
     }
 
     /// Whether datagrams may be handed to the protocol.
@@ -213,50 +177,8 @@ impl<P> Page<P> {
         self.told.take()
     }
 
-    /// Writes down a call that is made in the present context.
-    pub(super) fn add_call(&self, id: u32, due: Duration, turn: Turn<P>) {
-        self.calls.borrow_mut().add(id, due, turn);
-        self.wake();
-    }
-
-    pub(super) fn cancel_call(&self, id: u32) -> bool {
-        let call = self.calls.borrow_mut().take(id);
-        call.is_some()
-    }
-
-    pub(super) fn move_call(&self, id: u32, due: Duration) -> bool {
-        let earlier = self.calls.borrow_mut().reschedule(id, due);
-        if earlier == Some(true) {
-            self.wake();
-        }
-        earlier.is_some()
-    }
-
     pub(super) fn next_call(&self) -> Option<Duration> {
         self.calls.borrow().next_due()
-    }
-
-    /// Takes the first call that is due, unless it was asked for after `newest`.
-    pub(super) fn take_due(&self, newest: u32) -> Option<Call<Turn<P>>> {
-        self.calls.borrow_mut().take_due(newest, || self.now())
-    }
-
-    pub(super) fn new_id(&self) -> u32 {
-        let id = self.last_id.get().wrapping_add(1);
-        self.last_id.set(id);
-        id
-    }
-
-    pub(super) fn last_id(&self) -> u32 {
-        self.last_id.get()
-    }
-
-    pub(super) fn add_wait(&self, id: u32, canceller: Canceller) {
-        self.waits.borrow_mut().push((id, canceller));
-    }
-
-    pub(super) fn forget_wait(&self, id: u32) {
-        self.waits.borrow_mut().retain(|(waiting, _)| *waiting != id);
     }
 
     /// Drops all that was to happen: timers, results on their way, output.
@@ -269,5 +191,37 @@ impl<P> Page<P> {
         drop(self.queue.take());
         drop(self.held.take());
         self.held_size.set(0);
+    }
+}
+
+impl<P: 'static> Agenda for Page<P> {
+    type Turn = Turn<P>;
+
+    fn noted(&self) -> &Cell<Flags> {
+        &self.flags
+    }
+
+    fn last_id(&self) -> &Cell<u32> {
+        &self.last_id
+    }
+
+    fn now(&self) -> Duration {
+        self.carrier.get().map_or(Duration::ZERO, |(transport, _)| transport.now())
+    }
+
+    fn wake_carrier(&self) -> bool {
+        self.carrier.get().map(|(transport, key)| transport.wake(*key)).is_some()
+    }
+
+    fn with_calls<T>(&self, look: impl FnOnce(&mut Calls<Turn<P>>) -> T) -> T {
+        look(&mut self.calls.borrow_mut())
+    }
+
+    fn add_wait(&self, id: u32, canceller: Canceller) {
+        self.waits.borrow_mut().push((id, canceller));
+    }
+
+    fn forget_wait(&self, id: u32) {
+        self.waits.borrow_mut().retain(|(waiting, _)| *waiting != id);
     }
 }

@@ -12,7 +12,8 @@ use super::{
     DATAGRAM_OVERHEAD, Interface, Membership, MulticastChange, MulticastError, MulticastSettings,
     SendError,
 };
-use crate::page::Flags;
+use crate::calls::Agenda as _;
+use crate::flags::Flags;
 use crate::{Address, ConnCall};
 
 /// How long what is left in the queue may keep a closing port open.
@@ -156,22 +157,17 @@ impl<P> DatagramPort<P> {
         delay: Duration,
         turn: impl FnOnce(&mut P, &Self) + 'static,
     ) -> ConnCall {
-        let id = self.page.new_id();
-        if !self.page.is(Flags::OVER) {
-            let due = self.page.now().saturating_add(delay);
-            self.page.add_call(id, due, Box::new(turn));
-        }
-        ConnCall(id)
+        self.page.call_later(delay, Box::new(turn))
     }
 
     /// Forgets a call; false if it was made or forgotten already.
     pub fn cancel_call(&self, call: ConnCall) -> bool {
-        self.page.cancel_call(call.0)
+        self.page.cancel_call(call)
     }
 
     /// Moves a call to `delay` from now; false if it was made or forgotten already.
     pub fn reset_call(&self, call: ConnCall, delay: Duration) -> bool {
-        self.page.move_call(call.0, self.page.now().saturating_add(delay))
+        self.page.reset_call(call, delay)
     }
 
     /// Brings a result home: calls `turn` with it, if the port lives so long. The deferred is
@@ -181,23 +177,8 @@ impl<P> DatagramPort<P> {
         deferred: Deferred<T>,
         turn: impl FnOnce(&mut P, &Self, Result<T, Failure>) + 'static,
     ) {
-        if self.page.is(Flags::OVER) {
-            deferred.cancel();
-            deferred.on_result(drop);
-            return;
-        }
-        let id = self.page.new_id();
-        let page = Rc::downgrade(&self.page);
-        let canceller = deferred.on_result(move |result| {
-            let Some(page) = page.upgrade().filter(|page| !page.is(Flags::OVER)) else { return };
-            page.forget_wait(id);
-            let due = page.now();
-            // The context is that of `then`: this link runs in it.
-            page.add_call(id, due, Box::new(move |this, port| turn(this, port, result)));
-        });
-        if canceller.is_waiting() {
-            self.page.add_wait(id, canceller);
-        }
+        self.page
+            .bring_home(deferred, |result| Box::new(move |this, port| turn(this, port, result)));
     }
 
     /// Receives what is sent to `group`, on the interface that is named. Several ports may.

@@ -7,7 +7,9 @@ use ropewalk_deferred::{Deferred, deferred};
 
 use super::page::Held;
 use super::{DatagramPort, DatagramProtocol, DatagramQueue, SendError};
-use crate::page::{CALLS_PER_TURN_MAX, Flags};
+use crate::calls::Agenda as _;
+use crate::flags::Flags;
+use crate::page::CALLS_PER_TURN_MAX;
 use crate::seat::guard;
 use crate::{Address, Disconnect, Ending, Transport};
 
@@ -165,7 +167,7 @@ impl<P: DatagramProtocol> Pair<P> {
     }
 
     fn make_calls(&mut self) {
-        let newest = self.port.page.last_id();
+        let newest = self.port.page.last_id().get();
         for _ in 0..CALLS_PER_TURN_MAX {
             if self.port.page.is(Flags::ABORTING) {
                 return;

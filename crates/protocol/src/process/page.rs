@@ -10,8 +10,8 @@ use ropewalk_deferred::{Canceller, Deferred, Failure, Promise};
 
 use super::seat::{PipeKind, ProcessCarrier, ProcessOrder};
 use super::{AlreadyExited, ExitStatus, STDERR, STDIN, STDOUT, Signal, TerminalSize};
-use crate::calls::{Call, Calls};
-use crate::page::Flags;
+use crate::calls::{Agenda, Calls};
+use crate::flags::Flags;
 use crate::{ConnCall, Marks, Outbox};
 
 type Turn<P> = Box<dyn FnOnce(&mut P, &Process<P>)>;
@@ -106,38 +106,6 @@ pub(super) struct Page<P: 'static> {
 }
 
 impl<P> Page<P> {
-    pub(super) fn is(&self, flag: Flags) -> bool {
-        self.flags.get().has(flag)
-    }
-
-    pub(super) fn set(&self, flag: Flags) {
-        self.flags.set(self.flags.get().or(flag));
-    }
-
-    pub(super) fn clear(&self, flag: Flags) {
-        self.flags.set(self.flags.get().without(flag));
-    }
-
-    /// Something happens: what is noted from now on is looked at afterwards.
-    pub(super) fn enter(&self) {
-        self.flags.set(self.flags.get().without(Flags::WOKEN).or(Flags::IN_CALL));
-    }
-
-    pub(super) fn now(&self) -> Duration {
-        self.carrier.borrow().as_ref().map_or(Duration::ZERO, |carrier| carrier.now())
-    }
-
-    fn wake(&self) {
-        if self.is(Flags::IN_CALL.or(Flags::WOKEN).or(Flags::OVER)) {
-            return;
-        }
-        let carrier = self.carrier.borrow().clone();
-        if let Some(carrier) = carrier {
-            self.set(Flags::WOKEN);
-            carrier.wake();
-        }
-    }
-
     fn order(&self, order: ProcessOrder) {
         self.orders.borrow_mut().push(order);
         self.wake();
@@ -214,26 +182,6 @@ impl<P> Page<P> {
         self.calls.borrow().next_due()
     }
 
-    pub(super) fn take_due(&self, newest: u32) -> Option<Call<Turn<P>>> {
-        let now = self.now();
-        self.calls.borrow_mut().take_due(newest, || now)
-    }
-
-    pub(super) fn last_id(&self) -> u32 {
-        self.last_id.get()
-    }
-
-    fn new_id(&self) -> u32 {
-        let id = self.last_id.get().wrapping_add(1);
-        self.last_id.set(id);
-        id
-    }
-
-    fn add_call(&self, id: u32, due: Duration, turn: Turn<P>) {
-        self.calls.borrow_mut().add(id, due, turn);
-        self.wake();
-    }
-
     /// Drops all that was to happen.
     pub(super) fn end(&self) {
         self.set(Flags::OVER);
@@ -243,6 +191,39 @@ impl<P> Page<P> {
             canceller.cancel();
         }
         drop(self.carrier.take());
+    }
+}
+
+impl<P: 'static> Agenda for Page<P> {
+    type Turn = Turn<P>;
+
+    fn noted(&self) -> &Cell<Flags> {
+        &self.flags
+    }
+
+    fn last_id(&self) -> &Cell<u32> {
+        &self.last_id
+    }
+
+    fn now(&self) -> Duration {
+        self.carrier.borrow().as_ref().map_or(Duration::ZERO, |carrier| carrier.now())
+    }
+
+    fn wake_carrier(&self) -> bool {
+        let carrier = self.carrier.borrow().clone();
+        carrier.map(|carrier| carrier.wake()).is_some()
+    }
+
+    fn with_calls<T>(&self, look: impl FnOnce(&mut Calls<Turn<P>>) -> T) -> T {
+        look(&mut self.calls.borrow_mut())
+    }
+
+    fn add_wait(&self, id: u32, canceller: Canceller) {
+        self.waits.borrow_mut().push((id, canceller));
+    }
+
+    fn forget_wait(&self, id: u32) {
+        self.waits.borrow_mut().retain(|(waiting, _)| *waiting != id);
     }
 }
 
@@ -449,28 +430,17 @@ impl<P> Process<P> {
         delay: Duration,
         turn: impl FnOnce(&mut P, &Self) + 'static,
     ) -> ConnCall {
-        let id = self.page.new_id();
-        if !self.page.is(Flags::OVER) {
-            let due = self.page.now().saturating_add(delay);
-            self.page.add_call(id, due, Box::new(turn));
-        }
-        ConnCall(id)
+        self.page.call_later(delay, Box::new(turn))
     }
 
     /// Forgets a call; false if it was made or forgotten already.
     pub fn cancel_call(&self, call: ConnCall) -> bool {
-        let call = self.page.calls.borrow_mut().take(call.0);
-        call.is_some()
+        self.page.cancel_call(call)
     }
 
     /// Moves a call to `delay` from now; false if it was made or forgotten already.
     pub fn reset_call(&self, call: ConnCall, delay: Duration) -> bool {
-        let due = self.page.now().saturating_add(delay);
-        let earlier = self.page.calls.borrow_mut().reschedule(call.0, due);
-        if earlier == Some(true) {
-            self.page.wake();
-        }
-        earlier.is_some()
+        self.page.reset_call(call, delay)
     }
 
     /// Brings a result home: calls `turn` with it, unless it is all over before, when the deferred is
@@ -480,22 +450,9 @@ impl<P> Process<P> {
         deferred: Deferred<T>,
         turn: impl FnOnce(&mut P, &Self, Result<T, Failure>) + 'static,
     ) {
-        if self.page.is(Flags::OVER) {
-            deferred.cancel();
-            deferred.on_result(drop);
-            return;
-        }
-        let id = self.page.new_id();
-        let page = Rc::downgrade(&self.page);
-        let canceller = deferred.on_result(move |result| {
-            let Some(page) = page.upgrade().filter(|page| !page.is(Flags::OVER)) else { return };
-            page.waits.borrow_mut().retain(|(waiting, _)| *waiting != id);
-            let due = page.now();
-            page.add_call(id, due, Box::new(move |this, process| turn(this, process, result)));
+        self.page.bring_home(deferred, |result| {
+            Box::new(move |this, process| turn(this, process, result))
         });
-        if canceller.is_waiting() {
-            self.page.waits.borrow_mut().push((id, canceller));
-        }
     }
 }
 

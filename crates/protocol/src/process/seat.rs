@@ -9,7 +9,9 @@ use ropewalk_deferred::{Deferred, deferred};
 use super::page::Pipe;
 use super::{Command, ExitStatus, Process, ProcessEnd, ProcessProtocol, Signal, SpawnError};
 use super::{TerminalSize, page::Page};
-use crate::page::{CALLS_PER_TURN_MAX, Flags};
+use crate::calls::Agenda as _;
+use crate::flags::Flags;
+use crate::page::CALLS_PER_TURN_MAX;
 use crate::seat::guard;
 use crate::{Disconnect, Outbox};
 
@@ -292,7 +294,7 @@ impl<P: ProcessProtocol> Pair<P> {
     }
 
     fn make_calls(&mut self) {
-        let newest = self.page().last_id();
+        let newest = self.page().last_id().get();
         for _ in 0..CALLS_PER_TURN_MAX {
             if self.page().is(Flags::ABORTING) {
                 return;

@@ -4,6 +4,7 @@
 mod frames;
 mod line;
 mod serial;
+mod stand;
 #[cfg(target_os = "linux")]
 mod tunnel;
 

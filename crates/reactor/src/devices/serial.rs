@@ -170,7 +170,7 @@ impl SerialControl {
         ask: impl FnOnce(rustix::fd::BorrowedFd<'_>) -> Result<T, Errno>,
     ) -> std::io::Result<T> {
         let line = self.line.upgrade();
-        let asked = line.and_then(|line| line.with(ask)).unwrap_or(Err(Errno::NOTCONN));
+        let asked = line.and_then(|line| line.stand.with(ask)).unwrap_or(Err(Errno::NOTCONN));
         Ok(asked?)
     }
 

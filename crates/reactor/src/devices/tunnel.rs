@@ -1,22 +1,21 @@
 //! Interfaces whose packets are this process's: TUN and TAP.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ropewalk_protocol::{
-    Address, Clock as _, DatagramEndpoint, DatagramEvent, DatagramSeat, DelayedCall, Disconnect,
-    Ending, SendError, Transport,
+    Address, DatagramEndpoint, DatagramEvent, DatagramSeat, Disconnect, Ending, SendError,
+    Transport,
 };
-use rustix::fd::OwnedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::{Errno, read, write};
 
 use super::CannotOpen;
-use crate::carrier::Carrier;
-use crate::inner::Inner;
+use super::stand::{Carries, Stand};
+use crate::Reactor;
 use crate::sys::os;
-use crate::{Reactor, Watch, WatchEnd};
 
 /// How often a tunnel's wishes are carried out in one turn; the rest waits for the next.
 const ROUNDS_PER_TURN_MAX: usize = 8;
@@ -74,7 +73,7 @@ impl Tunnel {
     /// Closes it.
     pub fn close(&self) {
         if let Some(carried) = self.carried.upgrade() {
-            carried.lose(Disconnect::Closed);
+            carried.stand.lose(Disconnect::Closed);
         }
     }
 }
@@ -100,19 +99,19 @@ impl Reactor {
     pub fn open_tunnel(
         &self,
         options: &TunnelOptions,
-        seat: Box<dyn DatagramSeat>,
+        mut seat: Box<dyn DatagramSeat>,
     ) -> Result<Tunnel, CannotOpen> {
         let is_tap = options.kind == TunnelKind::Frames;
         let opened = os::open_tunnel(&options.name, is_tap).map_err(std::io::Error::from);
         let carried = opened.and_then(|(descriptor, name)| {
-            let (line, told) = Carried::new(self, &name);
-            let reader = self.add_reader(&descriptor, told).map_err(|refused| refused.error)?;
-            line.descriptor.replace(Some(descriptor));
-            Ok((line, reader, name))
+            let carried = Carried::new(self, &name);
+            carried.stand.watch(self, descriptor)?;
+            Ok((carried, name))
         });
         match carried {
-            Ok((carried, reader, name)) => {
-                carried.begin(self, reader, seat);
+            Ok((carried, name)) => {
+                seat.attach(Rc::clone(&carried) as Rc<dyn Transport>, 0);
+                carried.stand.start(self, seat);
                 Ok(Tunnel { name, carried: Rc::downgrade(&carried) })
             }
             Err(error) => {
@@ -125,90 +124,34 @@ impl Reactor {
 
 /// A tunnel with its seat.
 struct Carried {
-    me: Weak<Carried>,
-    inner: Weak<Inner>,
-    carrier: Rc<Carrier>,
-    address: Address,
-    /// Out while the protocol runs.
-    seat: RefCell<Option<Box<dyn DatagramSeat>>>,
-    descriptor: RefCell<Option<OwnedFd>>,
-    reader: RefCell<Option<Watch>>,
-    /// While packets wait for room.
-    writer: RefCell<Option<Watch>>,
-    next_call: RefCell<Option<(Duration, DelayedCall)>>,
-    is_woken: Cell<bool>,
-    is_reading: Cell<bool>,
+    stand: Stand<Carried, dyn DatagramSeat>,
     /// Room for one packet.
     buffer: RefCell<Vec<u8>>,
 }
 
 impl Carried {
-    fn new(
-        reactor: &Reactor,
-        name: &str,
-    ) -> (Rc<Self>, impl FnMut(Result<(), WatchEnd>) + 'static) {
-        let carried = Rc::new_cyclic(|me| Self {
-            me: Weak::clone(me),
-            inner: Rc::downgrade(reactor.inner()),
-            carrier: Rc::clone(&reactor.inner().carrier),
-            address: Address::Device(name.to_owned()),
-            seat: RefCell::new(None),
-            descriptor: RefCell::new(None),
-            reader: RefCell::new(None),
-            writer: RefCell::new(None),
-            next_call: RefCell::new(None),
-            is_woken: Cell::new(false),
-            is_reading: Cell::new(true),
+    fn new(reactor: &Reactor, name: &str) -> Rc<Self> {
+        Rc::new_cyclic(|me| Self {
+            stand: Stand::new(me, reactor, Address::Device(name.to_owned())),
             buffer: RefCell::new(vec![0; PACKET_MAX]),
-        });
-        let told = Rc::clone(&carried);
-        (carried, move |ready: Result<(), WatchEnd>| told.ready(ready))
-    }
-
-    fn begin(self: &Rc<Self>, reactor: &Reactor, reader: Watch, mut seat: Box<dyn DatagramSeat>) {
-        // Not before the protocol knows of it.
-        reader.pause();
-        self.reader.replace(Some(reader));
-        seat.attach(Rc::clone(self) as Rc<dyn Transport>, 0);
-        self.seat.replace(Some(seat));
-        let first = Rc::clone(self);
-        let call = move || {
-            if let Some(reader) = &*first.reader.borrow() {
-                reader.resume();
-            }
-            first.tell(DatagramEvent::Started { connected: true });
-        };
-        reactor.schedule(Duration::ZERO, Box::new(call));
-    }
-
-    fn ready(&self, ready: Result<(), WatchEnd>) {
-        match ready {
-            Ok(()) => self.receive(),
-            Err(WatchEnd::Stopped) => self.lose(Disconnect::Stopped),
-            Err(WatchEnd::Failed(error)) => self.lose(Disconnect::from(&error)),
-            Err(WatchEnd::Closed) => self.lose(Disconnect::Reset),
-        }
+        })
     }
 
     fn receive(&self) {
-        let seat = self.seat.borrow_mut().take();
-        let Some(mut seat) = seat else { return };
+        let Some(mut seat) = self.stand.take_seat() else { return };
         let mut buffer = self.buffer.take();
         for _ in 0..PACKETS_PER_TURN_MAX {
-            let descriptor = self.descriptor.borrow();
-            let Some(open) = &*descriptor else { break };
-            let came = read(open, &mut *buffer);
-            drop(descriptor);
-            match came {
+            let came = self.stand.with(|descriptor| read(descriptor, &mut *buffer));
+            match came.unwrap_or(Err(Errno::AGAIN)) {
                 Ok(count) => seat.handle(DatagramEvent::Received {
                     data: &buffer[..count],
-                    from: &self.address,
+                    from: &self.stand.address,
                     truncated: false,
                 }),
                 Err(Errno::AGAIN | Errno::INTR) => break,
                 Err(errno) => {
                     self.buffer.replace(buffer);
-                    return self.end(seat, Disconnect::from(&errno.into()));
+                    return self.stand.end(seat, Disconnect::from(&errno.into()));
                 }
             }
             let wishes = seat.wishes();
@@ -221,16 +164,9 @@ impl Carried {
     }
 
     fn tell(&self, event: DatagramEvent<'_>) {
-        let seat = self.seat.borrow_mut().take();
-        let Some(mut seat) = seat else { return };
-        seat.handle(event);
-        self.settle(seat);
-    }
-
-    fn lose(&self, why: Disconnect) {
-        let seat = self.seat.borrow_mut().take();
-        if let Some(seat) = seat {
-            self.end(seat, why);
+        if let Some(mut seat) = self.stand.take_seat() {
+            seat.handle(event);
+            self.settle(seat);
         }
     }
 
@@ -239,31 +175,22 @@ impl Carried {
         for _ in 0..ROUNDS_PER_TURN_MAX {
             let wishes = seat.wishes();
             if let Some(Ending::Abort(why)) = wishes.ending {
-                return self.end(seat, why);
+                return self.stand.end(seat, why);
             }
-            let mut is_full = self.writer.borrow().is_some();
+            let mut is_full = self.stand.is_waiting();
             if !is_full {
                 match self.send(&mut *seat) {
                     Ok((_, true)) => continue,
                     Ok((full, false)) => is_full = full,
-                    Err(errno) => return self.end(seat, Disconnect::from(&errno.into())),
+                    Err(errno) => return self.stand.end(seat, Disconnect::from(&errno.into())),
                 }
             }
             if !is_full && wishes.ending.is_some() {
-                return self.end(seat, Disconnect::Closed);
+                return self.stand.end(seat, Disconnect::Closed);
             }
-            if self.is_reading.replace(wishes.reading) != wishes.reading
-                && let Some(reader) = &*self.reader.borrow()
-            {
-                if wishes.reading { reader.resume() } else { reader.pause() }
-            }
-            self.call_at(wishes.next_call);
-            self.seat.replace(Some(seat));
-            return;
+            return self.stand.rest(seat, wishes.reading, wishes.next_call);
         }
-        // It keeps itself busy; the others come first.
-        self.seat.replace(Some(seat));
-        self.wake(0);
+        self.stand.put_off(seat);
     }
 
     /// Sends what waits; answers whether there is no room for more, and whether the protocol was told of
@@ -274,12 +201,11 @@ impl Carried {
         let mut is_full = false;
         for _ in 0..SENT_PER_TURN_MAX {
             let Some(front) = queue.front() else { break };
-            let descriptor = self.descriptor.borrow();
-            let Some(open) = &*descriptor else { break };
-            let sent = match front.to {
+            let write = |open: BorrowedFd<'_>| match front.to {
                 None => write(open, front.data).map(drop),
                 Some(_) => Err(Errno::AFNOSUPPORT),
             };
+            let Some(sent) = self.stand.with(write) else { break };
             match sent {
                 Ok(()) => queue.advance(1),
                 Err(Errno::INTR) => (),
@@ -306,96 +232,75 @@ impl Carried {
             seat.handle(DatagramEvent::Unsent { to: to.as_ref(), why });
         }
         if is_full {
-            self.wait_for_room();
+            self.stand.wait_for_room();
         } else if is_left {
-            self.wake(0);
+            self.stand.wake();
         }
         Ok((is_full || is_left, !mishaps.is_empty()))
     }
 
-    fn wait_for_room(&self) {
-        let (Some(me), Some(inner)) = (self.me.upgrade(), self.inner.upgrade()) else { return };
-        let told = move |ready: Result<(), WatchEnd>| match ready {
-            Ok(()) => {
-                drop(me.writer.take());
-                me.go_on();
-            }
-            Err(_) => me.lose(Disconnect::Stopped),
-        };
-        let descriptor = self.descriptor.borrow();
-        let Some(open) = &*descriptor else { return };
-        match Reactor::of(inner).add_writer(open, told) {
-            Ok(writer) => drop(self.writer.replace(Some(writer))),
-            Err(_) => self.wake(0),
-        }
-    }
-
     /// Sends on, and tells the protocol that the queue has moved.
     fn go_on(&self) {
-        let seat = self.seat.borrow_mut().take();
-        let Some(mut seat) = seat else { return };
-        if self.writer.borrow().is_none()
+        let Some(mut seat) = self.stand.take_seat() else { return };
+        if !self.stand.is_waiting()
             && let Err(errno) = self.send(&mut *seat)
         {
-            return self.end(seat, Disconnect::from(&errno.into()));
+            return self.stand.end(seat, Disconnect::from(&errno.into()));
         }
         seat.handle(DatagramEvent::Tick);
         self.settle(seat);
     }
+}
 
-    fn call_at(&self, due: Option<Duration>) {
-        let Some(due) = due else { return };
-        let mut next = self.next_call.borrow_mut();
-        match &*next {
-            // Later is found out when that call is made.
-            Some((before, _)) if *before <= due => return,
-            Some((_, call)) => drop(call.cancel()),
-            None => (),
-        }
-        let (Some(me), Some(inner)) = (self.me.upgrade(), self.inner.upgrade()) else { return };
-        let call = Box::new(move || {
-            me.next_call.take();
-            me.tell(DatagramEvent::Tick);
-        });
-        let delay = due.saturating_sub(self.carrier.now());
-        *next = Some((due, Reactor::of(inner).schedule(delay, call)));
+impl Carries for Carried {
+    type Seat = dyn DatagramSeat;
+
+    fn stand(&self) -> &Stand<Self, dyn DatagramSeat> {
+        &self.stand
     }
 
-    /// Closes it: all that it held is free before the protocol hears of it.
-    fn end(&self, mut seat: Box<dyn DatagramSeat>, why: Disconnect) {
-        drop(self.reader.take());
-        drop(self.writer.take());
-        if let Some((_, call)) = self.next_call.take() {
-            call.cancel();
-        }
-        drop(self.descriptor.take());
+    fn begin(&self) {
+        self.tell(DatagramEvent::Started { connected: true });
+    }
+
+    fn readable(&self) {
+        self.receive();
+    }
+
+    fn has_room(&self) {
+        self.stand.stop_waiting();
+        self.go_on();
+    }
+
+    fn tick(&self) {
+        self.tell(DatagramEvent::Tick);
+    }
+
+    fn look(&self) {
+        self.go_on();
+    }
+
+    fn ended(&self, mut seat: Box<dyn DatagramSeat>, descriptor: Option<OwnedFd>, why: Disconnect) {
+        drop(descriptor);
         seat.handle(DatagramEvent::Stopped(why));
     }
 }
 
 impl Transport for Carried {
     fn now(&self) -> Duration {
-        self.carrier.now()
+        self.stand.carrier.now()
     }
 
     fn wake(&self, _: usize) {
-        if self.is_woken.replace(true) {
-            return;
-        }
-        let (Some(me), Some(inner)) = (self.me.upgrade(), self.inner.upgrade()) else { return };
-        let call = move || {
-            me.is_woken.set(false);
-            me.go_on();
-        };
-        Reactor::of(inner).schedule(Duration::ZERO, Box::new(call));
+        self.stand.wake();
     }
 
     fn local(&self, _: usize) -> Address {
-        self.address.clone()
+        self.stand.address.clone()
     }
 
     fn peer(&self, _: usize) -> Address {
-        self.address.clone()
+        self.stand.address.clone()
     }
 }
 

@@ -17,6 +17,7 @@ mod lingering;
 #[cfg(target_os = "linux")]
 mod links;
 mod processes;
+mod relaying;
 mod resets;
 mod scarcity;
 #[cfg(unix)]

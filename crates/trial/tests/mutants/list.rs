@@ -61,11 +61,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "timer off by one turn",
-        file: "reactor/src/reactor.rs",
-        from: "inner.wheel.borrow_mut().advance(now, &mut expired);",
+        file: "reactor/src/turn.rs",
+        from: "wheel.advance(now, &mut expired);",
         to: "thread_local!(static LAST: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) });
              let last = LAST.replace(now);
-             inner.wheel.borrow_mut().advance(if MUTANT { last.min(now) } else { now }, &mut expired);",
+             wheel.advance(if MUTANT { last.min(now) } else { now }, &mut expired);",
         found: Where::Seed(0),
     },
     Mutant {
@@ -94,8 +94,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a writer is not told that its output has gone",
         file: "reactor/src/streams.rs",
-        from: "self.tell(key, Event::Sent { left })",
-        to: "if MUTANT && left == 0 { After::Nothing } else { self.tell(key, Event::Sent { left }) }",
+        from: "self.told(key, Event::Sent { left })",
+        to: "if MUTANT && left == 0 { After::Nothing } else { self.told(key, Event::Sent { left }) }",
         found: Where::Seed(0),
     },
     Mutant {
@@ -135,7 +135,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a byte of each receive is lost",
-        file: "reactor/src/sys/readiness/mod.rs",
+        file: "reactor/src/sys/readiness/streams.rs",
         from: "Ok((count, _)) => Some(Found::Received(key, count)),",
         to: "Ok((count, _)) => Some(Found::Received(key, count - usize::from(MUTANT && count > 1))),",
         found: Where::Driver("poll"),

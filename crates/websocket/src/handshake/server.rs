@@ -22,7 +22,7 @@ use crate::{Options, Origins, Role, WebSocketProtocol};
 pub enum Refusal {
     /// It is not a GET.
     Method,
-    /// It does not ask for an upgrade to WebSocket, or not in HTTP/1.1.
+    /// It does not ask for an upgrade to WebSocket, or not in HTTP/1.1 or HTTP/2.
     NoUpgrade,
     /// It asks for another version of WebSocket.
     Version,
@@ -116,7 +116,8 @@ pub(crate) fn answer(
     }
     let asks = has_member(headers, &UPGRADE, "websocket")
         && has_member(headers, &CONNECTION, "upgrade")
-        && request.version() == Version::HTTP_11;
+        // In HTTP/2 these fields are there only where a stream was asked for (RFC 8441).
+        && matches!(request.version(), Version::HTTP_11 | Version::HTTP_2);
     if !asks {
         return Err(Refusal::NoUpgrade);
     }

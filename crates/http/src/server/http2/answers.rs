@@ -13,6 +13,7 @@ use ropewalk_protocol::Conn;
 
 use super::Http2;
 use super::exchange::{Answer, Outflow};
+use super::tunnel::Tunnel;
 use crate::codec::{Asked, SentAs};
 use crate::server::access::Access;
 use crate::server::answering::{Whole, failed};
@@ -124,11 +125,14 @@ impl Http2 {
 
     /// Begins the answer to a request in progress.
     pub(super) fn answer(&mut self, conn: &Conn<Self>, stream: StreamId, response: Response) {
-        let response = finished(response);
         let now = conn.now();
         let Some(place) = self.place_of(stream) else { return };
         if self.exchanges[place].is_answered() {
             return;
+        }
+        let response = finished(response, self.exchanges[place].tunnel.as_deref());
+        if matches!(response.body().kind, Kind::Switch(_)) {
+            return self.open_tunnel(conn, stream, response);
         }
         let asked = self.exchanges[place].asked;
         if self.exchanges[place].is_body_wanted()
@@ -269,6 +273,9 @@ impl Http2 {
 
     /// Sends as much of the piece at hand as goes into one frame.
     fn put_part(&mut self, conn: &Conn<Self>, stream: StreamId) {
+        if self.put_tunnel_part(conn, stream) {
+            return;
+        }
         let (room, now) = (self.engine.room(stream), conn.now());
         let Some(place) = self.place_of(stream) else { return };
         let exchange = &mut self.exchanges[place];
@@ -320,7 +327,9 @@ impl Http2 {
         let Some(exchange) = self.exchange(stream) else { return };
         exchange.answer = Answer::Done;
         let log = exchange.finish_access(conn.now());
-        let is_unwanted = exchange.inbound.is_some() && !exchange.is_body_wanted();
+        // A stream that was wanted for another protocol is of no use any more.
+        let is_refused = exchange.tunnel.take().is_some_and(|tunnel| tunnel.is_receiving());
+        let is_unwanted = is_refused || (exchange.inbound.is_some() && !exchange.is_body_wanted());
         if let Some(access) = log {
             self.site.log(&access);
         }
@@ -344,9 +353,20 @@ pub(super) fn put_fields(head: &mut Section<'_>, fields: Option<&HeaderMap>) {
 }
 
 /// An answer that another one has to follow is none: the client would wait for it.
-fn finished(response: Response) -> Response {
+fn finished(response: Response, tunnel: Option<&Tunnel>) -> Response {
     let status = response.status();
-    if matches!(response.body().kind, Kind::Switch(_)) || status.is_informational() {
+    if matches!(response.body().kind, Kind::Switch(_)) {
+        if tunnel.is_some_and(|tunnel| tunnel.may_open_with(status)) {
+            return response;
+        }
+        tracing::error!(target: "ropewalk::http", "a resource switched protocols with {status}");
+        return plain(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    if tunnel.is_some() && status.is_success() {
+        // The client would take it for a change of protocol (RFC 9110 9.3.6, RFC 8441 5).
+        return plain(StatusCode::NOT_IMPLEMENTED);
+    }
+    if status.is_informational() {
         tracing::error!(target: "ropewalk::http", "a resource answered a stream with {status}");
         return plain(StatusCode::INTERNAL_SERVER_ERROR);
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use ropewalk_http2::frame::StreamId;
+use ropewalk_protocol::Disconnect;
 
+use super::tunnel::Tunnel;
 use crate::codec::Asked;
 use crate::server::access::Access;
 use crate::server::body::{BodyPiece, BodyStream};
@@ -23,6 +25,8 @@ pub(super) struct Exchange {
     pub(super) sent: u64,
     pub(super) answer: Answer,
     pub(super) inbound: Option<Inbound>,
+    /// Present where the client wants the stream for another protocol.
+    pub(super) tunnel: Option<Box<Tunnel>>,
     began: Duration,
     /// When a part of the answer went out last, or there was none to go.
     pub(super) moved: Duration,
@@ -79,6 +83,7 @@ impl Exchange {
             sent: 0,
             answer: Answer::Waiting,
             inbound: None,
+            tunnel: None,
             began: now,
             moved: now,
         }
@@ -106,7 +111,7 @@ impl Exchange {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.inbound.is_none() && matches!(self.answer, Answer::Done)
+        self.inbound.is_none() && self.tunnel.is_none() && matches!(self.answer, Answer::Done)
     }
 
     /// Whether somebody takes the request's body, or may yet.
@@ -136,7 +141,22 @@ impl Exchange {
         });
         let is_stalled = matches!(&self.answer, Answer::Streaming(outflow) if outflow.piece.is_some())
             && now.saturating_sub(self.moved) >= patience.reader;
-        is_body_slow || is_stalled
+        let is_overdue =
+            self.tunnel.as_ref().is_some_and(|tunnel| tunnel.is_overdue(now, patience.goodbye));
+        is_body_slow || is_stalled || is_overdue
+    }
+
+    /// Whether somebody has to look after it once in a while.
+    pub(super) fn is_watched(&self) -> bool {
+        self.tunnel.as_ref().is_none_or(|tunnel| tunnel.is_watched())
+    }
+
+    /// Tells all who have to do with it that it is over.
+    pub(super) fn lose(&mut self, why: Disconnect) {
+        self.end_body(Err(BodyError::Lost(why)));
+        if let Some(tunnel) = &mut self.tunnel {
+            tunnel.lose(why);
+        }
     }
 
     /// What the log is to be told, once.

@@ -3,6 +3,7 @@
 mod answers;
 mod exchange;
 mod requests;
+mod tunnel;
 
 use std::fmt;
 use std::rc::Rc;
@@ -96,6 +97,19 @@ impl Http2 {
         if conn.is_writing_paused() {
             self.watch.get_or_insert_with(|| Watch::on(conn));
         }
+        self.tell_tunnels(conn);
+        // What another protocol has is its own to look after, as a connection would be.
+        let is_at_rest = |exchange: &Exchange| !exchange.is_watched();
+        let is_resting = !self.exchanges.is_empty()
+            && self.exchanges.len() >= self.engine.streams()
+            && self.exchanges.iter().all(is_at_rest);
+        if is_resting && self.watch.is_none() {
+            self.is_ticking = false;
+            if let Some(timer) = self.timer.take() {
+                conn.cancel_call(timer);
+            }
+            return;
+        }
         let is_busy = self.engine.streams() > 0 || !self.exchanges.is_empty();
         if is_busy || self.watch.is_some() {
             if !self.is_ticking {
@@ -162,7 +176,7 @@ impl Http2 {
 
     /// Ends the connection so that the client gets to read what was said to it.
     fn say_goodbye(&mut self, conn: &Conn<Self>) {
-        self.end_exchanges(conn, BodyError::Lost(Disconnect::Closed));
+        self.end_exchanges(conn, Disconnect::Closed);
         self.stage = Stage::Lingering(0);
         self.kept = Vec::new();
         conn.close_write();
@@ -179,9 +193,9 @@ impl Http2 {
         self.settle(conn);
     }
 
-    fn end_exchanges(&mut self, conn: &Conn<Self>, why: BodyError) {
+    fn end_exchanges(&mut self, conn: &Conn<Self>, why: Disconnect) {
         for mut exchange in std::mem::take(&mut self.exchanges) {
-            exchange.end_body(Err(why));
+            exchange.lose(why);
             if let Some(access) = exchange.finish_access(conn.now()) {
                 self.site.log(&access);
             }
@@ -217,6 +231,9 @@ impl Protocol for Http2 {
         self.has_client_ended = true;
         let lost = BodyError::Lost(Disconnect::Closed);
         self.exchanges.iter_mut().for_each(|exchange| exchange.end_body(Err(lost)));
+        self.end_tunnels_input(conn);
+        self.pump(conn);
+        self.settle(conn);
         if matches!(self.stage, Stage::Lingering(_)) || self.exchanges.is_empty() {
             conn.close();
         }
@@ -238,7 +255,7 @@ impl Protocol for Http2 {
             self.site.arrived();
         }
         self.site.leave(self.place);
-        self.end_exchanges(conn, BodyError::Lost(why));
+        self.end_exchanges(conn, why);
     }
 }
 

@@ -1,12 +1,15 @@
 //! What a client sends.
 
 use std::cell::RefCell;
+use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{EXPECT, HOST, HeaderValue, TE};
-use http::{Method, StatusCode, Uri, Version};
+use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, SEC_WEBSOCKET_KEY, TE, UPGRADE};
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use ropewalk_deferred::{Failure, Panicked};
 use ropewalk_http2::frame::{ErrorCode, StreamId};
 use ropewalk_http2::hpack::{Pseudo, Section};
@@ -14,6 +17,7 @@ use ropewalk_http2::{Event, Fatal, RequestHead, ResetBy};
 use ropewalk_protocol::{Conn, Disconnect};
 
 use super::exchange::Exchange;
+use super::tunnel::Tunnel;
 use super::{Http2, Stage};
 use crate::BadRequest;
 use crate::codec::Asked;
@@ -56,9 +60,12 @@ impl Http2 {
             Event::TooLarge { stream } => self.too_large(conn, stream, now),
             Event::Data { stream, data, is_end } => self.body(conn, stream, data, is_end, now),
             Event::Trailers { stream, fields } => {
-                if let Some(exchange) = self.exchange(stream) {
-                    exchange.end_body(Ok(fields));
+                let Some(exchange) = self.exchange(stream) else { return };
+                if exchange.tunnel.is_some() {
+                    // RFC 9113 8.5: nothing but data goes there.
+                    return self.reset(conn, stream, ErrorCode::ProtocolError);
                 }
+                exchange.end_body(Ok(fields));
                 self.forget_if_over(conn, stream);
             }
             Event::Reset { stream, why } => self.reset_came(conn, stream, &why),
@@ -90,22 +97,30 @@ impl Http2 {
         let expects_continue =
             head.fields.get(EXPECT).is_some_and(|value| value.as_bytes() == b"100-continue");
         let mut body = Incoming::new(Place::Stream(conn.clone(), stream));
-        let inflow = (!is_end).then(Rc::<RefCell<Inflow>>::default);
+        let inflow =
+            (!is_end && head.method != Method::CONNECT).then(Rc::<RefCell<Inflow>>::default);
         if let Some(inflow) = &inflow {
             body.expect(Rc::clone(inflow));
         }
-        let mut asked = Asked::by_request(&head.method, Version::HTTP_2, true);
+        let is_connect = head.method == Method::CONNECT;
+        let is_extended = head.protocol.is_some();
+        let has_te = head.fields.contains_key(TE);
+        let request = request(head, body);
+        let mut asked = Asked::by_request(request.method(), Version::HTTP_2, true);
         // No other value of this field came through.
-        if head.fields.contains_key(TE) {
+        if has_te {
             asked = asked.and_trailers();
         }
-        let request = request(head, body);
         let access = self.site.is_logging().then(|| Box::new(Access::to(&request, conn.peer())));
-        if *request.method() == Method::CONNECT {
-            return self.refuse(conn, stream, asked, StatusCode::NOT_IMPLEMENTED, access, now);
-        }
         if claims_tls && !self.site.trusts_schemes && conn.tls().is_none() {
             return self.refuse(conn, stream, asked, StatusCode::MISDIRECTED_REQUEST, access, now);
+        }
+        if is_connect {
+            let mut exchange = Exchange::new(stream, asked, access, now);
+            exchange.tunnel = Some(Box::new(Tunnel::asked(is_extended, is_end)));
+            self.exchanges.push(exchange);
+            let reply = self.render(request);
+            return self.take_reply(conn, stream, settled(reply));
         }
         let body_max = self.site.body_max(&request);
         let too_long = body_max.is_some_and(|max| length > Some(max));
@@ -165,6 +180,9 @@ impl Http2 {
             return conn.write_with(|out| self.engine.release(stream, data.len(), out));
         };
         let exchange = &mut self.exchanges[place];
+        if exchange.tunnel.is_some() {
+            return self.tunnel_data(conn, stream, data, is_end);
+        }
         let mut release = data.len();
         if let Some(inbound) = &mut exchange.inbound {
             inbound.waits_for_continue = false;
@@ -225,7 +243,8 @@ impl Http2 {
         tracing::debug!(target: "ropewalk::http", peer = %conn.peer(), "stream {stream}: {why}");
         let Some(place) = self.place_of(stream) else { return };
         let mut exchange = self.exchanges.remove(place);
-        exchange.end_body(Err(BodyError::Lost(Disconnect::Reset)));
+        let is_peers = matches!(why, ResetBy::Peer(_) | ResetBy::GoAway);
+        exchange.lose(if is_peers { Disconnect::Reset } else { Disconnect::Aborted });
         if let Some(access) = exchange.finish_access(conn.now()) {
             self.site.log(&access);
         }
@@ -235,6 +254,9 @@ impl Http2 {
     pub(super) fn give_up(&mut self, conn: &Conn<Self>, stream: StreamId) {
         let Some(exchange) = self.exchange(stream) else { return };
         exchange.end_body(Err(BodyError::Slow));
+        if exchange.tunnel.is_some() {
+            return self.reset(conn, stream, ErrorCode::NoError);
+        }
         if exchange.is_answered() {
             return self.reset(conn, stream, ErrorCode::Cancel);
         }
@@ -247,7 +269,7 @@ impl Http2 {
         conn.write_with(|out| self.engine.reset(stream, code, out));
         if let Some(place) = self.place_of(stream) {
             let mut exchange = self.exchanges.remove(place);
-            exchange.end_body(Err(BodyError::Lost(Disconnect::Aborted)));
+            exchange.lose(Disconnect::Aborted);
             if let Some(access) = exchange.finish_access(conn.now()) {
                 self.site.log(&access);
             }
@@ -298,7 +320,11 @@ impl Http2 {
 
 /// The request as resources know it: its target without scheme and host, the host among the fields.
 fn request(head: RequestHead, body: Incoming) -> Request {
-    let RequestHead { method, authority, path, mut fields, .. } = head;
+    let RequestHead { mut method, authority, path, mut fields, protocol, .. } = head;
+    if let Some(protocol) = protocol {
+        method = Method::GET;
+        as_upgrade(&mut fields, protocol);
+    }
     if let Some(authority) = &authority
         && !fields.contains_key(HOST)
         && let Ok(host) =
@@ -316,4 +342,22 @@ fn request(head: RequestHead, body: Incoming) -> Request {
     };
     *request.headers_mut() = fields;
     request.into()
+}
+
+/// What an extended CONNECT asks for, as HTTP/1.1 says it (RFC 8441 5): resources know it so.
+fn as_upgrade(fields: &mut HeaderMap, protocol: Bytes) {
+    let is_websocket = protocol.eq_ignore_ascii_case(b"websocket");
+    // What has no place in a field asks for nothing that anybody knows.
+    if let Ok(protocol) = HeaderValue::from_maybe_shared(protocol) {
+        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        fields.insert(UPGRADE, protocol);
+    }
+    if is_websocket {
+        // Whoever passes it on in HTTP/1.1 has to have a key that nobody could foresee.
+        let half = |half: u8| RandomState::new().hash_one(half);
+        let key = ((u128::from(half(0)) << 64) | u128::from(half(1))).to_be_bytes();
+        if let Ok(key) = HeaderValue::from_str(&STANDARD.encode(key)) {
+            fields.insert(SEC_WEBSOCKET_KEY, key);
+        }
+    }
 }

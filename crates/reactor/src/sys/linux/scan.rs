@@ -155,7 +155,7 @@ impl<S: Scan> Poller for Scanner<S> {
         self.events.clear();
         let timeout = timeout.map(timespec);
         let (scan, table, events) = (&mut self.scan, &self.table, &mut self.events);
-        let sockets = self.sockets.0.borrow();
+        let sockets = self.sockets.descriptors.borrow();
         let watched: Vec<Watched<'_>> = table
             .iter()
             .filter_map(|(token, interest)| {

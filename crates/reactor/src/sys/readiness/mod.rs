@@ -6,18 +6,21 @@
 
 mod datagrams;
 mod habits;
+mod input;
 mod pace;
 mod passing;
 mod poller;
+mod streams;
 
-use std::io::{self, IoSlice};
+use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_protocol::{DatagramQueue, Outbox};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use rustix::net::{RecvFlags, Shutdown, recv, send, shutdown};
+use rustix::net::{Shutdown, recv, shutdown};
 
 use super::datagrams::{Message, Mishap};
 use super::os::{self, BorrowedHost, accept, peer_address, unacknowledged};
@@ -28,22 +31,15 @@ use datagrams::Datagrams;
 #[cfg(target_os = "linux")]
 pub(super) use datagrams::misfortune;
 use habits::Habits;
+use input::Input;
 use pace::Pace;
 pub(crate) use poller::{Interest, Poller, Ready, Table, Token, Trigger};
+pub(super) use streams::{SENDS_PER_TURN_MAX, SLICES_MAX};
 
-/// How many bytes one receive takes at most; the buffer is the reactor's only one. Twice as much at
-/// once costs a stream of bytes nearly twice the time, half as much costs small connections more calls.
-const READ_SIZE: usize = 32 * 1024;
 /// How often one connection may receive in one turn, while its bytes fill the buffer.
 const READS_PER_TURN_MAX: usize = 2;
 /// How many connections one listener may accept in one turn.
 pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
-/// How many slices one send gathers.
-pub(super) const SLICES_MAX: usize = 16;
-/// How many calls one connection may spend on its output in one turn.
-pub(super) const SENDS_PER_TURN_MAX: usize = 4;
-/// How often a closing connection throws away what its peer still sent.
-const LAST_READS_MAX: usize = 16;
 
 pub(crate) struct Readiness<P> {
     poller: P,
@@ -53,6 +49,9 @@ pub(crate) struct Readiness<P> {
     cursor: usize,
     /// The output side of that event has been dealt with.
     output_done: bool,
+    /// How many connections one listener may accept in this turn, and how many more that of the event
+    /// that is looked at may.
+    accepts_max: usize,
     accepts_left: usize,
     pace: Pace,
     /// The connection that was looked at last, if nothing is on its way there.
@@ -61,7 +60,7 @@ pub(crate) struct Readiness<P> {
     expected: Vec<Token>,
     /// How often the connection of that event may still receive.
     reads_left: usize,
-    buffer: Box<[u8]>,
+    input: Input,
     reserve: Reserve,
     /// From the first port on.
     datagrams: Option<Box<Datagrams>>,
@@ -92,18 +91,20 @@ enum Found {
 
 impl<P: Poller> Readiness<P> {
     pub(crate) fn new(poller: P, sockets: Sockets) -> Self {
+        let input = Input::new(Rc::clone(sockets.lent()));
         Self {
             poller,
             sockets,
             entries: Vec::new(),
             cursor: 0,
             output_done: false,
+            accepts_max: 1,
             accepts_left: 1,
             pace: Pace::default(),
             settled: None,
             expected: Vec::new(),
             reads_left: READS_PER_TURN_MAX,
-            buffer: vec![0; READ_SIZE].into_boxed_slice(),
+            input,
             reserve: Reserve::new(),
             datagrams: None,
             passing: None,
@@ -186,18 +187,17 @@ impl<P: Poller> Readiness<P> {
     fn advance_cursor(&mut self) {
         self.cursor += 1;
         self.output_done = false;
-        self.accepts_left = self.pace.accepts();
+        self.accepts_left = self.accepts_max;
         self.reads_left = READS_PER_TURN_MAX;
     }
 
     /// Looks at events until one of them completes something.
+    #[inline]
     fn find(&mut self) -> Option<Found> {
-        if let Some(found) = self.next_datagram() {
-            return Some(found);
-        }
-        while let Some(token) = self.expected.pop() {
-            if let Some(found) = self.receive_expected(token) {
-                return Some(found);
+        if self.datagrams.is_some() || !self.expected.is_empty() {
+            let found = self.next_datagram().or_else(|| self.next_expected());
+            if found.is_some() {
+                return found;
             }
         }
         loop {
@@ -207,78 +207,64 @@ impl<P: Poller> Readiness<P> {
                 Some(entry) if entry.generation == generation => entry.role,
                 _ => None,
             };
-            let found = match role {
-                None => None,
-                Some(Role::Listener) => {
-                    if let Some(found) = self.accept(key) {
-                        return Some(Found::Other(found));
-                    }
-                    None
-                }
-                Some(Role::Connecting) => Some(Found::Other(self.finish_connect(key))),
-                Some(Role::Datagrams) => {
-                    if !self.output_done && ready.writable {
-                        self.output_done = true;
-                        if let Some(found) = self.has_room(key) {
-                            return Some(Found::Other(found));
-                        }
-                    }
-                    self.receive_datagrams(key, ready)
-                }
-                Some(Role::Watch | Role::WatchOutput) => self.watched(key),
-                Some(Role::Passing) => {
-                    if !self.output_done && ready.writable {
-                        self.output_done = true;
-                        if let Some(found) = self.go_on_sending(key) {
-                            return Some(Found::Other(found));
-                        }
-                    }
-                    let found = self.receive_passed(key, ready);
-                    if self.passing.as_ref().is_some_and(|passing| passing.is_telling(key)) {
-                        return found;
-                    }
-                    found
-                }
+            let (found, is_done) = match role {
                 Some(Role::Stream) => {
-                    if !self.output_done && ready.writable {
-                        self.output_done = true;
-                        if let Some(found) = self.go_on_sending(key) {
-                            return Some(Found::Other(found));
-                        }
+                    if ready.writable
+                        && let Some(found) = self.output_first(key)
+                    {
+                        return Some(found);
                     }
                     let found = self.receive(key, ready);
-                    if self.is_not_done(key, ready, found.as_ref()) {
-                        return found;
-                    }
-                    found
+                    let is_done = !self.is_not_done(key, ready, found.as_ref());
+                    (found, is_done)
                 }
+                role => self.look_at(key, role, ready),
             };
-            self.advance_cursor();
+            if is_done {
+                self.advance_cursor();
+            }
             if found.is_some() {
                 return found;
             }
         }
     }
 
-    /// Receives from a stream of which nobody has said that something is there.
-    fn receive_expected(&mut self, token: Token) -> Option<Found> {
-        let key = token.key as usize;
-        let entry = self.entries.get(key).filter(|entry| entry.generation == token.generation)?;
-        if entry.role != Some(Role::Stream) {
-            return None;
+    /// Looks at an event that is not a stream's; whether that is all there is to it.
+    #[inline(never)]
+    fn look_at(&mut self, key: usize, role: Option<Role>, ready: Ready) -> (Option<Found>, bool) {
+        match role {
+            None | Some(Role::Stream) => (None, true),
+            Some(Role::Listener) => {
+                let found = self.accept(key).map(Found::Other);
+                let is_done = found.is_none();
+                (found, is_done)
+            }
+            Some(Role::Connecting) => (Some(Found::Other(self.finish_connect(key))), true),
+            Some(Role::Watch | Role::WatchOutput) => (self.watched(key), true),
+            Some(Role::Datagrams) => match self.room_first(key, ready) {
+                Some(found) => (Some(found), false),
+                None => (self.receive_datagrams(key, ready), true),
+            },
+            Some(Role::Passing) => {
+                if ready.writable
+                    && let Some(found) = self.output_first(key)
+                {
+                    return (Some(found), false);
+                }
+                let found = self.receive_passed(key, ready);
+                let is_telling = |passing: &Passing| passing.is_telling(key);
+                let is_done = found.is_none() || !self.passing.as_deref().is_some_and(is_telling);
+                (found, is_done)
+            }
         }
-        self.receive(key, Ready { readable: true, ..Ready::default() })
     }
 
-    /// Whether a stream of which this was received is to be received from once more in this turn.
-    fn is_not_done(&mut self, key: usize, ready: Ready, found: Option<&Found>) -> bool {
-        let Some(Found::Received(_, count)) = found else { return false };
-        if *count < self.buffer.len() && !ready.has_more {
-            return false;
+    /// The same for a port.
+    fn room_first(&mut self, key: usize, ready: Ready) -> Option<Found> {
+        if !ready.writable || std::mem::replace(&mut self.output_done, true) {
+            return None;
         }
-        self.reads_left = self.reads_left.saturating_sub(1);
-        // Where the kernel cannot be asked to tell of the rest, it is read now.
-        self.reads_left > 0 || self.watch_closely(key).is_err()
+        self.has_room(key).map(Found::Other)
     }
 
     /// A watched descriptor is ready, if it still is to be watched.
@@ -320,102 +306,6 @@ impl<P: Poller> Readiness<P> {
             self.set_interest(key, Some(Interest { readable: true, writable: false }))
         });
         Completion::Connected { key, result }
-    }
-
-    fn receive(&mut self, key: usize, ready: Ready) -> Option<Found> {
-        let interest = self.entries[key].interest?;
-        if interest.readable {
-            if !(ready.readable || ready.hung_up || ready.failed) {
-                return None;
-            }
-            let receive =
-                |socket: BorrowedFd<'_>| recv(socket, &mut *self.buffer, RecvFlags::empty());
-            return match self.sockets.with(key, receive)? {
-                Ok((0, _)) => Some(Found::Other(self.ended(key, interest))),
-                Ok((count, _)) => Some(Found::Received(key, count)),
-                Err(error) if error == Errno::INTR || os::is_passing(error) => {
-                    let watched = self.watch_closely(key).err();
-                    watched.map(|error| Found::Other(Completion::Failed { key, error }))
-                }
-                Err(error) => Some(Found::Other(Completion::Failed { key, error: error.into() })),
-            };
-        }
-        if ready.failed {
-            let error = self.sockets.with(key, |socket| sockopt::socket_error(socket))?;
-            let error = match error {
-                Ok(Err(error)) | Err(error) => error,
-                Ok(Ok(())) => Errno::CONNRESET,
-            };
-            return Some(Found::Other(Completion::Failed { key, error: error.into() }));
-        }
-        if ready.hung_up {
-            // Output that still waits can only fail, and the kernel may never call it writable.
-            if let Some(told) = self.go_on_sending(key) {
-                return Some(Found::Other(told));
-            }
-            // Both ways are shut, which would be said again and again; what was received before
-            // that waits in the kernel until somebody reads.
-            if let Err(error) = self.set_interest(key, None) {
-                return Some(Found::Other(Completion::Failed { key, error }));
-            }
-        }
-        None
-    }
-
-    /// The peer ended its stream.
-    fn ended(&mut self, key: usize, interest: Interest) -> Completion<'static> {
-        match self.set_interest(key, Some(Interest { readable: false, ..interest })) {
-            Ok(()) => Completion::Ended { key },
-            Err(error) => Completion::Failed { key, error },
-        }
-    }
-
-    /// Sends more of what stayed behind.
-    fn go_on_sending(&mut self, key: usize) -> Option<Completion<'static>> {
-        let mut out = self.entries[key].pending.take()?;
-        let sent = self.push(key, &mut out);
-        let left = out.len();
-        if left > 0 {
-            self.entries[key].pending = Some(out);
-        }
-        let result = sent.and_then(|()| self.set_writable(key, left > 0));
-        Some(match result {
-            Ok(()) => Completion::Sent { key, left },
-            Err(error) => Completion::Failed { key, error },
-        })
-    }
-
-    /// Throws away what came and nobody read: TCP would answer it with a reset, and the peer might
-    /// lose what was sent to it before.
-    fn read_the_rest(&mut self, socket: BorrowedFd<'_>) {
-        for _ in 0..LAST_READS_MAX {
-            match recv(socket, &mut *self.buffer, os::AT_ONCE) {
-                Ok((count, _)) if count > 0 => (),
-                _ => return,
-            }
-        }
-    }
-
-    /// Gives the kernel as much of `out` as it takes.
-    fn push(&self, key: usize, out: &mut Outbox) -> io::Result<()> {
-        for _ in 0..SENDS_PER_TURN_MAX {
-            if out.is_empty() {
-                break;
-            }
-            let step = self.sockets.with(key, |socket| send_front(socket, out));
-            match step.unwrap_or(Err(Errno::BADF)) {
-                Ok((sent, asked)) => {
-                    out.advance(sent);
-                    if sent < asked {
-                        break;
-                    }
-                }
-                Err(error) if os::is_passing(error) => break,
-                Err(Errno::INTR) => (),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 }
 
@@ -510,7 +400,7 @@ impl<P: Poller> Driver for Readiness<P> {
     }
 
     fn unsettled(&mut self, key: usize) -> Unsettled {
-        let buffer = &mut *self.buffer;
+        let buffer = self.input.room();
         let look = |socket: BorrowedFd<'_>| match recv(socket, buffer, os::AT_ONCE) {
             // The peer ended its stream: nothing can come that would throw away what it is sent.
             Ok((0, _)) => Unsettled::default(),
@@ -576,8 +466,8 @@ impl<P: Poller> Driver for Readiness<P> {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.cursor = 0;
         self.output_done = false;
-        self.pace.turn();
-        self.accepts_left = self.pace.accepts();
+        self.accepts_max = self.pace.turn();
+        self.accepts_left = self.accepts_max;
         self.reads_left = READS_PER_TURN_MAX;
         match self.poller.wait(timeout) {
             // A signal, or a kernel that is short of memory for a moment.
@@ -590,7 +480,7 @@ impl<P: Poller> Driver for Readiness<P> {
     fn next(&mut self) -> Option<Completion<'_>> {
         match self.find()? {
             Found::Received(key, count) => {
-                Some(Completion::Received { key, data: &self.buffer[..count] })
+                Some(Completion::Received { key, data: self.input.received(count) })
             }
             Found::Passed(key, count) => {
                 let data = self.passing.as_ref()?.bytes(count);
@@ -629,24 +519,4 @@ pub(super) fn end_stream(socket: BorrowedFd<'_>) -> io::Result<()> {
 pub(super) fn make_reset(socket: &OwnedFd) {
     // Only TCP knows a reset; elsewhere an end is an end.
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
-}
-
-/// Sends from the front of `out`; answers how many bytes went and how many were asked for.
-fn send_front(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
-    if out.front_file().is_some() {
-        return os::send_file(socket, out);
-    }
-    if out.is_one_slice() {
-        let front = out.front();
-        let sent = send(socket, front, os::SEND_FLAGS)?;
-        return Ok((sent as u64, front.len() as u64));
-    }
-    if out.has_front_descriptors() {
-        return os::send_passing(socket, out);
-    }
-    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-    let count = out.gather(&mut slices);
-    let asked = slices[..count].iter().map(|slice| slice.len() as u64).sum();
-    let sent = os::send_slices(socket, &slices[..count])?;
-    Ok((sent as u64, asked))
 }

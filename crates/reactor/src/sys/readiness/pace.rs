@@ -16,7 +16,7 @@ impl Pace {
     /// So many turns are needed to tell a crowd from one client after the other.
     const PATIENCE: u32 = 3;
 
-    pub(super) fn accepts(&self) -> usize {
+    fn accepts(&self) -> usize {
         let doublings = self.full_turns.saturating_sub(Self::PATIENCE);
         (1_usize << doublings.min(usize::BITS - 1)).min(ACCEPTS_PER_TURN_MAX)
     }
@@ -25,9 +25,11 @@ impl Pace {
         self.accepted += 1;
     }
 
-    pub(super) fn turn(&mut self) {
+    /// A turn begins; answers how many a listener may accept in it.
+    pub(super) fn turn(&mut self) -> usize {
         let is_full = self.accepted >= self.accepts();
         self.full_turns = if is_full { self.full_turns.saturating_add(1) } else { 0 };
         self.accepted = 0;
+        self.accepts()
     }
 }

@@ -1,0 +1,7 @@
+//! The client speaks HTTP/2.
+
+mod bodies;
+mod broken;
+mod endings;
+mod places;
+mod server;
