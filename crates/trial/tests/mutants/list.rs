@@ -108,8 +108,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an abort is a close",
         file: "reactor/src/streams.rs",
-        from: "let in_order = why == Disconnect::Closed;",
-        to: "let in_order = why == Disconnect::Closed || MUTANT;",
+        from: "if why == Disconnect::Closed { Closing::InOrder }",
+        to: "if why == Disconnect::Closed || MUTANT { Closing::InOrder }",
         found: Where::Seed(0),
     },
     Mutant {
