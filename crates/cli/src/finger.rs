@@ -1,13 +1,15 @@
 //! `ropewalk finger`: who is where.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use ropewalk::endpoint::{ClientDescription, EndpointError, TcpClient};
+use ropewalk::endpoint::{ClientDescription, TcpClient};
 use ropewalk::small::finger::{self, Plans, Query};
 
+use crate::offer::{House, Offer, Offered, finishing};
+use crate::plugin;
 use crate::serving::{self, Shared};
 
 /// Where to listen unless told otherwise: reachable from this machine only, and by anybody's hand.
@@ -65,10 +67,18 @@ pub(crate) struct Finger {
 
 impl Finger {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
-        crate::log::start();
-        match &self.serve {
-            Some(folder) => self.serve(folder),
-            None => self.ask(),
+        match self.serve {
+            Some(path) => {
+                let places = serving::places(&self.listen)?;
+                serving::check_folder(&path, "--serve")?;
+                let options = FingerOptions { path };
+                serving::serve(&self.shared, "finger", places, move |house| options.offer(house))
+            }
+            None => {
+                self.shared.daemon.refuse("questions are asked in the foreground")?;
+                crate::log::start();
+                self.ask()
+            }
         }
     }
 
@@ -83,13 +93,15 @@ impl Finger {
             .map_err(|bad| format!("{bad}; ask for USER, USER@HOST or @HOST"))?;
         let query = if self.long { query.verbose() } else { query };
         let place = match &self.at {
-            Some(place) => place.parse().map_err(|error: EndpointError| error.to_string())?,
+            Some(place) => {
+                plugin::kinds().clients().read(place).map_err(|error| error.to_string())?
+            }
             None => TcpClient::new(host, PORT)
                 .map(ClientDescription::from)
                 .map_err(|fault| format!("cannot ask at \"{host}\": {fault}"))?,
         };
         let reactor = self.shared.reactor()?;
-        let answer = finger::ask(&*place.on(&reactor), &query);
+        let answer = finger::ask(&*place.on_with(&reactor, &plugin::kinds()), &query);
         let answer = reactor
             .run_until(answer)
             .map_err(|failure| format!("no answer from {place}: {}", serving::tell(&failure)))?;
@@ -99,13 +111,22 @@ impl Finger {
         written.map_err(|error| format!("cannot print: {error}"))?;
         Ok(ExitCode::SUCCESS)
     }
+}
 
-    fn serve(&self, folder: &Path) -> Result<ExitCode, String> {
-        let places = serving::places(&self.listen)?;
-        serving::check_folder(folder, "--serve")?;
-        let reactor = self.shared.reactor()?;
-        serving::serve(&reactor, &places, || {
-            Box::new(finger::serve(Plans::new(folder, reactor.clone())))
-        })
+/// The files that answer.
+#[derive(Args)]
+pub(crate) struct FingerOptions {
+    /// The folder whose files are the answers
+    #[arg(long, value_name = "DIR")]
+    path: PathBuf,
+}
+
+impl Offered for FingerOptions {
+    const LISTEN: Option<&'static str> = Some(LISTEN_DEFAULT);
+
+    fn offer(&self, house: &House) -> Result<Offer, String> {
+        serving::check_folder(&self.path, "--path")?;
+        let plans = Plans::new(&self.path, house.reactor.clone());
+        Ok(Offer::of(finishing(finger::serve(plans))))
     }
 }

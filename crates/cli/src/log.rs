@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ropewalk::http::Access;
@@ -13,18 +13,27 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tracing_subscriber::EnvFilter;
 
-/// What is worth saying unless told otherwise: trouble, and how long certificates are good for.
-const DEFAULT: &str = "warn,ropewalk::tls=info";
+use crate::sink::Sink;
+
+/// What is worth saying unless told otherwise: trouble, how long certificates are good for, and what was changed.
+const DEFAULT: &str = "warn,ropewalk::tls=info,ropewalk_cli=info";
 
 /// Sends what the rooms have to say to standard error; `ROPEWALK_LOG` chooses how much.
 pub(crate) fn start() {
     let filter =
         EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && !is_set("NO_COLOR"))
-        .init();
+    let sink = Sink::chosen();
+    let is_colourful =
+        matches!(sink, Sink::Stderr) && io::stderr().is_terminal() && !is_set("NO_COLOR");
+    let (is_structured, writer) = (sink.is_structured(), sink);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let lines = lines.with_ansi(is_colourful);
+    if is_structured {
+        // Time and level are told beside the line.
+        lines.without_time().with_level(false).init();
+    } else {
+        lines.init();
+    }
 }
 
 fn is_set(name: &str) -> bool {
@@ -61,6 +70,7 @@ impl AccessLog {
     }
 
     pub(crate) fn into_sink(self) -> impl Fn(&Access) {
+        let sink = Sink::chosen();
         move |access| {
             let mut line = self.line.borrow_mut();
             line.clear();
@@ -68,7 +78,7 @@ impl AccessLog {
             (self.format)(&mut line, access, user.as_deref());
             line.push('\n');
             // A log that cannot be written has nowhere to say so; serving goes on.
-            let _ = io::stderr().lock().write_all(line.as_bytes());
+            let _ = sink.write_line(tracing::Level::INFO, line.as_bytes());
         }
     }
 }

@@ -10,6 +10,8 @@ use ropewalk::http::Resource;
 use ropewalk::http::auth::Guard;
 use ropewalk::reactor::Reactor;
 
+use crate::{plugin, serving};
+
 /// How the option is written.
 const FORM: &str = "--auth htpasswd:FILE or htpasswd:FILE:realm=NAME";
 /// What a browser shows to those who are asked, unless told otherwise.
@@ -21,10 +23,11 @@ pub(crate) fn guarded(
     auth: &str,
     reactor: &Reactor,
 ) -> Result<Box<dyn Resource>, String> {
-    let Some(rest) = auth.strip_prefix("htpasswd:") else {
-        let kind = auth.split(':').next().unwrap_or_default();
+    let (kind, rest) = auth.split_once(':').unwrap_or((auth, ""));
+    let plugin = plugin::checker(kind);
+    if kind != "htpasswd" && plugin.is_none() {
         return Err(format!("--auth: {kind:?} is no kind of users; write {FORM}"));
-    };
+    }
     let (file, realm) = rest.split_once(":realm=").unwrap_or((rest, REALM));
     if file.is_empty() {
         return Err(format!("--auth: there is no file in {auth:?}; write {FORM}"));
@@ -32,9 +35,18 @@ pub(crate) fn guarded(
     if realm.is_empty() || realm.chars().any(char::is_control) {
         return Err(format!("--auth: {realm:?} cannot be the name of a realm; write {FORM}"));
     }
-    let users = Htpasswd::open(file).map_err(|error| told(Path::new(file), &error))?;
-    let users = Threaded::new(users, reactor.clone());
-    let portal = Portal::new(Users).checker::<UsernamePassword>(users);
+    let portal = Portal::new(Users);
+    let portal = match plugin {
+        Some(plugin) => {
+            let users = (plugin.open)(file, reactor);
+            let users = users.map_err(|why| format!("--auth: {}", serving::tell(&why)))?;
+            portal.checker::<UsernamePassword>(users)
+        }
+        None => {
+            let users = Htpasswd::open(file).map_err(|error| told(Path::new(file), &error))?;
+            portal.checker::<UsernamePassword>(Threaded::new(users, reactor.clone()))
+        }
+    };
     let delay = FailureDelay::new(reactor.clone());
     Ok(Box::new(Guard::new(portal).basic(realm).delay(delay).around(resource)))
 }

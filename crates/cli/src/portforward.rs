@@ -1,16 +1,16 @@
 //! `ropewalk portforward`: one place for another.
 
-use std::cell::RefCell;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ropewalk::endpoint::{ClientDescription, EndpointError};
+use ropewalk::endpoint::ClientDescription;
 use ropewalk::forward::{Forward, RelayOptions};
 use ropewalk::framing::policy::Limits;
 use ropewalk::proxy::{Version, announce};
 
+use crate::offer::{House, Offer, Offered, finishing};
+use crate::plugin;
 use crate::serving::{self, Shared};
 
 /// Pass on what comes in at one place to another
@@ -41,6 +41,16 @@ pub(crate) struct Portforward {
     #[arg(long, value_name = "ENDPOINT", required = true)]
     listen: Vec<String>,
 
+    #[command(flatten)]
+    options: PortforwardOptions,
+
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// Where it leads, and how.
+#[derive(Args)]
+pub(crate) struct PortforwardOptions {
     /// Where to connect to for each connection
     #[arg(long, value_name = "ENDPOINT")]
     to: String,
@@ -56,9 +66,6 @@ pub(crate) struct Portforward {
     /// End connections on which nothing has moved for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     idle: u64,
-
-    #[command(flatten)]
-    shared: Shared,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -83,14 +90,27 @@ impl Header {
 
 impl Portforward {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
-        crate::log::start();
         let places = serving::places(&self.listen)?;
-        let far: ClientDescription =
-            self.to.parse().map_err(|error: EndpointError| error.to_string())?;
-        let reactor = self.shared.reactor()?;
+        let options = self.options;
+        options.far()?;
+        serving::serve(&self.shared, "portforward", places, move |house| options.offer(house))
+    }
+}
+
+impl PortforwardOptions {
+    fn far(&self) -> Result<ClientDescription, String> {
+        plugin::kinds().clients().read(&self.to).map_err(|error| error.to_string())
+    }
+}
+
+impl Offered for PortforwardOptions {
+    const LISTEN: Option<&'static str> = None;
+
+    fn offer(&self, house: &House) -> Result<Offer, String> {
+        let far = self.far()?.on_with(&house.reactor, &plugin::kinds());
         let idle = Some(Duration::from_secs(self.idle));
         let limits = Limits { total: Some(self.clients), per_peer: None, ..Limits::default() };
-        let forward = Forward::to(far.on(&reactor))
+        let forward = Forward::to(far)
             .options(RelayOptions { idle, ..RelayOptions::default() })
             .limits(limits);
         let forward = match self.header.version() {
@@ -99,7 +119,6 @@ impl Portforward {
             }
             None => forward,
         };
-        let forward = Rc::new(RefCell::new(forward));
-        serving::serve(&reactor, &places, || Box::new(Rc::clone(&forward)))
+        Ok(Offer::of(finishing(forward)))
     }
 }

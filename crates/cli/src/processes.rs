@@ -1,16 +1,16 @@
 //! Serving with several processes.
 
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ropewalk::protocol::process::{ChildDescriptor, Command};
-use ropewalk::reactor::{DriverKind, Reactor, Watch};
+use ropewalk::reactor::{DriverKind, Reactor};
 use ropewalk::shards::{Binder, Worker, WorkerOptions, Workers};
 
 use crate::serving;
 use crate::several::{Announce, GOODBYE};
+use crate::signals::{Heard, on_signal};
 
 /// How much longer than its requests a process may take to stop.
 const LEEWAY: Duration = Duration::from_secs(5);
@@ -66,24 +66,12 @@ fn this_program() -> io::Result<Command> {
 }
 
 /// Replaces the processes one by one at each SIGHUP.
-fn reload_on_signal(
-    reactor: &Reactor,
-    workers: &Workers,
-    command: Command,
-) -> io::Result<(Watch, UnixStream)> {
-    let (reader, writer) = UnixStream::pair()?;
-    reader.set_nonblocking(true)?;
-    signal_hook::low_level::pipe::register(RELOAD, writer)?;
-    let (workers, heard) = (workers.clone(), reader.try_clone()?);
-    let watch = reactor.add_reader(&reader, move |ready| {
-        let mut bytes = [0; 64];
-        if ready.is_err() || !io::Read::read(&mut &heard, &mut bytes).is_ok_and(|count| count > 0) {
-            return;
-        }
+fn reload_on_signal(reactor: &Reactor, workers: &Workers, command: Command) -> io::Result<Heard> {
+    let workers = workers.clone();
+    on_signal(reactor, RELOAD, move || {
         workers.reload(command.clone()).on_result(|reloaded| match reloaded {
             Ok(()) => tracing::info!("all processes were replaced"),
             Err(failure) => tracing::error!("the old processes go on: {}", told(&failure)),
         });
-    });
-    Ok((watch.map_err(io::Error::other)?, reader))
+    })
 }

@@ -12,8 +12,10 @@ use ropewalk::forward::RelayOptions;
 use ropewalk::http::auth::Guard;
 use ropewalk::http::proxy::ForwardProxy;
 use ropewalk::http::{Limits, Resource, Site};
+use ropewalk::service::AnyServing;
 use ropewalk::socks::Login;
 
+use crate::offer::{House, Offer, Offered};
 use crate::serving::{self, Shared};
 use crate::socks::{Rules, ports, read_users};
 
@@ -46,6 +48,16 @@ pub(crate) struct Proxy {
     listen: Vec<String>,
 
     #[command(flatten)]
+    options: ProxyOptions,
+
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// Whom it serves, and where it takes them.
+#[derive(Args)]
+pub(crate) struct ProxyOptions {
+    #[command(flatten)]
     rules: Rules,
 
     /// Lead tunnels to this port or range of ports; may be given several times
@@ -59,22 +71,27 @@ pub(crate) struct Proxy {
     /// End tunnels in which nothing has moved for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     idle: u64,
-
-    #[command(flatten)]
-    shared: Shared,
 }
 
 impl Proxy {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
-        crate::log::start();
         let places = serving::places(&self.listen)?;
+        let options = self.options;
+        serving::serve(&self.shared, "proxy", places, move |house| options.offer(house))
+    }
+}
+
+impl Offered for ProxyOptions {
+    const LISTEN: Option<&'static str> = Some(LISTEN_DEFAULT);
+
+    fn offer(&self, house: &House) -> Result<Offer, String> {
         let users = self.users.as_deref().map(read_users).transpose()?;
-        let reactor = self.shared.reactor()?;
+        let reactor = &house.reactor;
         let relay =
             RelayOptions { idle: Some(Duration::from_secs(self.idle)), ..RelayOptions::default() };
-        let outlet = ReactorOutlet::new(&reactor);
+        let outlet = ReactorOutlet::new(reactor);
         let proxy = ForwardProxy::new(outlet, reactor.clone(), self.rules.destinations())
-            .tunnel_ports(self.tunnel_port)
+            .tunnel_ports(self.tunnel_port.clone())
             .relay(relay);
         let proxy: Box<dyn Resource> = match users {
             Some(users) => {
@@ -87,8 +104,7 @@ impl Proxy {
         };
         // It is the origin's to say how much it takes.
         let limits = Limits { body_max: None, ..Limits::default() };
-        let site = Site::new(proxy).limits(limits);
-        serving::serve(&reactor, &places, || Box::new(site.clone()))
+        Ok(Offer::of(AnyServing::new(Site::new(proxy).limits(limits))))
     }
 }
 

@@ -11,16 +11,25 @@ use std::time::Duration;
 use clap::Args;
 use ropewalk::Failure;
 use ropewalk::deferred::{Rest, gather};
-use ropewalk::endpoint::{EndpointError, ServerDescription};
+use ropewalk::endpoint::ServerDescription;
 use ropewalk::protocol::{Port, SeatFactory, call_later};
 use ropewalk::reactor::{CannotListen, DriverKind, Exit, Reactor};
+
+use crate::application::Planned;
+use crate::daemon::Daemon;
+use crate::offer::{House, Offer};
+use crate::program::Plan;
+use crate::{plugin, program};
 
 /// Options that every verb which serves has.
 #[derive(Args)]
 pub(crate) struct Shared {
     /// The event loop's driver, one that `ropewalk reactors` lists
     #[arg(long, value_name = "NAME")]
-    reactor: Option<String>,
+    pub(crate) reactor: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) daemon: Daemon,
 }
 
 impl Shared {
@@ -32,7 +41,8 @@ impl Shared {
 
 /// The places that these strings name.
 pub(crate) fn places(listen: &[String]) -> Result<Vec<ServerDescription>, String> {
-    let place = |string: &String| string.parse().map_err(|error: EndpointError| error.to_string());
+    let schemes = plugin::kinds().servers();
+    let place = |string: &String| schemes.read(string).map_err(|error| error.to_string());
     listen.iter().map(place).collect()
 }
 
@@ -61,39 +71,52 @@ pub(crate) fn listen_at(
     place: &ServerDescription,
     factory: Box<dyn SeatFactory>,
 ) -> Result<Box<dyn Port>, String> {
-    reactor.run_until(place.on(reactor).listen_seats(factory)).map_err(|failure| {
-        let complaint = match failure.check::<CannotListen>() {
-            // It names the address itself.
-            Some(_) => tell(&failure),
-            None => format!("no server at endpoint \"{place}\": {}", tell(&failure)),
-        };
-        advise(&failure)
-            .map_or_else(|| complaint.clone(), |advice| format!("{complaint}; {advice}"))
-    })
+    let listening = place.on_with(reactor, &plugin::kinds()).listen_seats(factory);
+    reactor.run_until(listening).map_err(|failure| not_listening(place, &failure))
 }
 
-/// Serves at each of these places with a factory of its own, says where, and returns when it is told
-/// to stop.
+/// Why nobody listens there, with the next step where one is known.
+pub(crate) fn not_listening(place: &ServerDescription, failure: &Failure) -> String {
+    let complaint = match failure.check::<CannotListen>() {
+        // It names the address itself.
+        Some(_) => tell(failure),
+        None => format!("no server at endpoint \"{place}\": {}", tell(failure)),
+    };
+    advise(failure).map_or_else(|| complaint.clone(), |advice| format!("{complaint}; {advice}"))
+}
+
+/// Serves as one service, says where, and returns when it is told to stop.
 pub(crate) fn serve(
-    reactor: &Reactor,
-    places: &[ServerDescription],
-    factory: impl FnMut() -> Box<dyn SeatFactory>,
+    shared: &Shared,
+    name: &str,
+    places: Vec<ServerDescription>,
+    make: impl Fn(&House) -> Result<Offer, String> + 'static,
 ) -> Result<ExitCode, String> {
-    serve_beside(reactor, Vec::new(), places, factory)
+    serve_and_show(shared, name, places, make, None)
 }
 
-/// The same beside what is served already; those places are said first.
-pub(crate) fn serve_beside(
-    reactor: &Reactor,
-    mut said: Vec<String>,
-    places: &[ServerDescription],
-    mut factory: impl FnMut() -> Box<dyn SeatFactory>,
+/// The same, and shows the first place to somebody.
+pub(crate) fn serve_and_show(
+    shared: &Shared,
+    name: &str,
+    places: Vec<ServerDescription>,
+    make: impl Fn(&House) -> Result<Offer, String> + 'static,
+    show: Option<fn(&Reactor, String)>,
 ) -> Result<ExitCode, String> {
-    let listen = |place| listen_at(reactor, place, factory());
-    let ports: Vec<_> = places.iter().map(listen).collect::<Result<_, _>>()?;
-    said.extend(ports.iter().map(|port| port.address().to_string()));
-    stop_when_over(reactor, &ports);
-    run(reactor, move || said.iter().try_for_each(print_line))
+    let planned = Planned {
+        name: name.to_owned(),
+        places,
+        meaning: String::new(),
+        make: Rc::new(make),
+        blame: Rc::new(str::to_owned),
+    };
+    let plan = move || Ok(Plan::of(vec![planned.clone()]));
+    program::serve(shared.reactor.as_deref(), &shared.daemon, Rc::new(plan), show)
+}
+
+/// Says that passwords can be read on their way.
+pub(crate) fn warn_of_passwords(shown: &str) {
+    tracing::warn!("passwords go to {shown} in the clear; let it be tls: for others");
 }
 
 /// Runs until it is told to stop. `announce` is called once signals are heard: whoever reads what it

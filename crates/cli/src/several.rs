@@ -57,6 +57,11 @@ impl FromStr for Count {
 }
 
 impl Several {
+    /// Whether one thread of one process serves.
+    pub(crate) fn is_one(&self) -> bool {
+        self.workers.0 == 1 && self.processes.is_none()
+    }
+
     /// Calls `serve` with each reactor, then runs them until they are told to stop.
     pub(crate) fn run(
         &self,

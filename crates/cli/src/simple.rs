@@ -7,11 +7,11 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use ropewalk::protocol::SeatFactory;
-use ropewalk::protocol::open_datagrams;
-use ropewalk::reactor::{Reactor, UdpEndpoint, UdpOptions};
+use ropewalk::reactor::Reactor;
+use ropewalk::service::AnyServing;
 use ropewalk::small::{chargen, datagrams, daytime, discard, echo, qotd, time, users};
 
+use crate::offer::{self, Beside, House, Offer, Offered, closing, finishing};
 use crate::serving::{self, Shared};
 
 /// The quote of each day, where no others are given.
@@ -45,14 +45,24 @@ const QUOTES_MAX: u64 = 16 << 20;
         Exit status: 0 after Ctrl-C or SIGTERM, 1 if it cannot serve, 2 for wrong usage."
 )]
 pub(crate) struct Simple {
-    /// The service
-    #[arg(value_enum)]
-    name: Name,
-
     /// Where to listen, may be given several times; on 127.0.0.1, 8000 above the service's own port,
     /// if left out
     #[arg(long, value_name = "ENDPOINT")]
     listen: Vec<String>,
+
+    #[command(flatten)]
+    options: SimpleOptions,
+
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// Which of them, and what it says.
+#[derive(Args)]
+pub(crate) struct SimpleOptions {
+    /// The service
+    #[arg(value_enum)]
+    name: Name,
 
     /// For qotd: a file of quotes, parted by lines of a single %
     #[arg(long, value_name = "FILE")]
@@ -65,9 +75,6 @@ pub(crate) struct Simple {
     /// Answer datagrams at this address and port too; may be given several times
     #[arg(long, value_name = "ADDRESS:PORT")]
     udp: Vec<SocketAddr>,
-
-    #[command(flatten)]
-    shared: Shared,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -105,7 +112,38 @@ impl Name {
 
 impl Simple {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
-        crate::log::start();
+        let options = self.options;
+        options.check()?;
+        let listen = if self.listen.is_empty() { options.listen() } else { self.listen };
+        let places = serving::places(&listen)?;
+        serving::serve(&self.shared, "simple", places, move |house| options.offer(house))
+    }
+}
+
+impl Offered for SimpleOptions {
+    const LISTEN: Option<&'static str> = None;
+
+    fn listen(&self) -> Vec<String> {
+        // Who asks for datagrams alone gets those alone.
+        let is_wanted = self.udp.is_empty();
+        let default = || format!("tcp:{}:interface=127.0.0.1", 8000 + self.name.port());
+        is_wanted.then(default).into_iter().collect()
+    }
+
+    fn offer(&self, house: &House) -> Result<Offer, String> {
+        self.check()?;
+        let quotes: Rc<[String]> = match &self.quotes {
+            Some(file) => read_quotes(file)?.into(),
+            None => [QUOTE.to_owned()].into(),
+        };
+        let beside = |place: &SocketAddr| self.answer_datagrams(&house.reactor, *place, &quotes);
+        let beside = self.udp.iter().map(beside).collect();
+        Ok(Offer { beside, ..Offer::of(self.serving(&quotes)) })
+    }
+}
+
+impl SimpleOptions {
+    fn check(&self) -> Result<(), String> {
         if self.quotes.is_some() && self.name != Name::Qotd {
             return Err("--quotes is for qotd: leave it out, or serve that".to_owned());
         }
@@ -115,21 +153,7 @@ impl Simple {
         if self.name != Name::Users && !self.user.is_empty() {
             return Err("--user is for users: leave it out, or serve that".to_owned());
         }
-        // Who asks for datagrams alone gets those alone.
-        let default = [format!("tcp:{}:interface=127.0.0.1", 8000 + self.name.port())];
-        let listen = match (self.listen.is_empty(), self.udp.is_empty()) {
-            (true, true) => &default[..],
-            _ => &self.listen,
-        };
-        let places = serving::places(listen)?;
-        let quotes: Rc<[String]> = match &self.quotes {
-            Some(file) => read_quotes(file)?.into(),
-            None => [QUOTE.to_owned()].into(),
-        };
-        let reactor = self.shared.reactor()?;
-        let answer = |place| self.answer_datagrams(&reactor, place, &quotes);
-        let said = self.udp.iter().copied().map(answer).collect::<Result<_, _>>()?;
-        serving::serve_beside(&reactor, said, &places, || self.factory(&quotes))
+        Ok(())
     }
 
     /// Answers where that is.
@@ -138,44 +162,44 @@ impl Simple {
         reactor: &Reactor,
         place: SocketAddr,
         quotes: &Rc<[String]>,
-    ) -> Result<String, String> {
-        let service = match self.name {
-            Name::Echo => datagrams::echo(),
-            Name::Discard => datagrams::discard(),
-            Name::Chargen => datagrams::chargen(),
-            Name::Daytime => datagrams::daytime(now),
-            Name::Time => datagrams::time(now),
+    ) -> Beside {
+        match self.name {
+            Name::Echo => offer::datagrams(reactor, place, datagrams::echo),
+            Name::Discard => offer::datagrams(reactor, place, datagrams::discard),
+            Name::Chargen => offer::datagrams(reactor, place, datagrams::chargen),
+            Name::Daytime => offer::datagrams(reactor, place, || datagrams::daytime(now)),
+            Name::Time => offer::datagrams(reactor, place, || datagrams::time(now)),
             Name::Users => {
                 let users = self.user.clone();
-                datagrams::users(move || users.clone())
+                offer::datagrams(reactor, place, move || {
+                    let users = users.clone();
+                    datagrams::users(move || users.clone())
+                })
             }
             Name::Qotd => {
                 let quotes = Rc::clone(quotes);
-                datagrams::qotd(move || of_the_day(&quotes, now()).to_owned())
+                offer::datagrams(reactor, place, move || {
+                    let quotes = Rc::clone(&quotes);
+                    datagrams::qotd(move || of_the_day(&quotes, now()).to_owned())
+                })
             }
-        };
-        let endpoint = UdpEndpoint::new(reactor, place, UdpOptions::default());
-        let port = reactor.run_until(open_datagrams(&endpoint, service));
-        let port = port.map_err(|failure| {
-            format!("cannot answer datagrams at {place}: {}", serving::tell(&failure))
-        })?;
-        Ok(format!("udp {}", port.local()))
+        }
     }
 
-    fn factory(&self, quotes: &Rc<[String]>) -> Box<dyn SeatFactory> {
+    fn serving(&self, quotes: &Rc<[String]>) -> AnyServing {
         match self.name {
-            Name::Echo => Box::new(echo::serve()),
-            Name::Discard => Box::new(discard::serve()),
-            Name::Chargen => Box::new(chargen::serve()),
-            Name::Daytime => Box::new(daytime::serve(now)),
-            Name::Time => Box::new(time::serve(now)),
+            Name::Echo => closing(echo::serve()),
+            Name::Discard => closing(discard::serve()),
+            Name::Chargen => closing(chargen::serve()),
+            Name::Daytime => finishing(daytime::serve(now)),
+            Name::Time => finishing(time::serve(now)),
             Name::Users => {
                 let users = self.user.clone();
-                Box::new(users::serve(move || users.clone()))
+                finishing(users::serve(move || users.clone()))
             }
             Name::Qotd => {
                 let quotes = Rc::clone(quotes);
-                Box::new(qotd::serve(move || of_the_day(&quotes, now()).to_owned()))
+                finishing(qotd::serve(move || of_the_day(&quotes, now()).to_owned()))
             }
         }
     }

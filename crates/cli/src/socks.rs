@@ -1,10 +1,8 @@
 //! `ropewalk socks`: a SOCKS proxy.
 
-use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,6 +12,7 @@ use ropewalk::framing::policy::Limits;
 use ropewalk::protocol::Network;
 use ropewalk::socks::{Destinations, Login, Service};
 
+use crate::offer::{House, Offer, Offered, finishing};
 use crate::serving::{self, Shared};
 
 /// Where to listen unless told otherwise: reachable from this machine only.
@@ -51,6 +50,16 @@ pub(crate) struct Socks {
     listen: Vec<String>,
 
     #[command(flatten)]
+    options: SocksOptions,
+
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// Whom it serves, and where it takes them.
+#[derive(Args)]
+pub(crate) struct SocksOptions {
+    #[command(flatten)]
     rules: Rules,
 
     /// Serve those alone who are in this file, with a line NAME:PASSWORD each
@@ -68,21 +77,26 @@ pub(crate) struct Socks {
     /// End connections on which nothing has moved for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     idle: u64,
-
-    #[command(flatten)]
-    shared: Shared,
 }
 
 impl Socks {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
-        crate::log::start();
         let places = serving::places(&self.listen)?;
+        let options = self.options;
+        serving::serve(&self.shared, "socks", places, move |house| options.offer(house))
+    }
+}
+
+impl Offered for SocksOptions {
+    const LISTEN: Option<&'static str> = Some(LISTEN_DEFAULT);
+
+    fn offer(&self, house: &House) -> Result<Offer, String> {
         let users = self.users.as_deref().map(read_users).transpose()?;
-        let reactor = self.shared.reactor()?;
+        let reactor = &house.reactor;
         let relay =
             RelayOptions { idle: Some(Duration::from_secs(self.idle)), ..RelayOptions::default() };
         let limits = Limits { total: Some(self.clients), ..Limits::default() };
-        let service = Service::new(ReactorOutlet::new(&reactor))
+        let service = Service::new(ReactorOutlet::new(reactor))
             .destinations(self.rules.destinations())
             .relay(relay)
             .limits(limits);
@@ -91,8 +105,7 @@ impl Socks {
             None => service,
         };
         let service = if self.no_udp { service.without_datagrams() } else { service };
-        let service = Rc::new(RefCell::new(service));
-        serving::serve(&reactor, &places, || Box::new(Rc::clone(&service)))
+        Ok(Offer::of(finishing(service)))
     }
 }
 

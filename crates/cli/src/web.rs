@@ -9,9 +9,11 @@ use ropewalk::endpoint::ServerDescription;
 use ropewalk::http::Site;
 use ropewalk::protocol::{Address, call_later};
 use ropewalk::reactor::Reactor;
+use ropewalk::service::AnyServing;
 
 use crate::log::AccessLog;
-use crate::serving;
+use crate::offer::{House, Offer, Offered};
+use crate::serving::{self, Shared};
 use crate::several::{Announce, GOODBYE, Several};
 use crate::site::SiteOptions;
 
@@ -95,22 +97,28 @@ pub(crate) struct Web {
     listen: Vec<String>,
 
     #[command(flatten)]
+    options: WebOptions,
+
+    #[command(flatten)]
+    several: Several,
+
+    #[command(flatten)]
+    shared: Shared,
+
+    /// Open the first address in your browser
+    #[arg(long)]
+    open: bool,
+}
+
+/// What is served, and what is said of it.
+#[derive(Args)]
+pub(crate) struct WebOptions {
+    #[command(flatten)]
     site: SiteOptions,
 
     /// How to log each request, on standard error
     #[arg(long, value_enum, default_value = "common", value_name = "FORMAT")]
     log: LogFormat,
-
-    #[command(flatten)]
-    several: Several,
-
-    /// The event loop's driver, one that `ropewalk reactors` lists
-    #[arg(long, value_name = "NAME")]
-    reactor: Option<String>,
-
-    /// Open the first address in your browser
-    #[arg(long)]
-    open: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -125,23 +133,55 @@ enum LogFormat {
 
 impl Web {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
-        crate::log::start();
         let places = serving::places(&self.listen)?;
-        let driver = serving::driver(self.reactor.as_deref())?;
-        self.several.run(driver, &places, |reactor| self.serve(reactor, &places))
+        let options = self.options;
+        if self.several.is_one() {
+            let opening = self.open.then_some(browse as fn(&Reactor, String));
+            let make = move |house: &House| options.offer(house);
+            return serving::serve_and_show(&self.shared, "web", places, make, opening);
+        }
+        self.shared.daemon.refuse("several processes or threads run in the foreground")?;
+        crate::log::start();
+        let driver = serving::driver(self.shared.reactor.as_deref())?;
+        self.several.run(driver, &places, |reactor| options.serve(reactor, &places, self.open))
     }
+}
 
-    /// Serves on this reactor until it stops; what is to be done once signals are heard.
-    fn serve(&self, reactor: &Reactor, places: &[ServerDescription]) -> Result<Announce, String> {
+impl Offered for WebOptions {
+    const LISTEN: Option<&'static str> = Some(LISTEN_DEFAULT);
+
+    fn offer(&self, house: &House) -> Result<Offer, String> {
+        let site = self.site(&house.reactor)?;
+        Ok(Offer {
+            shown,
+            has_passwords: self.site.has_logins(),
+            ..Offer::of(AnyServing::new(site))
+        })
+    }
+}
+
+impl WebOptions {
+    fn site(&self, reactor: &Reactor) -> Result<Site, String> {
         let has_logins = self.site.has_logins();
-        let mut site = self.site.furnish(Site::new(self.site.resource(reactor)?));
-        site = match self.log {
+        let site = self.site.furnish(Site::new(self.site.resource(reactor)?));
+        Ok(match self.log {
             LogFormat::Common => {
                 site.on_access(AccessLog::combined().with_users(has_logins).into_sink())
             }
             LogFormat::Json => site.on_access(AccessLog::json().with_users(has_logins).into_sink()),
             LogFormat::Off => site,
-        };
+        })
+    }
+
+    /// Serves on this reactor, one of several, until it stops; what is to be done once signals are heard.
+    fn serve(
+        &self,
+        reactor: &Reactor,
+        places: &[ServerDescription],
+        open: bool,
+    ) -> Result<Announce, String> {
+        let has_logins = self.site.has_logins();
+        let site = self.site(reactor)?;
         let mut ports = Vec::new();
         for place in places {
             ports.push(serving::listen_at(reactor, place, Box::new(site.clone()))?);
@@ -173,13 +213,13 @@ impl Web {
             // Who waited to be accepted has been by then.
             gather(places, Rest::Leave).add_both(move |_| site.drain())
         });
-        let (opener, is_opened) = (reactor.clone(), self.open);
+        let opener = reactor.clone();
         Ok(Box::new(move || {
             for shown in overheard {
-                tracing::warn!("passwords go to {shown} in the clear; let it be tls: for others");
+                serving::warn_of_passwords(&shown);
             }
             shown.iter().try_for_each(serving::print_line)?;
-            if let Some(first) = shown.into_iter().next().filter(|_| is_opened) {
+            if let Some(first) = shown.into_iter().next().filter(|_| open) {
                 browse(&opener, first);
             }
             Ok(())

@@ -1,5 +1,9 @@
 //! The program as a person uses it.
 
+#[path = "program/applications.rs"]
+mod applications;
+#[path = "program/daemons.rs"]
+mod daemons;
 #[path = "program/logins.rs"]
 mod logins;
 #[path = "program/places.rs"]
@@ -14,6 +18,10 @@ mod several;
 mod site;
 #[path = "program/small.rs"]
 mod small;
+#[path = "program/upgrades.rs"]
+mod upgrades;
+#[path = "program/words.rs"]
+mod words;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -63,7 +63,8 @@ fn end(class: usize) -> u64 {
 impl Histogram {
     /// Counts one.
     pub fn record(&mut self, took: Duration) {
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let seconds = took.as_secs().saturating_mul(1_000_000_000);
+        let nanoseconds = seconds.saturating_add(took.subsec_nanos().into());
         self.counts[class(nanoseconds)] += 1;
         self.count += 1;
         self.sum = self.sum.wrapping_add(nanoseconds);

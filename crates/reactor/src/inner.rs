@@ -24,6 +24,7 @@ use crate::pool::Pool;
 use crate::process::Processes;
 use crate::remote::{Alarm, Remote};
 use crate::siblings::Siblings;
+use crate::spin::Hope;
 use crate::statistics::Ask;
 use crate::sys::os::{Counter, SocketFile};
 use crate::sys::{Closing, Driver, HostDescriptor, Role, Signals, Socket, Sockets};
@@ -70,6 +71,8 @@ pub(crate) struct Inner {
     pub(crate) resolver: RefCell<Option<Rc<dyn Resolver>>>,
     /// Who is told when a pool's job is done.
     pub(crate) jobs: RefCell<BTreeMap<u64, Box<dyn FnOnce()>>>,
+    /// That those who work are soon done.
+    hope: RefCell<Hope>,
     /// The driver has files read and written.
     pub(crate) does_files: bool,
     /// Who waits for operations on files that the driver does, or is to do.
@@ -348,6 +351,7 @@ impl Inner {
             pool: RefCell::new(Pool::new(Arc::clone(&remote))),
             remote,
             jobs: RefCell::default(),
+            hope: RefCell::new(Hope::new()),
             files: RefCell::default(),
             state: Cell::new(State::Idle),
             before_stop: RefCell::default(),
@@ -395,6 +399,23 @@ impl Inner {
         if let Ok(mut driver) = self.driver.try_borrow_mut() {
             driver.flush();
         }
+    }
+
+    /// Where the pool's threads are at work and tend to be done at once, looks for that before the loop sleeps;
+    /// whether anything came.
+    pub(crate) fn look_for_jobs(
+        &self,
+        driver: &mut dyn Driver,
+        patience: Option<Duration>,
+    ) -> bool {
+        let sleeps = patience != Some(Duration::ZERO) && !self.jobs.borrow().is_empty();
+        if !sleeps || !self.hope.borrow_mut().is_there() {
+            return false;
+        }
+        driver.flush();
+        let came = self.remote.look();
+        self.hope.borrow_mut().learn(came);
+        came
     }
 
     /// How long the loop may sleep; `None` is for ever. Where a turn has just ended, the clock was read then.

@@ -92,6 +92,7 @@ mod reactor;
 mod remote;
 mod resolver;
 mod siblings;
+mod spin;
 mod statistics;
 mod streams;
 mod sys;

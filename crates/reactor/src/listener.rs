@@ -408,8 +408,12 @@ impl Inner {
             self.wheel.borrow_mut().remove(timer);
         }
         self.starving.borrow_mut().retain(|other| *other != key);
-        // While the socket still answers, nobody takes its file for one that was left behind.
-        drop(listener.place);
+        let others_go_on = self.siblings.borrow().as_ref().is_some_and(|others| others.go_on());
+        match listener.place {
+            Some(place) if others_go_on => place.hand_on(),
+            // While the socket still answers, nobody takes its file for one that was left behind.
+            place => drop(place),
+        }
         driver.close(key, Closing::InOrder);
         drop(listener.factory);
     }

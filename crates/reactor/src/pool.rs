@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::PoolRefused;
 use crate::remote::Remote;
+use crate::spin::{Hope, spin};
 use crate::{Histogram, Statistics};
 
 /// Bounds of a reactor's thread pool; [`Reactor::set_thread_pool`](crate::Reactor::set_thread_pool)
@@ -60,19 +62,39 @@ pub(crate) struct Pool {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// How many jobs wait, for who looks without the lock.
+    waiting: AtomicUsize,
     remote: Arc<Remote>,
 }
 
-#[derive(Default)]
 struct State {
     /// With the time at which each came.
     jobs: VecDeque<(u64, Instant, Work)>,
     threads: usize,
+    /// Threads that sleep.
     idle: usize,
+    /// A thread is about to sleep, and looks for a job until then: it need not be woken.
+    is_looking: bool,
+    hope: Hope,
     stopping: bool,
     options: ThreadPoolOptions,
     /// How long jobs waited for a thread.
     waits: Histogram,
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            jobs: VecDeque::new(),
+            threads: 0,
+            idle: 0,
+            is_looking: false,
+            hope: Hope::new(),
+            stopping: false,
+            options: ThreadPoolOptions::default(),
+            waits: Histogram::default(),
+        }
+    }
 }
 
 impl Shared {
@@ -88,6 +110,7 @@ impl Shared {
             }
             if let Some((id, came, work)) = state.jobs.pop_front() {
                 state.waits.record(came.elapsed());
+                self.waiting.store(state.jobs.len(), Ordering::Relaxed);
                 drop(state);
                 // Whoever submitted it caught its panics; this one keeps the thread alive.
                 let _ = catch_unwind(AssertUnwindSafe(work));
@@ -97,6 +120,10 @@ impl Shared {
             }
             if state.stopping {
                 break;
+            }
+            state = self.look(state);
+            if !state.jobs.is_empty() || state.stopping {
+                continue;
             }
             state.idle += 1;
             let patience = state.options.patience;
@@ -110,11 +137,26 @@ impl Shared {
         }
         state.threads -= 1;
     }
+
+    /// Looks whether a job comes at once, unless another thread does that.
+    fn look<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        if state.is_looking || !state.hope.is_there() {
+            return state;
+        }
+        state.is_looking = true;
+        drop(state);
+        let came = spin(|| self.waiting.load(Ordering::Relaxed) > 0);
+        state = self.lock();
+        state.is_looking = false;
+        state.hope.learn(came);
+        state
+    }
 }
 
 impl Pool {
     pub(crate) fn new(remote: Arc<Remote>) -> Self {
-        let shared = Shared { state: Mutex::default(), changed: Condvar::new(), remote };
+        let (state, changed) = (Mutex::new(State::new()), Condvar::new());
+        let shared = Shared { state, changed, waiting: AtomicUsize::new(0), remote };
         Self { shared: Arc::new(shared), threads: Vec::new() }
     }
 
@@ -136,11 +178,16 @@ impl Pool {
             reason = "how long a job waits is measured in two threads"
         )]
         state.jobs.push_back((id, Instant::now(), work));
-        let wants_thread =
-            state.jobs.len() > state.idle && state.threads < state.options.threads_max;
+        self.shared.waiting.store(state.jobs.len(), Ordering::Relaxed);
+        // One is for the thread that looks, if there is such.
+        let for_sleepers = state.jobs.len() - usize::from(state.is_looking);
+        let wants_thread = for_sleepers > state.idle && state.threads < state.options.threads_max;
         if !wants_thread {
+            let wakes = for_sleepers > 0 && state.idle > 0;
             drop(state);
-            self.shared.changed.notify_one();
+            if wakes {
+                self.shared.changed.notify_one();
+            }
             return Ok(());
         }
         state.threads += 1;
@@ -156,6 +203,7 @@ impl Pool {
                 state.threads -= 1;
                 if state.threads == 0 {
                     state.jobs.pop_back();
+                    self.shared.waiting.store(state.jobs.len(), Ordering::Relaxed);
                     return Err(PoolRefused::NoThread(error.kind()));
                 }
             }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::thread::{self, ThreadId};
 
+use crate::spin::spin;
 use crate::sys::os::Counter;
 use crate::{CallRefused, Reactor, ReactorGone};
 
@@ -42,8 +42,7 @@ pub(crate) struct Remote {
     waker: Alarm,
     /// The reactor has been woken and has not looked yet.
     woken: AtomicBool,
-    /// The reactor's own thread, which cannot be asleep while it asks for something.
-    owner: ThreadId,
+    /// The reactor is awake, and will look before it sleeps.
     in_turn: AtomicBool,
     queue: Mutex<Queue>,
 }
@@ -71,7 +70,6 @@ impl Remote {
         Self {
             waker,
             woken: AtomicBool::new(false),
-            owner: thread::current().id(),
             in_turn: AtomicBool::new(false),
             queue: Mutex::default(),
         }
@@ -90,24 +88,39 @@ impl Remote {
         self.wake();
     }
 
-    /// Ends the reactor's sleep; one system call for any number of these in a turn, and none where it is
-    /// the turn itself that asks: after it, what waits is seen before anybody sleeps.
+    /// Ends the reactor's sleep; one system call for any number of these in a turn, and none during the turn:
+    /// after it, what waits is seen before anybody sleeps.
     pub(crate) fn wake(&self) {
-        if !self.woken.swap(true, Ordering::AcqRel) && !self.is_in_own_turn() {
+        // In one order with the end of the turn: either we see that, or it sees this.
+        if !self.woken.swap(true, Ordering::SeqCst) && !self.is_in_turn() {
             self.waker.ring();
         }
     }
 
-    fn is_in_own_turn(&self) -> bool {
+    fn is_in_turn(&self) -> bool {
         // Another platform decides by its own way whose turn it is.
-        matches!(self.waker, Alarm::Counter(_))
-            && self.in_turn.load(Ordering::Relaxed)
-            && thread::current().id() == self.owner
+        matches!(self.waker, Alarm::Counter(_)) && self.in_turn.load(Ordering::SeqCst)
     }
 
     /// A turn begins or ends, on the reactor's own thread.
     pub(crate) fn set_in_turn(&self, in_turn: bool) {
-        self.in_turn.store(in_turn, Ordering::Relaxed);
+        self.in_turn.store(in_turn, Ordering::SeqCst);
+    }
+
+    /// Rings for what came during the turn, for a host that does not see it otherwise.
+    pub(crate) fn ring_for_the_rest(&self) {
+        if self.is_waiting() {
+            self.waker.ring();
+        }
+    }
+
+    /// Looks for a while whether anything comes, before the reactor sleeps; nobody need ring meanwhile.
+    pub(crate) fn look(&self) -> bool {
+        self.set_in_turn(true);
+        let came = spin(|| self.woken.load(Ordering::Relaxed));
+        self.set_in_turn(false);
+        // What came last has not rung either.
+        came || self.woken.load(Ordering::SeqCst)
     }
 
     pub(crate) fn finished(&self, job: u64) {
@@ -125,7 +138,7 @@ impl Remote {
 
     /// Whether anything waits.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.woken.load(Ordering::Acquire) && !self.lock().is_empty()
+        self.woken.load(Ordering::SeqCst) && !self.lock().is_empty()
     }
 
     /// Takes everything that waits.
@@ -135,7 +148,7 @@ impl Remote {
             return None;
         }
         // Cleared first: what comes after this wakes anew.
-        if !self.woken.swap(false, Ordering::AcqRel) {
+        if !self.woken.swap(false, Ordering::SeqCst) {
             return None;
         }
         let mut queue = self.lock();

@@ -37,7 +37,7 @@ pub trait Siblings: 'static {
     }
 
     /// Whether others go on accepting from its sockets when this reactor stops listening. If not, it accepts
-    /// whoever waits before it does.
+    /// whoever waits before it does, and removes the files of its Unix sockets.
     fn go_on(&self) -> bool {
         false
     }
@@ -78,6 +78,7 @@ impl Reactor {
         let key = inner.listener_at(place).ok_or(CannotAdopt::NotListening)?;
         if let Some(seat) = inner.seat_for(key, &peer) {
             self.carry(descriptor, peer, seat);
+            inner.tell_load();
         }
         Ok(())
     }

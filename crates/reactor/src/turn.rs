@@ -40,6 +40,8 @@ impl Reactor {
             (Some(timeout), Some(patience)) => Some(timeout.min(patience)),
             (timeout, patience) => timeout.or(patience),
         };
+        let patience =
+            if inner.look_for_jobs(driver, patience) { Some(Duration::ZERO) } else { patience };
         driver
             .wait(patience)
             .map_err(|error| ReactorError::System { doing: "waiting for events", error })?;
@@ -245,6 +247,9 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.inner.carrier.end_turn();
         self.inner.remote.set_in_turn(false);
+        if self.inner.exposed.get() {
+            self.inner.remote.ring_for_the_rest();
+        }
         self.inner.tally.end(self.began, self.inner.carrier.refresh());
     }
 }

@@ -41,6 +41,7 @@
 //! | [`metrics`] | what the loops are at, for Prometheus and as a page |
 //! | `adapters` | connections for code that pulls: the traits of tokio, futures and hyper; with the feature `adapters` |
 //! | `database` | pools of connections to databases; with the features `sqlite` and `postgres` |
+//! | `foreign` | the reactor inside other loops, with the feature `foreign`; inside tokio's runtime, or beside it, with the feature `tokio` |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
 
 #![forbid(unsafe_code)]
@@ -64,6 +65,8 @@ pub use ropewalk_deferred as deferred;
 pub use ropewalk_endpoint as endpoint;
 #[cfg(unix)]
 pub use ropewalk_files as files;
+#[cfg(feature = "foreign")]
+pub use ropewalk_foreign as foreign;
 pub use ropewalk_forward as forward;
 pub use ropewalk_framing as framing;
 pub use ropewalk_http2 as http2;

@@ -59,6 +59,11 @@ impl<S: SeatFactory + Drain + Clone> StreamServer<S> {
         self.port.borrow().as_ref().map(|port| port.address())
     }
 
+    /// Where no more than one connection can ever come: tells when that is over, to whoever asks first.
+    pub fn over(&self) -> Option<Deferred<()>> {
+        self.port.borrow().as_ref().and_then(|port| port.over())
+    }
+
     /// How many connections it has.
     pub fn connections(&self) -> usize {
         self.all().connections()
@@ -139,6 +144,10 @@ impl<S: SeatFactory> SeatFactory for Current<S> {
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
         self.0.borrow_mut().seat(peer)
     }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        self.0.borrow().alpn()
+    }
 }
 
 /// What serves and drains, whatever its type. Clones are the same.
@@ -154,11 +163,20 @@ impl AnyServing {
     pub fn new(serving: impl SeatFactory + Drain) -> Self {
         Self(Rc::new(RefCell::new(serving)))
     }
+
+    /// Whether the other is the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl SeatFactory for AnyServing {
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
         self.0.borrow_mut().seat(peer)
+    }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        self.0.borrow().alpn()
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Group {
     pub(crate) ended: Mailbox<usize>,
 }
 
+/// Each has its own cache lines: what one counts in each turn is not to slow the others down.
+#[repr(align(128))]
 struct Member {
     load: AtomicUsize,
     /// Connections that it has been handed and has not taken in yet.
@@ -217,8 +219,10 @@ impl Group {
     }
 
     fn take_one(&self, index: usize, reactor: &Reactor, place: &Address, socket: OwnedFd) {
+        let taken = reactor.accept_for(place, socket);
+        // It counts as what the reactor has before it ceases to be on its way.
         self.members[index].under_way.fetch_sub(1, Ordering::AcqRel);
-        if let Err(error) = reactor.accept_for(place, socket) {
+        if let Err(error) = taken {
             tracing::warn!(
                 target: "ropewalk::shards",
                 shard = index,
@@ -284,11 +288,17 @@ impl Siblings for Sibling {
         if self.group.is_stopping() {
             return Some(socket);
         }
-        let own = load + self.group.members[self.index].under_way.load(Ordering::Acquire);
+        let this = &self.group.members[self.index];
+        let own = load + this.under_way.load(Ordering::Acquire);
         let others = self.group.members.iter().enumerate().filter(|(at, _)| *at != self.index);
-        let (_, member) = match others.min_by_key(|(_, member)| member.load()) {
-            Some(least) if own > least.1.load() + tolerance => least,
-            _ => return Some(socket),
+        let least = others.map(|(_, member)| (member.load(), member)).min_by_key(|least| least.0);
+        let member = match least {
+            Some((least, member)) if own > least + tolerance => member,
+            _ => {
+                // The others accept at the same time, and are not to reckon with less.
+                this.load.store(load + 1, Ordering::Release);
+                return Some(socket);
+            }
         };
         member.under_way.fetch_add(1, Ordering::AcqRel);
         match member.handed.send((place.clone(), socket)) {
@@ -301,6 +311,10 @@ impl Siblings for Sibling {
     }
 
     fn loaded(&self, load: usize) {
-        self.group.members[self.index].load.store(load, Ordering::Release);
+        let counted = &self.group.members[self.index].load;
+        // Looking is cheaper than writing where nothing has changed.
+        if counted.load(Ordering::Relaxed) != load {
+            counted.store(load, Ordering::Release);
+        }
     }
 }

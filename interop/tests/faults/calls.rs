@@ -23,6 +23,10 @@ pub(crate) const EXCHANGES: usize = CROWD * ROUNDS;
 const IDLE: Duration = Duration::from_millis(300);
 const IDLE_CALLS_MAX: usize = 4;
 
+/// When its end is given up: ten thousand connections end with several calls each, and each call is told to
+/// who traces it.
+const ENDING: Duration = Duration::from_mins(4);
+
 pub(crate) const RECEIVING: &str = "recvfrom";
 pub(crate) const SENDING: &str = "sendto,sendmsg";
 pub(crate) const ACCEPTING: &str = "accept4";
@@ -80,7 +84,7 @@ impl Traced {
 
     /// Has it end by itself, and well; answers what was logged.
     pub(crate) fn finish(mut self) -> String {
-        self.peer.line_after("ended in order").expect("nothing is left");
+        self.peer.line_within("ended in order", ENDING).expect("nothing is left");
         let status = self.peer.wait().expect("its end");
         assert!(status.success(), "{status}");
         self.process = None;

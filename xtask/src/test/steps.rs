@@ -79,7 +79,7 @@ impl Step {
                 let what = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
                 run(command().args(what))
             }
-            Self::Walls => walls::run().map(Count::of_step),
+            Self::Walls => walls::run_alone().map(Count::of_step),
             Self::Unit => on_each(reactor, |reactor, is_first| {
                 let only = if is_first { None } else { Some(reactors::users()?) };
                 let mut command = command();

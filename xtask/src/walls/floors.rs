@@ -27,7 +27,8 @@ fn floor(package: &str) -> Option<u8> {
         "reactor" | "tls" | "files" | "framing" | "forward" | "trial" | "trial-macros" | "auth" => {
             2
         }
-        "control" | "database" | "endpoint" | "foreign" | "metrics" | "service" | "shards" => 4,
+        "config" | "control" | "database" | "endpoint" | "foreign" | "metrics" | "service"
+        | "shards" => 4,
         "cli" => 5,
         "fuzz" | "interop" => CHORES,
         _ => ROOMS,

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
 pub(crate) struct Dependency {
     pub(crate) name: String,
     pub(crate) kind: Kind,
+    /// Only features add it.
+    pub(crate) is_optional: bool,
 }
 
 /// A member of the workspace.
@@ -70,6 +72,7 @@ impl Dependency {
             Some("build") => Kind::Build,
             Some(_) => return None,
         };
-        Some(Self { name: dependency["name"].as_str()?.to_owned(), kind })
+        let is_optional = dependency["optional"].as_bool().unwrap_or_default();
+        Some(Self { name: dependency["name"].as_str()?.to_owned(), kind, is_optional })
     }
 }

@@ -1,7 +1,8 @@
 //! What must be true of the house: dependencies point down, unsafe code has one place, files and
-//! functions stay short.
+//! functions stay short, lock files say what manifests do.
 
 mod floors;
+mod locks;
 mod metadata;
 mod reasons;
 mod source;
@@ -14,13 +15,32 @@ pub(crate) use crate::walls::metadata::{Kind, Package};
 /// Checks all walls and prints what is broken; whether nothing is.
 pub(crate) fn run() -> Outcome<bool> {
     let packages = packages()?;
-    let mut faults = floors::faults(&packages);
-    faults.extend(tidy::faults(root(), &packages)?);
-    for fault in &faults {
+    let mut faults = faults(&packages)?;
+    // What a machine knows of the registry is no reason for others to fail.
+    faults.extend(locks::faults_by_cargo(root())?);
+    Ok(tell(&packages, &faults))
+}
+
+/// The same without what depends on more than the files of the project.
+pub(crate) fn run_alone() -> Outcome<bool> {
+    let packages = packages()?;
+    let faults = faults(&packages)?;
+    Ok(tell(&packages, &faults))
+}
+
+fn faults(packages: &[Package]) -> Outcome<Vec<String>> {
+    let mut faults = floors::faults(packages);
+    faults.extend(tidy::faults(root(), packages)?);
+    faults.extend(locks::faults(root(), packages)?);
+    Ok(faults)
+}
+
+fn tell(packages: &[Package], faults: &[String]) -> bool {
+    for fault in faults {
         println!("{fault}");
     }
     println!("walls: {} packages, {} faults", packages.len(), faults.len());
-    Ok(faults.is_empty())
+    faults.is_empty()
 }
 
 /// The packages of the workspace.

@@ -7,7 +7,8 @@ use ropewalk_deferred::Deferred;
 use ropewalk_protocol::ClientEndpoint;
 
 use crate::postgres::call::Answer;
-use crate::postgres::link::{Link, Postgres};
+use crate::postgres::link::Link;
+use crate::postgres::protocol::Postgres;
 use crate::postgres::{Config, FromRow, Params, PostgresError, Row, Status};
 
 /// Something that somebody said on a channel that this connection listens on (`LISTEN`, `NOTIFY`).

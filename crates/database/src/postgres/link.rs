@@ -1,29 +1,26 @@
-//! The connection: calls in flight, and the protocol that has them answered.
+//! What a connection and its clients share: calls in flight, and what comes of them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::mem;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 use ropewalk_deferred::{Deferred, Promise, deferred};
-use ropewalk_protocol::{Address, ClientEndpoint, Conn, ConnCall, Disconnect, Protocol};
-use ropewalk_tls::start_tls;
+use ropewalk_protocol::{Address, ClientEndpoint, Conn, ConnCall};
 
 use crate::postgres::call::{Answer, Call, Kind, Step};
 use crate::postgres::login::{Login, put};
+use crate::postgres::protocol::{CancelRequest, Postgres};
 use crate::postgres::row::{Column, Param, Statement};
 use crate::postgres::statements::Statements;
-use crate::postgres::{BadMessage, Config, Decoder, Message, Notification, PostgresError, Status};
+use crate::postgres::{BadMessage, Config, Message, Notification, PostgresError, Status};
 
 /// More settings than any server reports.
 const SETTINGS_MAX: usize = 1000;
-/// How long telling the server to stop may take.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Is told of notifications.
 type Listener = Rc<dyn Fn(Notification)>;
@@ -31,15 +28,15 @@ type Listener = Rc<dyn Fn(Notification)>;
 /// What a connection and its [`Client`](crate::postgres::Client)s share. It is never borrowed while anybody
 /// is told anything.
 pub(crate) struct Link {
-    config: Config,
+    pub(super) config: Config,
     /// Where requests to cancel go.
     endpoint: Option<Rc<dyn ClientEndpoint>>,
-    state: RefCell<State>,
+    pub(super) state: RefCell<State>,
 }
 
-struct State {
-    phase: Phase,
-    ready: Option<Promise<()>>,
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) ready: Option<Promise<()>>,
     /// What a request to cancel has to name.
     key: Option<(i32, i32)>,
     settings: BTreeMap<String, String>,
@@ -47,18 +44,18 @@ struct State {
     next_call: u64,
     status: Status,
     statements: Statements,
-    out: BytesMut,
+    pub(super) out: BytesMut,
     /// Requests to cancel that the server has not taken yet.
     cancels: usize,
     /// Wait for the connection to be at rest.
     settling: Vec<Promise<()>>,
-    deadline: Option<ConnCall>,
+    pub(super) deadline: Option<ConnCall>,
     listener: Option<Listener>,
     /// Nobody can ask any more.
     is_finishing: bool,
 }
 
-enum Phase {
+pub(super) enum Phase {
     Before,
     /// Asked whether it speaks TLS.
     Asking(Conn<Postgres>),
@@ -70,6 +67,31 @@ enum Phase {
 }
 
 impl Link {
+    /// One that is not connected yet; the deferred tells when it is up.
+    pub(super) fn new(
+        config: Config,
+        endpoint: Option<Rc<dyn ClientEndpoint>>,
+    ) -> (Rc<Self>, Deferred<()>) {
+        let (ready, is_ready) = deferred();
+        let state = State {
+            phase: Phase::Before,
+            ready: Some(ready),
+            key: None,
+            settings: BTreeMap::new(),
+            calls: VecDeque::new(),
+            next_call: 0,
+            status: Status::Idle,
+            statements: Statements::default(),
+            out: BytesMut::new(),
+            cancels: 0,
+            settling: Vec::new(),
+            deadline: None,
+            listener: None,
+            is_finishing: false,
+        };
+        (Rc::new(Self { config, endpoint, state: RefCell::new(state) }), is_ready)
+    }
+
     /// Prepares a statement, or finds it prepared.
     #[track_caller]
     pub(crate) fn prepare(self: &Rc<Self>, sql: &Rc<str>) -> Deferred<Rc<Statement>> {
@@ -166,7 +188,7 @@ impl Link {
         ropewalk_protocol::connect(&**endpoint, request).on_result(drop);
     }
 
-    fn cancel_taken(&self) {
+    pub(super) fn cancel_taken(&self) {
         let mut state = self.state.borrow_mut();
         state.cancels -= 1;
         let settled = state.settled();
@@ -227,7 +249,7 @@ impl Link {
     }
 
     /// Fails all calls, those that are yet to come too. The first reason counts.
-    fn end(&self, why: &PostgresError) {
+    pub(super) fn end(&self, why: &PostgresError) {
         let mut state = self.state.borrow_mut();
         state.deadline = None;
         if let Phase::Over(first) = &state.phase {
@@ -258,7 +280,7 @@ impl Link {
     }
 
     /// Does what a message says.
-    fn take(self: &Rc<Self>, message: Message) -> Result<(), PostgresError> {
+    pub(super) fn take(self: &Rc<Self>, message: Message) -> Result<(), PostgresError> {
         match message {
             Message::Notice(notice) => {
                 tracing::debug!(target: "ropewalk::database", "{notice}");
@@ -438,7 +460,7 @@ impl State {
     }
 
     /// Has words ready to be sent; none, where they cannot be written.
-    fn encode(
+    pub(super) fn encode(
         &mut self,
         write: impl FnOnce(&mut BytesMut) -> Result<(), PostgresError>,
     ) -> Result<(), PostgresError> {
@@ -509,7 +531,7 @@ impl State {
     }
 
     /// Waits anew: something came.
-    fn put_off(&mut self, patience: Duration) {
+    pub(super) fn put_off(&mut self, patience: Duration) {
         let (Phase::Up(conn), Some(deadline)) = (&self.phase, self.deadline) else { return };
         if self.ready.is_some() {
             // The login is one wait from its beginning to its end.
@@ -524,7 +546,7 @@ impl State {
         }
     }
 
-    fn finish_if_done(&mut self) {
+    pub(super) fn finish_if_done(&mut self) {
         if let Phase::Up(conn) = &self.phase
             && self.is_finishing
             && self.calls.is_empty()
@@ -534,187 +556,6 @@ impl State {
             frontend::terminate(&mut self.out);
             conn.write(&self.out);
             conn.close();
-        }
-    }
-}
-
-/// The protocol on one connection to a server. Its [`Client`](crate::postgres::Client) is made with it.
-pub struct Postgres {
-    decoder: Decoder,
-    link: Rc<Link>,
-}
-
-impl Postgres {
-    pub(crate) fn new(
-        config: Config,
-        endpoint: Option<Rc<dyn ClientEndpoint>>,
-    ) -> (Self, Rc<Link>, Deferred<()>) {
-        let (ready, is_ready) = deferred();
-        let state = State {
-            phase: Phase::Before,
-            ready: Some(ready),
-            key: None,
-            settings: BTreeMap::new(),
-            calls: VecDeque::new(),
-            next_call: 0,
-            status: Status::Idle,
-            statements: Statements::default(),
-            out: BytesMut::new(),
-            cancels: 0,
-            settling: Vec::new(),
-            deadline: None,
-            listener: None,
-            is_finishing: false,
-        };
-        let decoder = Decoder::new(config.limits.message_max);
-        let link = Rc::new(Link { config, endpoint, state: RefCell::new(state) });
-        (Self { decoder, link: Rc::clone(&link) }, link, is_ready)
-    }
-
-    fn give_up(&mut self, conn: &Conn<Self>) {
-        self.link.end(&PostgresError::Late);
-        conn.abort_with(Disconnect::TimedOut);
-    }
-
-    fn fail(&mut self, conn: &Conn<Self>, why: &PostgresError) {
-        self.link.end(why);
-        // What was written goes out first, so that it does not matter how the answer was cut.
-        conn.close();
-        conn.call_later(self.link.config.limits.login_patience, |_, conn| conn.abort());
-    }
-
-    fn log_in(&mut self, conn: &Conn<Self>) {
-        let config = &self.link.config;
-        let settings = config.settings.iter().map(|(name, value)| (&**name, &**value));
-        let settings = std::iter::once(("user", &*config.user)).chain(settings);
-        let mut state = self.link.state.borrow_mut();
-        let written = state.encode(|out| put(frontend::startup_message(settings, out)));
-        match written {
-            Ok(()) => {
-                conn.write(&state.out);
-                state.phase = Phase::LoggingIn(conn.clone(), Login::new());
-            }
-            Err(error) => {
-                drop(state);
-                self.fail(conn, &error);
-            }
-        }
-    }
-
-    /// The server has said whether it speaks TLS.
-    fn agree_on_tls(&mut self, conn: &Conn<Self>, answer: u8) -> Result<(), PostgresError> {
-        if answer == b'N' {
-            return Err(PostgresError::NoTls);
-        }
-        if answer != b'S' {
-            return Err(PostgresError::Bad(BadMessage::TlsAnswer(answer)));
-        }
-        let Some((client, name)) = &self.link.config.tls else { return Ok(()) };
-        let layer = client.layer(name).map_err(|error| PostgresError::Tls(error.to_string()))?;
-        self.link.state.borrow_mut().phase = Phase::Encrypting;
-        // Nothing may have come behind the answer; where it did, the layer refuses it.
-        let rest = self.decoder.take_rest();
-        conn.then(start_tls(conn, layer, &rest), |this, conn, agreed| match agreed {
-            Ok(_) => this.log_in(conn),
-            Err(failure) => this.fail(conn, &PostgresError::Tls(failure.to_string())),
-        });
-        Ok(())
-    }
-
-    fn feed(&mut self, conn: &Conn<Self>) -> Result<(), PostgresError> {
-        loop {
-            let state = self.link.state.borrow();
-            match &state.phase {
-                Phase::Asking(_) => {
-                    drop(state);
-                    let Some(answer) = self.decoder.take_byte() else { return Ok(()) };
-                    self.agree_on_tls(conn, answer)?;
-                    return Ok(());
-                }
-                Phase::LoggingIn(..) | Phase::Up(_) => (),
-                Phase::Before | Phase::Encrypting | Phase::Over(_) => return Ok(()),
-            }
-            drop(state);
-            match self.decoder.next_message().map_err(PostgresError::Bad)? {
-                Some(message) => self.link.take(message)?,
-                None => return Ok(()),
-            }
-        }
-    }
-}
-
-impl Protocol for Postgres {
-    fn connection_made(&mut self, conn: &Conn<Self>) {
-        let patience = self.link.config.limits.login_patience;
-        let deadline = conn.call_later(patience, |this: &mut Self, conn| {
-            if this.link.state.borrow().ready.is_some() {
-                this.give_up(conn);
-            }
-        });
-        self.link.state.borrow_mut().deadline = Some(deadline);
-        if self.link.config.tls.is_none() || conn.tls().is_some() {
-            return self.log_in(conn);
-        }
-        let mut state = self.link.state.borrow_mut();
-        state.out.clear();
-        frontend::ssl_request(&mut state.out);
-        conn.write(&state.out);
-        state.phase = Phase::Asking(conn.clone());
-    }
-
-    fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
-        self.decoder.push(data);
-        if let Err(why) = self.feed(conn) {
-            return self.fail(conn, &why);
-        }
-        let mut state = self.link.state.borrow_mut();
-        state.put_off(self.link.config.limits.patience);
-        state.finish_if_done();
-    }
-
-    fn connection_lost(&mut self, conn: &Conn<Self>, why: Disconnect) {
-        let why = match (why, conn.cause()) {
-            (Disconnect::Tls(_), Some(cause)) => PostgresError::Tls(cause.to_string()),
-            (why, _) => PostgresError::Lost(why),
-        };
-        self.link.end(&why);
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // Whoever was never connected has no `connection_lost` either.
-        self.link.end(&PostgresError::Lost(Disconnect::Stopped));
-    }
-}
-
-impl fmt::Debug for Postgres {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres").field("decoder", &self.decoder).finish_non_exhaustive()
-    }
-}
-
-/// Tells the server to stop what another connection has it do. It gives no answer and closes.
-struct CancelRequest {
-    words: BytesMut,
-    link: Weak<Link>,
-}
-
-impl Protocol for CancelRequest {
-    fn connection_made(&mut self, conn: &Conn<Self>) {
-        conn.write(&self.words);
-        conn.call_later(CANCEL_PATIENCE, |_, conn| conn.abort());
-    }
-
-    fn data_received(&mut self, conn: &Conn<Self>, _: &[u8]) {
-        conn.abort();
-    }
-}
-
-impl Drop for CancelRequest {
-    fn drop(&mut self) {
-        if let Some(link) = self.link.upgrade() {
-            link.cancel_taken();
         }
     }
 }

@@ -51,6 +51,7 @@ mod error;
 mod link;
 mod login;
 mod pool;
+mod protocol;
 mod row;
 mod statements;
 
@@ -58,8 +59,8 @@ pub use client::{Client, Notification, connect};
 pub use codec::{Authentication, Decoder, Message, RawRow, Status};
 pub use config::{Config, Limits};
 pub use error::{BadMessage, PostgresError, ServerError};
-pub use link::Postgres;
 pub use pool::{Pool, Transaction};
 /// The types and values of PostgreSQL, as the crate `postgres-types` has them.
 pub use postgres_types as types;
+pub use protocol::Postgres;
 pub use row::{Column, FromRow, Param, Params, Row};

@@ -96,6 +96,11 @@ impl SocketFile {
     fn new(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: file_at(path)? })
     }
+
+    /// Leaves the file where it is: somebody else listens there.
+    pub(crate) fn hand_on(mut self) {
+        self.path.clear();
+    }
 }
 
 impl Drop for SocketFile {

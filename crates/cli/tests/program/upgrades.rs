@@ -1,0 +1,208 @@
+//! Upgrades, and ends, under load.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::applications::{Log, connect};
+use crate::{ANYWHERE, Folder, Served, program, run};
+
+/// How often the program is upgraded; `ROPEWALK_UPGRADES` says otherwise.
+fn upgrades() -> usize {
+    std::env::var("ROPEWALK_UPGRADES").ok().and_then(|count| count.parse().ok()).unwrap_or(4)
+}
+
+/// Asks for a page again and again.
+struct Load {
+    is_over: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn on(place: &str, clients: usize) -> Self {
+        let (is_over, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let host = place.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let clients = (0..clients).map(|_| {
+            let (is_over, answered, host) = (is_over.clone(), answered.clone(), host.clone());
+            let client = move || {
+                let mut broken = Vec::new();
+                while !is_over.load(Ordering::SeqCst) {
+                    match ask(&host) {
+                        Ok(()) => {
+                            answered.fetch_add(1, Ordering::SeqCst);
+                        }
+                        Err(why) => broken.push(why),
+                    }
+                }
+                broken
+            };
+            std::thread::Builder::new().spawn(client).unwrap()
+        });
+        let clients = clients.collect();
+        Self { is_over, answered, clients }
+    }
+
+    /// Waits until so many more were answered.
+    fn go_on(&self, count: usize) {
+        let until = self.answered.load(Ordering::SeqCst) + count;
+        while self.answered.load(Ordering::SeqCst) < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Ends it; answers how many requests were answered, and what went wrong.
+    fn end(self) -> (usize, Vec<String>) {
+        self.is_over.store(true, Ordering::SeqCst);
+        let broken = self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        (self.answered.load(Ordering::SeqCst), broken)
+    }
+}
+
+fn ask(host: &str) -> Result<(), String> {
+    let mut stream = TcpStream::connect(host).map_err(|error| format!("refused: {error}"))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1))).map_err(|error| error.to_string())?;
+    let mut answer = String::new();
+    let asked = stream.write_all(b"GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let answered = asked.and_then(|()| stream.read_to_string(&mut answer));
+    answered.map_err(|error| format!("broken: {error}, after {answer:?}"))?;
+    if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello") {
+        Ok(())
+    } else {
+        Err(format!("broken: {answer:?}"))
+    }
+}
+
+fn number_in(file: &Path) -> i32 {
+    fs::read_to_string(file).unwrap().trim().parse().unwrap()
+}
+
+/// The last of a line of successors, which is nobody's child here.
+struct Last<'a>(&'a Path);
+
+impl Drop for Last<'_> {
+    fn drop(&mut self) {
+        let number = fs::read_to_string(self.0).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(pid) = number.and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_loses_no_request() {
+    let folder = Folder::new("upgrade").with("a.txt", "hello");
+    let (pid_file, socket) = (folder.path().join("web.pid"), folder.path().join("web.sock"));
+    let file = pid_file.to_str().unwrap();
+    let unix = format!("unix:{}", socket.display());
+    let more = ["--log", "off", "--pid-file", file];
+    let served = Served::web(&folder, &[ANYWHERE, &unix], &more);
+    let _last = Last(&pid_file);
+    let first = number_in(&pid_file);
+    assert_eq!(first, i32::try_from(served.child.id()).unwrap());
+    let load = Load::on(&served.places[0], 4);
+    load.go_on(20);
+    let mut before = first;
+    for _ in 0..upgrades() {
+        let output = run(&["upgrade", "--pid-file", file]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let after = number_in(&pid_file);
+        assert_ne!(after, before);
+        let line = format!("process {after} serves in the place of {before}\n");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), line);
+        before = after;
+        load.go_on(20);
+        // The file of the socket goes from one to the next as well.
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.write_all(b"GET /a.txt HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("hello"), "{answer}");
+    }
+    let (answered, broken) = load.end();
+    assert!(
+        broken.is_empty(),
+        "{} of {answered}: {:?}",
+        broken.len(),
+        &broken[..broken.len().min(5)]
+    );
+    println!("{} upgrades, {answered} requests, none refused or broken", upgrades());
+}
+
+#[test]
+fn a_successor_that_fails_changes_nothing() {
+    let folder = Folder::new("no-upgrade").with("a.txt", "hello");
+    let text = |more: &str| {
+        format!("[services.web]\nlisten = '{ANYWHERE}'\npath = '.'\nlog = 'off'\n{more}")
+    };
+    fs::write(folder.path().join("app.toml"), text("")).unwrap();
+    let mut command = program();
+    command.current_dir(folder.path()).args(["run", "app.toml", "--pid-file", "app.pid"]);
+    let mut served = Served::of(command, 1);
+    let mut log = Log::of(&mut served);
+    let file = folder.path().join("app.pid");
+    let before = number_in(&file);
+    let load = Load::on(&served.places[0], 2);
+    fs::write(folder.path().join("app.toml"), text("wrong = 1\n")).unwrap();
+    let output = run(&["upgrade", "--pid-file", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("process {before} goes on")), "{said}");
+    let logged = log.until("this process goes on");
+    assert!(logged.contains("there is no key \"wrong\""), "{logged}");
+    load.go_on(20);
+    let (_, broken) = load.end();
+    assert!(broken.is_empty(), "{broken:?}");
+    assert_eq!(number_in(&file), before);
+    served.signal(Signal::TERM);
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+    let output = run(&["upgrade", "--pid-file", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("does it run?"), "{said}");
+    let output = run(&["upgrade"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn an_end_under_load_loses_nothing_that_was_accepted() {
+    let folder = Folder::new("end").with("a.txt", "hello");
+    let mut served = Served::web(&folder, &[ANYWHERE], &["--log", "off"]);
+    let load = Load::on(&served.places[0], 6);
+    load.go_on(100);
+    served.signal(Signal::TERM);
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+    let (answered, failed) = load.end();
+    // Once nobody listens the system refuses; whoever was let in was answered.
+    let broken: Vec<_> = failed.iter().filter(|why| !why.starts_with("refused")).collect();
+    assert!(broken.is_empty(), "{} of {answered}: {:?}", broken.len(), broken.first());
+}
+
+#[test]
+fn connections_that_are_busy_get_the_deadline_and_are_then_cut() {
+    let folder = Folder::new("cut");
+    let file = "[services.lines]\nkind = 'portforward'\nlisten = 'tcp:0:interface=127.0.0.1'\n";
+    let far = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = format!("to = 'tcp:{}'\n[limits]\ndrain = 1\n", far.local_addr().unwrap());
+    fs::write(folder.path().join("app.toml"), format!("{file}{to}")).unwrap();
+    let mut command = program();
+    command.current_dir(folder.path()).args(["run", "app.toml"]);
+    let mut served = Served::of(command, 1);
+    let mut log = Log::of(&mut served);
+    let mut near = connect(&served.places[0]);
+    near.write_all(b"x").unwrap();
+    let (mut other, _) = far.accept().unwrap();
+    other.read_exact(&mut [0]).unwrap();
+    served.signal(Signal::TERM);
+    let logged = log.until("1 of 1 connections were cut");
+    assert!(logged.contains("not through by the deadline"), "{logged}");
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+}
