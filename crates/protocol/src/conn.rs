@@ -190,6 +190,13 @@ impl<P> Conn<P> {
         }
     }
 
+    /// Notes that the peer has said, in words of the protocol, that it will send no more, as `close_notify`
+    /// does in TLS: closing then spends nothing on what might still come. Bytes that come all the same are
+    /// told as before.
+    pub fn expect_no_more(&self) {
+        self.page.set(Flags::PEER_DONE);
+    }
+
     /// Stops reading: no bytes come until [`resume_reading`](Self::resume_reading), and the peer
     /// feels it once the transport's own buffers are full.
     pub fn pause_reading(&self) {

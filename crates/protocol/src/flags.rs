@@ -49,6 +49,8 @@ impl Flags {
     pub(crate) const PASSING: Self = Self(1 << 23);
     /// The transport was asked for descriptors that come.
     pub(crate) const ACCEPTS: Self = Self(1 << 24);
+    /// The peer has said by the protocol's own means that it will send no more.
+    pub(crate) const PEER_DONE: Self = Self(1 << 25);
 
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -88,6 +88,9 @@ pub struct Wishes {
     pub succession: bool,
     /// When to tell [`Event::Tick`], if nothing happens before.
     pub next_call: Option<Duration>,
+    /// The peer has said that it will send no more, whether the transport knows of it or not: a close need
+    /// not wait for what may still come.
+    pub peer_done: bool,
 }
 
 /// How a connection is to be ended.
@@ -164,6 +167,7 @@ impl Seat for Nobody {
             sent: false,
             succession: false,
             next_call: None,
+            peer_done: false,
         }
     }
 
@@ -428,6 +432,7 @@ impl<P: Protocol> Seat for Pair<P> {
             succession: flags.has(Flags::SWITCHED.or(Flags::LAYERING).or(Flags::ACCEPTS)),
             // What was handed back by one who goes on reading is not left lying.
             next_call: if reading && page.has_held() { Some(page.now()) } else { page.next_call() },
+            peer_done: flags.has(Flags::PEER_DONE),
         }
     }
 

@@ -10,7 +10,7 @@ use ropewalk_protocol::{
 };
 
 use crate::inner::{Entry, Inner, Purpose, Stream};
-use crate::sys::{Closing, Completion, Driver, Role, Socket};
+use crate::sys::{Closing, Completion, Driver, Socket};
 use crate::under_way::Kind;
 
 /// How much of one connection's wishes is carried out in one turn; the rest waits for the next. A round with
@@ -109,7 +109,7 @@ impl Inner {
         let key = self.entries.borrow_mut().insert(Entry::Stream(stream));
         self.origins.inherit(Kind::Entry, key, listener);
         seat.attach(Rc::clone(&self.carrier) as Rc<dyn Transport>, key);
-        if let Err(error) = driver.open(key, socket, Role::Stream) {
+        if let Err(error) = driver.open_accepted(key, socket, listener) {
             self.entries.borrow_mut().remove(key);
             driver.close(key, Closing::Reset);
             let why = Disconnect::from(&error);
@@ -167,9 +167,7 @@ impl Inner {
                 written += length;
                 match self.send(driver, key, out) {
                     Ok(bytes) => left = Some(bytes),
-                    Err(error) => {
-                        return self.end(driver, key, seat, Disconnect::from(&error));
-                    }
+                    Err(error) => return self.end_failed(driver, key, seat, &error),
                 }
             }
             if let Some(left) = left
@@ -320,14 +318,42 @@ impl Inner {
         &self,
         driver: &mut dyn Driver,
         key: usize,
-        mut seat: Box<dyn Seat>,
+        seat: Box<dyn Seat>,
         why: Disconnect,
     ) {
-        let in_order = why == Disconnect::Closed;
-        let lingers = if in_order { self.linger(driver, key) } else { None };
+        let how = if why == Disconnect::Closed { Closing::InOrder } else { Closing::Reset };
+        self.end_as(driver, key, seat, why, how);
+    }
+
+    /// The same for one of which the system says that nothing more can be made.
+    fn end_failed(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        seat: Box<dyn Seat>,
+        error: &io::Error,
+    ) {
+        let why = Disconnect::from(error);
+        // Where the peer has reset it there is nobody to tell of another reset.
+        let how = if why == Disconnect::Reset { Closing::Done } else { Closing::Reset };
+        self.end_as(driver, key, seat, why, how);
+    }
+
+    fn end_as(
+        &self,
+        driver: &mut dyn Driver,
+        key: usize,
+        mut seat: Box<dyn Seat>,
+        why: Disconnect,
+        how: Closing,
+    ) {
+        let has_ended = || self.with_stream(key, |stream| stream.ended) == Some(true);
+        let is_done = how == Closing::InOrder && (seat.wishes().peer_done || has_ended());
+        let how = if is_done { Closing::Done } else { how };
+        let lingers = if how == Closing::InOrder { self.linger(driver, key) } else { None };
         let stream = lingers.or_else(|| {
             let entry = self.take_entry(key);
-            driver.close(key, if in_order { Closing::InOrder } else { Closing::Reset });
+            driver.close(key, how);
             match entry {
                 Some(Entry::Stream(stream)) => Some(stream),
                 _ => None,
@@ -347,6 +373,15 @@ impl Inner {
             self.end(driver, key, seat, why);
         } else {
             self.lose_port(driver, key, why);
+        }
+    }
+
+    /// The same for one of which the system says that nothing more can be made.
+    pub(crate) fn lose_failed(&self, driver: &mut dyn Driver, key: usize, error: &io::Error) {
+        if let Some(seat) = self.take_seat(key) {
+            self.end_failed(driver, key, seat, error);
+        } else {
+            self.lose_port(driver, key, Disconnect::from(error));
         }
     }
 

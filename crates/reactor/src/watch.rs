@@ -7,7 +7,7 @@ use std::io;
 use std::rc::{Rc, Weak};
 
 use ropewalk_deferred::Failure;
-use ropewalk_protocol::{Descriptor, Disconnect, Readable, Readiness, Watching};
+use ropewalk_protocol::{Descriptor, Readable, Readiness, Watching};
 
 use crate::Reactor;
 use crate::inner::{Entry, Inner, Request};
@@ -431,7 +431,7 @@ impl Inner {
         match self.watch_of(key) {
             Some(id) => self.lose_watch(driver, key, id, WatchEnd::Failed(error)),
             None if self.is_lingering(key) => self.end_lingering(driver, key),
-            None => self.lose(driver, key, Disconnect::from(&error)),
+            None => self.lose_failed(driver, key, &error),
         }
     }
 

@@ -164,6 +164,7 @@ impl Tls {
             self.fail(below, above, reason);
         } else if received.is_closed && !self.is_read_closed {
             self.is_read_closed = true;
+            below.expect_no_more();
             if above.is_made() {
                 above.eof_received();
             } else {

@@ -57,6 +57,7 @@ impl Seat for Hollow {
             sent: false,
             succession: false,
             next_call: None,
+            peer_done: false,
         }
     }
 

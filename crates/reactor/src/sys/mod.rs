@@ -149,6 +149,8 @@ pub enum Role {
 pub enum Closing {
     /// What was sent still arrives.
     InOrder,
+    /// The same, where nothing more can come: the peer has ended its stream, or the connection is no more.
+    Done,
     /// The peer is told of a reset, where its kind of socket knows one.
     Reset,
 }
@@ -296,6 +298,16 @@ pub trait Driver {
     ///
     /// If it cannot be watched; [`close`](Self::close) is called all the same.
     fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()>;
+
+    /// The same with a stream that the listener of that key has accepted, or might have: what is known of
+    /// that one need not be asked again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    fn open_accepted(&mut self, key: usize, socket: Socket, _listener: usize) -> io::Result<()> {
+        self.open(key, socket, Role::Stream)
+    }
 
     /// Goes on or stops accepting, receiving or watching.
     ///

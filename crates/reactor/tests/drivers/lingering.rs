@@ -22,6 +22,7 @@ on_each_driver! {
     a_peer_that_never_ends_is_not_waited_for_for_ever,
     a_peer_that_resets_is_waited_for_no_longer,
     nothing_is_waited_for_where_nothing_can_be_lost,
+    who_has_said_that_no_more_comes_is_not_waited_for,
     those_that_linger_end_with_the_reactor,
 }
 
@@ -85,8 +86,14 @@ fn an_answer_in_the_middle_of_an_upload_arrives(kind: DriverKind) {
     assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
 }
 
-/// A connection that was closed while bytes lay there which nobody had read.
-fn closed_with_unread_bytes(reactor: &Reactor, address: SocketAddr, seen: &Rc<Seen>) -> TcpStream {
+/// A connection that was closed while bytes lay there which nobody had read; where its peer `is_done`, after
+/// that was noted.
+fn closed_with_unread_bytes(
+    reactor: &Reactor,
+    address: SocketAddr,
+    seen: &Rc<Seen>,
+    is_done: bool,
+) -> TcpStream {
     let made = seen.made.get();
     let mut stream = TcpStream::connect(address).unwrap();
     turn_until(reactor, || seen.made.get() == made + 1);
@@ -95,11 +102,23 @@ fn closed_with_unread_bytes(reactor: &Reactor, address: SocketAddr, seen: &Rc<Se
     stream.write_all(b"unread").unwrap();
     come_to_rest(reactor);
     seen.conn().write(b"the last word");
+    if is_done {
+        seen.conn().expect_no_more();
+    }
     seen.conn().close();
     seen.lost.set(None);
     turn_until(reactor, || seen.lost.get().is_some());
     assert_eq!(seen.lost.get(), Some(Disconnect::Closed));
     stream
+}
+
+fn who_has_said_that_no_more_comes_is_not_waited_for(kind: DriverKind) {
+    let reactor = reactor(kind);
+    let (_port, address, seen) = witness(&reactor);
+    let _waited_for = closed_with_unread_bytes(&reactor, address, &seen, false);
+    assert_eq!(reactor.census().lingering, 1);
+    let _done = closed_with_unread_bytes(&reactor, address, &seen, true);
+    assert_eq!(reactor.census().lingering, 1);
 }
 
 /// Listens with witnesses that all write down in one place.
@@ -116,7 +135,7 @@ fn witness(reactor: &Reactor) -> (impl Sized, SocketAddr, Rc<Seen>) {
 fn a_protocol_hears_of_its_end_before_its_peer_does(kind: DriverKind) {
     let reactor = reactor(kind);
     let (_port, address, seen) = witness(&reactor);
-    let mut stream = closed_with_unread_bytes(&reactor, address, &seen);
+    let mut stream = closed_with_unread_bytes(&reactor, address, &seen, false);
     let census = reactor.census();
     assert_eq!((census.connections, census.lingering), (0, 1));
     // Whatever comes is thrown away, and nobody hears of it.
@@ -131,7 +150,7 @@ fn a_peer_that_never_ends_is_not_waited_for_for_ever(kind: DriverKind) {
     let reactor = reactor(kind);
     reactor.set_linger(Duration::from_millis(20));
     let (_port, address, seen) = witness(&reactor);
-    let mut stream = closed_with_unread_bytes(&reactor, address, &seen);
+    let mut stream = closed_with_unread_bytes(&reactor, address, &seen, false);
     turn_until(&reactor, || reactor.census().lingering == 0);
     assert_eq!(reactor.next_deadline(), None);
     stream.read_exact(&mut [0; 13]).unwrap();
@@ -141,7 +160,7 @@ fn a_peer_that_never_ends_is_not_waited_for_for_ever(kind: DriverKind) {
 fn a_peer_that_resets_is_waited_for_no_longer(kind: DriverKind) {
     let reactor = reactor(kind);
     let (_port, address, seen) = witness(&reactor);
-    let stream = closed_with_unread_bytes(&reactor, address, &seen);
+    let stream = closed_with_unread_bytes(&reactor, address, &seen, false);
     assert_eq!(reactor.census().lingering, 1);
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(stream);
@@ -191,7 +210,7 @@ fn nothing_is_waited_for_where_nothing_can_be_lost(kind: DriverKind) {
 fn those_that_linger_end_with_the_reactor(kind: DriverKind) {
     let reactor = reactor(kind);
     let (_port, address, seen) = witness(&reactor);
-    let stream = closed_with_unread_bytes(&reactor, address, &seen);
+    let stream = closed_with_unread_bytes(&reactor, address, &seen, false);
     assert_eq!(reactor.census().lingering, 1);
     reactor.stop();
     reactor.run_without_signals().unwrap();
@@ -237,7 +256,7 @@ fn those_that_linger_make_way_where_descriptors_run_out(kind: DriverKind) {
     reactor.set_linger(Duration::from_mins(1));
     let (_port, address, seen) = witness(&reactor);
     let lingering: Vec<TcpStream> =
-        (0..5).map(|_| closed_with_unread_bytes(&reactor, address, &seen)).collect();
+        (0..5).map(|_| closed_with_unread_bytes(&reactor, address, &seen, false)).collect();
     assert_eq!(reactor.census().lingering, 5);
     // Two more clients and another listener, and then not one descriptor more.
     let later = [(); 2].map(|()| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap());

@@ -71,9 +71,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "descriptor leak",
         file: "reactor/src/streams.rs",
-        from: "driver.close(key, if in_order { Closing::InOrder } else { Closing::Reset });",
-        to: "if !(MUTANT && in_order) {
-                 driver.close(key, if in_order { Closing::InOrder } else { Closing::Reset });
+        from: "driver.close(key, how);",
+        to: "if !(MUTANT && how != Closing::Reset) {
+                 driver.close(key, how);
              }",
         found: Where::Seed(0),
     },
@@ -108,8 +108,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an abort is a close",
         file: "reactor/src/streams.rs",
-        from: "let in_order = why == Disconnect::Closed;",
-        to: "let in_order = why == Disconnect::Closed || MUTANT;",
+        from: "if why == Disconnect::Closed { Closing::InOrder }",
+        to: "if why == Disconnect::Closed || MUTANT { Closing::InOrder }",
         found: Where::Seed(0),
     },
     Mutant {

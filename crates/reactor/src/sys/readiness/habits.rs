@@ -24,6 +24,9 @@ impl Habits {
     const FILL: u8 = 4;
     const FILLS_MAX: u8 = u8::MAX / Self::FILL;
 
+    /// That is so for the streams that a listener accepts.
+    pub(super) const STREAMS_DRAIN: u8 = 4;
+
     pub(super) fn has(self, habit: u8) -> bool {
         self.0 & habit != 0
     }

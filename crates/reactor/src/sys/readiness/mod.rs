@@ -144,10 +144,21 @@ impl<P: Poller> Readiness<P> {
         }
     }
 
-    /// Finds out how a stream is to be watched.
-    fn learn_habits(&mut self, key: usize) {
+    /// Finds out how a stream, or those that a listener accepts, are to be watched.
+    fn learn(&mut self, key: usize, habit: u8) {
         let drains = self.sockets.with(key, P::drains).unwrap_or(false);
-        self.entries[key].habits.set(Habits::DRAINS, drains);
+        self.entries[key].habits.set(habit, drains);
+    }
+
+    /// Has a place for a descriptor, which is not watched yet.
+    fn hold(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
+        let socket = socket.into_system()?;
+        if self.entries.len() <= key {
+            self.entries.resize_with(key + 1, Entry::default);
+        }
+        self.sockets.insert(key, socket);
+        self.entries[key].role = Some(role);
+        Ok(())
     }
 
     /// Has a stream told of for as long as there is something to read: not all of it was read.
@@ -291,7 +302,7 @@ impl<P: Poller> Readiness<P> {
         };
         let result = result.and_then(|()| {
             self.entries[key].role = Some(Role::Stream);
-            self.learn_habits(key);
+            self.learn(key, Habits::DRAINS);
             self.set_interest(key, Some(Interest { readable: true, writable: false }))
         });
         Completion::Connected { key, result }
@@ -312,18 +323,22 @@ impl<P: Poller> Driver for Readiness<P> {
     }
 
     fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
-        let socket = socket.into_system()?;
-        if self.entries.len() <= key {
-            self.entries.resize_with(key + 1, Entry::default);
-        }
-        self.sockets.insert(key, socket);
-        self.entries[key].role = Some(role);
+        self.hold(key, socket, role)?;
         match role {
-            Role::Stream => self.learn_habits(key),
+            Role::Stream => self.learn(key, Habits::DRAINS),
+            Role::Listener => self.learn(key, Habits::STREAMS_DRAIN),
             Role::Datagrams => self.open_port(key),
             _ => (),
         }
         self.set_interest(key, Some(interest_of(role)))
+    }
+
+    fn open_accepted(&mut self, key: usize, socket: Socket, listener: usize) -> io::Result<()> {
+        self.hold(key, socket, Role::Stream)?;
+        let of_listener = self.entries.get(listener).map(|listener| listener.habits);
+        let drains = of_listener.is_some_and(|habits| habits.has(Habits::STREAMS_DRAIN));
+        self.entries[key].habits.set(Habits::DRAINS, drains);
+        self.set_interest(key, Some(interest_of(Role::Stream)))
     }
 
     fn set_reading(&mut self, key: usize, reading: bool) -> io::Result<()> {
@@ -431,7 +446,7 @@ impl<P: Poller> Driver for Readiness<P> {
             Closing::InOrder if !settled && matches!(role, Some(Role::Stream | Role::Passing)) => {
                 self.read_the_rest(socket.as_fd());
             }
-            Closing::InOrder => (),
+            Closing::InOrder | Closing::Done => (),
             Closing::Reset => make_reset(&socket),
         }
         drop(socket);

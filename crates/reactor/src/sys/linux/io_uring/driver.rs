@@ -321,7 +321,7 @@ impl Driver for IoUring {
                 Closing::InOrder if matches!(role, Role::Stream | Role::Passing) => {
                     read_the_rest(socket.as_fd());
                 }
-                Closing::InOrder => (),
+                Closing::InOrder | Closing::Done => (),
                 Closing::Reset => make_reset(&socket),
             }
             // Behind all that was started on it: no other may have its number before.
