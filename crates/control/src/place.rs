@@ -6,7 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
+use rustix::io::Errno;
+use rustix::process::{Pid, geteuid, test_kill_process};
 
 /// What the files of sockets end in.
 const ENDING: &str = ".sock";
@@ -92,7 +93,8 @@ impl Places {
             };
             match UnixStream::connect(&path) {
                 Ok(_) => found.push(Found { name: name.to_owned(), pid, path }),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                // Whoever lives has it for a moment before it answers.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_over(pid) => {
                     // Nobody is behind it; that another removes it first is as well.
                     let _ = fs::remove_file(&path);
                 }
@@ -102,4 +104,10 @@ impl Places {
         found.sort_by(|one, other| (&one.name, one.pid).cmp(&(&other.name, other.pid)));
         Ok(found)
     }
+}
+
+/// Whether there is no such process any more.
+fn is_over(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }

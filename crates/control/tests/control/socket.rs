@@ -278,7 +278,8 @@ fn programs_of_one_user_are_told_apart_and_dead_ones_are_forgotten() {
     let path = places.own("web").unwrap();
     let mode = fs::metadata(places.folder()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
-    let dead = places.folder().join("web-1.sock");
+    // No process has so high a number.
+    let dead = places.folder().join("web-2147483647.sock");
     drop(UnixListener::bind(&dead).unwrap());
     fs::write(places.folder().join("notes.txt"), "").unwrap();
     let control = Control::start(&path, Subject::new("web", "1", &Loops::new())).unwrap();
