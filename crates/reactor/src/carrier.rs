@@ -17,7 +17,7 @@ use crate::datagrams;
 use crate::platform::Platform;
 use crate::remote::Remote;
 use crate::sys::Sockets;
-use crate::sys::os::{Stopwatch, credentials, passes_descriptors};
+use crate::sys::os::{credentials, passes_descriptors};
 use crate::tally::Tally;
 
 /// How many used outboxes are kept.
@@ -29,7 +29,7 @@ const SPARE_SIZE_MAX: usize = 128 * 1024;
 const SPARES_SIZE_MAX: usize = 4 << 20;
 
 pub(crate) struct Carrier {
-    watch: Stopwatch,
+    started: Instant,
     now: Cell<Duration>,
     /// Inside a turn the time stands still.
     in_turn: Cell<bool>,
@@ -71,7 +71,7 @@ impl Carrier {
         #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
         let started = Instant::now();
         Self {
-            watch: Stopwatch::start(),
+            started,
             tally: Rc::new(Tally::new(started)),
             now: Cell::new(Duration::ZERO),
             in_turn: Cell::new(false),
@@ -127,7 +127,7 @@ impl Carrier {
     /// Reads the clock, which is the system's monotonic one.
     pub(crate) fn read_clock(&self) -> Duration {
         match &self.platform {
-            None => self.watch.elapsed(),
+            None => self.started.elapsed(),
             Some(platform) => platform.now(),
         }
     }

@@ -1,6 +1,5 @@
 //! What all Unixes share.
 
-mod clock;
 mod descriptors;
 #[allow(unsafe_code, reason = "a number becomes the descriptor that it is")]
 mod inherited;
@@ -28,7 +27,6 @@ use socket2::Socket;
 
 use super::os;
 use crate::Reactor;
-pub(crate) use clock::Stopwatch;
 pub(crate) use descriptors::{receive_passed, send_passing};
 pub(crate) use inherited::take as take_inherited;
 pub(crate) use modem::{ModemBits, modem_bits, set_break, set_modem_bits};

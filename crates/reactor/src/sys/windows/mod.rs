@@ -293,17 +293,3 @@ impl AsHandle for Reactor {
         self.host_descriptor().as_handle()
     }
 }
-
-/// Counts from when it was made.
-pub(crate) struct Stopwatch(std::time::Instant);
-
-impl Stopwatch {
-    pub(crate) fn start() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "here is where time enters")]
-        Self(std::time::Instant::now())
-    }
-
-    pub(crate) fn elapsed(&self) -> std::time::Duration {
-        self.0.elapsed()
-    }
-}
