@@ -250,7 +250,7 @@ fn control() -> Result<Option<Control>, String> {
             let Some(places) = Places::from_environment() else { return Ok(None) };
             let started = places.own(&shown.verb).and_then(|path| Control::start(&path, subject));
             // Nobody has asked for it.
-            Ok(started.map_err(|error| tracing::info!("no socket for operators: {error}")).ok())
+            Ok(started.map_err(|error| tracing::debug!("no socket for operators: {error}")).ok())
         }
     }
 }
