@@ -5,8 +5,8 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ pub const QUESTION_MAX: u64 = 64 * 1024;
 /// How long an operator may be silent.
 const SILENCE_MAX: Duration = Duration::from_mins(5);
 
+/// How long a program that ends waits for answers that are being given.
+const LAST_ANSWERS_MAX: Duration = Duration::from_secs(1);
+
 /// A program's socket, which answers until it is dropped.
 #[derive(Debug)]
 pub struct Control {
@@ -42,6 +45,9 @@ struct Shared {
     subject: Subject,
     operators: AtomicUsize,
     is_over: AtomicBool,
+    /// How many answers are being given.
+    answering: Mutex<usize>,
+    answered: Condvar,
 }
 
 impl Control {
@@ -65,6 +71,8 @@ impl Control {
             subject,
             operators: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
+            answering: Mutex::default(),
+            answered: Condvar::new(),
         });
         let answering = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -99,6 +107,7 @@ fn clear(path: &Path) -> io::Result<()> {
 impl Drop for Control {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Release);
+        self.shared.finish_answers();
         // The thread waits for somebody to come.
         let is_told = UnixStream::connect(&self.path).is_ok();
         let found = fs::symlink_metadata(&self.path);
@@ -164,6 +173,7 @@ impl Shared {
                 say(stream, &refusal(&format!("a question has at most {QUESTION_MAX} bytes")));
                 return Ok(());
             }
+            let _answering = self.asked();
             let answer = match serde_json::from_slice::<Value>(&line) {
                 Ok(question) => answers::answer(&self.subject, &question),
                 Err(error) => Err(format!("that is no JSON: {error}")),
@@ -174,6 +184,33 @@ impl Shared {
             (&*stream).write_all(text.as_bytes())?;
         }
     }
+
+    /// Somebody has asked, and is to have the answer also if the program ends over it.
+    fn asked(&self) -> Answering<'_> {
+        *lock(&self.answering) += 1;
+        Answering(self)
+    }
+
+    /// Waits for the answers that are being given.
+    fn finish_answers(&self) {
+        let answering = lock(&self.answering);
+        let waited = self.answered.wait_timeout_while(answering, LAST_ANSWERS_MAX, |it| *it > 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// An answer that is being given.
+struct Answering<'a>(&'a Shared);
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.answering) -= 1;
+        self.0.answered.notify_all();
+    }
+}
+
+fn lock(count: &Mutex<usize>) -> MutexGuard<'_, usize> {
+    count.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Who may ask: whom the program belongs to, and the superuser.

@@ -330,32 +330,44 @@ async fn told_of(
     let all = Heard::watch(watcher, base, &at("in")?, recursive).await?;
     let flat = Heard::watch(watcher, base, &at("in")?, WatchOptions::default()).await?;
     let file = Heard::watch(watcher, base, &at("in/one/x")?, WatchOptions::default()).await?;
+    let mut lines = Vec::new();
     files.write_atomically(&at("in/one/x")?, "text".into(), &how).await?;
     files.create_folders(&at("in/two/three")?).await?;
+    // A machine tells what is in a new folder only if it is still there when that is looked at.
+    hear("all", &all, &mut lines, "created in/two/three/").await?;
     files.move_to(&at("in/one/x")?, &at("in/two/y")?).await?;
     files.move_to(&at("in/two")?, &at("out/two")?).await?;
     files.move_to(&at("out/two")?, &at("in/four")?).await?;
+    hear("all", &all, &mut lines, "created in/four/y").await?;
     files.remove(&at("in/four/y")?).await?;
     files.remove(&at("in/one")?).await?;
     files.remove(&at("in/four")?).await?;
     files.remove(&at("in")?).await?;
-    let mut lines = Vec::new();
     for (name, heard) in [("all", &all), ("flat", &flat), ("file", &file)] {
-        loop {
-            let line = heard.next().await?;
-            let is_last = line.starts_with("ended");
-            let plain = line.split(' ').map(|word| match word.split_once("/.x.") {
-                Some((folder, _)) => format!("{folder}/CHANCE"),
-                None => word.to_owned(),
-            });
-            lines.push(format!("{name}: {}", plain.collect::<Vec<_>>().join(" ")));
-            if is_last {
-                break;
-            }
-        }
+        hear(name, heard, &mut lines, "ended").await?;
     }
     files.remove(&path).await?;
     Ok(lines)
+}
+
+/// Takes what is told up to a line that begins so.
+async fn hear(
+    name: &str,
+    heard: &Heard,
+    lines: &mut Vec<String>,
+    last: &str,
+) -> Result<(), Failure> {
+    loop {
+        let line = heard.next().await?;
+        let plain = line.split(' ').map(|word| match word.split_once("/.x.") {
+            Some((folder, _)) => format!("{folder}/CHANCE"),
+            None => word.to_owned(),
+        });
+        lines.push(format!("{name}: {}", plain.collect::<Vec<_>>().join(" ")));
+        if line.starts_with(last) {
+            return Ok(());
+        }
+    }
 }
 
 #[ropewalk_trial::test]
