@@ -55,7 +55,7 @@ impl Load {
     fn go_on(&self, count: usize) {
         let until = self.answered.load(Ordering::SeqCst) + count;
         while self.answered.load(Ordering::SeqCst) < until {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::yield_now();
         }
     }
 
