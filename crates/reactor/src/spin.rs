@@ -4,7 +4,7 @@ use std::hint::spin_loop;
 
 /// How often is looked: about as long as it takes to be woken, so that two who wait for each other come to find out
 /// that neither need sleep.
-const LOOKS: u32 = 400;
+const LOOKS: u32 = 1200;
 /// How much hope there is at most. Each spin that was worth while adds one.
 const HOPE_MAX: u8 = 9;
 /// How much of it a spin in vain takes.
