@@ -60,7 +60,7 @@
 //! | bytes read of a file of hosts | 4 MiB |
 //! | operations on files that `io_uring` has at once; threads do others | 1,024 |
 //! | threads in the pool | 16, each going after 10 idle seconds; [`ThreadPoolOptions`] has others |
-//! | how long a thread looks for a job before it sleeps, and the loop for results | some 20 µs, where that is worth while |
+//! | how long a thread looks for a job before it sleeps, and the loop for results | some 60 µs, where that is worth while |
 //! | jobs waiting for a thread | 16,384 |
 //! | calls from other threads waiting for the loop | 65,536 |
 
