@@ -102,6 +102,8 @@ fn top_shows_connections_sorts_and_filters_them_and_cuts_one() {
 
     terminal.type_in(&format!("/{}\r", names[2]));
     terminal.wait_for(&format!("1 connections, with {:?}", names[2]));
+    terminal.forget();
+    // What is typed before it was seen would be one key with it.
     terminal.type_in("/\x1b");
     terminal.wait_for("2 connections, by RECEIVED");
     terminal.type_in("r");
