@@ -85,6 +85,7 @@ pub mod files;
 pub mod form;
 pub mod html;
 pub mod middleware;
+mod outflow;
 pub mod proxy;
 mod server;
 pub mod session;

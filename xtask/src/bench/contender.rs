@@ -104,6 +104,21 @@ fn start_nginx(connections_max: usize) -> Outcome<Server> {
 fn nginx_config(folder: &Path, port: u16, connections_max: usize) -> String {
     // It hangs up on idle clients when less than a sixteenth of its connections is free.
     let connections_max = connections_max + connections_max / 8;
+    let server = format!(
+        "listen 127.0.0.1:{port} backlog=4096;\n\
+         \x20       location = / {{ return 200 \"Hello, World!\"; }}"
+    );
+    nginx_with(folder, connections_max, "", &server)
+}
+
+/// The configuration of an nginx of one process, which is then the one that is measured: with these lines for all
+/// of HTTP, and these for its server.
+pub(crate) fn nginx_with(
+    folder: &Path,
+    connections_max: usize,
+    http: &str,
+    server: &str,
+) -> String {
     let folder = folder.display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|module| format!("    {module}_temp_path {folder}/{module};\n"))
@@ -119,9 +134,9 @@ fn nginx_config(folder: &Path, port: u16, connections_max: usize) -> String {
          \x20   access_log off;\n\
          \x20   default_type text/plain;\n\
          \x20   keepalive_requests 1000000000;\n\
+         {http}\
          \x20   server {{\n\
-         \x20       listen 127.0.0.1:{port} backlog=4096;\n\
-         \x20       location / {{ return 200 \"Hello, World!\"; }}\n\
+         \x20       {server}\n\
          \x20   }}\n\
          }}\n"
     )

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use ropewalk_interop::{Peer, TempDir, Tool, free_port, wait_for_port};
 
 use crate::Outcome;
-use crate::bench::contender::peers_target;
+use crate::bench::contender::{nginx_with, peers_target};
 use crate::cargo::{cargo, root};
 
 /// A server program.
@@ -116,35 +116,18 @@ impl Subject {
     }
 }
 
-/// One process, which is then the one that is measured.
 fn nginx_config(folder: &Path, port: u16, connections_max: usize) -> String {
     // It hangs up on idle clients when less than a sixteenth of its connections is free.
     let connections_max = connections_max + connections_max / 8 + 64;
-    let folder = folder.display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|module| format!("    {module}_temp_path {folder}/{module};\n"))
-        .concat();
-    format!(
-        "daemon off;\n\
-         master_process off;\n\
-         worker_processes 1;\n\
-         pid {folder}/nginx.pid;\n\
-         error_log stderr crit;\n\
-         events {{ worker_connections {connections_max}; }}\n\
-         http {{\n{temporary}\
-         \x20   access_log off;\n\
-         \x20   default_type text/plain;\n\
-         \x20   keepalive_requests 1000000000;\n\
-         \x20   http2_max_concurrent_streams 128;\n\
-         \x20   sendfile on;\n\
-         \x20   open_file_cache max=100 inactive=60s;\n\
-         \x20   server {{\n\
-         \x20       listen 127.0.0.1:{port} http2 backlog=4096;\n\
+    let http = "    http2_max_concurrent_streams 128;\n    sendfile on;\n    \
+                open_file_cache max=100 inactive=60s;\n";
+    let root = folder.display();
+    let server = format!(
+        "listen 127.0.0.1:{port} http2 backlog=4096;\n\
          \x20       location = / {{ return 200 \"Hello, World!\"; }}\n\
-         \x20       location /bytes/ {{ root {folder}; }}\n\
-         \x20   }}\n\
-         }}\n"
-    )
+         \x20       location /bytes/ {{ root {root}; }}"
+    );
+    nginx_with(folder, connections_max, http, &server)
 }
 
 /// Ours and those of these peers that can be had; what is left out is said.

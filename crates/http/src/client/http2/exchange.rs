@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use http::{HeaderMap, Response};
+use http::Response;
 use ropewalk_deferred::Promise;
 use ropewalk_http2::frame::StreamId;
 use ropewalk_protocol::{Conn, ConnCall};
@@ -12,7 +12,8 @@ use super::{Http2, body_error};
 use crate::client::connection::Progress;
 use crate::client::link::Ticket;
 use crate::client::{AgentError, OnInterim, Wait};
-use crate::server::{BodyKind, BodyPiece, BodyStream, Incoming, Inflow, end};
+use crate::outflow::Outflow;
+use crate::server::{BodyKind, Incoming, Inflow, end};
 
 pub(super) struct Exchange {
     pub(super) stream: StreamId,
@@ -34,17 +35,6 @@ pub(super) enum Sending {
     Held(BodyKind),
     Stream(Box<Outflow>),
     Done,
-}
-
-/// A body while it goes.
-pub(super) struct Outflow {
-    /// Absent where the piece at hand is all.
-    pub(super) pieces: Option<BodyStream>,
-    /// The piece at hand, or what is left of it.
-    pub(super) piece: Option<BodyPiece>,
-    /// How many bytes are still to come, where that is known.
-    pub(super) left: Option<u64>,
-    pub(super) trailers: HeaderMap,
 }
 
 /// What has become of the answer.

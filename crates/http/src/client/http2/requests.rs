@@ -2,26 +2,22 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE};
-use http::{HeaderMap, Method};
+use http::Method;
+use http::header::{HOST, HeaderName, HeaderValue, TE};
 use ropewalk_deferred::Failure;
 use ropewalk_http2::frame::StreamId;
 use ropewalk_http2::hpack::{Pseudo, Section};
 use ropewalk_http2::{NotOpened, is_of_connection};
-use ropewalk_protocol::{Conn, FileSlice};
+use ropewalk_protocol::Conn;
 
-use super::exchange::{Exchange, Outflow, Reading, Sending};
+use super::exchange::{Exchange, Reading, Sending};
 use super::{ErrorCode, Http2};
 use crate::client::connection::Exchange as Asked;
 use crate::client::link::Ticket;
 use crate::client::{AgentError, Wait};
 use crate::codec::BadBody;
+use crate::outflow::{Outflow, PIECES_PER_TURN_MAX, put_end, put_part};
 use crate::server::{BodyKind, BodyPiece};
-
-/// How many pieces of bodies go out in one turn.
-const PIECES_PER_TURN_MAX: usize = 64;
-/// Up to how many bytes of a body are copied behind the head of their frame, rather than handed on.
-const TOGETHER_MAX: usize = 4096;
 
 /// A request's head.
 struct Head<'h> {
@@ -146,8 +142,7 @@ impl Http2 {
             BodyKind::Stream { pieces, length } => (Some(pieces), None, length),
             BodyKind::Empty | BodyKind::Switch(_) => (None, None, Some(0)),
         };
-        let outflow = Outflow { pieces, piece, left: length, trailers: HeaderMap::new() };
-        exchange.sending = Sending::Stream(Box::new(outflow));
+        exchange.sending = Sending::Stream(Box::new(Outflow::new(pieces, piece, length)));
         self.ask_for_piece(conn, stream);
     }
 
@@ -173,10 +168,7 @@ impl Http2 {
             self.engine.set_wants_to_send(stream, true);
             return self.wait_idle(conn, stream);
         }
-        let next = match &mut outflow.pieces {
-            None => Ok(Ok(None)),
-            Some(pieces) => pieces.next().try_take(),
-        };
+        let next = outflow.next();
         self.engine.set_wants_to_send(stream, false);
         match next {
             Ok(piece) => self.piece_came(conn, stream, piece),
@@ -240,15 +232,7 @@ impl Http2 {
             return self.break_off(conn, stream, AgentError::BadBody(error));
         }
         let trailers = std::mem::take(&mut outflow.trailers);
-        conn.write_with(|out| {
-            if trailers.is_empty() {
-                if let Some(head) = self.engine.data_head(stream, 0, true, out) {
-                    out.extend_from_slice(&head);
-                }
-            } else {
-                self.engine.send_head(stream, true, out, |head| put_trailers(head, &trailers));
-            }
-        });
+        put_end(conn, &mut self.engine, stream, &trailers);
         self.all_sent(conn, stream);
     }
 
@@ -276,42 +260,12 @@ impl Http2 {
         let Sending::Stream(outflow) = &mut self.exchanges[place].sending else {
             return self.engine.set_wants_to_send(stream, false);
         };
-        let Some(piece) = &mut outflow.piece else {
+        let Some(part) = outflow.take_part(room) else {
             return self.engine.set_wants_to_send(stream, false);
         };
-        let len = usize::try_from(piece.len()).unwrap_or(usize::MAX).min(room);
-        let is_all = len as u64 == piece.len();
-        outflow.left = outflow.left.map(|left| left - len as u64);
         // Behind the last byte there may be trailers, of a stream.
         let is_end = outflow.pieces.is_none() && outflow.left == Some(0);
-        let part = match piece {
-            BodyPiece::Bytes(bytes) => BodyPiece::Bytes(bytes.split_to(len)),
-            BodyPiece::File(slice) => {
-                let part = FileSlice { len: len as u64, ..slice.clone() };
-                slice.offset += len as u64;
-                slice.len -= len as u64;
-                BodyPiece::File(part)
-            }
-            BodyPiece::Trailers(_) => return,
-        };
-        if is_all {
-            outflow.piece = None;
-        }
-        conn.write_with(|out| {
-            if let Some(head) = self.engine.data_head(stream, len, is_end, out) {
-                out.extend_from_slice(&head);
-                if let BodyPiece::Bytes(bytes) = &part
-                    && bytes.len() <= TOGETHER_MAX
-                {
-                    out.extend_from_slice(bytes);
-                }
-            }
-        });
-        match part {
-            BodyPiece::Bytes(bytes) if bytes.len() > TOGETHER_MAX => conn.write_bytes(bytes),
-            BodyPiece::File(slice) => conn.write_file(slice.file, slice.offset, slice.len),
-            BodyPiece::Bytes(_) | BodyPiece::Trailers(_) => (),
-        }
+        put_part(conn, &mut self.engine, stream, part, is_end);
         if is_end {
             self.all_sent(conn, stream);
         } else {
@@ -325,14 +279,6 @@ fn is_empty(body: &BodyKind) -> bool {
         BodyKind::Empty | BodyKind::Switch(_) => true,
         BodyKind::Bytes(bytes) => bytes.is_empty(),
         BodyKind::Stream { .. } => false,
-    }
-}
-
-fn put_trailers(head: &mut Section<'_>, trailers: &HeaderMap) {
-    for (name, value) in trailers {
-        if !is_of_connection(name) && *name != CONTENT_LENGTH {
-            head.field(name, value);
-        }
     }
 }
 

@@ -2,28 +2,22 @@
 
 use std::time::Duration;
 
-use bytes::Buf;
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName};
-use http::{HeaderMap, StatusCode};
 use ropewalk_deferred::Failure;
 use ropewalk_http2::frame::{ErrorCode, StreamId};
-use ropewalk_http2::hpack::{Pseudo, Section};
-use ropewalk_http2::is_of_connection;
+use ropewalk_http2::hpack::Pseudo;
 use ropewalk_protocol::Conn;
 
 use super::Http2;
-use super::exchange::{Answer, Outflow};
+use super::exchange::Answer;
 use super::tunnel::Tunnel;
 use crate::codec::{Asked, SentAs};
+use crate::outflow::{Outflow, PIECES_PER_TURN_MAX, TOGETHER_MAX, put_end, put_fields, put_part};
 use crate::server::access::Access;
 use crate::server::answering::{Whole, failed};
 use crate::server::body::{BodyPiece, Kind};
 use crate::server::reply::{Reply, Response, plain};
-
-/// How many pieces of bodies go out in one turn.
-const PIECES_PER_TURN_MAX: usize = 64;
-/// Up to how many bytes a body is copied behind its head, rather than handed on.
-const TOGETHER_MAX: usize = 4096;
 
 impl Http2 {
     pub(super) fn take_reply(&mut self, conn: &Conn<Self>, stream: StreamId, reply: Reply) {
@@ -165,9 +159,7 @@ impl Http2 {
         if sent_as == SentAs::Nothing || left == Some(0) {
             return self.answered(conn, stream);
         }
-        let trailers = HeaderMap::new();
-        let outflow = Outflow { pieces, piece, left, trailers };
-        exchange.answer = Answer::Streaming(Box::new(outflow));
+        exchange.answer = Answer::Streaming(Box::new(Outflow::new(pieces, piece, left)));
         self.ask_for_piece(conn, stream);
     }
 
@@ -178,10 +170,7 @@ impl Http2 {
         if outflow.piece.is_some() {
             return self.engine.set_wants_to_send(stream, true);
         }
-        let next = match &mut outflow.pieces {
-            None => Ok(Ok(None)),
-            Some(pieces) => pieces.next().try_take(),
-        };
+        let next = outflow.next();
         match next {
             Ok(piece) => self.piece_came(conn, stream, piece),
             Err(later) => {
@@ -244,15 +233,7 @@ impl Http2 {
             return self.reset(conn, stream, ErrorCode::InternalError);
         }
         let trailers = std::mem::take(&mut outflow.trailers);
-        conn.write_with(|out| {
-            if trailers.is_empty() {
-                if let Some(head) = self.engine.data_head(stream, 0, true, out) {
-                    out.extend_from_slice(&head);
-                }
-            } else {
-                self.engine.send_head(stream, true, out, |head| put_fields(head, Some(&trailers)));
-            }
-        });
+        put_end(conn, &mut self.engine, stream, &trailers);
         self.answered(conn, stream);
     }
 
@@ -280,41 +261,11 @@ impl Http2 {
         let Some(place) = self.place_of(stream) else { return };
         let exchange = &mut self.exchanges[place];
         let Answer::Streaming(outflow) = &mut exchange.answer else { return };
-        let Some(piece) = &mut outflow.piece else { return };
-        let len = usize::try_from(piece.len()).unwrap_or(usize::MAX).min(room);
-        let is_all = len as u64 == piece.len();
-        outflow.left = outflow.left.map(|left| left - len as u64);
-        let is_end = outflow.left == Some(0);
-        let part = match piece {
-            BodyPiece::Bytes(bytes) => BodyPiece::Bytes(bytes.split_to(len)),
-            BodyPiece::File(slice) => {
-                let part = ropewalk_protocol::FileSlice { len: len as u64, ..slice.clone() };
-                slice.offset += len as u64;
-                slice.len -= len as u64;
-                BodyPiece::File(part)
-            }
-            BodyPiece::Trailers(_) => return,
-        };
-        if is_all {
-            outflow.piece = None;
-        }
-        exchange.sent += len as u64;
+        let Some(part) = outflow.take_part(room) else { return };
+        let (is_all, is_end) = (outflow.piece.is_none(), outflow.left == Some(0));
+        exchange.sent += part.len();
         exchange.moved = now;
-        conn.write_with(|out| {
-            if let Some(head) = self.engine.data_head(stream, len, is_end, out) {
-                out.extend_from_slice(&head);
-                if let BodyPiece::Bytes(bytes) = &part
-                    && bytes.remaining() <= TOGETHER_MAX
-                {
-                    out.extend_from_slice(bytes);
-                }
-            }
-        });
-        match part {
-            BodyPiece::Bytes(bytes) if bytes.len() > TOGETHER_MAX => conn.write_bytes(bytes),
-            BodyPiece::File(slice) => conn.write_file(slice.file, slice.offset, slice.len),
-            BodyPiece::Bytes(_) | BodyPiece::Trailers(_) => (),
-        }
+        put_part(conn, &mut self.engine, stream, part, is_end);
         if is_end {
             self.answered(conn, stream);
         } else if is_all {
@@ -338,17 +289,6 @@ impl Http2 {
             return self.reset(conn, stream, ErrorCode::NoError);
         }
         self.forget_if_over(conn, stream);
-    }
-}
-
-/// Writes fields, but those that belong to a connection of HTTP/1.1 (RFC 9113 8.2.2), and the length,
-/// which is told by itself.
-pub(super) fn put_fields(head: &mut Section<'_>, fields: Option<&HeaderMap>) {
-    for (name, value) in fields.into_iter().flatten() {
-        if *name == CONTENT_LENGTH || is_of_connection(name) {
-            continue;
-        }
-        head.field(name, value);
     }
 }
 

@@ -10,8 +10,8 @@ use ropewalk_protocol::Disconnect;
 
 use super::tunnel::Tunnel;
 use crate::codec::Asked;
+use crate::outflow::Outflow;
 use crate::server::access::Access;
-use crate::server::body::{BodyPiece, BodyStream};
 use crate::server::incoming::{self, BodyError, Inflow};
 use crate::server::site::Patience;
 
@@ -40,17 +40,6 @@ pub(super) enum Answer {
     Streaming(Box<Outflow>),
     /// It is out.
     Done,
-}
-
-/// The body of an answer while it goes.
-pub(super) struct Outflow {
-    /// Absent where the piece at hand is all.
-    pub(super) pieces: Option<BodyStream>,
-    /// The piece at hand, or what is left of it.
-    pub(super) piece: Option<BodyPiece>,
-    /// How many bytes are still to be asked for, where that is known.
-    pub(super) left: Option<u64>,
-    pub(super) trailers: HeaderMap,
 }
 
 /// The body of a request while it comes.

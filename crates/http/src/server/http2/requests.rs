@@ -312,7 +312,7 @@ impl Http2 {
         conn.write_with(|out| {
             self.engine.send_head(stream, false, out, |head: &mut Section<'_>| {
                 head.pseudo(Pseudo::Status, status.as_str().as_bytes());
-                super::answers::put_fields(head, fields);
+                crate::outflow::put_fields(head, fields);
             });
         });
     }

@@ -11,8 +11,8 @@ use ropewalk_http2::hpack::Pseudo;
 use ropewalk_protocol::{Channel, Conn, Disconnect, Ending};
 
 use super::Http2;
-use super::answers::put_fields;
 use super::exchange::Answer;
+use crate::outflow::put_fields;
 use crate::server::body::Kind;
 use crate::server::reply::Response;
 use crate::server::upgrade::Takeover;
