@@ -39,9 +39,13 @@ pub(crate) fn plain(seen: &str) -> String {
 /// How much a screen may show before what is waited for, in bytes.
 const SEEN_MAX: usize = 1 << 20;
 
+/// What a shell does in its own place, which Ctrl-C would end by itself. Ctrl-C is heard as at any terminal, also where these
+/// tests were started by a script in its background, which ignores it and hands that on.
+const TYPED: &str = "exec env --default-signal=INT,QUIT";
+
 /// What a shell runs before the command, so that every port and `/run` are there for it alone.
 const WORLD: &str =
-    "ip link set lo up && mount -t tmpfs none /run && exec setsid --ctty --wait sh -c \"exec $0\"";
+    "ip link set lo up && mount -t tmpfs none /run && exec setsid --ctty --wait sh -c \"$0\"";
 
 /// A command that runs on a terminal; it dies with its owner.
 pub(crate) struct Terminal {
@@ -55,8 +59,7 @@ impl Terminal {
     /// Types `command` in `folder`.
     pub(crate) fn new(folder: &Path, command: &str) -> Self {
         let mut setsid = Command::new(tool("setsid"));
-        // In place of the shell, which Ctrl-C would end by itself.
-        setsid.args(["--ctty", "--wait", "sh", "-c", &format!("exec {command}")]);
+        setsid.args(["--ctty", "--wait", "sh", "-c", &format!("{TYPED} {command}")]);
         Self::of(&mut setsid, folder)
     }
 
@@ -71,7 +74,8 @@ impl Terminal {
         if !permitted.is_ok_and(|status| status.success()) {
             return None;
         }
-        let terminal = Self::of(unshare.args(["sh", "-c", WORLD, command]), folder.path());
+        unshare.args(["sh", "-c", WORLD, &format!("{TYPED} {command}")]);
+        let terminal = Self::of(&mut unshare, folder.path());
         if command.contains("systemd-socket-activate") {
             terminal.knock();
         }
