@@ -18,6 +18,7 @@ use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerCo
 
 use crate::Reason;
 use crate::refusal::reason_of;
+use crate::seal::sealing;
 
 /// The longest piece of plaintext in one record (RFC 8446 5.1).
 pub(crate) const RECORD_MAX: usize = 16 * 1024;
@@ -182,9 +183,11 @@ impl<E: Engine> Session for Rustls<E> {
     }
 
     fn send(&mut self, plaintext: &[u8], rest: &mut [u8], out: &mut Vec<u8>) -> Result<(), Reason> {
+        let is_direct = self.engine.state().protocol_version() == Some(ProtocolVersion::TLSv1_3);
         loop {
             match self.engine.process(rest).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let seal = if is_direct { seal_directly } else { seal };
                     let records = plaintext.len().div_ceil(RECORD_MAX).max(1);
                     out.reserve(plaintext.len() + records * RECORD_EXTRA);
                     // One by one: what makes room for a record is in the caches still when it is written.
@@ -262,6 +265,25 @@ impl<E: Engine> Rustls<E> {
     }
 }
 
+/// Appends one record of TLS 1.3.
+fn seal_directly<D>(
+    traffic: &mut WriteTraffic<'_, D>,
+    plaintext: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
+    match sealing(out, |husks| traffic.encrypt(plaintext, husks)) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(EncryptError::EncryptExhausted)) => Err(exhausted()),
+        Some(Err(EncryptError::InsufficientSize(_))) | None => {
+            Err(Reason::Internal("a record went astray".to_owned()))
+        }
+    }
+}
+
+fn exhausted() -> Reason {
+    Reason::Internal("the keys are used up".to_owned())
+}
+
 /// Appends one record.
 fn seal<D>(
     traffic: &mut WriteTraffic<'_, D>,
@@ -279,7 +301,7 @@ fn seal<D>(
         }
     });
     if is_exhausted {
-        return Err(Reason::Internal("the keys are used up".to_owned()));
+        return Err(exhausted());
     }
     Ok(())
 }
