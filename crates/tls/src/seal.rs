@@ -31,28 +31,55 @@ const TRAILER: usize = 1 + 16;
 /// An empty record, as rustls gets them while [`sealing`] lasts.
 const HUSK: [u8; HEADER] = [23, 3, 3, 0, 0];
 
+/// Room for a record with new keys and for empty ones.
+const ROOM: usize = 256;
+
 thread_local! {
     /// Where records go while [`sealing`] lasts.
     static OUTLET: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
 }
 
-/// Has what `encrypt` encrypts by a connection of TLS 1.3 appended to `out`. It is given room for the
-/// empty records that rustls writes, and answers how many bytes of it were used.
+/// Has what `encrypt` encrypts by a connection of TLS 1.3 appended to `out`. It is given room for what
+/// rustls writes: a whole record that was encrypted before and goes first, where the peer asked for new
+/// keys, and empty ones; and answers how much of the room was used.
 ///
 /// `None` if something else was written there, which would be lost.
 pub(crate) fn sealing<E>(
     out: &mut Vec<u8>,
     encrypt: impl FnOnce(&mut [u8]) -> Result<usize, E>,
 ) -> Option<Result<(), E>> {
-    // One record of content, and new keys before it.
-    let mut husks = [0; 4 * HEADER];
+    let mut room = [0; ROOM];
+    let start = out.len();
     OUTLET.set(Some(std::mem::take(out)));
-    let written = encrypt(&mut husks);
+    let written = encrypt(&mut room);
     *out = OUTLET.take().unwrap_or_default();
-    match written {
-        Ok(count) => husks.get(..count)?.chunks(HEADER).all(|husk| husk == HUSK).then_some(Ok(())),
-        Err(error) => Some(Err(error)),
+    let written = match written {
+        Ok(count) => room.get(..count)?,
+        Err(error) => return Some(Err(error)),
+    };
+    if written != HUSK {
+        let first = whole_records(written)?;
+        out.splice(start..start, first.iter().copied());
     }
+    Some(Ok(()))
+}
+
+/// The records that come before the first empty one; `None` if others are behind it.
+fn whole_records(records: &[u8]) -> Option<&[u8]> {
+    let mut whole = 0;
+    let mut at = 0;
+    while at < records.len() {
+        let [_, _, _, high, low, ..] = records[at..] else { return None };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if length > 0 && at > whole {
+            return None;
+        }
+        at += HEADER + length;
+        if length > 0 {
+            whole = at;
+        }
+    }
+    records.get(..whole)
 }
 
 /// The same cryptography with encrypters that know of [`sealing`].
@@ -215,5 +242,118 @@ impl MessageEncrypter for Encrypter {
         let is_open = out.is_some();
         OUTLET.set(out);
         if is_open { 0 } else { length + TRAILER }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::sync::Arc;
+
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{
+        CipherSuiteCommon, ClientConfig, ClientConnection, RootCertStore, ServerConfig,
+        Tls13CipherSuite,
+    };
+
+    use super::{SUITES, whole_records};
+    use crate::session::{self, Agreed, Hearer, Session};
+
+    #[derive(Default)]
+    struct Heard(Vec<u8>);
+
+    impl Hearer for Heard {
+        fn established(&mut self, _: &Agreed<'_>) {}
+
+        fn plaintext(&mut self, data: &[u8]) {
+            self.0.extend_from_slice(data);
+        }
+    }
+
+    /// What the server has for the client.
+    fn deliver(client: &mut ClientConnection, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            client.read_tls(&mut bytes).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+
+    /// And the other way.
+    fn answer(client: &mut ClientConnection, server: &mut dyn Session) -> Vec<u8> {
+        let (mut input, mut out) = (Vec::new(), Vec::new());
+        while client.wants_write() {
+            client.write_tls(&mut input).unwrap();
+        }
+        let received = server.receive(&mut input, &mut Heard::default(), &mut out);
+        assert!(received.consumed == input.len() && received.failure.is_none());
+        out
+    }
+
+    #[test]
+    fn keys_that_are_used_up_are_changed_ahead_of_what_is_sent() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = parameters.self_signed(&key).unwrap().der().clone();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        for suite in &*SUITES {
+            // So few records under one key as no connection sends otherwise.
+            let common = CipherSuiteCommon { confidentiality_limit: 20, ..suite.common };
+            let few = Box::leak(Box::new(Tls13CipherSuite { common, ..*suite }));
+            let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+            provider.cipher_suites = vec![(&*few).into()];
+            let server = ServerConfig::builder_with_provider(Arc::new(provider.clone()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(
+                    vec![certificate.clone()],
+                    PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+                )
+                .unwrap();
+            let client = ClientConfig::builder_with_provider(provider.into())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots.clone())
+                .with_no_client_auth();
+            let mut server = session::server(Arc::new(server), None).unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+            while client.wants_write() {
+                let out = answer(&mut client, &mut *server);
+                deliver(&mut client, &out);
+            }
+            let (mut sent, mut heard) = (Vec::new(), Vec::new());
+            for number in 0..500_usize {
+                let content = vec![number as u8; 1 + number * 40];
+                // Behind what is there already.
+                let mut out = b"before".to_vec();
+                server.send(&content, &mut [], &mut out).unwrap();
+                assert!(out.starts_with(b"before"));
+                deliver(&mut client, &out[6..]);
+                sent.extend_from_slice(&content);
+                let mut some = vec![0; content.len()];
+                client.reader().read_exact(&mut some).unwrap();
+                heard.extend_from_slice(&some);
+                // Its own keys wear out as well, and ours are renewed on its wish.
+                client.writer().write_all(b"x").unwrap();
+                let out = answer(&mut client, &mut *server);
+                deliver(&mut client, &out);
+            }
+            assert!(heard == sent, "{:?}", suite.common.suite);
+        }
+    }
+
+    #[test]
+    fn whole_records_come_before_empty_ones() {
+        let husk = [23, 3, 3, 0, 0];
+        let whole = [23, 3, 3, 0, 2, 7, 7];
+        assert_eq!(whole_records(&[]), Some(&[][..]));
+        assert_eq!(whole_records(&husk), Some(&[][..]));
+        assert_eq!(whole_records(&[&whole[..], &husk].concat()), Some(&whole[..]));
+        assert_eq!(whole_records(&[&whole[..], &whole, &husk, &husk].concat()).unwrap().len(), 14);
+        assert_eq!(whole_records(&[&husk[..], &whole].concat()), None);
+        assert_eq!(whole_records(&whole[..6]), None);
+        assert_eq!(whole_records(&husk[..4]), None);
     }
 }
