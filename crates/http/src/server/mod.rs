@@ -40,7 +40,7 @@ pub use interim::Interim;
 pub use local::LocalRedirect;
 pub(crate) use place::Place;
 pub(crate) use reply::plain;
-pub use reply::{IntoReply, Reply, Response};
+pub use reply::{IntoReply, Passed, Reply, Response};
 pub use representation::{BadTag, Representation};
 pub use request::Request;
 pub(crate) use resource::Used;

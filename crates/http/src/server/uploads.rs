@@ -119,8 +119,8 @@ impl Uploads {
         let threads = Rc::clone(&self.threads);
         let shown = self.shown.render(request);
         let shown = match shown {
-            Reply::Later(later) => later,
-            other => return other,
+            now @ (Reply::Now(_) | Reply::Body(_)) => return now,
+            later => Deferred::from(later),
         };
         Reply::Later(shown.add_callback(move |response| {
             if response.status() != StatusCode::NOT_FOUND {
