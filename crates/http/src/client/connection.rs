@@ -522,14 +522,13 @@ impl Connection {
     fn timer_due(&mut self, conn: &Conn<Self>) {
         self.timer = None;
         match mem::replace(&mut self.waits_for, Waiting::Nothing) {
-            Waiting::Nothing => (),
             Waiting::Server(wait) => self.give_up(conn, wait),
             Waiting::Proceed => self.send_held(conn),
             Waiting::Request if matches!(self.phase, Phase::Idle) => {
                 self.phase = Phase::Over;
                 conn.close();
             }
-            Waiting::Request => (),
+            Waiting::Request | Waiting::Nothing => (),
         }
     }
 

@@ -463,7 +463,7 @@ impl Shared {
             });
         }
         let mut response = passage::answer(response, &self.via, underway, |passed| {
-            !passed.has_place && !(passed.has_cookie && self.maps_cookies)
+            !(passed.has_place || passed.has_cookie && self.maps_cookies)
         });
         if response.body().passed.is_some() {
             return response;

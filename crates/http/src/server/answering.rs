@@ -53,7 +53,7 @@ impl Server {
             Reply::Later(later) | Reply::Passed(Passed(later)) => {
                 conn.then(later, |this, conn, result| {
                     this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
-                })
+                });
             }
         }
     }

@@ -81,7 +81,7 @@ impl Request {
     /// assert!(client.take_sent().ends_with(br#"("/a", "/b%20c")"#));
     /// ```
     pub fn place(&self) -> (&str, &str) {
-        let Used(used) = self.extensions().get().copied().unwrap_or_default();
+        let used = self.used();
         let path = self.uri().path();
         path.split_at_checked(used).unwrap_or(("", path))
     }

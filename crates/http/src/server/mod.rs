@@ -43,7 +43,6 @@ pub(crate) use reply::plain;
 pub use reply::{IntoReply, Passed, Reply, Response};
 pub use representation::{BadTag, Representation};
 pub use request::Request;
-pub(crate) use resource::Used;
 pub use resource::{Resource, Tree};
 pub use router::Router;
 pub(crate) use router::is_registered;

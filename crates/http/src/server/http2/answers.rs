@@ -29,7 +29,7 @@ impl Http2 {
                     this.answer(conn, stream, result.unwrap_or_else(|failure| failed(&failure)));
                     this.pump(conn);
                     this.settle(conn);
-                })
+                });
             }
         }
     }
