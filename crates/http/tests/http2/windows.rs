@@ -20,7 +20,7 @@ fn raw(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// SETTINGS_INITIAL_WINDOW_SIZE.
+/// `SETTINGS_INITIAL_WINDOW_SIZE`.
 fn window(size: i64) -> Vec<u8> {
     raw(4, 0, 0, &[&[0, 4], &(size as u32).to_be_bytes()[..]].concat())
 }
