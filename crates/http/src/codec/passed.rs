@@ -1,5 +1,6 @@
 //! Fields of an answer that somebody passes on, as they came.
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr;
 
@@ -18,6 +19,8 @@ pub(crate) struct PassedFields {
     /// There is a Location or a Content-Location.
     pub(crate) has_place: bool,
     pub(crate) has_cookie: bool,
+    /// The body, where all of it came with the head.
+    pub(crate) body: Option<Bytes>,
 }
 
 impl PassedFields {
