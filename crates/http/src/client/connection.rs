@@ -339,7 +339,7 @@ impl Connection {
                     match decoder.feed(&mut data, &self.limits) {
                         Ok(None) => break,
                         Ok(Some(Piece::Data(piece))) => match unwanted {
-                            None => give(inflow, piece),
+                            None => give(inflow, piece, |piece| conn.share(piece)),
                             Some(left) => match left.checked_sub(piece.len() as u64) {
                                 Some(rest) => *left = rest,
                                 None => return conn.abort(),
