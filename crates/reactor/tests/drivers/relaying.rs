@@ -31,7 +31,7 @@ impl Protocol for End {
 
     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
         self.turn += 1;
-        match conn.share(data).filter(|_| self.turn % 2 == 0) {
+        match conn.share(data).filter(|_| self.turn.is_multiple_of(2)) {
             Some(shared) => {
                 assert_eq!(shared, data);
                 self.others.borrow()[1].write_bytes(shared);
