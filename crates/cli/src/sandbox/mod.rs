@@ -1,0 +1,133 @@
+//! A sandbox for the program while it serves: files by Landlock, system calls by seccomp.
+//!
+//! It is put up in two steps. Landlock's rules hold for the thread that asks for them and for those that it
+//! starts, so it comes first, while there is one thread. The filter of system calls is laid on all threads at
+//! once, so it comes last, when every place is taken and privileges are gone.
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod calls;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod files;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod linux;
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+mod nowhere;
+
+use std::path::{Path, PathBuf};
+
+use ropewalk::endpoint::{Description, ServerDescription};
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) use linux::Sandbox;
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+pub(crate) use nowhere::Sandbox;
+
+/// What a program in a sandbox goes on needing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Needs {
+    /// Files, and folders with all in them, that are read.
+    reads: Vec<PathBuf>,
+    /// Folders in which files are made, written, renamed and removed.
+    writes: Vec<PathBuf>,
+    /// Whether it connects to other servers.
+    connects: bool,
+    /// Whether it becomes another user.
+    changes_user: bool,
+}
+
+impl Needs {
+    /// A file, or a folder with all that is in it, is read.
+    pub(crate) fn read(&mut self, path: impl Into<PathBuf>) {
+        self.reads.push(path.into());
+    }
+
+    /// A folder is written in.
+    pub(crate) fn write(&mut self, folder: impl Into<PathBuf>) {
+        self.writes.push(folder.into());
+    }
+
+    /// A file is followed: another may take its place, or that of what it is a link to.
+    pub(crate) fn follow(&mut self, file: &Path) {
+        self.reads.push(file.to_owned());
+        self.reads.extend(folder_of(file));
+        self.reads.extend(file.canonicalize().ok().and_then(|file| folder_of(&file)));
+    }
+
+    /// A file is made, written, renamed or removed.
+    pub(crate) fn write_file(&mut self, file: &Path) {
+        self.writes.extend(folder_of(file));
+    }
+
+    /// It connects to other servers, whose names may have to be looked up.
+    pub(crate) fn connect(&mut self) {
+        self.connects = true;
+    }
+
+    /// It becomes another user.
+    pub(crate) fn change_user(&mut self) {
+        self.changes_user = true;
+    }
+
+    /// What serving at a place needs: the files of TLS are followed, and a Unix socket is made and removed.
+    pub(crate) fn serve_at(&mut self, place: &ServerDescription) {
+        let Ok(description) = place.to_string().parse::<Description>() else { return };
+        let mut is_path_next = false;
+        for argument in description.arguments() {
+            let text = argument.value().text();
+            let path = Path::new(text);
+            match argument.keyword().map(|keyword| keyword.text()) {
+                Some("cert" | "key" | "chain" | "client-ca") => self.follow(path),
+                Some("certs") => self.read(path),
+                Some("tickets") => self.write_file(path),
+                Some(_) => (),
+                None if is_path_next => self.write_file(path),
+                None => (),
+            }
+            is_path_next = argument.keyword().is_none() && text == "unix";
+        }
+    }
+}
+
+/// The folder of a file, unless that is the root of all.
+fn folder_of(file: &Path) -> Option<PathBuf> {
+    let file = std::path::absolute(file).ok()?;
+    let folder = file.parent()?;
+    (folder != Path::new("/")).then(|| folder.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Needs;
+
+    fn needs_of(place: &str) -> Needs {
+        let mut needs = Needs::default();
+        needs.serve_at(&place.parse().unwrap());
+        needs
+    }
+
+    #[test]
+    fn places_tell_their_files() {
+        let needs = needs_of("unix:/run/x/web.sock:mode=660");
+        assert_eq!(needs.writes, [Path::new("/run/x")]);
+        assert!(needs.reads.is_empty());
+        let needs = needs_of("tls:8443:cert=/etc/x/cert.pem:key=/etc/y/key.pem:tickets=/var/x/t");
+        for path in ["/etc/x", "/etc/x/cert.pem", "/etc/y", "/etc/y/key.pem"] {
+            assert!(needs.reads.iter().any(|read| read == Path::new(path)), "{path}: {needs:?}");
+        }
+        assert_eq!(needs.writes, [Path::new("/var/x")]);
+        assert_eq!(needs_of("tls:8443:certs=/etc/certs").reads, [Path::new("/etc/certs")]);
+        let plain = needs_of("tcp:80:interface=127.0.0.1");
+        assert!(plain.reads.is_empty() && plain.writes.is_empty());
+    }
+
+    #[test]
+    fn the_root_of_all_is_no_folder_to_open() {
+        let mut needs = Needs::default();
+        needs.follow(Path::new("/users"));
+        needs.write_file(Path::new("/log"));
+        assert_eq!(needs.reads, [Path::new("/users")]);
+        assert!(needs.writes.is_empty());
+    }
+}
