@@ -240,7 +240,9 @@ impl Program {
             inner.is_upgrading.set(false);
             let mut outcome = started.map_err(|failure| tell(&failure));
             if let (Err(why), true) = (&mut outcome, inner.is_in_sandbox) {
-                why.push_str("; in a sandbox no program is started: stop it, and start the new one");
+                why.push_str(
+                    "; in a sandbox no program is started: stop it, and start the new one",
+                );
             }
             match &outcome {
                 Ok(id) => {

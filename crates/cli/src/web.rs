@@ -165,7 +165,9 @@ impl Web {
     /// What it needs in a sandbox.
     fn needs(&self, places: &[ServerDescription]) -> Result<Needs, String> {
         if self.open {
-            return Err("--sandbox: in a sandbox no browser is started: leave --open out".to_owned());
+            return Err(
+                "--sandbox: in a sandbox no browser is started: leave --open out".to_owned()
+            );
         }
         let mut needs = Needs::default();
         self.options.site.tell_needs(&mut needs)?;

@@ -165,14 +165,8 @@ const OLD: &[c_long] = &[];
 /// What the ring of `io_uring` is driven by. What is asked for in the ring itself no filter sees; Landlock does.
 const RING: &[c_long] = &[libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
 /// What is asked of a descriptor: how much waits on either side, and what a terminal is.
-const QUESTIONS: [c_ulong; 6] = [
-    libc::FIONBIO,
-    libc::FIONREAD,
-    libc::FIOCLEX,
-    libc::TIOCOUTQ,
-    libc::TCGETS,
-    libc::TIOCGWINSZ,
-];
+const QUESTIONS: [c_ulong; 6] =
+    [libc::FIONBIO, libc::FIONREAD, libc::FIOCLEX, libc::TIOCOUTQ, libc::TCGETS, libc::TIOCGWINSZ];
 /// Names of threads, and of their memory.
 const NAMING: [i32; 3] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
 
@@ -211,7 +205,8 @@ impl Calls {
 
     fn rules(&self) -> Result<Rules, Error> {
         let always = [STREAMS, FILES, SOCKETS, WAITING, ITSELF, OLD];
-        let always = always.into_iter().flatten().chain(self.has_ring.then_some(RING).into_iter().flatten());
+        let always =
+            always.into_iter().flatten().chain(self.has_ring.then_some(RING).into_iter().flatten());
         let mut rules: Rules = always.map(|call| (*call, Vec::new())).collect();
         let own = u64::from(std::process::id());
         rules.insert(libc::SYS_kill, vec![rule(&[is(0, own)])?]);

@@ -72,11 +72,8 @@ pub(super) fn close(needs: &Needs) -> Result<Reach, String> {
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
         | AccessFs::Refer;
-    let known = [
-        (true, &ALWAYS[..]),
-        (needs.changes_user, &USERS[..]),
-        (needs.connects, &NAMES[..]),
-    ];
+    let known =
+        [(true, &ALWAYS[..]), (needs.changes_user, &USERS[..]), (needs.connects, &NAMES[..])];
     for (_, paths) in known.iter().filter(|(is_needed, _)| *is_needed) {
         for path in *paths {
             rules = reach(rules, Path::new(path), read)?;

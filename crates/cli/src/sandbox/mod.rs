@@ -13,9 +13,10 @@ mod linux;
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod nowhere;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use ropewalk::endpoint::{Description, ServerDescription};
+use ropewalk::endpoint::{ServerDescription, TlsIdentity};
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) use linux::Sandbox;
@@ -70,21 +71,34 @@ impl Needs {
 
     /// What serving at a place needs: the files of TLS are followed, and a Unix socket is made and removed.
     pub(crate) fn serve_at(&mut self, place: &ServerDescription) {
-        let Ok(description) = place.to_string().parse::<Description>() else { return };
-        let mut is_path_next = false;
-        for argument in description.arguments() {
-            let text = argument.value().text();
-            let path = Path::new(text);
-            match argument.keyword().map(|keyword| keyword.text()) {
-                Some("cert" | "key" | "chain" | "client-ca") => self.follow(path),
-                Some("certs") => self.read(path),
-                Some("tickets") => self.write_file(path),
-                Some(_) => (),
-                None if is_path_next => self.write_file(path),
-                None => (),
+        match place {
+            ServerDescription::Unix(unix) => self.write_file(unix.path()),
+            ServerDescription::Tls(tls) => {
+                match tls.identity() {
+                    TlsIdentity::Files { cert, key, chain } => {
+                        let files = [Some(cert), Some(key), chain.as_ref()];
+                        files.into_iter().flatten().for_each(|file| self.follow(Path::new(file)));
+                    }
+                    TlsIdentity::Folder(folder) => self.follow_all(Path::new(folder)),
+                    _ => (),
+                }
+                tls.client_roots().into_iter().for_each(|file| self.follow(Path::new(file)));
+                tls.tickets().into_iter().for_each(|file| self.write_file(Path::new(file)));
+                self.serve_at(tls.inner());
             }
-            is_path_next = argument.keyword().is_none() && text == "unix";
+            ServerDescription::Haproxy(haproxy) => self.serve_at(haproxy.server()),
+            ServerDescription::WebSocket(websocket) => self.serve_at(websocket.server()),
+            _ => (),
         }
+    }
+
+    /// All files in a folder are followed.
+    fn follow_all(&mut self, folder: &Path) {
+        self.read(folder);
+        // One that cannot be read is told of by who reads it.
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        let links = files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_symlink()));
+        links.for_each(|link| self.follow(&link.path()));
     }
 }
 
@@ -118,6 +132,10 @@ mod tests {
         }
         assert_eq!(needs.writes, [Path::new("/var/x")]);
         assert_eq!(needs_of("tls:8443:certs=/etc/certs").reads, [Path::new("/etc/certs")]);
+        let behind =
+            needs_of(r"haproxy:tls:endpoint=unix\:/run/y/a.sock:cert=/etc/x/cert.pem:key=/etc/x/k");
+        assert_eq!(behind.writes, [Path::new("/run/y")]);
+        assert!(behind.reads.iter().any(|read| read == Path::new("/etc/x")), "{behind:?}");
         let plain = needs_of("tcp:80:interface=127.0.0.1");
         assert!(plain.reads.is_empty() && plain.writes.is_empty());
     }
