@@ -8,7 +8,6 @@ use ropewalk_database::sqlite::{Journal, Sqlite, SqliteError, SqliteErrorKind};
 use ropewalk_database::{Pool, PoolOptions};
 use ropewalk_deferred::{Cancelled, Deferred, Failure, Panicked, Rest, gather};
 use ropewalk_interop::{PATIENCE, TempDir, tool};
-use ropewalk_protocol::timeout;
 use ropewalk_reactor::Reactor;
 
 use crate::answers::Asks;

@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
-use ropewalk_deferred::{Deferred, Failure};
-use ropewalk_interop::{PATIENCE, Peer, free_port, tool, wait_for_port};
+use ropewalk_deferred::Deferred;
+use ropewalk_interop::{Peer, free_port, tool, wait_for_port};
 use ropewalk_memcached::{self as memcached, CallError, CasOutcome, Client, Entry, Expiry, Limits};
-use ropewalk_protocol::{Disconnect, timeout};
+use ropewalk_protocol::Disconnect;
 use ropewalk_reactor::Reactor;
 
 use crate::answers::Asks;
