@@ -88,7 +88,7 @@ fn calls_wait_for_a_connection_in_their_order() {
     let calls: Vec<_> = (0..4).map(|_| pool.run_with_connection(number)).collect();
     assert_eq!((pool.metrics().waiting, host.threads.pending()), (2, 2));
     assert_eq!(host.threads.do_all(), 4);
-    assert_eq!(calls.into_iter().map(value).collect::<Vec<_>>(), [1, 2, 1, 2]);
+    assert_eq!(calls.into_iter().map(value_of).collect::<Vec<_>>(), [1, 2, 1, 2]);
     let metrics = pool.metrics();
     assert_eq!((metrics.connections, metrics.idle, metrics.opened), (2, 2, 2));
     assert_eq!((metrics.lent, metrics.waited), (4, 2));
@@ -170,7 +170,7 @@ fn cancelling_an_interaction_rolls_it_back() {
     assert_eq!(fake.committed.load(Ordering::Relaxed), 0);
     let next = pool.run_with_connection(|line| Ok::<_, Failure>(line.stop.is_wanted()));
     host.threads.do_all();
-    assert!(!value(next), "the next one is not stopped for it");
+    assert!(!value_of(next), "the next one is not stopped for it");
     assert_eq!(pool.metrics().cancelled, 1);
 }
 

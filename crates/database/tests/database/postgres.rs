@@ -204,7 +204,7 @@ fn calls_and_answers_are_bounded() {
     let calls = [client.script("1"), client.script("2"), client.script("3")];
     assert_eq!(error_of::<_, PostgresError>(client.script("4")), PostgresError::TooMany);
     memory.push(&[ready(), ready(), ready()].concat());
-    assert_eq!(calls.map(value), [(), (), ()]);
+    assert_eq!(calls.map(value_of), [(), (), ()]);
     // The largest message, and one that is larger.
     let call = client.script("SELECT 1");
     memory.push(&message(b'N', &[&b"M"[..], &[b'x'; 1993], b"\0\0"].concat()));

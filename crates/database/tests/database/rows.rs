@@ -148,7 +148,7 @@ fn operations_say_how_many_rows_they_changed() {
         pool.run_operation("DELETE FROM t", ()),
     ];
     host.threads.do_all();
-    assert_eq!(calls.map(value), [0, 3, 2, 3]);
+    assert_eq!(calls.map(value_of), [0, 3, 2, 3]);
     let beyond = pool.run_with_connection(|database| {
         let pages = database.raw().pragma_query_value(None, "page_count", |row| row.get(0));
         pages.map_err(SqliteError::from).map(|pages: i64| pages)
