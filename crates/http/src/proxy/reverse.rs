@@ -18,7 +18,7 @@ use super::target::{self, Mapping};
 use super::upstream::{Underway, Upstream, Upstreams};
 use super::{ActiveHealth, BadUpstream, Balance, PassiveHealth, ProxyError};
 use crate::client::{Passing, Switch, Unanswered, pass};
-use crate::server::{Body, Incoming, IntoReply, Reply, Request, Resource};
+use crate::server::{Body, Incoming, IntoReply, Passed, Reply, Request, Resource};
 use crate::{Agent, ClientPatience, Options, PoolBounds, Redirects};
 
 /// How an agent should go about it that passes requests on: as other clients do, but it waits 5 seconds
@@ -350,7 +350,7 @@ impl Resource for ReverseProxy {
         match self.asked(request) {
             Ok((asked, passing)) => {
                 let (shared, asked) = (Rc::clone(&self.0), Rc::new(asked));
-                Reply::Later(attempt(shared, asked, passing, Vec::new()))
+                Reply::Passed(Passed(attempt(shared, asked, passing, Vec::new())))
             }
             Err(Early::Answer(status)) => status.into_reply(),
             Err(Early::Refusal(error)) => {
@@ -462,7 +462,12 @@ impl Shared {
                 passage::refusal(error)
             });
         }
-        let mut response = passage::answer(response, &self.via, underway);
+        let mut response = passage::answer(response, &self.via, underway, |passed| {
+            !(passed.has_place || passed.has_cookie && self.maps_cookies)
+        });
+        if response.body().passed.is_some() {
+            return response;
+        }
         for name in [LOCATION, CONTENT_LOCATION] {
             let value = response.headers().get(&name).and_then(|value| value.to_str().ok());
             let seen = value.and_then(|value| asked.mapping.seen_by_client(value, upstream));

@@ -15,7 +15,7 @@ use super::connection::{Choked, Phase, RATE_INTERVAL, Server};
 use super::decode::UnknownCoding;
 use super::exchange::{Exchange, Outflow};
 use super::incoming::BodyError;
-use super::reply::{Reply, Response, plain};
+use super::reply::{Passed, Reply, Response, plain};
 use super::request::Request;
 use super::upgrade::Takeover;
 use super::watch::Watch;
@@ -50,9 +50,11 @@ impl Server {
         match settled(reply) {
             Reply::Now(response) => self.answer(conn, response),
             Reply::Body(body) => self.answer(conn, Response::new(body)),
-            Reply::Later(later) => conn.then(later, |this, conn, result| {
-                this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
-            }),
+            Reply::Later(later) | Reply::Passed(Passed(later)) => {
+                conn.then(later, |this, conn, result| {
+                    this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
+                });
+            }
         }
     }
 
@@ -107,6 +109,7 @@ impl Server {
         let head = ResponseHead {
             status: whole.status,
             headers: whole.headers,
+            passed: whole.body.passed.as_deref(),
             content_type: whole.body.content_type(),
             size: whole.body.length().map_or(BodySize::Unknown, BodySize::Known),
         };
@@ -312,7 +315,7 @@ impl<'r> Whole<'r> {
         let whole = match reply {
             Reply::Now(response) => Self::of(response),
             Reply::Body(body) => Self { status: StatusCode::OK, headers: None, body },
-            Reply::Later(_) => return None,
+            Reply::Later(_) | Reply::Passed(_) => return None,
         };
         let is_whole = matches!(whole.body.kind, Kind::Empty | Kind::Bytes(_))
             && !whole.status.is_informational();
@@ -348,10 +351,10 @@ fn names_its_next(response: &Response) -> bool {
         && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
-/// An answer that came meanwhile is here.
+/// An answer that came meanwhile is here; from here on it is this connection's.
 pub(super) fn settled(reply: Reply) -> Reply {
     match reply {
-        Reply::Later(later) => match later.try_take() {
+        Reply::Later(later) | Reply::Passed(Passed(later)) => match later.try_take() {
             Ok(result) => Reply::Now(result.unwrap_or_else(|failure| failed(&failure))),
             Err(later) => Reply::Later(later),
         },

@@ -16,6 +16,7 @@ use super::elsewhere::pull;
 use super::place::Place;
 use crate::BadRequest;
 use crate::client::{Decoding, Reader, Waker};
+use crate::codec::PassedFields;
 
 /// How much of a body is kept for those who do not take it; the peer waits after that.
 const WAITING_MAX: usize = 64 * 1024;
@@ -304,6 +305,14 @@ impl Incoming {
                     });
                 }
             }
+        }
+    }
+
+    /// Fields of an answer that are not in its head, as they are only passed on.
+    pub(crate) fn take_passed(&mut self) -> Option<Box<PassedFields>> {
+        match &mut self.source {
+            Source::Answer(reader) => reader.take_passed(),
+            _ => None,
         }
     }
 
