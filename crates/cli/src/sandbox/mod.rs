@@ -59,9 +59,12 @@ impl Needs {
         self.writes.extend(folder_of(file));
     }
 
-    /// It connects to other servers, whose names may have to be looked up.
+    /// It connects to other servers, whose names may have to be looked up, and who may have to be vouched for.
     pub(crate) fn connect(&mut self) {
         self.connects = true;
+        // Where the machine's roots are can be said so.
+        let said = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os);
+        said.for_each(|path| self.read(path));
     }
 
     /// It becomes another user.

@@ -193,6 +193,26 @@ fn other_servers_are_reached_where_requests_are_passed_on() {
     }
 }
 
+#[test]
+fn roots_that_are_named_vouch_for_other_servers() {
+    let folder = Folder::new("sandbox-roots").with("a.txt", "hello");
+    let house = Folder::new("sandbox-roots-house");
+    write_identity(&house);
+    let at = |name: &str| house.path().join(name).to_str().unwrap().to_owned();
+    let place = format!("tls:0:interface=127.0.0.1:cert={}:key={}", at("cert.pem"), at("key.pem"));
+    let origin = Served::web(&folder, &[&place], &[]);
+    let port = origin.places[0].trim_end_matches('/').rsplit(':').next().unwrap();
+    let nothing = Folder::new("sandbox-roots-none");
+    let mut command = program();
+    command.env("SSL_CERT_FILE", at("cert.pem")).env_remove("SSL_CERT_DIR");
+    command.args(["web", "--sandbox", "--listen", ANYWHERE, "--path"]).arg(nothing.path());
+    command.args(["--proxy", &format!("/=https://localhost:{port}")]);
+    let served = Served::of(command, 1);
+    let answer = ask(&served, "/a.txt", "");
+    assert!(answer.ends_with("hello"), "{answer}");
+    assert_eq!(served.stop().0, Some(0));
+}
+
 /// A certificate for localhost with its key, written over what was there.
 fn write_identity(house: &Folder) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
