@@ -168,8 +168,9 @@ pub(crate) fn tell_needs(needs: &mut Needs) -> Result<(), String> {
     let options = &shown().options;
     for place in [&options.metrics, &options.status].into_iter().flatten() {
         if !place.starts_with('/') {
-            let place = serving::places(std::slice::from_ref(place))?;
-            place.iter().for_each(|place| needs.serve_at(place));
+            for place in &serving::places(std::slice::from_ref(place))? {
+                needs.serve_at(place);
+            }
         }
     }
     match &options.control {
@@ -178,8 +179,9 @@ pub(crate) fn tell_needs(needs: &mut Needs) -> Result<(), String> {
         None => {
             if let Some(places) = Places::from_environment() {
                 // Made now, so that the folder around it need not be in reach.
-                let own = places.own(&shown().verb);
-                own.iter().for_each(|own| needs.write_file(own));
+                if let Ok(own) = places.own(&shown().verb) {
+                    needs.write_file(&own);
+                }
             }
         }
     }

@@ -171,7 +171,9 @@ impl Web {
         }
         let mut needs = Needs::default();
         self.options.site.tell_needs(&mut needs)?;
-        places.iter().for_each(|place| needs.serve_at(place));
+        for place in places {
+            needs.serve_at(place);
+        }
         self.shared.daemon.tell_needs(&mut needs);
         inside::tell_needs(&mut needs)?;
         Ok(needs)

@@ -374,7 +374,9 @@ mod tests {
         }
 
         fn turn(&self, index: usize, turns: u64) {
-            (0..turns).for_each(|_| self.siblings[index].loaded(self.kept[index]));
+            for _ in 0..turns {
+                self.siblings[index].loaded(self.kept[index]);
+            }
         }
 
         fn loads(&self) -> Vec<usize> {

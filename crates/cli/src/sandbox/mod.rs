@@ -63,8 +63,9 @@ impl Needs {
     pub(crate) fn connect(&mut self) {
         self.connects = true;
         // Where the machine's roots are can be said so.
-        let said = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os);
-        said.for_each(|path| self.read(path));
+        for path in ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os) {
+            self.read(path);
+        }
     }
 
     /// It becomes another user.
@@ -80,13 +81,16 @@ impl Needs {
                 match tls.identity() {
                     TlsIdentity::Files { cert, key, chain } => {
                         let files = [Some(cert), Some(key), chain.as_ref()];
-                        files.into_iter().flatten().for_each(|file| self.follow(Path::new(file)));
+                        for file in files.into_iter().flatten() {
+                            self.follow(Path::new(file));
+                        }
                     }
                     TlsIdentity::Folder(folder) => self.follow_all(Path::new(folder)),
                     _ => (),
                 }
-                tls.client_roots().into_iter().for_each(|file| self.follow(Path::new(file)));
-                tls.tickets().into_iter().for_each(|file| self.follow(Path::new(file)));
+                for file in [tls.client_roots(), tls.tickets()].into_iter().flatten() {
+                    self.follow(Path::new(file));
+                }
                 self.serve_at(tls.inner());
             }
             ServerDescription::Haproxy(haproxy) => self.serve_at(haproxy.server()),
@@ -100,8 +104,9 @@ impl Needs {
         self.read(folder);
         // One that cannot be read is told of by who reads it.
         let files = fs::read_dir(folder).into_iter().flatten().flatten();
-        let links = files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_symlink()));
-        links.for_each(|link| self.follow(&link.path()));
+        for link in files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_symlink())) {
+            self.follow(&link.path());
+        }
     }
 }
 

@@ -99,7 +99,9 @@ fn threads_and_processes_are_each_in_it() {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
     let children: Vec<u32> = children.split_whitespace().map(|id| id.parse().unwrap()).collect();
     assert_eq!(children.len(), 2);
-    children.into_iter().for_each(assert_filtered);
+    for child in children {
+        assert_filtered(child);
+    }
     assert!(ask(&served, "/a.txt", "").ends_with("hello"));
     served.signal(Signal::INT);
     assert_eq!(served.child.wait().unwrap().code(), Some(0));
