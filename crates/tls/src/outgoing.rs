@@ -10,12 +10,17 @@ use crate::session::{RECORD_MAX, Session};
 use crate::{Reason, Tls, TlsError};
 
 /// How much may be encrypted ahead of what the transport takes, in bytes: the rest stays plaintext,
-/// and files stay files, until there is room.
-pub(crate) const AHEAD_MAX: u64 = 64 * 1024;
+/// and files stay files, until there is room. A protocol that stops at its high mark has mostly written one
+/// record more than that, which then leaves with the others.
+pub(crate) const AHEAD_MAX: u64 = 80 * 1024;
 
 /// From how much plaintext on records have memory of their own, which need not be cleared: less would
 /// leave too much of it unused while it waits.
-const OWN_MIN: u64 = 2 * RECORD_MAX as u64;
+const OWN_MIN: u64 = RECORD_MAX as u64;
+
+/// How little, in bytes, is not left behind for want of room: whole records that follow would have to be put
+/// together with it, one after the other.
+const SCRAP_MAX: u64 = 1024;
 
 /// What the protocol wrote and nobody has encrypted yet.
 #[derive(Default)]
@@ -92,8 +97,8 @@ fn seal(
     out: &mut Sealed,
 ) -> Result<(), Disconnect> {
     let mut left = room;
-    while left >= RECORD_MAX && !waiting.is_empty() {
-        let whole = left / RECORD_MAX * RECORD_MAX;
+    while !waiting.is_empty() && (left >= RECORD_MAX || waiting.len() <= SCRAP_MAX) {
+        let whole = (left / RECORD_MAX).max(1) * RECORD_MAX;
         let sent = piece(waiting, whole, gathered, |plaintext| session.send(plaintext, rest, out))
             .map_err(|error| Disconnect::from(&error))?
             .map_err(|reason| TlsError::from(reason).disconnect())?;
