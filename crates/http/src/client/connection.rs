@@ -12,7 +12,7 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 
 use super::passing::{OnInterim, Switch};
 use super::pool::Lease;
-use super::{AgentError, ClientPatience, Reader, Wait};
+use super::{AgentError, ClientPatience, Reader, RequestPriority, Wait};
 use crate::codec::{AnswerDecoder, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, Piece};
 use crate::server::{BodyError, BodyKind, BodyPiece, BodyStream, Incoming, Inflow, end, give};
 
@@ -45,6 +45,7 @@ pub(super) struct Exchange {
     /// What is left of the total time.
     pub(super) left: Option<Duration>,
     pub(super) on_interim: Option<OnInterim>,
+    pub(super) priority: Option<RequestPriority>,
     /// The protocol may change.
     pub(super) switch: Option<Rc<Switch>>,
     /// It is somebody else's: when he goes, nothing is waited for.

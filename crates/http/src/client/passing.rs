@@ -109,6 +109,7 @@ impl Passing {
             progress: Rc::clone(progress),
             left,
             on_interim: self.on_interim.clone(),
+            priority: None,
             switch: self.switch.clone(),
             is_passed_on: true,
             promise,
@@ -166,6 +167,7 @@ fn attempt(
             Err(why) => why,
         };
         if retries < RETRIES_MAX && may_retry(&passing, &progress, &why) && passing.rewind() {
+            agent.heed(&origin, &why);
             return attempt(agent, origin, passing, retries + 1);
         }
         let unsent = (!progress.sent.get()).then_some(passing);

@@ -5,3 +5,4 @@ mod broken;
 mod endings;
 mod places;
 mod server;
+mod wishes;
