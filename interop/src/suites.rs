@@ -18,6 +18,10 @@ pub const SUITES: &[Suite] = &[
         tools: &["chromium", "curl", "htpasswd", "httpx", "requests", "twist", "wget"],
     },
     Suite {
+        name: "contrib",
+        tools: &["curl", "dpkg-deb", "ip", "nsenter", "systemd-analyze", "unshare"],
+    },
+    Suite {
         name: "database",
         tools: &["initdb", "mount", "postgres", "python3", "setpriv", "umount"],
     },
@@ -114,7 +118,7 @@ pub const SUITES: &[Suite] = &[
 ];
 
 /// The suites that look at nothing which a driver could change, and so do not run once on each.
-pub const REACTORLESS: &[&str] = &["deferred", "scanners", "terminal"];
+pub const REACTORLESS: &[&str] = &["contrib", "deferred", "scanners", "terminal"];
 
 #[cfg(test)]
 mod tests {

@@ -264,7 +264,12 @@ fn windows_do_not_overflow() {
 fn who_sends_more_than_was_allowed_is_stopped() {
     let mut small = Limits::default();
     small.window = 4;
-    let octets = [post(&[]), raw(0, 0, 1, b"12345")].concat();
+    // Until the client has heard of it, a stream's window is as large as ever.
+    let octets = [post(&[]), raw(0, 0, 1, &[0; 100]), raw(0, 1, 1, b"")].concat();
+    let input = [PREFACE, &raw(4, 0, 0, b"")[..], &octets].concat();
+    let said = converse(Connection::server(small), &input, input.len());
+    assert!(said[2].ends_with("on 1, end"), "{said:?}");
+    let octets = [raw(4, 1, 0, b""), post(&[]), raw(0, 0, 1, b"12345")].concat();
     let input = [PREFACE, &raw(4, 0, 0, b"")[..], &octets].concat();
     let said = converse(Connection::server(small), &input, input.len());
     let why = "1 reset: more came than the stream's window takes";
@@ -276,7 +281,7 @@ fn who_sends_more_than_was_allowed_is_stopped() {
     (0..4).for_each(|_| octets.extend(raw(0, 0, 1, &[0; 16_384])));
     let input = [PREFACE, &raw(4, 0, 0, b"")[..], &octets].concat();
     let said = converse(Connection::server(small), &input, input.len());
-    let why = "FLOW_CONTROL_ERROR: more came than the connection's window takes";
+    let why = "FLOW_CONTROL_ERROR: more came than the window takes";
     assert_eq!(said[2..], [why, "> goaway 1 0x3"]);
 }
 

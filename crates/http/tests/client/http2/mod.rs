@@ -3,6 +3,7 @@
 mod bodies;
 mod broken;
 mod endings;
+mod late;
 mod places;
 mod server;
 mod wishes;
