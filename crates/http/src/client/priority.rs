@@ -23,10 +23,13 @@ use ropewalk_http2::Priority;
 #[derive(Clone, Default)]
 pub struct RequestPriority(Rc<Inner>);
 
+/// Tells whoever carries the request.
+type Tell = Box<dyn Fn(Priority)>;
+
 #[derive(Default)]
 struct Inner {
     priority: Cell<Priority>,
-    tell: RefCell<Option<Box<dyn Fn(Priority)>>>,
+    tell: RefCell<Option<Tell>>,
 }
 
 impl RequestPriority {
