@@ -193,7 +193,7 @@ impl Dial for Dialer {
     }
 
     fn dial_http1(&self, origin: &Origin, seat: Box<dyn Seat>) -> Deferred<()> {
-        let tls = || Ok(self.tls()?.alpn(&["http/1.1"]));
+        let tls = || Ok(self.tls()?.alpn(["http/1.1"]));
         self.connect(origin, tls, seat)
     }
 
