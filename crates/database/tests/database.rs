@@ -12,6 +12,7 @@ mod rows;
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::panic::Location;
 use std::time::Duration;
 
 use ropewalk_deferred::{Deferred, Failure};
@@ -36,8 +37,13 @@ impl ropewalk_protocol::Clock for Host {
         self.clock.now()
     }
 
-    fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
-        self.clock.schedule(delay, call)
+    fn schedule_from(
+        &self,
+        made_at: &'static Location<'static>,
+        delay: Duration,
+        call: Box<dyn FnOnce()>,
+    ) -> DelayedCall {
+        self.clock.schedule_from(made_at, delay, call)
     }
 }
 
