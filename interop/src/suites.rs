@@ -104,6 +104,7 @@ pub const SUITES: &[Suite] = &[
             "xinetd",
         ],
     },
+    Suite { name: "soak", tools: &["curl", "openssl"] },
     Suite { name: "terminal", tools: &["curl", "ip", "nsenter", "setsid", "unshare"] },
     Suite {
         name: "tls",
@@ -114,7 +115,7 @@ pub const SUITES: &[Suite] = &[
 ];
 
 /// The suites that look at nothing which a driver could change, and so do not run once on each.
-pub const REACTORLESS: &[&str] = &["deferred", "scanners", "terminal"];
+pub const REACTORLESS: &[&str] = &["deferred", "scanners", "soak", "terminal"];
 
 #[cfg(test)]
 mod tests {
