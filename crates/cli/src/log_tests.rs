@@ -175,7 +175,10 @@ fn journald_has_each_event_as_one_entry_however_odd_its_fields_are() {
             let (length, text) = entry[at..].split_first_chunk::<8>().unwrap();
             assert_eq!(u64::from_le_bytes(*length) as usize + 1, text.len());
             let text = std::str::from_utf8(text).unwrap();
-            assert!(text.starts_with("around{") && text.contains(" odd: event 0 of them: "), "{text}");
+            assert!(
+                text.starts_with("around{") && text.contains(" odd: event 0 of them: "),
+                "{text}"
+            );
         }
     });
 }

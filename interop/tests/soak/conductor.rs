@@ -27,7 +27,8 @@ impl Conductor {
         let between_looks = Duration::from_secs(1).min(self.length / 24);
         let between_upgrades = Duration::from_mins(1).min(self.length / 4);
         let between_reloads = Duration::from_secs(5).min(self.length / 8);
-        let (mut look, mut reload, mut upgrade) = (Duration::ZERO, between_reloads, between_upgrades);
+        let (mut look, mut reload, mut upgrade) =
+            (Duration::ZERO, between_reloads, between_upgrades);
         while begun.elapsed() < self.length && !load.is_broken() {
             let now = begun.elapsed();
             if now >= look {

@@ -17,7 +17,8 @@ const REST: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Round {
     pub(crate) done: usize,
-    /// The other side said goodbye in its protocol's way before it had heard of a request.
+    /// The other side ended a connection in order before it had said a word of an answer, as whoever drains may; the
+    /// request is good to be asked again.
     pub(crate) parted: usize,
 }
 
@@ -38,7 +39,8 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn on(programs: &[Program]) -> Self {
-        let mut load = Self { is_over: Arc::default(), broken: Arc::default(), clients: Vec::new() };
+        let mut load =
+            Self { is_over: Arc::default(), broken: Arc::default(), clients: Vec::new() };
         for program in &programs[..2] {
             let [web, tls, echo, socket] = program.places[..] else {
                 panic!("{:?}", program.places);
@@ -126,7 +128,8 @@ impl Load {
                 None => counts.push((name, round.done, round.parted)),
             }
         }
-        let broken = std::mem::take(&mut *self.broken.lock().unwrap_or_else(PoisonError::into_inner));
+        let broken =
+            std::mem::take(&mut *self.broken.lock().unwrap_or_else(PoisonError::into_inner));
         (counts, broken)
     }
 }

@@ -53,7 +53,8 @@ impl Program {
         fs::write(folder.join("site/a.txt"), "hello").expect("a file");
         fs::write(folder.join("site/long.bin"), vec![b'x'; 1 << 20]).expect("a file");
         fs::write(folder.join("tickets"), [7; 48]).expect("a file");
-        let request = ["req", "-x509", "-newkey", "ec", "-nodes", "-days", "30", "-subj", "/CN=localhost"];
+        let request =
+            ["req", "-x509", "-newkey", "ec", "-nodes", "-days", "30", "-subj", "/CN=localhost"];
         let mut openssl = Command::new(tool("openssl"));
         openssl.args(request).args(["-pkeyopt", "ec_paramgen_curve:prime256v1"]);
         openssl.args(["-keyout", "key.pem", "-out", "cert.pem"]).current_dir(&folder);
@@ -168,7 +169,13 @@ impl Program {
             let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
             digits.parse().unwrap_or_default()
         };
-        let one = [pages * page / 1024, descriptors, number("connections"), number("tasks"), number("timers")];
+        let one = [
+            pages * page / 1024,
+            descriptors,
+            number("connections"),
+            number("tasks"),
+            number("timers"),
+        ];
         self.samples.0.push(one);
     }
 }

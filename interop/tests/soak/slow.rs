@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::load::Round;
 use crate::program::PATIENCE;
-use crate::web::{connect, expect_success};
+use crate::web::{PARTED, connect, expect_success, is_reset};
 
 /// Between two pieces of who is slow.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -15,14 +15,29 @@ fn broken(error: impl std::fmt::Display) -> String {
     format!("broken: {error}")
 }
 
+/// The first byte of an answer; nothing where the other side has ended the connection instead.
+fn first_byte(stream: &mut TcpStream) -> Result<Option<u8>, String> {
+    let mut first = [0];
+    match stream.read(&mut first) {
+        Ok(0) => Ok(None),
+        Ok(_) => Ok(Some(first[0])),
+        Err(error) if is_reset(&error) => Ok(None),
+        Err(error) => Err(broken(error)),
+    }
+}
+
 /// A body of ten bytes that comes one by one.
 pub(crate) fn upload(place: SocketAddr) -> Result<Round, String> {
     let mut stream = BufReader::new(connect(place)?);
-    let head = b"PUT /slow.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 10\r\n\r\n";
+    let head =
+        b"PUT /slow.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 10\r\n\r\n";
     stream.get_mut().write_all(head).map_err(broken)?;
     for _ in 0..10 {
         std::thread::sleep(PAUSE);
-        stream.get_mut().write_all(b"s").map_err(broken)?;
+        if stream.get_mut().write_all(b"s").is_err() {
+            // What was said before the end is still to be read.
+            break;
+        }
     }
     expect_success(&mut stream)
 }
@@ -32,8 +47,11 @@ pub(crate) fn reader(place: SocketAddr) -> Result<Round, String> {
     let mut stream = connect(place)?;
     let request = b"GET /long.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     stream.write_all(request).map_err(broken)?;
+    if first_byte(&mut stream)?.is_none() {
+        return Ok(PARTED);
+    }
     let mut some = vec![0; 1 << 16];
-    let mut count = 0;
+    let mut count = 1;
     loop {
         std::thread::sleep(PAUSE / 4);
         match stream.read(&mut some).map_err(|error| format!("{error}, after {count} bytes"))? {
@@ -48,18 +66,23 @@ pub(crate) fn reader(place: SocketAddr) -> Result<Round, String> {
 pub(crate) fn reset(place: SocketAddr) -> Result<Round, String> {
     let mut stream = connect(place)?;
     stream.write_all(b"GET /long.bin HTTP/1.1\r\nHost: a\r\n\r\n").map_err(broken)?;
-    let mut first = [0; 1];
-    stream.read_exact(&mut first).map_err(broken)?;
-    Ok(Round::of(1))
+    Ok(first_byte(&mut stream)?.map_or(PARTED, |_| Round::of(1)))
 }
 
 /// Ten thousand bytes there and back.
 pub(crate) fn echo(place: SocketAddr) -> Result<Round, String> {
     let mut stream = connect(place)?;
     stream.write_all(&[b'e'; 10_000]).map_err(broken)?;
-    let mut back = vec![0; 10_000];
+    if first_byte(&mut stream)?.is_none() {
+        return Ok(PARTED);
+    }
+    let mut back = vec![0; 9_999];
     stream.read_exact(&mut back).map_err(broken)?;
-    if back.iter().all(|byte| *byte == b'e') { Ok(Round::of(1)) } else { Err(broken("other bytes")) }
+    if back.iter().all(|byte| *byte == b'e') {
+        Ok(Round::of(1))
+    } else {
+        Err(broken("other bytes"))
+    }
 }
 
 /// Ten messages there and back; a close in order is how a stream inside of WebSockets ends.
@@ -68,7 +91,8 @@ pub(crate) fn websocket(place: SocketAddr) -> Result<Round, String> {
     let request = "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     stream.write_all(request.as_bytes()).map_err(broken)?;
-    let mut head = Vec::new();
+    let Some(first) = first_byte(&mut stream)? else { return Ok(PARTED) };
+    let mut head = vec![first];
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         let read = stream.read_exact(&mut byte);
@@ -149,5 +173,9 @@ pub(crate) fn datagrams(place: SocketAddr) -> Result<Round, String> {
     socket.send_to(b"hello", place).map_err(broken)?;
     let mut back = [0; 16];
     let (count, from) = socket.recv_from(&mut back).map_err(broken)?;
-    if from == place && &back[..count] == b"hello" { Ok(Round::of(1)) } else { Err(broken("other")) }
+    if from == place && &back[..count] == b"hello" {
+        Ok(Round::of(1))
+    } else {
+        Err(broken("other"))
+    }
 }

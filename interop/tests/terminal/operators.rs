@@ -171,7 +171,8 @@ fn dump_lists_deferreds_and_timers_with_the_places_where_they_were_made() {
     command.args(["run", "app.toml", "--control"]).arg(&socket).current_dir(folder.path());
     let served = Served::of(command);
     let mut peer = TcpStream::connect(served.place()).expect("a connection");
-    std::io::Write::write_all(&mut peer, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is asked");
+    std::io::Write::write_all(&mut peer, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("it is asked");
     let _asked = silent.accept().expect("it is passed on");
     let wanted = [
         // The loop's own file would say nothing of who asked.

@@ -273,7 +273,8 @@ fn levels_of_a_log_in_journald_or_syslog_change_while_it_is_written() {
         level("ropewalk::http=warn");
         ask_wrongly();
         level("ropewalk::http=");
-        let told = until(&taker, "to warn,ropewalk::tls=info,ropewalk_cli=info,ropewalk::control=info");
+        let told =
+            until(&taker, "to warn,ropewalk::tls=info,ropewalk_cli=info,ropewalk::control=info");
         assert!(!told.contains("bad request"), "{told}");
         assert_eq!(level("reset"), "warn,ropewalk::tls=info,ropewalk_cli=info\n");
         assert_eq!(served.stop().0, Some(0));
