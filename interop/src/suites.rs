@@ -18,6 +18,10 @@ pub const SUITES: &[Suite] = &[
         tools: &["chromium", "curl", "htpasswd", "httpx", "requests", "twist", "wget"],
     },
     Suite {
+        name: "contrib",
+        tools: &["curl", "dpkg-deb", "ip", "nsenter", "systemd-analyze", "unshare"],
+    },
+    Suite {
         name: "database",
         tools: &["initdb", "mount", "postgres", "python3", "setpriv", "umount"],
     },
@@ -46,6 +50,8 @@ pub const SUITES: &[Suite] = &[
         name: "http",
         tools: &["aiohttp", "chromium", "curl", "httpx", "python3", "requests", "scrapy", "wrk"],
     },
+    Suite { name: "http2_differential", tools: &["nghttpd"] },
+    Suite { name: "http2_hostile", tools: &[] },
     Suite {
         name: "http2_server",
         tools: &["chromium", "curl", "h2", "h2load", "httpx", "nghttp", "node", "openssl"],
@@ -115,7 +121,8 @@ pub const SUITES: &[Suite] = &[
 ];
 
 /// The suites that look at nothing which a driver could change, and so do not run once on each.
-pub const REACTORLESS: &[&str] = &["deferred", "scanners", "soak", "terminal"];
+pub const REACTORLESS: &[&str] =
+    &["contrib", "deferred", "http2_differential", "scanners", "soak", "terminal"];
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,8 @@
 mod operators;
 #[path = "terminal/page.rs"]
 mod page;
+#[path = "support/program.rs"]
+mod program;
 #[path = "terminal/pseudo.rs"]
 mod pseudo;
 
@@ -12,7 +14,8 @@ use std::process::Command;
 
 use ropewalk_interop::{TempDir, leave_out, tool};
 
-use crate::pseudo::{Terminal, plain, program};
+use crate::program::program;
+use crate::pseudo::{Terminal, plain};
 
 /// The help page of a verb, or the program's own for an empty one, as a pipe gets it.
 fn help(verb: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! A crate that depends on this one registers what it has with [`inventory::submit!`], and its program calls
 //! [`main`](crate::main): its services are then kinds in configuration files, its places are endpoints everywhere, its
-//! checkers are users, and its subcommands stand among the others.
+//! checkers are users, and its subcommands stand among the others. `examples/plugin` is such a crate, with one of each.
 //!
 //! ```
 //! use ropewalk_cli::plugin::{Serving, ServiceKind};

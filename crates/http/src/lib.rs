@@ -105,7 +105,7 @@ pub use codec::{
 };
 pub use server::{
     Access, BadParam, BadTag, Body, BodyError, BodyPiece, BodySender, BodyStream, Captures,
-    Directory, Incoming, Interim, IntoReply, LocalRedirect, Params, Patience, Reply,
+    Directory, Incoming, Interim, IntoReply, LocalRedirect, Params, Passed, Patience, Reply,
     Representation, Request, Resource, Response, Router, SENDER_MAX, SendError, Server, Site, Tree,
     UPLOAD_MAX, UnknownCoding, Uploads, Wrapped, client_gone,
 };

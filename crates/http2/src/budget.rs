@@ -27,6 +27,12 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    /// Gives back as much as was taken with good reason.
+    #[inline]
+    pub(crate) fn earn(&mut self, count: u32) {
+        self.spent = self.spent.saturating_sub(count);
+    }
+
     /// Takes one; whether there was one to take.
     pub(crate) fn take(&mut self, allowance: Allowance, now: Duration) -> bool {
         if self.spent >= allowance.burst {

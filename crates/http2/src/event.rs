@@ -116,7 +116,8 @@ pub enum Fatal {
     Frame(BadFrame),
     /// A field block cannot be read.
     Hpack(HpackError),
-    /// More came than the connection's window had room for.
+    /// More came than the connection's window had room for, or that of a stream that this end has
+    /// reset.
     WindowExceeded,
     /// The window that this end may fill grew beyond 2³¹−1.
     WindowTooLarge,
@@ -153,6 +154,9 @@ pub enum Nuisance {
     Resets,
     /// Having streams reset: [`Limits::faults`](crate::Limits::faults).
     Faults,
+    /// Windows that are opened, and the ends of streams that are over:
+    /// [`Limits::updates`](crate::Limits::updates).
+    Updates,
     /// Pings: [`Limits::pings`](crate::Limits::pings).
     Pings,
     /// Settings: [`Limits::settings`](crate::Limits::settings).
@@ -184,7 +188,7 @@ impl fmt::Display for Fatal {
         match self {
             Self::Frame(_) => f.write_str("a frame broke a rule"),
             Self::Hpack(_) => f.write_str("a field block cannot be read"),
-            Self::WindowExceeded => f.write_str("more came than the connection's window takes"),
+            Self::WindowExceeded => f.write_str("more came than the window takes"),
             Self::WindowTooLarge => f.write_str("the connection's window grew beyond 2^31-1"),
             Self::IdleStream { stream } => {
                 write!(f, "a frame came on stream {stream}, which nobody opened")
@@ -202,6 +206,7 @@ impl fmt::Display for Fatal {
                 let what = match nuisance {
                     Nuisance::Resets => "streams taken back",
                     Nuisance::Faults => "streams that had to be reset",
+                    Nuisance::Updates => "windows opened for nothing",
                     Nuisance::Pings => "pings",
                     Nuisance::Settings => "settings",
                     Nuisance::Empties => "frames that say nothing",

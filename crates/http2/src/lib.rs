@@ -25,6 +25,9 @@
 //! | a frame; a table | 16 KiB; 4 KiB | `FRAME_SIZE_ERROR`; `COMPRESSION_ERROR` |
 //! | [`Limits::window`], [`Limits::connection_window`], unread bodies | 256 KiB, 1 MiB | `FLOW_CONTROL_ERROR` |
 //! | [`Limits::resets`], [`Limits::faults`], [`Limits::pings`] | 256, and 32 a second | `ENHANCE_YOUR_CALM` |
+//! | [`Limits::late_sections_max`], of a stream that was reset | 32 | `STREAM_CLOSED` |
+//! | the body of a stream that was reset | what was left of its window | `FLOW_CONTROL_ERROR` |
+//! | [`Limits::updates`], windows that are opened | 16 a stream and a frame sent; 1,024, and 128 a second | `ENHANCE_YOUR_CALM` |
 //! | [`Limits::settings`] | 32, and 1 a second | `ENHANCE_YOUR_CALM` |
 //! | [`Limits::empties`], frames that say nothing | 1,024, and 128 a second | `ENHANCE_YOUR_CALM` |
 //!

@@ -27,6 +27,13 @@ pub struct Limits {
     pub resets: Allowance,
     /// Streams that this end has to reset because of what the peer sent on them; 256, and 32 a second.
     pub faults: Allowance,
+    /// Header sections that may come for a stream that this end reset: answers, interim ones and
+    /// trailers that were under way; 32. Beyond it: `STREAM_CLOSED` for the connection, as with a body
+    /// that is longer than what was left of the stream's window, which is `FLOW_CONTROL_ERROR`.
+    pub late_sections_max: u32,
+    /// Windows that are opened, and what a client hears of streams that are over; 1,024, and 128 a
+    /// second, beyond 16 for each part of a body that was sent and for each stream.
+    pub updates: Allowance,
     /// Pings to be answered; 256, and 32 a second.
     pub pings: Allowance,
     /// Settings to be acknowledged; 32, and 1 a second.
@@ -47,6 +54,8 @@ impl Default for Limits {
             connection_window: 1024 * 1024,
             resets: Allowance::new(256, 32),
             faults: Allowance::new(256, 32),
+            late_sections_max: 32,
+            updates: Allowance::new(1024, 128),
             pings: Allowance::new(256, 32),
             settings: Allowance::new(32, 1),
             empties: Allowance::new(1024, 128),

@@ -6,8 +6,18 @@ use crate::frame::StreamId;
 use crate::priority::Priority;
 
 /// How many streams that this end reset are remembered: what the peer had sent before it heard is
-/// no fault of its own.
-const RESET_MAX: usize = 64;
+/// no fault of its own. As many as are open at a time by default.
+const RESET_MAX: usize = 128;
+
+/// What may still come for a stream that this end reset.
+#[derive(Debug)]
+pub(crate) struct Late {
+    id: StreamId,
+    /// Octets that the peer was allowed to send when it was reset.
+    window: i64,
+    /// Header sections that are read for nothing.
+    sections: u32,
+}
 
 /// A stream that is open, or half closed.
 #[derive(Debug)]
@@ -44,11 +54,11 @@ pub(crate) struct Stream {
     pub(crate) turn: u32,
 }
 
-/// All of them, by number. Empty, it owns nothing but the numbers of those that were reset.
+/// All of them, by number. Empty, it owns nothing but what is known of those that were reset.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     live: VecDeque<Stream>,
-    reset: VecDeque<StreamId>,
+    reset: VecDeque<Late>,
 }
 
 impl Streams {
@@ -91,16 +101,43 @@ impl Streams {
         stream
     }
 
-    /// Remembers that this end reset a stream.
-    pub(crate) fn remember(&mut self, id: StreamId) {
+    /// Remembers that this end reset a stream, on which `window` octets and so many header sections
+    /// may be under way.
+    pub(crate) fn remember(&mut self, id: StreamId, window: i64, sections: u32) {
         if self.reset.len() == RESET_MAX {
             self.reset.pop_front();
         }
-        self.reset.push_back(id);
+        self.reset.push_back(Late { id, window, sections });
     }
 
-    pub(crate) fn was_reset(&self, id: StreamId) -> bool {
-        self.reset.contains(&id)
+    fn late(&mut self, id: StreamId) -> Option<&mut Late> {
+        self.reset.iter_mut().rev().find(|late| late.id == id)
+    }
+
+    /// Takes `len` octets that came for a stream that this end reset; whether they were allowed, and
+    /// `None` where nothing is known of such a stream.
+    pub(crate) fn take_late_data(&mut self, id: StreamId, len: u32) -> Option<bool> {
+        let late = self.late(id)?;
+        late.window -= i64::from(len);
+        Some(late.window >= 0)
+    }
+
+    /// Takes a header section that came for a stream that this end reset; whether it may come.
+    pub(crate) fn take_late_section(&mut self, id: StreamId) -> bool {
+        let Some(late) = self.late(id) else { return false };
+        let is_allowed = late.sections > 0;
+        late.sections = late.sections.saturating_sub(1);
+        is_allowed
+    }
+
+    /// The peer has ended a stream that this end reset: nothing more is to come. Whether there was one.
+    pub(crate) fn forget(&mut self, id: StreamId) -> bool {
+        let Some(place) = self.reset.iter().rposition(|late| late.id == id) else { return false };
+        self.reset.remove(place);
+        if self.reset.is_empty() {
+            self.reset = VecDeque::new();
+        }
+        true
     }
 
     /// The stream whose turn it is to send: the most urgent; among those the ones that go one after

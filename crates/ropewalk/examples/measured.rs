@@ -17,11 +17,11 @@ use bytes::Bytes;
 use ropewalk::Failure;
 use ropewalk::deferred::{Deferred, Rest, gather};
 use ropewalk::http::files::Folder;
-use ropewalk::http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE};
+use ropewalk::http::header::CONTENT_LANGUAGE;
 use ropewalk::http::proxy::{ReverseProxy, upstream_options};
 use ropewalk::http::{
-    self, Agent, Directory, HeaderName, HeaderValue, Incoming, Options, Params, PoolBounds,
-    Request, Response, Router, Site, Tree,
+    self, Agent, Directory, HeaderMap, HeaderName, HeaderValue, Incoming, Options, Params,
+    PoolBounds, Request, Response, Router, Site, Tree,
 };
 use ropewalk::protocol::{Port as _, SeatFactory};
 use ropewalk::reactor::{DriverKind, Reactor, TcpListenOptions};
@@ -39,6 +39,8 @@ const FIELDS: [(&str, &str); 6] = [
     ("referrer-policy", "same-origin"),
     ("set-cookie", "seen=1; Path=/; HttpOnly; SameSite=Lax"),
 ];
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -83,9 +85,14 @@ fn serve(reactor: &Reactor, port: &str, factory: Box<dyn SeatFactory>) -> Result
 
 fn pages(reactor: &Reactor, folder: &Path) -> Result<Tree, Failure> {
     let bytes = [1024, 1024 * 1024].map(|length| Bytes::from(vec![b'x'; length]));
+    // With room for those that the request decides.
+    let mut fixed = HeaderMap::with_capacity(FIELDS.len() + 2);
+    for (name, value) in FIELDS {
+        fixed.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
     let router = Router::new()
         .get("/", |_: Request| "Hello, World!")
-        .get("/users/{user}/posts/{post}", |request: Request| page(&request))
+        .get("/users/{user}/posts/{post}", move |request: Request| page(&request, &fixed))
         .get("/bytes/{length}", move |request: Request| {
             let length = Params::of(&request).parse::<usize>("length")?;
             let body = bytes.iter().find(|body| body.len() == length).cloned();
@@ -97,30 +104,26 @@ fn pages(reactor: &Reactor, folder: &Path) -> Result<Tree, Failure> {
 }
 
 /// A page that depends on path, query and fields.
-fn page(request: &Request) -> Response {
+fn page(request: &Request, fixed: &HeaderMap) -> Result<Response, Failure> {
     let params = Params::of(request);
     let (user, post) = (params.get("user"), params.get("post"));
     let query = request.uri().query().unwrap_or_default();
     let page = query.split('&').find_map(|pair| pair.strip_prefix("page=")).unwrap_or("1");
-    let asked = request.headers();
-    let language = asked.get(ACCEPT_LANGUAGE).cloned();
-    let language = language.unwrap_or(HeaderValue::from_static("en"));
+    let language = request.field("accept-language").unwrap_or(b"en");
     let text = format!(
         "user {}, post {}, page {page}, in {}\n",
         user.unwrap_or_default(),
         post.unwrap_or_default(),
-        language.to_str().unwrap_or_default()
+        str::from_utf8(language)?
     );
     let mut response = Response::new(text.into());
-    let headers = response.headers_mut();
-    for (name, value) in FIELDS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    let mut headers = fixed.clone();
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_bytes(language)?);
+    if let Some(id) = request.field("x-request-id") {
+        headers.insert(REQUEST_ID, HeaderValue::from_bytes(id)?);
     }
-    headers.insert(CONTENT_LANGUAGE, language);
-    if let Some(id) = asked.get("x-request-id") {
-        headers.insert(HeaderName::from_static("x-request-id"), id.clone());
-    }
-    response
+    *response.headers_mut() = headers;
+    Ok(response)
 }
 
 /// How many bytes come.

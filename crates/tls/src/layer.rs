@@ -9,8 +9,9 @@ use ropewalk_protocol::{Above, Below, ConnCall, Disconnect, Layer, Outbox, TlsAl
 
 use crate::hello::{self, Hello};
 use crate::outgoing::{AHEAD_MAX, Outgoing};
+use crate::sealed::Spares;
 use crate::server::Answerer;
-use crate::session::{Hearer, Session};
+use crate::session::{Agreed, Hearer, Session};
 use crate::{Limits, Reason, TlsError};
 
 /// How much memory the buffer that records are decrypted in may keep for the next connection.
@@ -49,6 +50,8 @@ pub(crate) struct Common {
     scratch: Cell<Vec<u8>>,
     /// Where small pieces are put together into one record, and files are read.
     gathered: Cell<Vec<u8>>,
+    /// Where long pieces are encrypted.
+    spares: Spares,
     /// What the last connection agreed on: the next one mostly agrees on the same.
     info: RefCell<Rc<TlsInfo>>,
 }
@@ -79,14 +82,15 @@ enum Starts {
 impl Common {
     pub(crate) fn new(limits: Limits) -> Rc<Self> {
         let (scratch, gathered) = (Cell::default(), Cell::default());
-        Rc::new(Self { limits, scratch, gathered, info: RefCell::default() })
+        let (spares, info) = (Spares::default(), RefCell::default());
+        Rc::new(Self { limits, scratch, gathered, spares, info })
     }
 
     /// The same information, in memory that others may share.
-    fn shared(&self, info: TlsInfo) -> Rc<TlsInfo> {
+    fn shared(&self, agreed: &Agreed<'_>) -> Rc<TlsInfo> {
         let mut last = self.info.borrow_mut();
-        if **last != info {
-            *last = Rc::new(info);
+        if !agreed.is(&last) {
+            *last = Rc::new(agreed.info());
         }
         Rc::clone(&last)
     }
@@ -180,7 +184,8 @@ impl Tls {
         if self.opening.is_some() {
             return;
         }
-        match self.out.send(&mut **session, &mut self.rest, below, &self.common.gathered) {
+        let Common { gathered, spares, .. } = &*self.common;
+        match self.out.send(&mut **session, &mut self.rest, below, gathered, spares) {
             Ok(()) if self.out.len() > 0 => below.tell_when_sent(),
             Ok(()) => (),
             Err(why) => {
@@ -381,13 +386,13 @@ struct Ears<'a> {
 }
 
 impl Hearer for Ears<'_> {
-    fn established(&mut self, info: TlsInfo) {
+    fn established(&mut self, agreed: &Agreed<'_>) {
         let Some(mut opening) = self.opening.take() else { return };
         if let Some(timer) = opening.timer {
             self.below.cancel_call(timer);
         }
-        self.below.count(if info.resumed { "tls_resumptions" } else { "tls_handshakes" });
-        let info = self.common.shared(info);
+        self.below.count(if agreed.is_resumed() { "tls_resumptions" } else { "tls_handshakes" });
+        let info = self.common.shared(agreed);
         self.above.set_tls(Rc::clone(&info));
         if let Some(told) = opening.told.take() {
             told.succeed((*info).clone());

@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use ropewalk_interop::TempDir;
 
-use crate::pseudo::{Terminal, program};
+use crate::program::program;
+use crate::pseudo::Terminal;
 
 /// What is said to a program that runs already.
 pub(crate) const VERBS: [&str; 6] = ["status", "top", "log-level", "drain", "reload", "dump"];

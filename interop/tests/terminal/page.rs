@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use ropewalk_interop::{PATIENCE, TempDir, chromium};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::pseudo::program;
+use crate::program::program;
 
 /// Reads from a stream of events until so many have come.
 fn wait_for_events(place: &str, count: usize) {

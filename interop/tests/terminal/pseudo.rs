@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -13,18 +12,7 @@ use ropewalk_interop::{PATIENCE, TempDir, tool};
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-/// Where the program is, once it is built.
-pub(crate) fn program() -> &'static Path {
-    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        let built = cargo.args(["build", "--quiet", "--package", "ropewalk-cli"]).status();
-        assert!(built.expect("cargo").success());
-        // Tests stand in a folder beside it.
-        let here = std::env::current_exe().expect("a place");
-        here.ancestors().nth(2).expect("a folder").join("ropewalk")
-    });
-    &PROGRAM
-}
+use crate::program::program;
 
 /// What is on a screen, without its colours.
 pub(crate) fn plain(seen: &str) -> String {

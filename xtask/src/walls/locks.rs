@@ -11,7 +11,7 @@ use crate::walls::metadata::{Kind, Package};
 /// What cargo says of a lock file that is out of date.
 const STALE: &str = "cannot update the lock file";
 /// The folders below which other workspaces are.
-const FOLDERS: [&str; 3] = ["bench", "foreign", "fuzz"];
+const FOLDERS: [&str; 4] = ["bench", "examples", "foreign", "fuzz"];
 
 /// All that is out of date by what our own manifests say, a sentence each: that depends on nothing but the files.
 pub(crate) fn faults(root: &Path, packages: &[Package]) -> Outcome<Vec<String>> {

@@ -28,7 +28,7 @@ const DEFAULT_REACTOR: &str = "Reactor::new()";
 /// The test that is about the default.
 const DEFAULT_TEST: &str = "crates/reactor/tests/drivers/choice.rs";
 /// The folders that hold our code.
-const FOLDERS: [&str; 6] = ["bench", "crates", "foreign", "fuzz", "interop", "xtask"];
+const FOLDERS: [&str; 7] = ["bench", "crates", "examples", "foreign", "fuzz", "interop", "xtask"];
 
 /// All that is untidy below `root`, a sentence each.
 pub(crate) fn faults(root: &Path, packages: &[Package]) -> Outcome<Vec<String>> {

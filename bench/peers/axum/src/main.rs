@@ -1,14 +1,14 @@
 //! axum 0.8 on one tokio thread, files by tower-http.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
-use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE};
+use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use futures_util::StreamExt as _;
@@ -18,6 +18,16 @@ use tower_http::services::ServeDir;
 
 type Bodies = Arc<[Bytes; LENGTHS.len()]>;
 
+/// The fields that no request decides, with room for those that it does.
+static FIXED: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let mut fixed = HeaderMap::with_capacity(FIELDS.len() + 4);
+    for (name, value) in FIELDS {
+        fixed.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    fixed
+});
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 async fn dynamic(
     Path((user, post)): Path<(String, String)>,
     RawQuery(query): RawQuery,
@@ -26,16 +36,15 @@ async fn dynamic(
     let language = asked.get(ACCEPT_LANGUAGE).cloned();
     let language = language.unwrap_or(HeaderValue::from_static("en"));
     let query = query.unwrap_or_default();
-    let mut response =
-        page(&user, &post, &query, language.to_str().unwrap_or_default()).into_response();
-    let headers = response.headers_mut();
-    for (name, value) in FIELDS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    let text = page(&user, &post, &query, language.to_str().unwrap_or_default());
+    let mut headers = FIXED.clone();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CONTENT_LANGUAGE, language);
     if let Some(id) = asked.get("x-request-id") {
-        headers.insert(HeaderName::from_static("x-request-id"), id.clone());
+        headers.insert(REQUEST_ID, id.clone());
     }
+    let mut response = Response::new(Body::from(text));
+    *response.headers_mut() = headers;
     response
 }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -11,7 +11,7 @@ use hyper::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderName,
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use peer_common::{
     BODY, FIELDS, LENGTHS, announce, bytes, folder, is_encrypted, length, listener, page,
@@ -26,6 +26,16 @@ type Bodies = [Bytes; LENGTHS.len()];
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
 
+/// The fields that no request decides, with room for those that it does.
+static FIXED: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let mut fixed = HeaderMap::with_capacity(FIELDS.len() + 4);
+    for (name, value) in FIELDS {
+        fixed.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    fixed
+});
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 fn text(body: Bytes) -> Answer {
     let mut response = Response::new(Full::new(body));
     response.headers_mut().insert(CONTENT_TYPE, PLAIN);
@@ -38,15 +48,14 @@ fn dynamic(request: &Request<Incoming>, user: &str, post: &str) -> Answer {
     let language = language.unwrap_or(HeaderValue::from_static("en"));
     let query = request.uri().query().unwrap_or_default();
     let body = page(user, post, query, language.to_str().unwrap_or_default());
-    let mut response = text(body.into());
-    let headers = response.headers_mut();
-    for (name, value) in FIELDS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    let mut response = Response::new(Full::new(body.into()));
+    let mut headers = FIXED.clone();
+    headers.insert(CONTENT_TYPE, PLAIN);
     headers.insert(CONTENT_LANGUAGE, language);
     if let Some(id) = id {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
+        headers.insert(REQUEST_ID, id);
     }
+    *response.headers_mut() = headers;
     response
 }
 

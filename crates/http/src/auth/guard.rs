@@ -18,7 +18,7 @@ use ropewalk_protocol::Address;
 
 use super::authorization::Authorization;
 use super::digest::{Digest, Looked, Ticket};
-use super::inner::{Inner, into_deferred, keeping};
+use super::inner::{Inner, keeping};
 use super::params::quoted;
 use crate::server::plain;
 use crate::{Reply, Request, Resource, Response};
@@ -209,7 +209,7 @@ impl Offers {
         Reply::Later(incoming.collect(body_max).add_callback(move |whole| {
             let mut request = Request::from_parts(parts, bare.holding(&whole));
             request.extensions_mut().insert(Covered(whole));
-            into_deferred(offers.decide(&portal, &enter, request))
+            Deferred::from(offers.decide(&portal, &enter, request))
         }))
     }
 
@@ -251,7 +251,7 @@ impl Offers {
         match login.try_take() {
             Ok(result) => decide(result),
             Err(login) => {
-                let later = login.add_both(move |result| into_deferred(decide(result)));
+                let later = login.add_both(move |result| Deferred::from(decide(result)));
                 Reply::Later(later)
             }
         }

@@ -48,17 +48,8 @@ impl Inner {
             };
             let reply = resource.render(request);
             drop(resource);
-            into_deferred(reply).on_result(move |result| promise.fire(result));
+            Deferred::from(reply).on_result(move |result| promise.fire(result));
         }
-    }
-}
-
-/// A reply as something to wait for.
-pub(crate) fn into_deferred(reply: Reply) -> Deferred<Response> {
-    match reply {
-        Reply::Now(response) => Deferred::succeed(response),
-        Reply::Body(body) => Deferred::succeed(Response::new(body)),
-        Reply::Later(later) => later,
     }
 }
 

@@ -5,6 +5,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use ropewalk_deferred::{Failure, Promise};
 use ropewalk_forward::{Relay, relay};
@@ -13,13 +14,19 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 use super::passing::{OnInterim, Switch};
 use super::pool::Lease;
 use super::{AgentError, ClientPatience, Reader, Wait};
-use crate::codec::{AnswerDecoder, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, Piece};
+use crate::codec::{
+    AnswerDecoder, AnswerHead, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, PassedFields,
+    Piece,
+};
 use crate::server::{BodyError, BodyKind, BodyPiece, BodyStream, Incoming, Inflow, end, give};
 
 /// How many interim answers (1xx) there may be before a final one.
 pub(super) const INTERIM_MAX: usize = 16;
 /// How much of an answer that nobody wants is read, so that its connection can be used again.
 const UNWANTED_MAX: u64 = 64 * 1024;
+
+/// Up to how many bytes a body that is passed on goes with its head.
+const WHOLE_MAX: usize = 64 * 1024;
 
 /// How far a request has got; the one who retries looks at it.
 #[derive(Default)]
@@ -64,10 +71,22 @@ pub(crate) struct Connection {
     ready: Option<(Promise<Response<Incoming>>, Response<Incoming>)>,
     /// Who speaks on this connection next.
     successor: Option<Relay>,
-    /// The time-out that runs, and what for, where that is an answer.
+    /// The one timer of this connection, whatever it stands for at the moment.
     timer: Option<ConnCall>,
-    waits_for: Option<Wait>,
+    waits_for: Waiting,
     total: Option<ConnCall>,
+}
+
+/// What is to happen when the timer is due.
+#[derive(Clone, Copy)]
+enum Waiting {
+    Nothing,
+    /// The request is given up.
+    Server(Wait),
+    /// A body that was held back is sent.
+    Proceed,
+    /// The connection is closed, as nobody has used it.
+    Request,
 }
 
 enum Phase {
@@ -120,7 +139,7 @@ impl Connection {
             ready: None,
             successor: None,
             timer: None,
-            waits_for: None,
+            waits_for: Waiting::Nothing,
             total: None,
         }
     }
@@ -167,9 +186,7 @@ impl Connection {
         if exchange.expects_continue {
             busy.sending = Sending::Held { body, writer };
             self.phase = Phase::Busy(busy);
-            let proceed = self.patience.proceed;
-            self.stop_timer(conn);
-            self.timer = Some(conn.call_later(proceed, Self::send_held));
+            self.arm(conn, self.patience.proceed, Waiting::Proceed);
         } else {
             self.phase = Phase::Busy(busy);
             self.send(conn, body, writer);
@@ -237,7 +254,8 @@ impl Connection {
             let next = pieces.next();
             conn.then(next, Self::piece);
             // Whoever makes the body may take its time; the total time runs.
-            return self.stop_timer(conn);
+            self.waits_for = Waiting::Nothing;
+            return;
         }
         self.wait_idle(conn);
     }
@@ -299,10 +317,16 @@ impl Connection {
                         return;
                     }
                     busy.progress.answered.set(true);
-                    match decoder.feed(&mut data, busy.to, &self.limits) {
+                    let fed = if busy.is_passed_on {
+                        decoder.feed_passed(&mut data, busy.to, &self.limits)
+                    } else {
+                        let fed = decoder.feed(&mut data, busy.to, &self.limits);
+                        fed.map(|head| head.map(|head| (head, None)))
+                    };
+                    match fed {
                         Ok(None) => return,
-                        Ok(Some(head)) => {
-                            self.head(conn, head.response, head.body, head.keep_alive);
+                        Ok(Some((head, passed))) => {
+                            self.head(conn, head, passed, &mut data);
                             if let Some(successor) = self.successor.take() {
                                 conn.switch_protocol(successor, data);
                                 return;
@@ -315,7 +339,7 @@ impl Connection {
                     match decoder.feed(&mut data, &self.limits) {
                         Ok(None) => break,
                         Ok(Some(Piece::Data(piece))) => match unwanted {
-                            None => give(inflow, piece),
+                            None => give(inflow, piece, |piece| conn.share(piece)),
                             Some(left) => match left.checked_sub(piece.len() as u64) {
                                 Some(rest) => *left = rest,
                                 None => return conn.abort(),
@@ -343,7 +367,14 @@ impl Connection {
         self.body_wanted(conn);
     }
 
-    fn head(&mut self, conn: &Conn<Self>, response: Response<()>, body: BodyLength, keep: bool) {
+    fn head(
+        &mut self,
+        conn: &Conn<Self>,
+        head: AnswerHead,
+        mut passed: Option<PassedFields>,
+        data: &mut &[u8],
+    ) {
+        let AnswerHead { response, body, keep_alive } = head;
         let serial = self.serial;
         let Phase::Busy(busy) = &mut self.phase else { return };
         let Reading::Head { interim, .. } = &mut busy.reading else { return };
@@ -372,8 +403,19 @@ impl Connection {
             busy.sending = Sending::Done;
             busy.keep_alive = false;
         }
-        busy.keep_alive &= keep;
-        let has_body = !matches!(body, BodyLength::None | BodyLength::Fixed(0));
+        busy.keep_alive &= keep_alive;
+        let mut has_body = !matches!(body, BodyLength::None | BodyLength::Fixed(0));
+        if let (BodyLength::Fixed(length), Some(passed)) = (body, &mut passed)
+            && has_body
+            && let Some((whole, after)) = usize::try_from(length)
+                .ok()
+                .filter(|&length| length <= WHOLE_MAX)
+                .and_then(|length| data.split_at_checked(length))
+        {
+            passed.body = Some(Bytes::copy_from_slice(whole));
+            *data = after;
+            has_body = false;
+        }
         let inflow = has_body.then(|| Rc::new(RefCell::new(Inflow::default())));
         let next = match &inflow {
             Some(inflow) => Reading::Body { decoder, inflow: Rc::clone(inflow), unwanted: None },
@@ -381,12 +423,12 @@ impl Connection {
         };
         let Reading::Head { promise, .. } = mem::replace(&mut busy.reading, next) else { return };
         if has_body {
-            self.stop_timer(conn);
+            self.waits_for = Waiting::Nothing;
         } else {
             self.finish(conn);
         }
         let serial = has_body.then_some(serial);
-        let reader = Reader::of_connection(conn.clone(), serial);
+        let reader = Reader::of_connection(conn.clone(), serial).and_passed(passed);
         self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, inflow))));
     }
 
@@ -397,7 +439,7 @@ impl Connection {
         else {
             return self.fail(conn, AgentError::Upgraded);
         };
-        self.stop_timers(conn);
+        self.stop_waiting(conn);
         let Phase::Busy(busy) = mem::replace(&mut self.phase, Phase::Over) else { return };
         let Reading::Head { promise, .. } = busy.reading else { return };
         let (near, far, over) = relay(switch.options);
@@ -412,7 +454,7 @@ impl Connection {
 
     /// The answer is read.
     fn finish(&mut self, conn: &Conn<Self>) {
-        self.stop_timers(conn);
+        self.stop_waiting(conn);
         let Phase::Busy(busy) = mem::replace(&mut self.phase, Phase::Over) else { return };
         if !matches!(busy.sending, Sending::Done) {
             // The server has answered without hearing all, and would take the rest for a request.
@@ -423,13 +465,7 @@ impl Connection {
         }
         self.phase = Phase::Idle;
         conn.resume_reading();
-        let keep = self.patience.keep;
-        self.timer = Some(conn.call_later(keep, |this: &mut Self, conn| {
-            if matches!(this.phase, Phase::Idle) {
-                this.phase = Phase::Over;
-                conn.close();
-            }
-        }));
+        self.arm(conn, self.patience.keep, Waiting::Request);
         if !self.lease.as_ref().is_some_and(|lease| lease.give_back(conn)) {
             conn.close();
         }
@@ -451,7 +487,7 @@ impl Connection {
         if is_wanted && matches!(busy.sending, Sending::Done) {
             self.wait_idle(conn);
         } else {
-            self.stop_timer(conn);
+            self.waits_for = Waiting::Nothing;
         }
     }
 
@@ -470,7 +506,7 @@ impl Connection {
     }
 
     fn fail(&mut self, conn: &Conn<Self>, error: AgentError) {
-        self.stop_timers(conn);
+        self.stop_waiting(conn);
         if let Phase::Busy(busy) = mem::replace(&mut self.phase, Phase::Over) {
             busy.reading.fail(error);
         }
@@ -489,26 +525,36 @@ impl Connection {
     }
 
     fn wait(&mut self, conn: &Conn<Self>, wait: Option<(Duration, Wait)>) {
-        self.stop_timer(conn);
-        let (time, wait) = wait.unzip();
-        self.waits_for = wait;
-        self.timer = time.map(|time| {
-            conn.call_later(time, |this: &mut Self, conn| {
-                if let Some(wait) = this.waits_for {
-                    this.give_up(conn, wait);
-                }
-            })
-        });
-    }
-
-    fn stop_timer(&mut self, conn: &Conn<Self>) {
-        if let Some(timer) = self.timer.take() {
-            conn.cancel_call(timer);
+        match wait {
+            Some((time, wait)) => self.arm(conn, time, Waiting::Server(wait)),
+            None => self.waits_for = Waiting::Nothing,
         }
     }
 
-    fn stop_timers(&mut self, conn: &Conn<Self>) {
-        self.stop_timer(conn);
+    /// Sets the timer. Where nothing is waited for any more it is left as it is, and means nothing.
+    fn arm(&mut self, conn: &Conn<Self>, delay: Duration, waits_for: Waiting) {
+        self.waits_for = waits_for;
+        match self.timer {
+            Some(timer) if conn.reset_call(timer, delay) => (),
+            _ => self.timer = Some(conn.call_later(delay, Self::timer_due)),
+        }
+    }
+
+    fn timer_due(&mut self, conn: &Conn<Self>) {
+        self.timer = None;
+        match mem::replace(&mut self.waits_for, Waiting::Nothing) {
+            Waiting::Server(wait) => self.give_up(conn, wait),
+            Waiting::Proceed => self.send_held(conn),
+            Waiting::Request if matches!(self.phase, Phase::Idle) => {
+                self.phase = Phase::Over;
+                conn.close();
+            }
+            Waiting::Request | Waiting::Nothing => (),
+        }
+    }
+
+    fn stop_waiting(&mut self, conn: &Conn<Self>) {
+        self.waits_for = Waiting::Nothing;
         if let Some(total) = self.total.take() {
             conn.cancel_call(total);
         }
@@ -552,7 +598,7 @@ impl Protocol for Connection {
         }
         let busy = mem::replace(&mut self.phase, Phase::Over);
         if let Phase::Busy(busy) = busy {
-            self.stop_timers(conn);
+            self.stop_waiting(conn);
             busy.reading.fail(AgentError::Lost(Disconnect::Closed));
             return conn.abort();
         }

@@ -10,6 +10,7 @@ use ropewalk_protocol::{Address, Conn, TlsInfo};
 use super::Decoding;
 use super::connection::Connection;
 use super::http2::Http2;
+use crate::codec::PassedFields;
 
 /// An answer's body, seen from the one who reads it.
 pub(crate) struct Reader {
@@ -17,6 +18,8 @@ pub(crate) struct Reader {
     /// There is a body, and its connection hears when nobody wants the rest.
     has_body: bool,
     decoding: Option<Rc<RefCell<Decoding>>>,
+    /// Fields of the answer that are not in its head, as they are only passed on.
+    passed: Option<Box<PassedFields>>,
 }
 
 /// Tells a connection that more of a body is wanted.
@@ -61,13 +64,23 @@ impl Reader {
     /// Of the request with this number, where it has a body.
     pub(super) fn of_connection(conn: Conn<Connection>, serial: Option<u64>) -> Self {
         let bell = Waker::Http1(conn, serial.unwrap_or_default());
-        Self { bell, has_body: serial.is_some(), decoding: None }
+        Self { bell, has_body: serial.is_some(), decoding: None, passed: None }
     }
 
     /// Of the request on this stream, where it has a body.
     pub(super) fn of_stream(conn: Conn<Http2>, stream: Option<StreamId>) -> Self {
         let bell = Waker::Http2(conn, stream.unwrap_or_default());
-        Self { bell, has_body: stream.is_some(), decoding: None }
+        Self { bell, has_body: stream.is_some(), decoding: None, passed: None }
+    }
+
+    /// The same, with fields that are passed on.
+    pub(super) fn and_passed(mut self, passed: Option<PassedFields>) -> Self {
+        self.passed = passed.map(Box::new);
+        self
+    }
+
+    pub(crate) fn take_passed(&mut self) -> Option<Box<PassedFields>> {
+        self.passed.take()
     }
 
     pub(crate) fn want(&self) {

@@ -9,10 +9,12 @@ use http::{Method, Response, StatusCode, Version};
 use httparse::Status;
 
 use super::error::{BadRequest, Excerpt};
+use super::fields::RawFields;
 use super::framing::{BodyLength, Signs};
 use super::head::{Copies, fault_in_field};
 use super::limits::{FIELD_COUNT_MAX, Limits};
 use super::lines::{Bounds, Lines, text_length};
+use super::passed::PassedFields;
 use super::syntax::{token_length, trimmed};
 
 /// An answer without its body, and what it says about the body and the connection.
@@ -105,6 +107,16 @@ impl AnswerDecoder {
             *data = &data[length..];
             return Ok(Some(head));
         }
+        self.go_on(data, limits, |head| read(head, to))
+    }
+
+    /// The same for what was not found whole where it lies; `read` is given the head once it is.
+    fn go_on<T>(
+        &mut self,
+        data: &mut &[u8],
+        limits: &Limits,
+        read: impl FnOnce(&[u8]) -> Result<T, BadAnswer>,
+    ) -> Result<Option<T>, BadAnswer> {
         // What is no HTTP at all is told by its first bytes, not by the length of its first line.
         let first = || self.rest.iter().chain(data.iter()).copied();
         if let Some(wrong) = first().zip(*b"HTTP/").position(|(byte, wanted)| byte != wanted) {
@@ -121,14 +133,34 @@ impl AnswerDecoder {
         *data = after;
         self.lines = None;
         if self.rest.is_empty() && !(self.unfolds && is_folded(end)) {
-            return read(end, to).map(Some);
+            return read(end).map(Some);
         }
         let mut whole = mem::take(&mut self.rest);
         whole.extend_from_slice(end);
         if self.unfolds {
             unfold(&mut whole);
         }
-        read(&whole, to).map(Some)
+        read(&whole).map(Some)
+    }
+
+    /// The same for who passes the answer on: its fields come as lines where they can, and then there are none
+    /// in the head.
+    pub(crate) fn feed_passed(
+        &mut self,
+        data: &mut &[u8],
+        to: AnswerTo,
+        limits: &Limits,
+    ) -> Result<Option<(AnswerHead, Option<PassedFields>)>, BadAnswer> {
+        if self.lines.is_none()
+            && let Some((head, fields, length)) = pass_in_place(data, to, limits)
+        {
+            *data = &data[length..];
+            return Ok(Some((head, Some(fields))));
+        }
+        self.go_on(data, limits, |head| match pass_in_place(head, to, limits) {
+            Some((head, fields, _)) => Ok((head, Some(fields))),
+            None => Ok((read(head, to)?, None)),
+        })
     }
 
     /// Whether it has bytes of a head that is not whole.
@@ -182,25 +214,13 @@ const FIELDS_IN_PLACE_MAX: usize = 24;
 /// What the head says at the front of `data` and how long it is, or nothing where the long way has to be taken: the head
 /// is not whole, or something about it is wrong or seldom.
 fn read_in_place(data: &[u8], to: AnswerTo, limits: &Limits) -> Option<(AnswerHead, usize)> {
-    let (line, after) = data.split_at(text_length(data));
-    if line.len() > limits.request_line_max {
-        return None;
-    }
-    let version = check_status_line(line).ok()?;
-    let status = StatusCode::from_bytes(line.get(9..12)?).ok()?;
-    let fields = after.strip_prefix(b"\r\n")?;
+    let (version, status, fields) = status_line(data, limits)?;
     let mut found = [(&b""[..], &b""[..]); FIELDS_IN_PLACE_MAX];
     let (mut rest, mut count) = (fields, 0);
     while !rest.starts_with(b"\r\n") {
-        let (name, after) = rest.split_at(token_length(rest));
-        let after = after.strip_prefix(b":")?;
-        let (value, after) = after.split_at(text_length(after));
-        rest = after.strip_prefix(b"\r\n")?;
-        if name.is_empty() {
-            return None;
-        }
-        *found.get_mut(count)? = (name, trimmed(value));
-        count += 1;
+        let (name, value, after) = field(rest)?;
+        *found.get_mut(count)? = (name, value);
+        (rest, count) = (after, count + 1);
     }
     if count > limits.field_count() || fields.len() - rest.len() > limits.header_block_max {
         return None;
@@ -209,6 +229,63 @@ fn read_in_place(data: &[u8], to: AnswerTo, limits: &Limits) -> Option<(AnswerHe
     let each = found[..count].iter().copied();
     let head = assemble(&data[..length], version, status, each, to).ok()?;
     Some((head, length))
+}
+
+/// The same for who passes the answer on: its fields are lines and not in the head. Nothing where one of them is not
+/// passed on as it is.
+fn pass_in_place(
+    data: &[u8],
+    to: AnswerTo,
+    limits: &Limits,
+) -> Option<(AnswerHead, PassedFields, usize)> {
+    let (version, status, fields) = status_line(data, limits)?;
+    if status.is_informational() {
+        return None;
+    }
+    let mut signs = Signs::default();
+    // Heads that are longer than this are seldom; a line more is added behind them.
+    let mut passed = PassedFields::with_capacity(fields.len().min(PASSED_MAX) + 64);
+    let (mut rest, mut count) = (fields, 0);
+    while !rest.starts_with(b"\r\n") {
+        let (name, value, after) = field(rest)?;
+        RawFields::check_name(name).ok()?;
+        passed.take(&rest[..rest.len() - after.len()], name, value, &mut signs)?;
+        (rest, count) = (after, count + 1);
+    }
+    if count > limits.field_count() || fields.len() - rest.len() > limits.header_block_max {
+        return None;
+    }
+    passed.length = signs.length();
+    let (body, keep_alive) = ending(&signs, version, status, to).ok()?;
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.version_mut() = version;
+    let length = data.len() - rest.len() + b"\r\n".len();
+    Some((AnswerHead { response, body, keep_alive }, passed, length))
+}
+
+/// For how many bytes of fields there is memory from the beginning.
+const PASSED_MAX: usize = 1024;
+
+/// What a status line says at the front of `data`, and what comes behind it.
+fn status_line<'d>(data: &'d [u8], limits: &Limits) -> Option<(Version, StatusCode, &'d [u8])> {
+    let (line, after) = data.split_at(text_length(data));
+    if line.len() > limits.request_line_max {
+        return None;
+    }
+    let version = check_status_line(line).ok()?;
+    let status = StatusCode::from_bytes(line.get(9..12)?).ok()?;
+    Some((version, status, after.strip_prefix(b"\r\n")?))
+}
+
+/// Name and value of the field at the front of `data`, and what comes behind its line.
+#[inline]
+fn field(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (name, after) = data.split_at(token_length(data));
+    let after = after.strip_prefix(b":")?;
+    let (value, after) = after.split_at(text_length(after));
+    let rest = after.strip_prefix(b"\r\n")?;
+    (!name.is_empty()).then_some((name, trimmed(value), rest))
 }
 
 /// An answer of these parts, which lie in `head`.
@@ -241,6 +318,17 @@ fn assemble<'h>(
         headers.append(name, value.map_err(|_| fault_in(head))?);
     }
 
+    let (body, keep_alive) = ending(&signs, version, status, to)?;
+    Ok(AnswerHead { response, body, keep_alive })
+}
+
+/// Where the body ends, and whether the connection may go on behind it.
+fn ending(
+    signs: &Signs,
+    version: Version,
+    status: StatusCode,
+    to: AnswerTo,
+) -> Result<(BodyLength, bool), BadRequest> {
     // What contradicts itself is refused also where it does not count.
     let told = signs.length_of_answer(version)?;
     let has_none = status.is_informational()
@@ -248,8 +336,7 @@ fn assemble<'h>(
         || to == AnswerTo::Head
         || (to == AnswerTo::Connect && status.is_success());
     let body = if has_none { BodyLength::None } else { told };
-    let keep_alive = signs.keep_alive(version) && body != BodyLength::UntilClose;
-    Ok(AnswerHead { response, body, keep_alive })
+    Ok((body, signs.keep_alive(version) && body != BodyLength::UntilClose))
 }
 
 /// The version in a status line, if the line is one (RFC 9112 4).

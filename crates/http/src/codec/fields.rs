@@ -67,6 +67,16 @@ impl RawFields {
         self.each().any(is_such)
     }
 
+    /// The value of the first of this name.
+    pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
+        self.each().find_map(|line| {
+            let (start, rest) = line.split_at_checked(name.len())?;
+            let value =
+                rest.strip_prefix(b":").filter(|_| start.eq_ignore_ascii_case(name.as_bytes()))?;
+            Some(trimmed(value.strip_suffix(b"\r\n").unwrap_or(value)))
+        })
+    }
+
     /// How many bytes the lines are.
     pub(crate) fn length(&self) -> usize {
         self.lines().len()

@@ -53,6 +53,11 @@ impl Signs {
         self.has_host
     }
 
+    /// What Content-Length says.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
     /// Whether a field of this name may be one of those that are signs.
     #[inline]
     pub(super) fn may_have(name: &[u8]) -> bool {
@@ -168,7 +173,7 @@ impl Signs {
 
     /// What they say, all fields seen.
     pub(super) fn manner(&self, version: Version) -> Result<Manner, BadRequest> {
-        let body = self.length(version)?;
+        let body = self.length_of_request(version)?;
         Ok(Manner {
             body,
             keep_alive: self.keep_alive(version),
@@ -178,8 +183,8 @@ impl Signs {
         })
     }
 
-    /// Where the body ends, all fields seen.
-    pub(super) fn length(&self, version: Version) -> Result<BodyLength, BadRequest> {
+    /// Where the body of a request ends, all fields seen.
+    pub(super) fn length_of_request(&self, version: Version) -> Result<BodyLength, BadRequest> {
         if version == Version::HTTP_11 && !self.has_host {
             return Err(BadRequest::MissingHost);
         }

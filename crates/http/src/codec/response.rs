@@ -7,6 +7,7 @@ use super::chunked::is_forbidden;
 use super::date::Date;
 use super::error::BadBody;
 use super::head::Head;
+use super::passed::PassedFields;
 use super::status;
 use super::syntax::members;
 
@@ -184,7 +185,7 @@ pub fn encode_head(
     size: BodySize,
     date: &Date,
 ) -> Framing {
-    ResponseHead { status, headers: Some(headers), content_type: None, size }
+    ResponseHead { status, headers: Some(headers), passed: None, content_type: None, size }
         .encode(out, asked, date)
 }
 
@@ -193,6 +194,8 @@ pub(crate) struct ResponseHead<'r> {
     pub(crate) status: StatusCode,
     /// Absent where there are none.
     pub(crate) headers: Option<&'r HeaderMap>,
+    /// Those that came from another server, where they are passed on.
+    pub(crate) passed: Option<&'r PassedFields>,
     /// Stands where `headers` name no type.
     pub(crate) content_type: Option<&'static HeaderValue>,
     pub(crate) size: BodySize,
@@ -258,8 +261,8 @@ impl ResponseHead<'_> {
         asked: Asked,
         date: &Date,
     ) -> Framing {
-        if self.headers.is_some_and(|headers| !headers.is_empty()) || self.status.is_informational()
-        {
+        let has_own = self.passed.is_some() || self.headers.is_some_and(|own| !own.is_empty());
+        if has_own || self.status.is_informational() {
             return self.encode(out, asked, date);
         }
         if !last.begins_like(self) {
@@ -275,7 +278,12 @@ impl ResponseHead<'_> {
 
     fn put_opening(&self, out: &mut impl Out, date: &Date) -> Own {
         put_status(out, self.status);
-        let own = put_fields(out, self.status, self.headers);
+        let mut own = put_fields(out, self.status, self.headers);
+        if let Some(passed) = self.passed {
+            out.put(passed.lines());
+            own.has_date |= passed.has_date;
+            own.length = own.length.or(passed.length);
+        }
         if self.status.is_informational() {
             return own;
         }

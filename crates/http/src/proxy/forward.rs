@@ -17,7 +17,7 @@ use super::fields::{self, Via};
 use super::passage::{self, HeadWriter};
 use super::{ProxyError, upstream_options};
 use crate::client::{Passing, Switch, Unanswered, pass};
-use crate::server::{Body, Reply, Request, Resource};
+use crate::server::{Body, Passed, Reply, Request, Resource};
 use crate::{Agent, Dial, Options, Origin, Wait};
 
 /// Takes clients elsewhere: to what a request names with a whole `http:` URI, and by tunnel to the host and
@@ -122,7 +122,7 @@ impl ForwardProxy {
 
 impl Resource for ForwardProxy {
     fn render(&mut self, request: Request) -> Reply {
-        Reply::Later(serve(&self.0, request))
+        Reply::Passed(Passed(serve(&self.0, request)))
     }
 }
 
@@ -255,16 +255,16 @@ fn forward(
     passing.set_head(head.finish());
     let via = Rc::clone(&shared.via);
     let name = authority.to_string();
-    Ok(pass(&shared.agent, origin, passing).add_callback(move |outcome| {
+    Ok(pass(&shared.agent, origin, passing, move |outcome| {
         let answered = match outcome {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => upgrade
                 .zip(switch)
                 .and_then(|(asked, switch)| passage::switched(response, &asked, &switch, &via))
                 .unwrap_or_else(|| refused(ProxyError::BadSwitch(name))),
-            Ok(response) => passage::answer(response, &via, ()),
+            Ok(response) => passage::answer(response, &via, (), |_| true),
             Err(Unanswered { why, .. }) => refused(trouble(&why, &name)),
         };
-        Ok::<_, Failure>(answered)
+        Deferred::succeed(answered)
     }))
 }
 

@@ -4,28 +4,29 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE, VIA};
 use http::{HeaderMap, Response, Version};
 use ropewalk_deferred::Deferred;
 
 use super::fields::{Via, strip_hop_by_hop};
 use crate::client::{OnInterim, Switch};
+use crate::codec::PassedFields;
 use crate::server::{Body, BodyPiece, BodyStream, Incoming, Interim, plain};
 
 /// A message's body, to be sent on piece by piece with the fields behind it. `kept` lives as long.
-pub(super) fn body(
-    mut incoming: Incoming,
-    headers: &HeaderMap,
-    kept: impl Sized + 'static,
-) -> Body {
+pub(super) fn body(incoming: Incoming, headers: &HeaderMap, kept: impl Sized + 'static) -> Body {
+    let length = headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|digits| digits.to_str().ok()?.parse().ok());
+    body_of(incoming, length, kept)
+}
+
+fn body_of(mut incoming: Incoming, length: Option<u64>, kept: impl Sized + 'static) -> Body {
     if incoming.is_none() {
         return Body::empty();
     }
     if let Some(whole) = incoming.take_whole() {
         return whole.into();
     }
-    let length = headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|digits| digits.to_str().ok()?.parse().ok());
     let incoming = Rc::new(RefCell::new(incoming));
     let has_ended = Rc::new(Cell::new(false));
     let pieces = BodyStream::new(move || {
@@ -63,17 +64,43 @@ fn told(
     (!trailers.is_empty()).then_some(BodyPiece::Trailers(trailers))
 }
 
-/// An upstream's answer on its way to the client.
+/// An upstream's answer on its way to the client; its fields may be among those that are passed on as they came,
+/// where `may_pass` says so of them.
 pub(super) fn answer(
     response: Response<Incoming>,
     via: &Via,
     kept: impl Sized + 'static,
+    may_pass: impl FnOnce(&PassedFields) -> bool,
 ) -> http::Response<Body> {
-    let (mut parts, incoming) = response.into_parts();
-    strip_hop_by_hop(&mut parts.headers);
-    via.add(&mut parts.headers, parts.version);
+    let (mut parts, mut incoming) = response.into_parts();
+    let said = via.value(parts.version);
+    let mut passed = incoming.take_passed();
+    // Where the body came with the head, nothing else will.
+    let whole = passed.as_mut().and_then(|passed| passed.body.take());
+    let lines = passed.take_if(|passed| may_pass(passed));
+    if let Some(passed) = passed {
+        passed.lay_among(&mut parts.headers);
+    }
     parts.version = Version::HTTP_11;
-    let body = body(incoming, &parts.headers, kept);
+    let Some(mut lines) = lines else {
+        strip_hop_by_hop(&mut parts.headers);
+        if let Some(said) = said {
+            parts.headers.append(VIA, said.clone());
+        }
+        let body = match whole {
+            Some(whole) => whole.into(),
+            None => body(incoming, &parts.headers, kept),
+        };
+        return Response::from_parts(parts, body);
+    };
+    if let Some(said) = said {
+        lines.add(&VIA, said);
+    }
+    let mut body = match whole {
+        Some(whole) => whole.into(),
+        None => body_of(incoming, lines.length, kept),
+    };
+    body.passed = Some(lines);
     Response::from_parts(parts, body)
 }
 

@@ -18,7 +18,7 @@ use super::target::{self, Mapping};
 use super::upstream::{Underway, Upstream, Upstreams};
 use super::{ActiveHealth, BadUpstream, Balance, PassiveHealth, ProxyError};
 use crate::client::{Passing, Switch, Unanswered, pass};
-use crate::server::{Body, Incoming, IntoReply, Reply, Request, Resource};
+use crate::server::{Body, Incoming, IntoReply, Passed, Reply, Request, Resource};
 use crate::{Agent, ClientPatience, Options, PoolBounds, Redirects};
 
 /// How an agent should go about it that passes requests on: as other clients do, but it waits 5 seconds
@@ -350,7 +350,7 @@ impl Resource for ReverseProxy {
         match self.asked(request) {
             Ok((asked, passing)) => {
                 let (shared, asked) = (Rc::clone(&self.0), Rc::new(asked));
-                Reply::Later(attempt(shared, asked, passing, Vec::new()))
+                Reply::Passed(Passed(attempt(shared, asked, passing, Vec::new())))
             }
             Err(Early::Answer(status)) => status.into_reply(),
             Err(Early::Refusal(error)) => {
@@ -379,8 +379,8 @@ fn attempt(
     passing.set_head(shared.head(&asked, &upstream));
     let switch = passing.switch.clone();
     let underway = Underway::to(&upstream);
-    let passed = pass(&shared.agent, Rc::clone(&upstream.origin), passing);
-    passed.add_callback(move |outcome| {
+    let (agent, origin) = (shared.agent.clone(), Rc::clone(&upstream.origin));
+    pass(&agent, origin, passing, move |outcome| {
         let Unanswered { why, unsent } = match outcome {
             Ok(response) => {
                 upstream.succeeded();
@@ -462,7 +462,12 @@ impl Shared {
                 passage::refusal(error)
             });
         }
-        let mut response = passage::answer(response, &self.via, underway);
+        let mut response = passage::answer(response, &self.via, underway, |passed| {
+            !(passed.has_place || passed.has_cookie && self.maps_cookies)
+        });
+        if response.body().passed.is_some() {
+            return response;
+        }
         for name in [LOCATION, CONTENT_LOCATION] {
             let value = response.headers().get(&name).and_then(|value| value.to_str().ok());
             let seen = value.and_then(|value| asked.mapping.seen_by_client(value, upstream));
@@ -489,7 +494,7 @@ fn look_after(shared: &Weak<Shared>, upstream: &Weak<Upstream>, health: &Rc<Acti
     head.field(&HOST, upstream.authority.as_bytes());
     let mut passing = Passing::new(Method::GET, Body::empty());
     passing.set_head(head.finish());
-    let answer = pass(&there.agent, Rc::clone(&upstream.origin), passing);
+    let answer = pass(&there.agent, Rc::clone(&upstream.origin), passing, Deferred::succeed);
     let (shared, health) = (shared.clone(), Rc::clone(health));
     timeout(&**there.agent.clock(), health.patience, answer).on_result(move |outcome| {
         let trouble = match outcome {

@@ -4,7 +4,7 @@ use http::HeaderValue;
 
 use super::ProxyError;
 use super::upstream::Upstream;
-use crate::server::{Request, Used};
+use crate::server::Request;
 
 /// Which part of a target goes through.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) struct Mapping {
 /// Finds the part of a request's target that goes through.
 pub(super) fn map(request: &Request, prefix: &str) -> Result<Mapping, ProxyError> {
     let uri = request.uri();
-    let Used(used) = request.extensions().get().copied().unwrap_or_default();
+    let used = request.used();
     let path = uri.path();
     let (above, below) = path.split_at_checked(used).ok_or(ProxyError::NotHere)?;
     let rest = below.strip_prefix(prefix).ok_or(ProxyError::NotHere)?;

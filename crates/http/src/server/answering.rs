@@ -15,7 +15,7 @@ use super::connection::{Choked, Phase, RATE_INTERVAL, Server};
 use super::decode::UnknownCoding;
 use super::exchange::{Exchange, Outflow};
 use super::incoming::BodyError;
-use super::reply::{Reply, Response, plain};
+use super::reply::{Passed, Reply, Response, plain};
 use super::request::Request;
 use super::upgrade::Takeover;
 use super::watch::Watch;
@@ -50,9 +50,11 @@ impl Server {
         match settled(reply) {
             Reply::Now(response) => self.answer(conn, response),
             Reply::Body(body) => self.answer(conn, Response::new(body)),
-            Reply::Later(later) => conn.then(later, |this, conn, result| {
-                this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
-            }),
+            Reply::Later(later) | Reply::Passed(Passed(later)) => {
+                conn.then(later, |this, conn, result| {
+                    this.answer(conn, result.unwrap_or_else(|failure| failed(&failure)));
+                });
+            }
         }
     }
 
@@ -107,6 +109,7 @@ impl Server {
         let head = ResponseHead {
             status: whole.status,
             headers: whole.headers,
+            passed: whole.body.passed.as_deref(),
             content_type: whole.body.content_type(),
             size: whole.body.length().map_or(BodySize::Unknown, BodySize::Known),
         };
@@ -130,7 +133,11 @@ impl Server {
         exchange.welcome_body(conn);
         let stays = exchange.may_stay_open() && !self.site.is_draining();
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
-        let framing = self.put_head(conn, asked, Whole::of(&response), &[], conn.now());
+        let short = match &response.body().kind {
+            Kind::Bytes(bytes) if bytes.len() <= TOGETHER_MAX => &bytes[..],
+            _ => &[],
+        };
+        let framing = self.put_head(conn, asked, Whole::of(&response), short, conn.now());
         let Phase::Busy(exchange) = &mut self.phase else { return };
         exchange.status = Some(response.status());
         exchange.keep_alive = framing.keep_alive;
@@ -141,7 +148,9 @@ impl Server {
             Kind::Bytes(bytes) => {
                 if framing.body != SentAs::Nothing {
                     exchange.sent += bytes.len() as u64;
-                    conn.write_bytes(bytes);
+                    if bytes.len() > TOGETHER_MAX {
+                        conn.write_bytes(bytes);
+                    }
                 }
                 None
             }
@@ -312,7 +321,7 @@ impl<'r> Whole<'r> {
         let whole = match reply {
             Reply::Now(response) => Self::of(response),
             Reply::Body(body) => Self { status: StatusCode::OK, headers: None, body },
-            Reply::Later(_) => return None,
+            Reply::Later(_) | Reply::Passed(_) => return None,
         };
         let is_whole = matches!(whole.body.kind, Kind::Empty | Kind::Bytes(_))
             && !whole.status.is_informational();
@@ -348,10 +357,10 @@ fn names_its_next(response: &Response) -> bool {
         && options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
-/// An answer that came meanwhile is here.
+/// An answer that came meanwhile is here; from here on it is this connection's.
 pub(super) fn settled(reply: Reply) -> Reply {
     match reply {
-        Reply::Later(later) => match later.try_take() {
+        Reply::Later(later) | Reply::Passed(Passed(later)) => match later.try_take() {
             Ok(result) => Reply::Now(result.unwrap_or_else(|failure| failed(&failure))),
             Err(later) => Reply::Later(later),
         },

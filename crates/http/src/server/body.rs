@@ -8,12 +8,16 @@ use ropewalk_deferred::Deferred;
 use ropewalk_protocol::FileSlice;
 
 use super::upgrade::Takeover;
+use crate::codec::PassedFields;
 
 /// A response's body.
 #[derive(Debug, Default)]
 pub struct Body {
     pub(crate) kind: Kind,
     content_type: Option<&'static HeaderValue>,
+    /// Fields of the answer that come from another server and are passed on; only in a
+    /// [`Passed`](super::Passed).
+    pub(crate) passed: Option<Box<PassedFields>>,
 }
 
 #[derive(Debug, Default)]
@@ -133,7 +137,7 @@ impl Body {
 
 impl From<Kind> for Body {
     fn from(kind: Kind) -> Self {
-        Self { kind, content_type: None }
+        Self { kind, content_type: None, passed: None }
     }
 }
 

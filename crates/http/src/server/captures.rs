@@ -3,22 +3,61 @@
 use std::any::type_name;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::request::Request;
 
 /// What the names in a [`Router`](crate::Router)'s pattern stood for, percent-escapes undone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Params(pub(super) Vec<(String, String)>);
+#[derive(Clone, Default)]
+pub struct Params(Option<Arc<Values>>);
+
+struct Values {
+    /// All requests for one pattern share them.
+    names: Arc<[Box<str>]>,
+    /// The values, one behind the other.
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
 
 impl Params {
     /// Those of a request.
     pub fn of(request: &Request) -> Self {
-        request.extensions().get().cloned().unwrap_or_default()
+        request.params().clone()
+    }
+
+    /// Values of these names, in their order; nothing if one is not UTF-8 behind its escapes.
+    pub(super) fn decode<'v>(
+        names: &Arc<[Box<str>]>,
+        values: impl Iterator<Item = &'v str>,
+    ) -> Option<Self> {
+        let (mut text, mut ends) = (String::new(), Vec::with_capacity(names.len()));
+        for value in values {
+            text.push_str(&percent_encoding::percent_decode_str(value).decode_utf8().ok()?);
+            ends.push(text.len());
+        }
+        Some(Self(Some(Arc::new(Values { names: Arc::clone(names), text, ends }))))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        let count = self.0.as_ref().map_or(0, |values| values.ends.len());
+        (0..count).map(|index| self.nth(index).unwrap_or_default())
+    }
+
+    fn nth(&self, index: usize) -> Option<(&str, &str)> {
+        let values = self.0.as_deref()?;
+        let start = index.checked_sub(1).map_or(0, |before| values.ends[before]);
+        let value = values.text.get(start..*values.ends.get(index)?)?;
+        Some((values.names.get(index)?, value))
     }
 
     /// What `name` stood for.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
     /// What `name` stood for, as a value of a type that can be read from text.
@@ -75,7 +114,7 @@ impl Params {
 
     /// The one at this place, and that there are `count`.
     fn at<T: FromStr>(&self, place: usize, count: usize) -> Result<T, BadParam> {
-        match self.0.get(place).filter(|_| self.0.len() == count) {
+        match self.nth(place).filter(|_| self.iter().len() == count) {
             Some((name, _)) => self.parse(name),
             None => Err(BadParam {
                 name: format!("number {} of {count}", place + 1),
@@ -83,6 +122,20 @@ impl Params {
                 got: None,
             }),
         }
+    }
+}
+
+impl PartialEq for Params {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Params {}
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 

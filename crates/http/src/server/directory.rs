@@ -16,7 +16,7 @@ use ropewalk_protocol::{FileSlice, Threads, defer_to_threads};
 use super::body::{Body, BodyPiece, BodyStream};
 use super::reply::{Reply, Response};
 use super::request::Request;
-use super::resource::{Resource, Used};
+use super::resource::Resource;
 use super::site::system_time;
 use crate::files::{self, Answer, Ask, Folder, Kept, Part};
 
@@ -76,7 +76,7 @@ impl Directory {
 
 impl Resource for Directory {
     fn render(&mut self, request: Request) -> Reply {
-        let Used(used) = request.extensions().get().copied().unwrap_or_default();
+        let used = request.used();
         if let Some(reply) = self.kept(&request, used) {
             return reply;
         }

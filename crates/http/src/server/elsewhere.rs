@@ -36,8 +36,8 @@ impl Site {
         match reply {
             Ok(Reply::Now(response)) => Deferred::succeed(response),
             Ok(Reply::Body(body)) => Deferred::succeed(Response::new(body)),
-            Ok(Reply::Later(later)) => {
-                later.add_errback(|failure| Ok::<_, Failure>(failed(&failure)))
+            Ok(later) => {
+                Deferred::from(later).add_errback(|failure| Ok::<_, Failure>(failed(&failure)))
             }
             Err(payload) => {
                 let panicked = Failure::new(Panicked::from_payload(&*payload));

@@ -107,6 +107,7 @@ impl Server {
         let head = ResponseHead {
             status,
             headers: Some(headers),
+            passed: None,
             content_type: None,
             size: BodySize::Unknown,
         };

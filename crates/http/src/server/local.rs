@@ -13,7 +13,6 @@ use super::place::Place;
 use super::reply::Response;
 use super::request::Request;
 use super::resource::Used;
-use crate::auth::inner::into_deferred;
 
 /// Has a site answer another request in the place of one that it was asked; [`Request::local_redirect`]
 /// makes one. A client sees nothing of it (RFC 3875 6.2.2).
@@ -47,7 +46,7 @@ impl LocalRedirect {
         parts.extensions.remove::<Used>();
         let request = Request::from_parts(parts, Incoming::new(from.clone()));
         from.render_later(request, move |reply| {
-            into_deferred(reply).on_result(move |result| promise.fire(result));
+            Deferred::from(reply).on_result(move |result| promise.fire(result));
         });
         answer
     }
@@ -82,7 +81,7 @@ impl Request {
     /// assert!(client.take_sent().ends_with(br#"("/a", "/b%20c")"#));
     /// ```
     pub fn place(&self) -> (&str, &str) {
-        let Used(used) = self.extensions().get().copied().unwrap_or_default();
+        let used = self.used();
         let path = self.uri().path();
         path.split_at_checked(used).unwrap_or(("", path))
     }
@@ -102,7 +101,7 @@ impl Incoming {
     pub(crate) fn holding(mut self, whole: &[u8]) -> Self {
         let inflow = Rc::new(RefCell::new(Inflow::default()));
         if !whole.is_empty() {
-            give(&inflow, whole);
+            give(&inflow, whole, |_| None);
         }
         end(&inflow, Ok(HeaderMap::new()));
         self.inflow = Some(inflow);

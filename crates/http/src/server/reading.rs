@@ -130,7 +130,7 @@ impl Server {
                 this.take_reply(conn, now);
                 this.receive(conn, data);
             }
-            later @ Reply::Later(_) => {
+            later @ (Reply::Later(_) | Reply::Passed(_)) => {
                 this.receive(conn, data);
                 this.take_reply(conn, later);
             }

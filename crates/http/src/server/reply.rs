@@ -24,6 +24,39 @@ pub enum Reply {
     /// It comes; a failure is answered with 500 and logged, and the client sees nothing of it. A
     /// [`BodyError`](crate::BodyError) is the client's own: one that is too long gets 413; so is a [`FormError`](crate::form::FormError).
     Later(Deferred<Response>),
+    /// It comes from another server, and is passed on.
+    Passed(Passed),
+}
+
+/// An answer that comes from another server and is passed on: one that is there [later](Reply::Later), whose fields are
+/// not looked at again where nobody [asks](Self::into_response) for them.
+#[derive(Debug)]
+pub struct Passed(pub(crate) Deferred<Response>);
+
+impl Passed {
+    /// The answer as any other.
+    pub fn into_response(self) -> Deferred<Response> {
+        self.0.map(unfolded)
+    }
+}
+
+/// An answer with all its fields where others look for them.
+fn unfolded(mut response: Response) -> Response {
+    if let Some(passed) = response.body_mut().passed.take() {
+        passed.lay_among(response.headers_mut());
+    }
+    response
+}
+
+impl From<Reply> for Deferred<Response> {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Now(response) => Self::succeed(response),
+            Reply::Body(body) => Self::succeed(Response::new(body)),
+            Reply::Later(later) => later,
+            Reply::Passed(passed) => passed.into_response(),
+        }
+    }
 }
 
 impl Reply {
@@ -33,6 +66,7 @@ impl Reply {
             Self::Now(response) => Self::Now(change(response)),
             Self::Body(body) => Self::Now(change(Response::new(body))),
             Self::Later(later) => Self::Later(later.map(change)),
+            Self::Passed(passed) => Self::Later(passed.into_response().map(change)),
         }
     }
 
@@ -148,11 +182,7 @@ impl<R: IntoReply, E: Into<Failure>> IntoReply for Result<R, E> {
 
 impl<R: IntoReply> IntoReply for Deferred<R> {
     fn into_reply(self) -> Reply {
-        Reply::Later(self.add_callback(|inner| match inner.into_reply() {
-            Reply::Now(response) => Deferred::succeed(response),
-            Reply::Body(body) => Deferred::succeed(Response::new(body)),
-            Reply::Later(later) => later,
-        }))
+        Reply::Later(self.add_callback(|inner| Deferred::from(inner.into_reply())))
     }
 }
 

@@ -5,9 +5,11 @@ use std::fmt;
 
 use http::header::RANGE;
 use http::request::Parts;
-use http::{Extensions, HeaderMap, Method, Uri, Version};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, Version};
 
+use super::captures::Params;
 use super::incoming::Incoming;
+use super::resource::Used;
 use crate::codec::{RawFields, RawHead};
 
 /// A request with the body that comes with it.
@@ -34,12 +36,22 @@ pub struct Request {
     head: RawHead,
     headers: OnceCell<Box<HeaderMap>>,
     extensions: Extensions,
+    /// How much of its path was used up on its way here.
+    used: Used,
+    params: Params,
     body: Incoming,
 }
 
 impl Request {
     pub(super) fn new(head: RawHead, body: Incoming) -> Self {
-        Self { head, headers: OnceCell::new(), extensions: Extensions::new(), body }
+        Self {
+            head,
+            headers: OnceCell::new(),
+            extensions: Extensions::new(),
+            used: Used::default(),
+            params: Params::default(),
+            body,
+        }
     }
 
     /// The method.
@@ -79,6 +91,28 @@ impl Request {
         self.headers.get_or_init(|| Box::new(self.head.fields.to_map()))
     }
 
+    /// The value of its first field of this name, spaces around it left out. Who wants few of them is spared the
+    /// map of all.
+    ///
+    /// ```
+    /// use ropewalk_http::{Request, Site};
+    /// use ropewalk_trial::{Clock, Memory};
+    ///
+    /// let site = Site::new(|request: Request| {
+    ///     let language = request.field("accept-language").unwrap_or(b"en");
+    ///     String::from_utf8_lossy(language).into_owned()
+    /// });
+    /// let mut client = Memory::seat(site.server(), &Clock::new());
+    /// client.push(b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Language: de\r\n\r\n");
+    /// assert!(client.take_sent().ends_with(b"\r\n\r\nde"));
+    /// ```
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        match self.headers.get() {
+            Some(headers) => headers.get(name).map(HeaderValue::as_bytes),
+            None => self.head.fields.first(name),
+        }
+    }
+
     /// The fields, to be changed.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         self.headers();
@@ -101,6 +135,23 @@ impl Request {
     /// Its fields as they came, as long as nobody has made them a map.
     pub(crate) fn raw_fields(&self) -> Option<&RawFields> {
         self.headers.get().is_none().then_some(&self.head.fields)
+    }
+
+    /// How much of its path the trees on its way here have used up, in bytes.
+    pub(crate) fn used(&self) -> usize {
+        self.used.0
+    }
+
+    pub(super) fn set_used(&mut self, used: usize) {
+        self.used = Used(used);
+    }
+
+    pub(super) fn params(&self) -> &Params {
+        &self.params
+    }
+
+    pub(super) fn set_params(&mut self, params: Params) {
+        self.params = params;
     }
 
     /// What was laid beside it on its way here.
@@ -130,14 +181,23 @@ impl Request {
 
     /// All that is not the body, and the body.
     pub fn into_parts(self) -> (Parts, Incoming) {
-        let Self { head, headers, extensions, body } = self;
+        let Self { head, headers, mut extensions, used, params, body } = self;
         let mut parts = head.into_parts(headers.into_inner().map(|map| *map));
+        // So that they are there again when it becomes a request.
+        if used.0 > 0 {
+            extensions.insert(used);
+        }
+        if !params.is_empty() {
+            extensions.insert(params);
+        }
         parts.extensions = extensions;
         (parts, body)
     }
 
     /// A request out of such parts.
-    pub fn from_parts(parts: Parts, body: Incoming) -> Self {
+    pub fn from_parts(mut parts: Parts, body: Incoming) -> Self {
+        let used = parts.extensions.remove().unwrap_or_default();
+        let params = parts.extensions.remove().unwrap_or_default();
         let headers = OnceCell::from(Box::new(parts.headers));
         let mut head = RawHead {
             method: parts.method,
@@ -146,7 +206,7 @@ impl Request {
             fields: RawFields::default(),
         };
         *head.uri_mut() = parts.uri;
-        Self { head, headers, extensions: parts.extensions, body }
+        Self { head, headers, extensions: parts.extensions, used, params, body }
     }
 }
 

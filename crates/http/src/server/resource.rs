@@ -118,7 +118,7 @@ impl Tree {
 
 impl Resource for Tree {
     fn render(&mut self, mut request: Request) -> Reply {
-        let Used(used) = request.extensions().get().copied().unwrap_or_default();
+        let used = request.used();
         let path = request.uri().path().get(used..).unwrap_or_default();
         let below = path.strip_prefix('/').unwrap_or(path);
         let segment = below.split('/').next().unwrap_or_default();
@@ -128,7 +128,7 @@ impl Resource for Tree {
         }
         let after = used + (path.len() - below.len()) + segment.len();
         if let Some(child) = self.choose(segment) {
-            request.extensions_mut().insert(Used(after));
+            request.set_used(after);
             return child.render(request);
         }
         match &mut self.other {

@@ -1,6 +1,8 @@
 //! Resources by path pattern.
 
+use std::cell::OnceCell;
 use std::fmt;
+use std::sync::Arc;
 
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, StatusCode};
@@ -42,6 +44,8 @@ pub struct Router {
 #[derive(Default)]
 struct Place {
     pattern: String,
+    /// Those in the pattern, once somebody has asked there.
+    names: OnceCell<Arc<[Box<str>]>>,
     methods: Vec<(Method, Box<dyn Resource>)>,
     any: Option<Box<dyn Resource>>,
 }
@@ -204,16 +208,14 @@ impl Resource for Router {
         };
         let index = *found.value;
         if !found.params.is_empty() {
-            let decode = |text: &str| {
-                percent_encoding::percent_decode_str(text).decode_utf8().map(Into::into)
+            let names = self.places[index]
+                .names
+                .get_or_init(|| found.params.iter().map(|(name, _)| Box::from(name)).collect());
+            let values = found.params.iter().map(|(_, value)| value);
+            let Some(params) = Params::decode(names, values) else {
+                return StatusCode::BAD_REQUEST.into_reply();
             };
-            let params: Result<Vec<(String, String)>, _> = found
-                .params
-                .iter()
-                .map(|(name, value)| decode(value).map(|value| (name.to_owned(), value)))
-                .collect();
-            let Ok(params) = params else { return StatusCode::BAD_REQUEST.into_reply() };
-            request.extensions_mut().insert(Params(params));
+            request.set_params(params);
         }
         self.places[index].render(request)
     }

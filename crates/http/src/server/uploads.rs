@@ -13,7 +13,7 @@ use super::directory::Directory;
 use super::incoming::Incoming;
 use super::reply::{Reply, Response, plain};
 use super::request::Request;
-use super::resource::{Resource, Used};
+use super::resource::Resource;
 use super::site::system_time;
 use crate::files::{Ask, Folder, Taken, Upload, UploadError};
 
@@ -82,7 +82,7 @@ impl Uploads {
     }
 
     fn put(&self, request: Request) -> Reply {
-        let Used(used) = request.extensions().get().copied().unwrap_or_default();
+        let used = request.used();
         let (head, body) = request.into_parts();
         let (folder, now) = (self.folder.clone(), (self.wall_clock)());
         let (max, overwrite) = (self.max, self.overwrite);
@@ -113,14 +113,14 @@ impl Uploads {
 
     /// What GET would get, and how much has come of what is not there.
     fn head(&mut self, request: Request) -> Reply {
-        let Used(used) = request.extensions().get().copied().unwrap_or_default();
+        let used = request.used();
         let (uri, headers) = (request.uri().clone(), request.headers().clone());
         let (folder, now) = (self.folder.clone(), (self.wall_clock)());
         let threads = Rc::clone(&self.threads);
         let shown = self.shown.render(request);
         let shown = match shown {
-            Reply::Later(later) => later,
-            other => return other,
+            now @ (Reply::Now(_) | Reply::Body(_)) => return now,
+            later => Deferred::from(later),
         };
         Reply::Later(shown.add_callback(move |response| {
             if response.status() != StatusCode::NOT_FOUND {

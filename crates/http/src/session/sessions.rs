@@ -15,7 +15,7 @@ use super::cookie::{BadCookie, SameSite, SetCookie, cookie};
 use super::origin::SameOrigin;
 use super::state::{Fate, Session, State};
 use super::store::{Loaded, SessionStore};
-use crate::auth::inner::{Inner, into_deferred};
+use crate::auth::inner::Inner;
 use crate::{IntoReply as _, Reply, Request, Resource, Response};
 
 /// What the cookie is called on connections in the clear.
@@ -167,7 +167,7 @@ impl Resource for WithSessions {
             },
             Err(later) => Reply::Later(later.add_callback(move |loaded| {
                 let (session, again) = shared.session(shown, loaded);
-                into_deferred(answer(&shared, &inner, kind, session, again, request))
+                Deferred::from(answer(&shared, &inner, kind, session, again, request))
             })),
         }
     }
@@ -236,7 +236,7 @@ fn answer(
     request.extensions_mut().insert(session.clone());
     let shared = Rc::clone(shared);
     let finish = move |response| finish(&shared, kind, &session, save_again, response);
-    match into_deferred(inner.render(request)).try_take() {
+    match Deferred::from(inner.render(request)).try_take() {
         Ok(Ok(response)) => match finish(response).try_take() {
             Ok(Ok(response)) => Reply::Now(response),
             Ok(Err(failure)) => Reply::Later(Deferred::ready(Err(failure))),

@@ -155,6 +155,26 @@ fn floods_end_their_connection_with_the_word_to_calm_down() {
 }
 
 #[test]
+fn what_comes_for_a_stream_that_was_given_up_has_an_end() {
+    // It is answered before its body has come, which nobody wants.
+    let post = |flags: u8| raw(1, flags, 1, &[0x83, 0x86, 0x84, 0x01, 1, b'a']);
+    let begin = move |at: u32, frame: Vec<u8>| if at == 0 { post(4) } else { frame };
+    let (code, count) = offend(|at| begin(at, raw(0, 0, 1, &vec![0; 16_384])));
+    // Sixteen of them are the stream's window.
+    assert_eq!((code, count), (ErrorCode::FlowControlError, 18));
+    let (code, count) = offend(|at| begin(at, raw(0, 0, 1, &[0; 100])));
+    assert_eq!((code, count), (ErrorCode::FlowControlError, 2623));
+    let (code, count) = offend(|at| begin(at, raw(1, 4, 1, &[0, 1, b'a', 1, b'b'])));
+    assert_eq!((code, count), (ErrorCode::StreamClosed, 34));
+    // Each time another, one a fault.
+    let (code, count) = offend(|at| [get(2 * at + 1, 5), raw(0, 0, 2 * at + 1, b"x")].concat());
+    assert_eq!((code, count), (ErrorCode::EnhanceYourCalm, 257));
+    let (code, count) = offend(|at| begin(at, raw(8, 0, 1, &[0, 0, 0, 1])));
+    assert_eq!(code, ErrorCode::EnhanceYourCalm);
+    assert!((1025..1100).contains(&count), "{count}");
+}
+
+#[test]
 fn continuations_without_end_are_cut_off() {
     // Empty ones, small ones, and few that are large.
     for (size, most) in [(0, 18), (1, 18), (16_000, 6)] {

@@ -10,3 +10,4 @@ mod simulated;
 mod tunneler;
 mod tunnels;
 mod versions;
+mod windows;

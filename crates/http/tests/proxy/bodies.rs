@@ -253,7 +253,7 @@ fn fields_behind_a_body_go_through_both_ways() {
     app.push(b"1\r\nb\r\n0\r\nX-Sum: 2\r\n\r\n");
     settle(&mut client, &mut app);
     let answer = heard(&mut client);
-    assert!(answer.contains("\r\ntrailer: X-Sum\r\n"), "{answer}");
+    assert!(answer.contains("\r\nTrailer: X-Sum\r\n"), "{answer}");
     assert!(answer.ends_with("1\r\nb\r\n0\r\nx-sum: 2\r\n\r\n"), "{answer}");
 }
 

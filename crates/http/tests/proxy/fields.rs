@@ -1,5 +1,5 @@
-use ropewalk_http::Tree;
 use ropewalk_http::proxy::{ClientFields, ReverseProxy};
+use ropewalk_http::{Resource as _, Tree, middleware};
 use ropewalk_trial::Memory;
 
 use super::{World, get, heard, ok, settle, status};
@@ -298,7 +298,81 @@ fn cookies_become_those_of_the_proxys_own_place_where_that_is_asked_for() {
         app.push(format!("HTTP/1.1 200 OK\r\n{cookies}\r\nContent-Length: 0\r\n\r\n").as_bytes());
         settle(&mut client, &mut app);
         let answer = heard(&mut client);
-        let set = answer.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
+        let fields = answer.lines().filter_map(|line| line.split_once(": "));
+        let set = fields.filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+        let set = set.map(|(_, value)| value);
         assert_eq!(set.collect::<Vec<_>>(), expected, "{answer}");
     }
+}
+
+/// What a client hears where the upstream answers this.
+#[track_caller]
+fn passed_back(world: &World, request: &[u8], answer: &[u8]) -> String {
+    let mut client = world.client(request);
+    let mut app = world.accept();
+    app.push(answer);
+    settle(&mut client, &mut app);
+    heard(&mut client)
+}
+
+#[test]
+fn an_answers_fields_come_as_they_are_but_for_those_of_the_connection() {
+    let said = b"HTTP/1.1 200 OK\r\nServer:  an app\r\nX-Two: 1\r\nConnection: Keep-Alive\r\n\
+                 Keep-Alive: timeout=5\r\nx-two: 2\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                 Content-Length: 2\r\nVia: 1.0 fred\r\n\r\nok";
+    let expected = "HTTP/1.1 200 OK\r\nServer:  an app\r\nX-Two: 1\r\nx-two: 2\r\n\
+                    Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nVia: 1.0 fred\r\nvia: 1.1 ropewalk\r\n\
+                    content-length: 2\r\n\r\nok";
+    for size in 1..=said.len() {
+        let world = World::to("http://app");
+        let mut client = world.client(&get("/"));
+        let mut app = world.accept();
+        for piece in said.chunks(size) {
+            app.push(piece);
+            settle(&mut client, &mut app);
+        }
+        assert_eq!(heard(&mut client), expected, "in pieces of {size}");
+    }
+    for (own, its) in [
+        ("Connection: X-Own\r\nX-Own: 1", "x-its"),
+        ("TE: trailers", "X-Its"),
+        ("Connection: Upgrade\r\nUpgrade: h2c", "X-Its"),
+        ("Proxy-Authenticate: Basic", "X-Its"),
+    ] {
+        let world = World::to("http://app");
+        let said = format!("HTTP/1.1 200 OK\r\nX-Its: 1\r\n{own}\r\nContent-Length: 0\r\n\r\n");
+        let answer = passed_back(&world, &get("/"), said.as_bytes());
+        let rest = "1\r\nvia: 1.1 ropewalk\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+                    content-length: 0\r\n\r\n";
+        assert_eq!(answer, format!("HTTP/1.1 200 OK\r\n{its}: {rest}"), "{own}");
+    }
+}
+
+#[test]
+fn an_answer_without_a_body_keeps_the_length_that_it_tells() {
+    let world = World::to("http://app");
+    for (method, status, length) in [("HEAD", "200 OK", 7), ("GET", "304 Not Modified", 9)] {
+        let request = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let said = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n");
+        let answer = passed_back(&world, request.as_bytes(), said.as_bytes());
+        let told = format!("\r\ncontent-length: {length}\r\n\r\n");
+        assert!(answer.ends_with(&told) && answer.contains(status), "{answer}");
+    }
+}
+
+#[test]
+fn what_stands_before_a_proxy_sees_the_fields_of_its_answers() {
+    let mut own = http::HeaderMap::new();
+    own.insert("server", http::HeaderValue::from_static("the house"));
+    let world = World::with(|agent| {
+        ReverseProxy::to(agent, "http://app").expect("a URL").wrap(middleware::fields(own))
+    });
+    let said = b"HTTP/1.1 200 OK\r\nServer: an app\r\nX-Its: 1\r\nContent-Length: 2\r\n\r\nok";
+    let answer = passed_back(&world, &get("/"), said);
+    assert_eq!(answer.to_ascii_lowercase().matches("server: ").count(), 1, "{answer}");
+    assert!(
+        answer.contains("server: the house\r\n") && answer.contains("x-its: 1\r\n"),
+        "{answer}"
+    );
+    assert!(answer.ends_with("content-length: 2\r\n\r\nok"), "{answer}");
 }

@@ -86,6 +86,7 @@ pub struct Connection {
     peer_last: Option<StreamId>,
     resets: Budget,
     faults: Budget,
+    updates: Budget,
     pings: Budget,
     settings: Budget,
     empties: Budget,
@@ -151,6 +152,7 @@ impl Connection {
             peer_last: None,
             resets: Budget::default(),
             faults: Budget::default(),
+            updates: Budget::default(),
             pings: Budget::default(),
             settings: Budget::default(),
             empties: Budget::default(),
@@ -252,7 +254,8 @@ impl Connection {
         if let Some(ended) = self.streams.remove(stream) {
             write_reset(stream, code, out);
             if !ended.is_received {
-                self.streams.remember(stream);
+                let sections = self.limits.late_sections_max;
+                self.streams.remember(stream, ended.receive_window, sections);
             }
             self.give_back(ended.unreleased, out);
         }
@@ -302,6 +305,28 @@ impl Connection {
         if self.is_peers(stream) { stream > self.highest } else { stream >= self.next_own }
     }
 
+    /// What may come for a stream that this end refused, before the peer hears of it: as much as it
+    /// could have had under way.
+    fn remember_unknown(&mut self, stream: StreamId) {
+        let window = self.first_window();
+        self.streams.remember(stream, window, self.limits.late_sections_max);
+    }
+
+    /// What a stream may have under way that the peer opens now: until it is known to keep to this
+    /// end's settings, as much as if nothing had been agreed on (RFC 9113 6.9.2).
+    fn first_window(&self) -> i64 {
+        let window = self.limits.stream_window();
+        i64::from(if self.is_settled() { window } else { window.max(WINDOW) })
+    }
+
+    /// The peer keeps to this end's settings from here on.
+    fn settle_windows(&mut self) {
+        let more = WINDOW.saturating_sub(self.limits.stream_window());
+        for stream in self.streams.iter_mut() {
+            stream.receive_window -= i64::from(more);
+        }
+    }
+
     fn nuisance(
         budget: &mut Budget,
         allowance: Allowance,
@@ -325,7 +350,7 @@ impl Connection {
             return Ok(Some(why));
         }
         write_reset(stream, why.code(), out);
-        self.streams.remember(stream);
+        self.remember_unknown(stream);
         Ok(None)
     }
 }

@@ -50,7 +50,7 @@ impl Connection {
                 Err(bad) => {
                     let Some(stream) = bad.stream else { return Err(Fatal::Frame(bad)) };
                     if self.is_unopened(stream) {
-                        return Err(Fatal::IdleStream { stream });
+                        return Err(Fatal::Frame(bad));
                     }
                     if let Some(why) = self.fault(stream, ResetBy::Frame(bad), now, out)? {
                         return Ok(Some(Event::Reset { stream, why }));
@@ -97,6 +97,7 @@ impl Connection {
             }
             Frame::SettingsAck => {
                 self.unacknowledged = self.unacknowledged.checked_sub(1).ok_or(Fatal::StrayAck)?;
+                self.settle_windows();
                 Ok(None)
             }
             Frame::PushPromise { promised, block, .. } => self.push(promised, &block, out),
@@ -130,6 +131,10 @@ impl Connection {
         }
     }
 
+    fn update(&mut self, now: Duration) -> Result<(), Fatal> {
+        Self::nuisance(&mut self.updates, self.limits.updates, now, Nuisance::Updates)
+    }
+
     fn empty(&mut self, now: Duration) -> Result<(), Fatal> {
         Self::nuisance(&mut self.empties, self.limits.empties, now, Nuisance::Empties)
     }
@@ -152,10 +157,7 @@ impl Connection {
         }
         let Some(live) = self.streams.get_mut(stream) else {
             self.give_back(flow, out);
-            if !self.streams.was_reset(stream) {
-                self.fault(stream, ResetBy::Fault(StreamFault::Ended), now, out)?;
-            }
-            return Ok(None);
+            return self.late_data(stream, flow, is_end, now, out).map(|()| None);
         };
         live.receive_window -= i64::from(flow);
         live.unreleased += flow;
@@ -188,6 +190,29 @@ impl Connection {
         Ok(is_news.then_some(Event::Data { stream, data, is_end }))
     }
 
+    /// A part of a body came for a stream that is over. What was under way when this end reset it is
+    /// passed over, which is no more than its window had room for.
+    fn late_data(
+        &mut self,
+        stream: StreamId,
+        flow: u32,
+        is_end: bool,
+        now: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fatal> {
+        match self.streams.take_late_data(stream, flow) {
+            Some(true) if is_end => {
+                self.streams.forget(stream);
+            }
+            Some(true) => (),
+            Some(false) => return Err(Fatal::WindowExceeded),
+            None => {
+                self.fault(stream, ResetBy::Fault(StreamFault::Ended), now, out)?;
+            }
+        }
+        Ok(())
+    }
+
     fn headers<'a>(
         &mut self,
         stream: StreamId,
@@ -210,10 +235,13 @@ impl Connection {
         } else if stream > self.highest {
             return self.request(stream, section, is_end, now, out);
         }
-        if self.streams.was_reset(stream) {
-            return Ok(None);
+        if !self.streams.take_late_section(stream) {
+            return Err(Fatal::StreamClosed { stream });
         }
-        Err(Fatal::StreamClosed { stream })
+        if is_end {
+            self.streams.forget(stream);
+        }
+        Ok(None)
     }
 
     /// A client opens a stream.
@@ -228,17 +256,17 @@ impl Connection {
         if !self.is_server {
             return Err(Fatal::WrongParity { stream });
         }
-        if matches!(self.going, Going::Gone) {
-            // Named as not seen to; it may not have heard yet (RFC 9113 6.8).
-            self.highest = stream;
-            self.streams.remember(stream);
-            return Ok(None);
-        }
         self.highest = stream;
-        if self.streams.len() >= self.limits.streams_max as usize {
+        // Named as not seen to; it may not have heard yet (RFC 9113 6.8).
+        let is_left_out = self.going == Going::Gone;
+        if is_left_out || self.streams.len() >= self.limits.streams_max as usize {
             Self::nuisance(&mut self.faults, self.limits.faults, now, Nuisance::Faults)?;
-            write_reset(stream, ErrorCode::RefusedStream, out);
-            self.streams.remember(stream);
+            if !is_left_out {
+                write_reset(stream, ErrorCode::RefusedStream, out);
+            }
+            if !is_end {
+                self.remember_unknown(stream);
+            }
             return Ok(None);
         }
         let mut live = self.new_stream(stream);
@@ -272,6 +300,9 @@ impl Connection {
             Err(why) => {
                 self.fault(stream, ResetBy::Malformed(why), now, out)?;
             }
+        }
+        if is_end {
+            self.streams.forget(stream);
         }
         Ok(None)
     }
@@ -326,7 +357,13 @@ impl Connection {
         if self.is_server {
             Self::nuisance(&mut self.resets, self.limits.resets, now, Nuisance::Resets)?;
         }
-        let Some(ended) = self.streams.remove(stream) else { return Ok(None) };
+        let Some(ended) = self.streams.remove(stream) else {
+            // A server says so once of each stream that it ended before the client had.
+            if !self.streams.forget(stream) && !self.is_server {
+                self.update(now)?;
+            }
+            return Ok(None);
+        };
         self.give_back(ended.unreleased, out);
         // What the peer sent behind it, against the rule, is its fault; this end's frames that are
         // on their way are nobody's.
@@ -387,7 +424,7 @@ impl Connection {
         self.decoder.decode(block, drop).map_err(Fatal::Hpack)?;
         self.highest = promised;
         write_reset(promised, ErrorCode::RefusedStream, out);
-        self.streams.remember(promised);
+        self.remember_unknown(promised);
         Ok(None)
     }
 
@@ -398,6 +435,7 @@ impl Connection {
         now: Duration,
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Fatal> {
+        self.update(now)?;
         if stream == 0 {
             self.send_window += i64::from(increment);
             if self.send_window > i64::from(WINDOW_MAX) {

@@ -9,6 +9,10 @@ use crate::hpack;
 use crate::priority::Priority;
 use crate::streams::Stream;
 
+/// How many windows are opened with good reason, by a reader in small bites, for each part of a body
+/// and for each stream.
+const UPDATES_EACH: u32 = 16;
+
 impl Connection {
     /// Opens a stream with a request's head, which `head` gives; `is_end` where no body follows.
     ///
@@ -126,6 +130,7 @@ impl Connection {
         self.turn = self.turn.wrapping_add(1);
         live.turn = self.turn;
         self.send_window -= len as i64;
+        self.updates.earn(UPDATES_EACH);
         if is_end {
             live.wants_to_send = false;
             self.remove_if_over(stream, out);
@@ -153,11 +158,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn new_stream(&self, id: StreamId) -> Stream {
+    pub(super) fn new_stream(&mut self, id: StreamId) -> Stream {
+        self.updates.earn(UPDATES_EACH);
         Stream {
             id,
             send_window: i64::from(self.peer.window),
-            receive_window: i64::from(self.limits.stream_window()),
+            receive_window: self.first_window(),
             unreleased: 0,
             credit: 0,
             is_sent: false,

@@ -231,6 +231,11 @@ fn frames_that_do_not_fit_a_streams_state() {
         &ended(raw(1, 5, 1, &field("a", "b"))),
         &["GET https:/// on 1, end", behind, "> reset 1 0x5"],
     );
+    // Also where it was malformed.
+    let again = [raw(1, 5, 1, b""), raw(1, 5, 1, GET)].concat();
+    let closed = "STREAM_CLOSED: a header section came on stream 1, which had ended";
+    server(&again, &[closed, "> reset 1 0x1", "> goaway 1 0x5"]);
+    server(&raw(2, 0, 1, &[0; 4]), &["FRAME_SIZE_ERROR: a frame broke a rule", "> goaway 0 0x6"]);
     // A number that was passed over is a stream that has ended.
     let passed = [raw(1, 5, 3, GET), raw(1, 5, 1, GET)].concat();
     let closed = "STREAM_CLOSED: a header section came on stream 1, which had ended";
@@ -264,7 +269,12 @@ fn windows_do_not_overflow() {
 fn who_sends_more_than_was_allowed_is_stopped() {
     let mut small = Limits::default();
     small.window = 4;
-    let octets = [post(&[]), raw(0, 0, 1, b"12345")].concat();
+    // Until the client has heard of it, a stream's window is as large as ever.
+    let octets = [post(&[]), raw(0, 0, 1, &[0; 100]), raw(0, 1, 1, b"")].concat();
+    let input = [PREFACE, &raw(4, 0, 0, b"")[..], &octets].concat();
+    let said = converse(Connection::server(small), &input, input.len());
+    assert!(said[2].ends_with("on 1, end"), "{said:?}");
+    let octets = [raw(4, 1, 0, b""), post(&[]), raw(0, 0, 1, b"12345")].concat();
     let input = [PREFACE, &raw(4, 0, 0, b"")[..], &octets].concat();
     let said = converse(Connection::server(small), &input, input.len());
     let why = "1 reset: more came than the stream's window takes";
@@ -276,7 +286,7 @@ fn who_sends_more_than_was_allowed_is_stopped() {
     (0..4).for_each(|_| octets.extend(raw(0, 0, 1, &[0; 16_384])));
     let input = [PREFACE, &raw(4, 0, 0, b"")[..], &octets].concat();
     let said = converse(Connection::server(small), &input, input.len());
-    let why = "FLOW_CONTROL_ERROR: more came than the connection's window takes";
+    let why = "FLOW_CONTROL_ERROR: more came than the window takes";
     assert_eq!(said[2..], [why, "> goaway 1 0x3"]);
 }
 

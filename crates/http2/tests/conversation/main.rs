@@ -4,4 +4,5 @@ mod blocks;
 mod corpus;
 mod ends;
 mod frames;
+mod late;
 mod nuisances;

@@ -1,9 +1,8 @@
-//! The servers that run, and one measurement after the other.
+//! The servers that run for a row, and one measurement after the other.
 
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use ropewalk_interop::{Peer, TempDir, Tool};
@@ -23,19 +22,25 @@ const ATTEMPTS: u32 = 4;
 /// How long a crowd of connections may take to be made.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What runs while it is measured.
+/// Where it is measured.
 pub(super) struct Field {
     /// What cannot be compared.
     pub(super) faults: Vec<String>,
+    /// Who was not built.
+    missing: Vec<(Subject, Service)>,
+    wrk: Wrk,
+    server_cpu: usize,
+    load_cpu: usize,
+    folder: TempDir,
+}
+
+/// What runs for one row.
+struct Stage {
     servers: Vec<Running>,
     /// What clients ask.
     floor: Option<Running>,
     /// What proxies are in front of.
-    _origin: Option<Running>,
-    wrk: Wrk,
-    server_cpu: usize,
-    load_cpu: usize,
-    _folder: TempDir,
+    origin: Option<Running>,
 }
 
 /// What one measurement counted: operations, and seconds that they took.
@@ -46,8 +51,8 @@ struct Count {
 }
 
 impl Field {
-    /// Starts what these rows need.
-    pub(super) fn new(rows: &[&Row], peers: &[Subject]) -> Outcome<Self> {
+    /// Makes what these rows need.
+    pub(super) fn new(rows: &[&Row], missing: Vec<(Subject, Service)>) -> Outcome<Self> {
         let (server_cpu, load_cpu) = cpus()?;
         if server_cpu == load_cpu {
             eprintln!("there is but one CPU: server and load share it");
@@ -63,113 +68,164 @@ impl Field {
         for (name, length) in FILES {
             folder.write(name, vec![b'x'; length])?;
         }
-        let needs = |service| rows.iter().any(|row| row.service == service);
-        if needs(Service::Tls) {
+        if rows.iter().any(|row| row.service == Service::Tls) {
             make_papers(folder.path())?;
         }
-        let on_load_cpu = |subject: Subject, service| {
-            pinned(load_cpu, || subject.start(service, folder.path(), None))
-        };
-        let floor = needs(Service::Client)
-            .then(|| on_load_cpu(Subject::Bare, Service::Hello))
-            .transpose()?;
-        let origin = needs(Service::Proxy)
-            .then(|| on_load_cpu(Subject::Nginx, Service::Site))
-            .transpose()?;
-        let behind = origin.as_ref().map(|origin| origin.address);
-        let mut servers: Vec<Running> = Vec::new();
-        for row in rows.iter().filter(|row| row.service != Service::Client) {
-            for subject in row.wanted(peers) {
-                let is_it = |one: &Running| one.subject == subject && one.service == row.service;
-                if !servers.iter().any(is_it) {
-                    let start = || subject.start(row.service, folder.path(), behind);
-                    servers.push(pinned(server_cpu, start)?);
-                }
-            }
-        }
-        let wrk = Wrk::new()?;
-        Ok(Self {
-            faults: Vec::new(),
-            servers,
-            floor,
-            _origin: origin,
-            wrk,
-            server_cpu,
-            load_cpu,
-            _folder: folder,
-        })
+        let faults = missing
+            .iter()
+            .map(|(subject, service)| format!("{} does not build ({service:?})", subject.name()))
+            .collect();
+        Ok(Self { faults, missing, wrk: Wrk::new()?, server_cpu, load_cpu, folder })
     }
 
-    /// Measures each subject under each row, so many times.
+    /// Measures each subject under a row, so many times. Who fails is left out from then on, and it is said
+    /// among the faults.
     pub(super) fn measure(
         &mut self,
-        rows: &[&Row],
+        row: &Row,
         peers: &[Subject],
         rounds: u32,
         seconds: u32,
-    ) -> Outcome<Vec<Sample>> {
+    ) -> Vec<Sample> {
+        let mut stage = match self.stage(row) {
+            Ok(stage) => stage,
+            Err(error) => {
+                self.faults.push(format!("{} was not measured: {error}", row.name));
+                return Vec::new();
+            }
+        };
+        let mut subjects = row.wanted(peers);
+        subjects.retain(|&subject| !self.missing.contains(&(subject, row.service)));
+        if row.service != Service::Client {
+            subjects.retain(|&subject| self.enter(&mut stage, row, subject));
+        }
         let mut samples = Vec::new();
         for round in 0..rounds {
-            eprintln!("round {} of {rounds}", round + 1);
-            for (index, row) in rows.iter().enumerate() {
-                let subjects = row.wanted(peers);
-                for turn in 0..subjects.len() {
-                    // Another one begins each round.
-                    let subject = subjects[(turn + round as usize) % subjects.len()];
-                    if round == 0 {
-                        // So that code and first buffers are there.
-                        self.count(row, subject, 1)?;
+            // Another one begins each round.
+            let order = subjects.iter().cycle().skip(round as usize % subjects.len().max(1));
+            let order: Vec<_> = order.take(subjects.len()).copied().collect();
+            for subject in order {
+                match self.sample(&mut stage, row, subject, seconds, round) {
+                    Ok(sample) => samples.push(sample),
+                    Err(error) => {
+                        let name = subject.name();
+                        let fault = format!("{name}, {}, round {}: {error}", row.name, round + 1);
+                        eprintln!("left out from here on: {fault}");
+                        self.faults.push(fault);
+                        subjects.retain(|&other| other != subject);
                     }
-                    let count = self.count_something(row, subject, seconds)?;
-                    let operations = count.operations as f64;
-                    samples.push(Sample {
-                        subject,
-                        row: index,
-                        microseconds: count.used.as_secs_f64() * 1e6 / operations,
-                        rate: operations / count.seconds,
-                    });
                 }
             }
         }
-        Ok(samples)
+        samples
+    }
+
+    /// Starts what stands behind those who are measured.
+    fn stage(&self, row: &Row) -> Outcome<Stage> {
+        let started = |subject: Subject, service| {
+            pinned(self.load_cpu, || subject.start(service, self.folder.path(), None))
+        };
+        let is = |service| row.service == service;
+        let floor = is(Service::Client).then(|| started(Subject::Bare, Service::Hello));
+        let origin = is(Service::Proxy).then(|| started(Subject::Nginx, Service::Site));
+        Ok(Stage { servers: Vec::new(), floor: floor.transpose()?, origin: origin.transpose()? })
+    }
+
+    /// Starts a server; whether it runs.
+    fn enter(&mut self, stage: &mut Stage, row: &Row, subject: Subject) -> bool {
+        let behind = stage.origin.as_ref().map(|origin| origin.address);
+        let start = || subject.start(row.service, self.folder.path(), behind);
+        match pinned(self.server_cpu, start) {
+            Ok(server) => {
+                stage.servers.retain(|other| other.subject != subject);
+                stage.servers.push(server);
+                true
+            }
+            Err(error) => {
+                eprintln!("left out of {}: {error}", row.name);
+                self.faults.push(format!("{}: {error}", row.name));
+                false
+            }
+        }
+    }
+
+    fn sample(
+        &mut self,
+        stage: &mut Stage,
+        row: &Row,
+        subject: Subject,
+        seconds: u32,
+        round: u32,
+    ) -> Outcome<Sample> {
+        let mut counted = if round == 0 {
+            // So that code and first buffers are there.
+            self.count(stage, row, subject, 1)
+                .and_then(|_| self.count_something(stage, row, subject, seconds))
+        } else {
+            self.count_something(stage, row, subject, seconds)
+        };
+        if let Err(error) = &counted
+            && row.service != Service::Client
+        {
+            eprintln!("{error}: it is started anew");
+            if self.enter(stage, row, subject) {
+                counted = self
+                    .count(stage, row, subject, 1)
+                    .and_then(|_| self.count_something(stage, row, subject, seconds));
+            }
+        }
+        let count = counted?;
+        let operations = count.operations as f64;
+        Ok(Sample {
+            subject,
+            round,
+            microseconds: count.used.as_secs_f64() * 1e6 / operations,
+            rate: operations / count.seconds,
+        })
     }
 
     /// Measures, and longer where nothing is done in the time: on a busy machine what is large takes long.
-    fn count_something(&mut self, row: &Row, subject: Subject, seconds: u32) -> Outcome<Count> {
+    fn count_something(
+        &mut self,
+        stage: &Stage,
+        row: &Row,
+        subject: Subject,
+        seconds: u32,
+    ) -> Outcome<Count> {
         for longer in 0..ATTEMPTS {
-            let count = self.count(row, subject, seconds << longer)?;
+            let count = self.count(stage, row, subject, seconds << longer)?;
             if count.operations > 0 {
                 return Ok(count);
             }
         }
-        Err(format!("{}, {}: nothing", subject.name(), row.name).into())
+        Err("nothing was done".into())
     }
 
-    fn count(&mut self, row: &Row, subject: Subject, seconds: u32) -> Outcome<Count> {
-        let counted = match row.load {
-            Load::Client { concurrency } => self.client(subject, concurrency, seconds),
-            Load::Requests(asking) => self.requests(row, subject, asking, seconds),
+    fn count(
+        &mut self,
+        stage: &Stage,
+        row: &Row,
+        subject: Subject,
+        seconds: u32,
+    ) -> Outcome<Count> {
+        match row.load {
+            Load::Client { concurrency } => self.client(stage, subject, concurrency, seconds),
+            Load::Requests(asking) => self.requests(stage, row, subject, asking, seconds),
             Load::Sockets { mode, connections, bytes } => {
-                self.sockets(subject, mode, [connections.into(), bytes.into(), seconds])
+                self.sockets(stage, subject, mode, [connections.into(), bytes.into(), seconds])
             }
-        };
-        counted.map_err(|error| format!("{}, {}: {error}", subject.name(), row.name).into())
-    }
-
-    fn server(&self, subject: Subject, service: Service) -> Outcome<(SocketAddr, u32)> {
-        let is_it = |one: &&Running| one.subject == subject && one.service == service;
-        let server = self.servers.iter().find(is_it).ok_or("it does not run")?;
-        Ok((server.address, server.id()))
+        }
     }
 
     fn requests(
         &mut self,
+        stage: &Stage,
         row: &Row,
         subject: Subject,
         asking: Asking,
         seconds: u32,
     ) -> Outcome<Count> {
-        let (address, id) = self.server(subject, row.service)?;
+        let (address, id) = stage.server(subject)?;
         let is_encrypted = row.service == Service::Tls;
         let before = CpuTime::of(id)?;
         let load = pinned(self.load_cpu, || self.wrk.run(address, is_encrypted, asking, seconds))?;
@@ -181,8 +237,14 @@ impl Field {
         Ok(Count { operations: load.requests, seconds, used })
     }
 
-    fn sockets(&self, subject: Subject, mode: &str, numbers: [u32; 3]) -> Outcome<Count> {
-        let (address, id) = self.server(subject, Service::Sockets)?;
+    fn sockets(
+        &self,
+        stage: &Stage,
+        subject: Subject,
+        mode: &str,
+        numbers: [u32; 3],
+    ) -> Outcome<Count> {
+        let (address, id) = stage.server(subject)?;
         let mut command = socket_load();
         command.arg(address.to_string()).arg(mode);
         command.args(numbers.map(|number| number.to_string()));
@@ -199,21 +261,32 @@ impl Field {
     }
 
     /// A client's time is told by the system when it has ended, before its number is free again.
-    fn client(&self, subject: Subject, concurrency: u16, seconds: u32) -> Outcome<Count> {
-        let address = self.floor.as_ref().ok_or("there is nobody to be asked")?.address;
+    fn client(
+        &self,
+        stage: &Stage,
+        subject: Subject,
+        concurrency: u16,
+        seconds: u32,
+    ) -> Outcome<Count> {
+        let address = stage.floor.as_ref().ok_or("there is nobody to be asked")?.address;
         let mut command = subject.client(address, concurrency, seconds);
-        command.stdout(Stdio::piped());
-        let mut child = pinned(self.server_cpu, || Ok(command.spawn()?))?;
-        let mut said = String::new();
-        child.stdout.take().ok_or("it has no output")?.read_to_string(&mut said)?;
+        let mut client = pinned(self.server_cpu, || Ok(Peer::start(&mut command)?))?;
+        let said = client.line_within("done ", PATIENCE)?;
         let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        waitid(WaitId::Pid(Pid::from_child(&child)), ended)?;
-        let used = CpuTime::of_ended(child.id())?;
-        let status = child.wait()?;
-        let count = said.lines().find_map(|line| line.strip_prefix("done "));
-        let count =
-            count.filter(|_| status.success()).ok_or_else(|| format!("{status}: {said}"))?;
-        Ok(Count { operations: count.parse()?, seconds: seconds.into(), used })
+        let id = i32::try_from(client.id()).ok().and_then(Pid::from_raw);
+        waitid(WaitId::Pid(id.ok_or("it has no number")?), ended)?;
+        let used = CpuTime::of_ended(client.id())?;
+        client.wait()?;
+        Ok(Count { operations: said.trim().parse()?, seconds: seconds.into(), used })
+    }
+}
+
+impl Stage {
+    /// Where it is reached, and the number of its process.
+    fn server(&self, subject: Subject) -> Outcome<(SocketAddr, u32)> {
+        let server = self.servers.iter().find(|one| one.subject == subject);
+        let server = server.ok_or("it does not run")?;
+        Ok((server.address, server.id()))
     }
 }
 

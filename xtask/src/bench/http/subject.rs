@@ -67,7 +67,6 @@ pub(crate) enum Service {
 /// A program that serves, until it is dropped.
 pub(crate) struct Running {
     pub(crate) subject: Subject,
-    pub(crate) service: Service,
     pub(crate) address: SocketAddr,
     peer: Peer,
 }
@@ -166,7 +165,7 @@ impl Subject {
         };
         let (address, peer) =
             started.map_err(|error| format!("{} does not start: {error}", self.name()))?;
-        Ok(Running { subject: self, service, address, peer })
+        Ok(Running { subject: self, address, peer })
     }
 
     fn start_own(
@@ -269,24 +268,49 @@ fn start_haproxy(folder: &Path, origin: Option<SocketAddr>) -> Outcome<(SocketAd
     Ok((address, peer))
 }
 
-/// Builds what these need; an error if something does not build.
-pub(crate) fn build(wanted: impl IntoIterator<Item = (Subject, Service)>) -> Outcome<()> {
+/// Builds what these need; answers the peers that do not build. An error if what every row needs does not.
+pub(crate) fn build(
+    wanted: impl IntoIterator<Item = (Subject, Service)>,
+) -> Outcome<Vec<(Subject, Service)>> {
+    let wanted: Vec<_> = wanted.into_iter().collect();
     let mut packages: Vec<String> =
-        wanted.into_iter().filter_map(|(subject, service)| subject.package(service)).collect();
-    packages.extend(["peer-bare".to_owned(), "peer-load".to_owned()]);
+        wanted.iter().filter_map(|(subject, service)| subject.package(*service)).collect();
     packages.sort_unstable();
     packages.dedup();
-    let mut building = cargo();
-    building.current_dir(root().join("bench/peers")).args(["build", "--release", "--locked"]);
-    for package in packages {
-        building.args(["-p", &package]);
-    }
-    if !building.arg("--target-dir").arg(peers_target()).status()?.success() {
-        return Err("the peers do not build".into());
-    }
+    let needed = ["peer-bare".to_owned(), "peer-load".to_owned()];
+    eprintln!("building ours, and {} programs beside it", packages.len() + needed.len());
     let mut building = cargo();
     building.args(["build", "--release", "-p", "ropewalk", "--example", "hello"]);
     // Where we look for it, whatever the environment says of target folders.
     building.args(["--example", "measured", "--target-dir"]).arg(root().join("target"));
-    if building.status()?.success() { Ok(()) } else { Err("ropewalk does not build".into()) }
+    if !building.status()?.success() {
+        return Err("ropewalk does not build".into());
+    }
+    let all: Vec<String> = packages.iter().chain(&needed).cloned().collect();
+    if build_peers(&all)? {
+        return Ok(Vec::new());
+    }
+    if !build_peers(&needed)? {
+        return Err("the bare loop and the load do not build".into());
+    }
+    // One that does not build keeps the others from it: each by itself.
+    let mut missing = Vec::new();
+    for package in packages {
+        if !build_peers(std::slice::from_ref(&package))? {
+            missing.push(package);
+        }
+    }
+    let is_missing = |(subject, service): &(Subject, Service)| {
+        subject.package(*service).is_some_and(|package| missing.contains(&package))
+    };
+    Ok(wanted.into_iter().filter(is_missing).collect())
+}
+
+fn build_peers(packages: &[String]) -> Outcome<bool> {
+    let mut building = cargo();
+    building.current_dir(root().join("bench/peers")).args(["build", "--release", "--locked"]);
+    for package in packages {
+        building.args(["-p", package]);
+    }
+    Ok(building.arg("--target-dir").arg(peers_target()).status()?.success())
 }

@@ -24,11 +24,13 @@ impl Http2 {
         match reply {
             Reply::Now(response) => self.answer(conn, stream, response),
             Reply::Body(body) => self.answer(conn, stream, Response::new(body)),
-            Reply::Later(later) => conn.then(later, move |this, conn, result| {
-                this.answer(conn, stream, result.unwrap_or_else(|failure| failed(&failure)));
-                this.pump(conn);
-                this.settle(conn);
-            }),
+            later @ (Reply::Later(_) | Reply::Passed(_)) => {
+                conn.then(later.into(), move |this, conn, result| {
+                    this.answer(conn, stream, result.unwrap_or_else(|failure| failed(&failure)));
+                    this.pump(conn);
+                    this.settle(conn);
+                });
+            }
         }
     }
 

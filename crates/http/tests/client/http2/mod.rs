@@ -3,5 +3,6 @@
 mod bodies;
 mod broken;
 mod endings;
+mod late;
 mod places;
 mod server;
