@@ -26,7 +26,7 @@ use crate::program::{Program, Samples};
 /// How long it takes unless told otherwise.
 const USUAL: Duration = Duration::from_secs(24);
 /// From how long on the first quarter is no longer that in which everything is done for the first time.
-const LONG: Duration = Duration::from_secs(300);
+const LONG: Duration = Duration::from_mins(5);
 
 fn length() -> Duration {
     let minutes = std::env::var("ROPEWALK_SOAK_MINUTES").ok();

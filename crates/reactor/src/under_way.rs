@@ -131,7 +131,7 @@ impl Reactor {
         }
         let inner = Rc::downgrade(self.inner());
         // The turn's own time is near enough, and costs no look at a clock.
-        follow_unfired(move || inner.upgrade().map_or(Duration::ZERO, |it| it.carrier.last()));
+        follow_unfired(move || inner.upgrade().map_or(Duration::ZERO, |it| it.carrier.now()));
     }
 
     /// The deferreds of this thread that have no result yet, the oldest first, of those that were made since
