@@ -158,6 +158,11 @@ impl Connection {
         }
     }
 
+    /// How a stream is preferred now.
+    pub fn priority(&self, stream: StreamId) -> Option<Priority> {
+        self.streams.get(stream).map(|live| live.priority)
+    }
+
     pub(super) fn new_stream(&mut self, id: StreamId) -> Stream {
         self.updates.earn(UPDATES_EACH);
         Stream {
