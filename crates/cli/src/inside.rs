@@ -16,6 +16,7 @@ use ropewalk_control::logs::{Levels, Spans};
 use ropewalk_control::{Control, Places, Subject};
 use rustix::process::{Signal, getpid, kill_process};
 
+use crate::sandbox::Needs;
 use crate::serving;
 use crate::several::Announce;
 
@@ -160,6 +161,31 @@ pub(crate) struct Open {
     kept: Vec<Box<dyn Any>>,
     /// What to say of it.
     pub(crate) said: Vec<String>,
+}
+
+/// What of this has to be in reach of a program in a sandbox.
+pub(crate) fn tell_needs(needs: &mut Needs) -> Result<(), String> {
+    let options = &shown().options;
+    for place in [&options.metrics, &options.status].into_iter().flatten() {
+        if !place.starts_with('/') {
+            for place in &serving::places(std::slice::from_ref(place))? {
+                needs.serve_at(place);
+            }
+        }
+    }
+    match &options.control {
+        Some(off) if off.as_os_str() == "off" => (),
+        Some(path) => needs.write_file(path),
+        None => {
+            if let Some(places) = Places::from_environment() {
+                // Made now, so that the folder around it need not be in reach.
+                if let Ok(own) = places.own(&shown().verb) {
+                    needs.write_file(&own);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Opens what is asked for, on the loop that is about to run.

@@ -8,6 +8,7 @@ use ropewalk::protocol::process::{ChildDescriptor, Command};
 use ropewalk::reactor::{DriverKind, Reactor};
 use ropewalk::shards::{Binder, Worker, WorkerOptions, Workers};
 
+use crate::sandbox::{Needs, Sandbox};
 use crate::serving;
 use crate::several::{Announce, GOODBYE};
 use crate::signals::{Heard, on_signal};
@@ -21,15 +22,19 @@ const RELOAD: i32 = 1;
 pub(crate) fn run(
     count: usize,
     driver: DriverKind,
+    sandbox: Option<&Needs>,
     serve: impl Fn(&Reactor) -> Result<Announce, String>,
 ) -> Result<ExitCode, String> {
-    let reactor = serving::on_driver(driver)?;
     if let Some(worker) = Worker::from_environment().map_err(|error| told(&error.into()))? {
+        let sandbox = sandbox.map(|needs| Sandbox::begin(needs, driver)).transpose()?;
+        let reactor = serving::on_driver(driver)?;
         let ready = worker.join(&reactor).map_err(|error| told(&error.into()))?;
         // It is the parent who says where.
         let _announce = serve(&reactor)?;
-        return serving::run(&reactor, move || ready.tell());
+        return serving::run(&reactor, sandbox, move || ready.tell());
     }
+    // Who looks after processes starts programs, and serves nobody: it is in no sandbox.
+    let reactor = serving::on_driver(driver)?;
     let binder = Binder::on(&reactor);
     let announce = serve(&reactor)?;
     let command = this_program()
@@ -47,7 +52,7 @@ pub(crate) fn run(
         drop(watch);
         workers.stop()
     });
-    serving::run(&reactor, announce)
+    serving::run(&reactor, None, announce)
 }
 
 fn told(failure: &ropewalk::Failure) -> String {

@@ -18,7 +18,8 @@ use ropewalk::reactor::{CannotListen, DriverKind, Exit, Reactor};
 use crate::application::Planned;
 use crate::daemon::Daemon;
 use crate::offer::{House, Offer};
-use crate::program::Plan;
+use crate::program::{Extras, Plan};
+use crate::sandbox::Sandbox;
 use crate::{inside, plugin, program};
 
 /// Options that every verb which serves has.
@@ -92,16 +93,16 @@ pub(crate) fn serve(
     places: Vec<ServerDescription>,
     make: impl Fn(&House) -> Result<Offer, String> + 'static,
 ) -> Result<ExitCode, String> {
-    serve_and_show(shared, name, places, make, None)
+    serve_with(shared, name, places, make, Extras::default())
 }
 
-/// The same, and shows the first place to somebody.
-pub(crate) fn serve_and_show(
+/// The same, and what few are asked for.
+pub(crate) fn serve_with(
     shared: &Shared,
     name: &str,
     places: Vec<ServerDescription>,
     make: impl Fn(&House) -> Result<Offer, String> + 'static,
-    show: Option<fn(&Reactor, String)>,
+    extras: Extras,
 ) -> Result<ExitCode, String> {
     let planned = Planned {
         name: name.to_owned(),
@@ -111,7 +112,7 @@ pub(crate) fn serve_and_show(
         blame: Rc::new(str::to_owned),
     };
     let plan = move || Ok(Plan::of(vec![planned.clone()]));
-    program::serve(shared.reactor.as_deref(), &shared.daemon, Rc::new(plan), show)
+    program::serve(shared.reactor.as_deref(), &shared.daemon, Rc::new(plan), extras)
 }
 
 /// Says that passwords can be read on their way.
@@ -120,12 +121,14 @@ pub(crate) fn warn_of_passwords(shown: &str) {
 }
 
 /// Runs until it is told to stop. `announce` is called once signals are heard: whoever reads what it
-/// prints may stop the program by one at once.
+/// prints may stop the program by one at once. Before that the sandbox is closed, if there is one.
 pub(crate) fn run(
     reactor: &Reactor,
+    sandbox: Option<Sandbox>,
     announce: impl FnOnce() -> io::Result<()> + 'static,
 ) -> Result<ExitCode, String> {
     let open = inside::open(reactor)?;
+    sandbox.map_or(Ok(()), Sandbox::close)?;
     let said = open.said.clone();
     let announce = move || {
         announce()?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -12,6 +13,7 @@ use ropewalk::protocol::call_later;
 use ropewalk::reactor::{DriverKind, Reactor};
 use ropewalk::shards::{Shards, cores};
 
+use crate::sandbox::{Needs, Sandbox};
 use crate::{inside, serving};
 
 /// How long requests in progress may take to finish once the program is asked to stop.
@@ -67,24 +69,27 @@ impl Several {
         &self,
         driver: DriverKind,
         places: &[ServerDescription],
+        sandbox: Option<&Needs>,
         serve: impl Fn(&Reactor) -> Result<Announce, String> + Sync,
     ) -> Result<ExitCode, String> {
         #[cfg(unix)]
         if let Some(Count(count)) = self.processes {
             can_be_shared(places, "--processes")?;
-            return crate::processes::run(count, driver, serve);
+            return crate::processes::run(count, driver, sandbox, serve);
         }
         #[cfg(not(unix))]
         if self.processes.is_some() {
             return Err("processes cannot share sockets on this system; use --workers".to_owned());
         }
         let Count(count) = self.workers;
+        let sandbox = sandbox.map(|needs| Sandbox::begin(needs, driver)).transpose()?;
         if count == 1 {
             let reactor = serving::on_driver(driver)?;
             let announce = serve(&reactor)?;
-            return serving::run(&reactor, announce);
+            return serving::run(&reactor, sandbox, announce);
         }
         can_be_shared(places, "--workers")?;
+        let sandbox = Mutex::new(sandbox);
         let ran = Shards::new(count).driver(driver).run(|shard| {
             inside::add(shard.reactor());
             let announce = serve(shard.reactor()).map_err(Failure::new)?;
@@ -97,6 +102,11 @@ impl Several {
                         here.fail(Failure::new(format!("cannot print: {error}")));
                     }
                 });
+            }
+            if shard.index() + 1 == shard.count() {
+                // The last to start: all have what they need.
+                let sandbox = sandbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+                sandbox.map_or(Ok(()), Sandbox::close).map_err(Failure::new)?;
             }
             Ok(())
         });

@@ -103,6 +103,7 @@ mod places;
 mod policy;
 mod refusal;
 mod seal;
+mod sealed;
 mod self_signed;
 mod server;
 mod session;

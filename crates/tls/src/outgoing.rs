@@ -5,12 +5,17 @@ use std::io;
 
 use ropewalk_protocol::{Below, Disconnect, Outbox};
 
+use crate::sealed::{Sealed, Spares};
 use crate::session::{RECORD_MAX, Session};
 use crate::{Reason, Tls, TlsError};
 
 /// How much may be encrypted ahead of what the transport takes, in bytes: the rest stays plaintext,
 /// and files stay files, until there is room.
 pub(crate) const AHEAD_MAX: u64 = 64 * 1024;
+
+/// From how much plaintext on records have memory of their own, which need not be cleared: less would
+/// leave too much of it unused while it waits.
+const OWN_MIN: usize = 3 * RECORD_MAX;
 
 /// What the protocol wrote and nobody has encrypted yet.
 #[derive(Default)]
@@ -41,6 +46,7 @@ impl Outgoing {
         rest: &mut [u8],
         below: &Below<Tls>,
         gathered: &Cell<Vec<u8>>,
+        spares: &Spares,
     ) -> Result<(), Disconnect> {
         while let Some(waiting) = &mut self.waiting {
             if waiting.is_empty() {
@@ -56,8 +62,18 @@ impl Outgoing {
             // Whole records, and at least one.
             let room = (room / RECORD_MAX).max(1) * RECORD_MAX;
             let sent = piece(waiting, room, gathered, |plaintext| {
+                if plaintext.len() >= OWN_MIN {
+                    let mut sealed = spares.take();
+                    session.send(plaintext, rest, &mut sealed)?;
+                    below.write_bytes(spares.leaving(sealed));
+                    return Ok(());
+                }
                 let mut sent = Ok(());
-                below.write_with(|out| sent = session.send(plaintext, rest, out));
+                below.write_with(|out| {
+                    let mut sealed = Sealed::behind(std::mem::take(out));
+                    sent = session.send(plaintext, rest, &mut sealed);
+                    *out = sealed.into_vec();
+                });
                 sent
             })
             .map_err(|error| Disconnect::from(&error))?
