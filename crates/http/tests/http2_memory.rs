@@ -134,6 +134,30 @@ impl Lean {
     }
 }
 
+/// Requests that were answered before their bodies had come are forgotten, too.
+fn remember_and_forget(idle: &mut [Lean]) {
+    let at_rest = held();
+    for lean in &mut *idle {
+        for _ in 0..50 {
+            let mut out = Vec::new();
+            lean.open("/", false, &mut out);
+            lean.push(out);
+            assert_eq!(lean.engine.streams(), 0);
+        }
+    }
+    let remembering = held();
+    assert!(remembering > at_rest + CONNECTIONS * 256, "{at_rest} {remembering}");
+    for lean in &mut *idle {
+        lean.server.advance(std::time::Duration::from_secs(11));
+        assert!(lean.server.ended().is_none());
+    }
+    let forgotten = held();
+    eprintln!(
+        "{at_rest} bytes at rest, {remembering} with streams that were reset, {forgotten} soon after"
+    );
+    assert!(forgotten < at_rest + CONNECTIONS * 256, "{at_rest} {forgotten}");
+}
+
 #[test]
 fn an_idle_connection_is_small_and_requests_leave_nothing_behind() {
     let site = site();
@@ -164,27 +188,7 @@ fn an_idle_connection_is_small_and_requests_leave_nothing_behind() {
     eprintln!("{each} pieces of memory each");
     assert!(each <= PIECES_MAX, "{each} pieces each");
 
-    // Requests that were answered before their bodies had come are forgotten, too.
-    let at_rest = held();
-    for lean in &mut idle {
-        for _ in 0..50 {
-            let mut out = Vec::new();
-            lean.open("/", false, &mut out);
-            lean.push(out);
-            assert_eq!(lean.engine.streams(), 0);
-        }
-    }
-    let remembering = held();
-    assert!(remembering > at_rest + CONNECTIONS * 256, "{at_rest} {remembering}");
-    for lean in &mut idle {
-        lean.server.advance(std::time::Duration::from_secs(11));
-        assert!(lean.server.ended().is_none());
-    }
-    let forgotten = held();
-    eprintln!(
-        "{at_rest} bytes at rest, {remembering} with streams that were reset, {forgotten} soon after"
-    );
-    assert!(forgotten < at_rest + CONNECTIONS * 256, "{at_rest} {forgotten}");
+    remember_and_forget(&mut idle);
     let rest = idle.iter().map(|lean| lean.engine.streams()).sum::<usize>();
     assert_eq!(rest, 0);
 
