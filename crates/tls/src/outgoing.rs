@@ -10,12 +10,17 @@ use crate::session::{RECORD_MAX, Session};
 use crate::{Reason, Tls, TlsError};
 
 /// How much may be encrypted ahead of what the transport takes, in bytes: the rest stays plaintext,
-/// and files stay files, until there is room.
-pub(crate) const AHEAD_MAX: u64 = 64 * 1024;
+/// and files stay files, until there is room. A protocol that stops at its high mark has mostly written one
+/// record more than that, which then leaves with the others.
+pub(crate) const AHEAD_MAX: u64 = 80 * 1024;
 
 /// From how much plaintext on records have memory of their own, which need not be cleared: less would
 /// leave too much of it unused while it waits.
-const OWN_MIN: usize = 3 * RECORD_MAX;
+const OWN_MIN: u64 = RECORD_MAX as u64;
+
+/// How little, in bytes, is not left behind for want of room: whole records that follow would have to be put
+/// together with it, one after the other.
+const SCRAP_MAX: u64 = 1024;
 
 /// What the protocol wrote and nobody has encrypted yet.
 #[derive(Default)]
@@ -61,27 +66,46 @@ impl Outgoing {
             }
             // Whole records, and at least one.
             let room = (room / RECORD_MAX).max(1) * RECORD_MAX;
-            let sent = piece(waiting, room, gathered, |plaintext| {
-                if plaintext.len() >= OWN_MIN {
-                    let mut sealed = spares.take();
-                    session.send(plaintext, rest, &mut sealed)?;
-                    below.write_bytes(spares.leaving(sealed));
-                    return Ok(());
-                }
-                let mut sent = Ok(());
+            let is_long = waiting.len().min(room as u64) >= OWN_MIN;
+            let mut fill = |out: &mut Sealed| seal(waiting, room, session, rest, gathered, out);
+            if is_long {
+                let mut records = spares.take();
+                let sealed = fill(&mut records);
+                below.write_bytes(spares.leaving(records));
+                sealed?;
+            } else {
+                let mut sealed = Ok(());
                 below.write_with(|out| {
-                    let mut sealed = Sealed::behind(std::mem::take(out));
-                    sent = session.send(plaintext, rest, &mut sealed);
-                    *out = sealed.into_vec();
+                    let mut records = Sealed::behind(std::mem::take(out));
+                    sealed = fill(&mut records);
+                    *out = records.into_vec();
                 });
-                sent
-            })
-            .map_err(|error| Disconnect::from(&error))?
-            .map_err(|reason| TlsError::from(reason).disconnect())?;
-            waiting.advance(sent as u64);
+                sealed?;
+            }
         }
         Ok(())
     }
+}
+
+/// Encrypts what comes first, at most `room` bytes of it, and takes it off.
+fn seal(
+    waiting: &mut Outbox,
+    room: usize,
+    session: &mut dyn Session,
+    rest: &mut [u8],
+    gathered: &Cell<Vec<u8>>,
+    out: &mut Sealed,
+) -> Result<(), Disconnect> {
+    let mut left = room;
+    while !waiting.is_empty() && (left >= RECORD_MAX || waiting.len() <= SCRAP_MAX) {
+        let whole = (left / RECORD_MAX).max(1) * RECORD_MAX;
+        let sent = piece(waiting, whole, gathered, |plaintext| session.send(plaintext, rest, out))
+            .map_err(|error| Disconnect::from(&error))?
+            .map_err(|reason| TlsError::from(reason).disconnect())?;
+        waiting.advance(sent as u64);
+        left = left.saturating_sub(sent);
+    }
+    Ok(())
 }
 
 /// Lets `send` have what comes first, at most `room` bytes of it; answers how much that was.
