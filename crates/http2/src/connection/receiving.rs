@@ -13,6 +13,15 @@ use crate::message::{Malformed, Section};
 use crate::priority::Priority;
 use crate::streams::Stream;
 
+/// What there is of a `DATA` frame: some of its octets, and what else it takes and tells.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    data: &'a [u8],
+    flow: u32,
+    ahead: u32,
+    ends: bool,
+}
+
 impl Connection {
     /// What happened next in `input`, which moves behind it; `None` where more has to come, and then
     /// `input` is empty. What has to be answered is appended to `out`.
@@ -78,11 +87,12 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Fatal> {
         match frame {
-            Frame::Data { stream, data, flow, is_frame_end, is_end } => {
+            Frame::Data { stream, data, flow, ahead, is_frame_end, ends, is_end } => {
                 if data.is_empty() && is_frame_end && !is_end {
                     self.empty(now)?;
                 }
-                self.data(stream, data, flow, is_end, now, out)
+                let part = Part { data, flow, ahead, ends };
+                self.data(stream, part, now, out)
             }
             Frame::Headers { stream, block, is_end } => {
                 self.headers(stream, &block, is_end, now, out)
@@ -139,25 +149,27 @@ impl Connection {
         Self::nuisance(&mut self.empties, self.limits.empties, now, Nuisance::Empties)
     }
 
+    /// What is wrong with a frame is told by its first part, so that it is the same however it was cut.
     fn data<'a>(
         &mut self,
         stream: StreamId,
-        data: &'a [u8],
-        flow: u32,
-        is_end: bool,
+        part: Part<'a>,
         now: Duration,
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'a>>, Fatal> {
-        self.receive_window -= i64::from(flow);
-        if self.receive_window < 0 {
+        let Part { data, flow, ahead, ends } = part;
+        if self.receive_window < i64::from(flow) + i64::from(ahead) {
             return Err(Fatal::WindowExceeded);
         }
+        self.receive_window -= i64::from(flow);
         if self.is_unopened(stream) {
             return Err(Fatal::IdleStream { stream });
         }
         let Some(live) = self.streams.get_mut(stream) else {
-            self.give_back(flow, out);
-            return self.late_data(stream, flow, is_end, now, out).map(|()| None);
+            self.frames.pass_over();
+            self.receive_window -= i64::from(ahead);
+            self.give_back(flow + ahead, out);
+            return self.late_data(stream, flow + ahead, ends, now, out).map(|()| None);
         };
         live.receive_window -= i64::from(flow);
         live.unreleased += flow;
@@ -165,17 +177,22 @@ impl Connection {
             Some(ResetBy::Fault(StreamFault::Ended))
         } else if !live.has_head {
             Some(ResetBy::Malformed(Malformed::Missing(Pseudo::Status)))
-        } else if live.receive_window < 0 {
+        } else if live.receive_window < i64::from(ahead) {
             Some(ResetBy::Fault(StreamFault::WindowExceeded))
-        } else if !live.counts(data.len() as u64, is_end) {
+        } else if !live.counts(data.len() as u64, ahead, ends) {
             Some(ResetBy::Malformed(Malformed::WrongLength))
         } else {
             None
         };
         if let Some(why) = fault {
+            self.frames.pass_over();
+            self.receive_window -= i64::from(ahead);
+            live.receive_window -= i64::from(ahead);
+            live.unreleased += ahead;
             let why = self.fault(stream, why, now, out)?;
             return Ok(why.map(|why| Event::Reset { stream, why }));
         }
+        let is_end = ends && ahead == 0;
         live.is_received = is_end;
         let is_dropped = live.is_dropped;
         // Padding, and what nobody looks at, is dealt with at once.
@@ -284,7 +301,7 @@ impl Connection {
                 if let Some(priority) = head.fields.get("priority") {
                     live.priority = Priority::parse(priority.as_bytes());
                 }
-                let fits = !is_end || live.counts(0, true);
+                let fits = !is_end || live.counts(0, 0, true);
                 self.streams.add(live);
                 if fits {
                     return Ok(Some(Event::Request { stream, head: Box::new(head), is_end }));
@@ -468,7 +485,7 @@ fn trailers(live: &mut Stream, section: Section, is_end: bool) -> Result<http::H
         return Err(ResetBy::Malformed(Malformed::UnfinishedTrailers));
     }
     live.is_received = true;
-    if !live.counts(0, true) {
+    if !live.counts(0, 0, true) {
         return Err(ResetBy::Malformed(Malformed::WrongLength));
     }
     if live.is_dropped {
@@ -491,7 +508,7 @@ fn response(
     live.is_received = is_end;
     let has_body = !live.is_bodiless && !matches!(head.status.as_u16(), 204 | 304);
     live.left = if has_body { head.length } else { Some(0) };
-    if is_end && !live.counts(0, true) {
+    if is_end && !live.counts(0, 0, true) {
         return Err(ResetBy::Malformed(Malformed::WrongLength));
     }
     Ok(head)
@@ -499,10 +516,10 @@ fn response(
 
 impl Stream {
     /// Counts a part of a body against the length that was announced; whether it fits.
-    fn counts(&mut self, len: u64, is_end: bool) -> bool {
+    fn counts(&mut self, len: u64, ahead: u32, ends: bool) -> bool {
         let Some(left) = self.left else { return true };
-        let Some(left) = left.checked_sub(len) else { return false };
-        self.left = Some(left);
-        left == 0 || !is_end
+        let Some(after) = left.checked_sub(len + u64::from(ahead)) else { return false };
+        self.left = Some(left - len);
+        after == 0 || !ends
     }
 }

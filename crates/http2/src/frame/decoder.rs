@@ -249,12 +249,22 @@ impl FrameDecoder {
         } else {
             State::Data { head, left, padding, extra: 0 }
         };
+        let ends = head.flags & flag::END_STREAM != 0;
         Frame::Data {
             stream: head.stream,
             data,
             flow: data.len() as u32 + extra,
+            ahead: left,
             is_frame_end,
-            is_end: is_frame_end && head.flags & flag::END_STREAM != 0,
+            ends,
+            is_end: is_frame_end && ends,
+        }
+    }
+
+    /// The rest of the `DATA` frame under way is not told.
+    pub(crate) fn pass_over(&mut self) {
+        if let State::Data { left, padding, .. } = self.state {
+            self.state = State::Skipping(left + padding);
         }
     }
 

@@ -75,8 +75,12 @@ pub enum Frame<'a> {
         data: &'a [u8],
         /// How much of the flow-control windows it takes: `data` and padding.
         flow: u32,
+        /// How many octets of `data` its frame still brings.
+        ahead: u32,
         /// Whether this is the last part of its frame.
         is_frame_end: bool,
+        /// Whether nothing follows on this stream, once the frame is over.
+        ends: bool,
         /// Whether nothing follows on this stream.
         is_end: bool,
     },

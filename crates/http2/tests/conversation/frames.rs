@@ -21,7 +21,7 @@ fn read(mut decoder: FrameDecoder, octets: &[u8], size: usize) -> Vec<String> {
     for mut input in octets.chunks(size) {
         loop {
             match decoder.next(&mut input) {
-                Ok(Some(Frame::Data { stream, data, flow, is_frame_end, is_end })) => {
+                Ok(Some(Frame::Data { stream, data, flow, is_frame_end, is_end, .. })) => {
                     body.extend_from_slice(data);
                     flows += flow;
                     if is_frame_end {

@@ -6,3 +6,4 @@ mod ends;
 mod frames;
 mod late;
 mod nuisances;
+mod parts;
