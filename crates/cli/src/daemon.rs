@@ -247,6 +247,11 @@ impl Here {
         identity.become_it()
     }
 
+    /// Whether it is in the background.
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.is_daemon
+    }
+
     /// Says to who started it that it serves, and lets go of the terminal.
     pub(crate) fn ready(&self) -> io::Result<()> {
         if !self.is_daemon {

@@ -43,6 +43,11 @@ pub(crate) fn run(
     here.settle()?;
     open.answer_operators(false)?;
     let folder = here.started_in.clone();
+    // Who started a daemon waits until nobody has the other ends.
+    let output = |number| {
+        if here.is_daemon() { ChildDescriptor::Null } else { ChildDescriptor::Inherit(number) }
+    };
+    let (out, errors) = (output(1), output(2));
     let command = move || {
         let command = upgrade::this_program()?;
         // Where it is to work is said from there.
@@ -53,8 +58,8 @@ pub(crate) fn run(
         Ok::<_, io::Error>(
             command
                 .descriptor(0, ChildDescriptor::Null)
-                .descriptor(1, ChildDescriptor::Inherit(1))
-                .descriptor(2, ChildDescriptor::Inherit(2)),
+                .descriptor(1, out.clone())
+                .descriptor(2, errors.clone()),
         )
     };
     let first =

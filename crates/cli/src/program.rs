@@ -86,6 +86,10 @@ pub(crate) fn serve(
     sockets.set_changing(false);
     here.settle()?;
     open.answer_operators(inheritance.is_some())?;
+    if inheritance.is_some() {
+        // Its predecessor has said so.
+        open.said.clear();
+    }
     let (is_upgrading, is_succeeded) = (Cell::new(false), Cell::new(false));
     let inner = Inner { reactor, application, plan, here, is_upgrading, is_succeeded };
     Program(Rc::new(inner)).run(inheritance, open, show)

@@ -156,7 +156,7 @@ fn files_are_read_again_when_it_is_told_to() {
             std::thread::yield_now();
         }
     };
-    assert_eq!(quote(), "Measure twice.\n");
+    assert_eq!(quote(), "Measure twice.\r\n");
     let said = "it reads its files again; its log says what has changed\n";
     assert_eq!(user.say(&["reload"]), said);
     logged("reloaded: 0 changes");
@@ -165,12 +165,12 @@ fn files_are_read_again_when_it_is_told_to() {
     std::fs::rename(&log, user.0.path().join("log.moved")).unwrap();
     assert_eq!(user.say(&["reload"]), said);
     logged("reloaded: 1 changes");
-    assert_eq!(quote(), "Cut once.\n");
+    assert_eq!(quote(), "Cut once.\r\n");
     // What is wrong changes nothing.
     std::fs::write(&quotes, "").unwrap();
     user.say(&["reload"]);
     logged("nothing has changed: there is no quote in");
-    assert_eq!(quote(), "Cut once.\n");
+    assert_eq!(quote(), "Cut once.\r\n");
     assert_eq!(served.stop().0, Some(0));
 }
 

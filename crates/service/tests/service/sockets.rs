@@ -1,5 +1,6 @@
 //! The same on sockets, with each driver in turn.
 
+use std::cell::{Cell, RefCell};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -177,7 +178,8 @@ fn a_line_protocol_says_goodbye_by_a_hook_and_others_serve_on_in_its_place() {
 #[test]
 fn who_serves_may_have_another_take_its_place_while_it_seats_somebody() {
     type Server = StreamServer<AnyServing>;
-    let reactor = reactor();
+    let driver = DriverKind::from_environment().unwrap().unwrap_or_default();
+    let reactor = Reactor::with_driver(driver).unwrap();
     let server: Rc<RefCell<Option<Rc<Server>>>> = Rc::default();
     let (late, second) = (Rc::clone(&server), Rc::new(Cell::new(0)));
     let counted = Rc::clone(&second);
