@@ -50,6 +50,8 @@ pub const SUITES: &[Suite] = &[
         name: "http",
         tools: &["aiohttp", "chromium", "curl", "httpx", "python3", "requests", "scrapy", "wrk"],
     },
+    Suite { name: "http2_differential", tools: &["nghttpd"] },
+    Suite { name: "http2_hostile", tools: &[] },
     Suite {
         name: "http2_server",
         tools: &["chromium", "curl", "h2", "h2load", "httpx", "nghttp", "node", "openssl"],
@@ -118,7 +120,8 @@ pub const SUITES: &[Suite] = &[
 ];
 
 /// The suites that look at nothing which a driver could change, and so do not run once on each.
-pub const REACTORLESS: &[&str] = &["contrib", "deferred", "scanners", "terminal"];
+pub const REACTORLESS: &[&str] =
+    &["contrib", "deferred", "http2_differential", "scanners", "terminal"];
 
 #[cfg(test)]
 mod tests {

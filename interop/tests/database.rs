@@ -1,5 +1,7 @@
 //! Databases that are really there: SQLite's files, and a PostgreSQL that each test starts for itself.
 
+#[path = "support/answers.rs"]
+mod answers;
 #[path = "database/house.rs"]
 mod house;
 #[path = "database/postgres.rs"]

@@ -11,4 +11,5 @@ mod programs;
 mod sockets;
 mod support;
 #[path = "http2_server/web.rs"]
+#[allow(dead_code, reason = "it is there for other suites, which use all of it")]
 mod web;

@@ -1,6 +1,8 @@
 //! The small protocols with the programs that have spoken them for decades: Finger, Ident, the family of
 //! RFC 862 to 868, and memcached.
 
+#[path = "support/answers.rs"]
+mod answers;
 #[path = "support/house.rs"]
 mod base;
 mod support;

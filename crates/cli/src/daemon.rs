@@ -11,6 +11,7 @@ use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, getppid, test_kill_process};
 
+use crate::sandbox::Needs;
 use crate::sink::{LogOptions, LogTo, Sink};
 
 /// The variable by which a daemon knows that it is to be one: the process that started it.
@@ -130,6 +131,21 @@ impl Daemon {
     pub(crate) fn begin_as_one(&self) -> Result<(), String> {
         self.log.open()?.choose();
         self.surroundings()
+    }
+
+    /// What of this has to be in reach of a program in a sandbox.
+    pub(crate) fn tell_needs(&self, needs: &mut Needs) {
+        // The program may be elsewhere before it is in the sandbox; these do not move with it.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        if let Some(file) = &self.options.pid_file {
+            needs.write_file(&absolute(file));
+        }
+        if let Some(LogTo::File(file)) = &self.log.log_to {
+            needs.write_file(&absolute(file));
+        }
+        if self.options.uid.is_some() {
+            needs.change_user();
+        }
     }
 
     /// How long connections get to finish.

@@ -52,7 +52,12 @@ impl Demo {
         let services = [planned("web", web), planned("amp", amp)];
         let services = services.into_iter().collect::<Result<Vec<_>, String>>()?;
         let plan = std::rc::Rc::new(move || Ok(Plan::of(services.clone())));
-        program::serve(self.shared.reactor.as_deref(), &self.shared.daemon, plan, None)
+        program::serve(
+            self.shared.reactor.as_deref(),
+            &self.shared.daemon,
+            plan,
+            program::Extras::default(),
+        )
     }
 }
 

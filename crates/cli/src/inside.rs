@@ -1,6 +1,5 @@
 //! What every verb that serves lets people see of it: metrics, a status page, a socket for operators.
 
-use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -20,6 +19,7 @@ use ropewalk_control::{Control, Places, Subject};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::application::At;
+use crate::sandbox::Needs;
 use crate::several::Announce;
 use crate::{plugin, serving};
 
@@ -170,6 +170,31 @@ pub(crate) struct Open {
     pub(crate) said: Vec<String>,
 }
 
+/// What of this has to be in reach of a program in a sandbox.
+pub(crate) fn tell_needs(needs: &mut Needs) -> Result<(), String> {
+    let options = &shown().options;
+    for place in [&options.metrics, &options.status].into_iter().flatten() {
+        if !place.starts_with('/') {
+            for place in &serving::places(std::slice::from_ref(place))? {
+                needs.serve_at(place);
+            }
+        }
+    }
+    match &options.control {
+        Some(off) if off.as_os_str() == "off" => (),
+        Some(path) => needs.write_file(path),
+        None => {
+            if let Some(places) = Places::from_environment() {
+                // Made now, so that the folder around it need not be in reach.
+                if let Ok(own) = places.own(&shown().verb) {
+                    needs.write_file(&own);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Opens the places that are asked for, on the loop that is about to run.
 pub(crate) fn open(reactor: &Reactor, kinds: &Kinds) -> Result<Open, String> {
     add(reactor);
@@ -266,19 +291,18 @@ impl Open {
 
 /// The same on the first of several loops, which keeps it open as long as it goes.
 pub(crate) fn open_among(reactor: &Reactor, announce: Announce) -> Result<Announce, String> {
-    let open = Rc::new(RefCell::new(open(reactor, &plugin::kinds())?));
-    let leaving = Rc::clone(&open);
-    reactor.before_stop(move || leaving.borrow().leave());
+    let open = open(reactor, &plugin::kinds())?;
+    let said = open.said.clone();
+    reactor.before_stop(move || open.leave());
     Ok(Box::new(move || {
-        open.borrow_mut().answer_operators(false).map_err(io::Error::other)?;
         announce()?;
-        open.borrow().said.iter().try_for_each(serving::print_line)
+        said.iter().try_for_each(serving::print_line)
     }))
 }
 
 /// Opens the socket for operators, where there is to be one and a place for it.
 #[cfg(unix)]
-fn control(is_successor: bool, may_reload: bool) -> Result<Option<Control>, String> {
+pub(crate) fn control(is_successor: bool, may_reload: bool) -> Result<Option<Control>, String> {
     let shown = shown();
     let mut subject = Subject::new(&shown.verb, env!("CARGO_PKG_VERSION"), &shown.loops);
     if let Some((levels, spans)) = lock(&shown.logs).clone() {

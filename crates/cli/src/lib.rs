@@ -25,6 +25,7 @@ mod programs;
 mod proxy;
 mod reactors;
 mod run;
+mod sandbox;
 mod serving;
 mod several;
 mod signals;

@@ -17,13 +17,25 @@ const FORM: &str = "--auth htpasswd:FILE or htpasswd:FILE:realm=NAME";
 /// What a browser shows to those who are asked, unless told otherwise.
 const REALM: &str = "ropewalk";
 
+/// What kind of users, and where they are.
+fn halves(auth: &str) -> (&str, &str) {
+    auth.split_once(':').unwrap_or((auth, ""))
+}
+
+/// The file that holds the users.
+pub(crate) fn file(auth: &str) -> Option<&str> {
+    let (_, rest) = halves(auth);
+    let file = rest.split_once(":realm=").map_or(rest, |(file, _)| file);
+    (!file.is_empty()).then_some(file)
+}
+
 /// Puts a guard before `resource` that asks for one of the users whom `auth` names.
 pub(crate) fn guarded(
     resource: Box<dyn Resource>,
     auth: &str,
     reactor: &Reactor,
 ) -> Result<Box<dyn Resource>, String> {
-    let (kind, rest) = auth.split_once(':').unwrap_or((auth, ""));
+    let (kind, rest) = halves(auth);
     let plugin = plugin::checker(kind);
     if kind != "htpasswd" && plugin.is_none() {
         return Err(format!("--auth: {kind:?} is no kind of users; write {FORM}"));

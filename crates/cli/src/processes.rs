@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use sd_notify::NotifyState;
 
 use crate::daemon::{self, Begun, Daemon};
+use crate::sandbox::{Needs, Sandbox};
 use crate::several::Announce;
 use crate::signals::{Heard, SIGHUP, SIGUSR1, SIGUSR2, on_signal};
 use crate::sink::Sink;
@@ -24,13 +25,15 @@ pub(crate) fn run(
     count: usize,
     driver: DriverKind,
     daemon: &Daemon,
+    sandbox: Option<&Needs>,
     serve: impl Fn(&Reactor) -> Result<Announce, String>,
 ) -> Result<ExitCode, String> {
     inside::check_for_processes()?;
     daemon.check_for_processes()?;
     if let Some(worker) = Worker::from_environment().map_err(|error| told(&error.into()))? {
-        return serve_as_one(worker, driver, daemon, serve);
+        return serve_as_one(worker, driver, daemon, sandbox, serve);
     }
+    // Who looks after processes starts programs, and serves nobody: it is in no sandbox.
     let here = match daemon.begin()? {
         Begun::Elsewhere(code) => return Ok(code),
         Begun::Here(here) => here,
@@ -77,7 +80,7 @@ pub(crate) fn run(
     });
     let here = std::rc::Rc::new(here);
     let ready = std::rc::Rc::clone(&here);
-    let ran = serving::run(&reactor, open, move || {
+    let ran = serving::run(&reactor, open, None, move || {
         announce()?;
         ready.ready()?;
         program::notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
@@ -92,9 +95,11 @@ fn serve_as_one(
     worker: Worker,
     driver: DriverKind,
     daemon: &Daemon,
+    sandbox: Option<&Needs>,
     serve: impl Fn(&Reactor) -> Result<Announce, String>,
 ) -> Result<ExitCode, String> {
     daemon.begin_as_one()?;
+    let sandbox = sandbox.map(|needs| Sandbox::begin(needs, driver)).transpose()?;
     crate::log::start();
     let reactor = serving::on_driver(driver)?;
     let ready = worker.join(&reactor).map_err(|error| told(&error.into()))?;
@@ -108,7 +113,7 @@ fn serve_as_one(
         drop(heard);
         ropewalk::Deferred::succeed(())
     });
-    serving::run(&reactor, open, move || ready.tell())
+    serving::run(&reactor, open, sandbox, move || ready.tell())
 }
 
 fn told(failure: &ropewalk::Failure) -> String {

@@ -14,6 +14,7 @@ use sd_notify::NotifyState;
 use crate::application::{Application, Planned};
 use crate::daemon::{Begun, Daemon, Here};
 use crate::inside::{self, Open};
+use crate::sandbox::{Needs, Sandbox};
 use crate::serving::{self, tell};
 use crate::signals::{Heard, SIGHUP, SIGUSR1, SIGUSR2, on_signal};
 use crate::sink::Sink;
@@ -41,6 +42,15 @@ impl Plan {
 /// Makes the plan, each time anew.
 pub(crate) type MakePlan = Rc<dyn Fn() -> Result<Plan, String>>;
 
+/// What few programs are asked for.
+#[derive(Default)]
+pub(crate) struct Extras {
+    /// Shows the first place to somebody.
+    pub(crate) show: Option<fn(&Reactor, String)>,
+    /// Serves in a sandbox that leaves this.
+    pub(crate) sandbox: Option<Needs>,
+}
+
 /// A program that serves. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Program(Rc<Inner>);
@@ -51,6 +61,7 @@ struct Inner {
     plan: MakePlan,
     here: Here,
     is_upgrading: Cell<bool>,
+    is_in_sandbox: bool,
     /// A successor serves.
     is_succeeded: Cell<bool>,
 }
@@ -60,15 +71,17 @@ pub(crate) fn serve(
     driver: Option<&str>,
     daemon: &Daemon,
     plan: MakePlan,
-    show: Option<fn(&Reactor, String)>,
+    extras: Extras,
 ) -> Result<ExitCode, String> {
     let here = match daemon.begin()? {
         Begun::Elsewhere(code) => return Ok(code),
         Begun::Here(here) => here,
     };
+    let kind = serving::driver(driver)?;
+    let sandbox = extras.sandbox.map(|needs| Sandbox::begin(&needs, kind)).transpose()?;
     crate::log::start();
     let inheritance = Inheritance::take()?;
-    let reactor = serving::reactor(driver)?;
+    let reactor = serving::on_driver(kind)?;
     let (sockets, inheritance) = inheritance.split();
     let sockets = Sockets::on(&reactor, sockets)
         .map_err(|error| format!("what was handed on is no socket to listen with: {error}"))?;
@@ -91,8 +104,10 @@ pub(crate) fn serve(
         open.said.clear();
     }
     let (is_upgrading, is_succeeded) = (Cell::new(false), Cell::new(false));
-    let inner = Inner { reactor, application, plan, here, is_upgrading, is_succeeded };
-    Program(Rc::new(inner)).run(inheritance, open, show)
+    let is_in_sandbox = sandbox.is_some();
+    let inner =
+        Inner { reactor, application, plan, here, is_upgrading, is_in_sandbox, is_succeeded };
+    Program(Rc::new(inner)).run(inheritance, open, extras.show, sandbox)
 }
 
 impl Program {
@@ -101,6 +116,7 @@ impl Program {
         inheritance: Inheritance,
         open: Open,
         show: Option<fn(&Reactor, String)>,
+        sandbox: Option<Sandbox>,
     ) -> Result<ExitCode, String> {
         let inner = &self.0;
         let reactor = inner.reactor.clone();
@@ -122,7 +138,7 @@ impl Program {
         }
         let announcing = self.clone();
         let announce = move || announcing.announce(&inheritance, show);
-        let ran = serving::run(&reactor, open, announce);
+        let ran = serving::run(&reactor, open, sandbox, announce);
         self.0.here.leave();
         ran
     }
@@ -224,7 +240,12 @@ impl Program {
         started.on_result(move |started| {
             let inner = &program.0;
             inner.is_upgrading.set(false);
-            let outcome = started.map_err(|failure| tell(&failure));
+            let mut outcome = started.map_err(|failure| tell(&failure));
+            if let (Err(why), true) = (&mut outcome, inner.is_in_sandbox) {
+                why.push_str(
+                    "; in a sandbox no program is started: stop it, and start the new one",
+                );
+            }
             match &outcome {
                 Ok(id) => {
                     tracing::info!("process {id} serves in the place of this one");

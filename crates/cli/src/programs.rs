@@ -67,6 +67,11 @@ macro_rules! furnished {
 }
 
 impl Programs {
+    /// Whether any may be started.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.cgi.is_empty()
+    }
+
     /// Programs where they are asked for, and `inner` elsewhere.
     pub(crate) fn around(
         &self,

@@ -67,7 +67,7 @@ impl Run {
         }
         let plan = Rc::clone(&configuration);
         let plan = Rc::new(move || plan.plan());
-        program::serve(self.shared.reactor.as_deref(), &daemon, plan, None)
+        program::serve(self.shared.reactor.as_deref(), &daemon, plan, program::Extras::default())
     }
 }
 

@@ -20,7 +20,8 @@ use crate::application::Planned;
 use crate::daemon::Daemon;
 use crate::inside::Open;
 use crate::offer::Offered;
-use crate::program::Plan;
+use crate::program::{Extras, Plan};
+use crate::sandbox::Sandbox;
 use crate::{plugin, program};
 
 /// Options that every verb which serves has.
@@ -94,16 +95,16 @@ pub(crate) fn serve<T: Offered + 'static>(
     places: Vec<ServerDescription>,
     options: T,
 ) -> Result<ExitCode, String> {
-    serve_and_show(shared, name, places, options, None)
+    serve_with(shared, name, places, options, Extras::default())
 }
 
-/// The same, and shows the first place to somebody.
-pub(crate) fn serve_and_show<T: Offered + 'static>(
+/// The same, and what few are asked for.
+pub(crate) fn serve_with<T: Offered + 'static>(
     shared: &Shared,
     name: &str,
     places: Vec<ServerDescription>,
     options: T,
-    show: Option<fn(&Reactor, String)>,
+    extras: Extras,
 ) -> Result<ExitCode, String> {
     let (options, name) = (Rc::new(options), name.to_owned());
     let held = Rc::new(RefCell::new(None::<String>));
@@ -125,7 +126,7 @@ pub(crate) fn serve_and_show<T: Offered + 'static>(
         let accept = Rc::new(move || drop(held.replace(Some(accepted.clone()))));
         Ok(Plan { changes, accept, ..Plan::of(vec![planned]) })
     };
-    program::serve(shared.reactor.as_deref(), &shared.daemon, Rc::new(plan), show)
+    program::serve(shared.reactor.as_deref(), &shared.daemon, Rc::new(plan), extras)
 }
 
 /// What files hold, in so many words that another content has others.
@@ -145,12 +146,15 @@ pub(crate) fn warn_of_passwords(shown: &str) {
 }
 
 /// Runs until it is told to stop. `announce` is called once signals are heard: whoever reads what it
-/// prints may stop the program by one at once. What is `open` ends with it.
+/// prints may stop the program by one at once. Before that the sandbox is closed, if there is one. What is `open` ends
+/// with it.
 pub(crate) fn run(
     reactor: &Reactor,
     open: Open,
+    sandbox: Option<Sandbox>,
     announce: impl FnOnce() -> io::Result<()> + 'static,
 ) -> Result<ExitCode, String> {
+    sandbox.map_or(Ok(()), Sandbox::close)?;
     let said = open.said.clone();
     let open = Rc::new(open);
     let leaving = Rc::clone(&open);

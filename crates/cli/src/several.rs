@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +16,7 @@ use ropewalk::{Deferred, Failure};
 use sd_notify::NotifyState;
 
 use crate::daemon::Begun;
+use crate::sandbox::{Needs, Sandbox};
 use crate::serving::Shared;
 use crate::signals::{Heard, SIGHUP, SIGUSR1, SIGUSR2, on_signal};
 use crate::sink::Sink;
@@ -72,28 +73,35 @@ impl Several {
         &self,
         shared: &Shared,
         places: &[ServerDescription],
+        sandbox: Option<&Needs>,
         serve: impl Fn(&Reactor) -> Result<Announce, String> + Sync,
     ) -> Result<ExitCode, String> {
         let driver = serving::driver(shared.reactor.as_deref())?;
         if let Some(Count(count)) = self.processes {
             can_be_shared(places, "--processes")?;
-            return crate::processes::run(count, driver, &shared.daemon, serve);
+            return crate::processes::run(count, driver, &shared.daemon, sandbox, serve);
         }
         can_be_shared(places, "--workers")?;
         let here = match shared.daemon.begin()? {
             Begun::Elsewhere(code) => return Ok(code),
             Begun::Here(here) => Arc::new(here),
         };
+        let sandbox = sandbox.map(|needs| Sandbox::begin(needs, driver)).transpose()?;
         crate::log::start();
         let Count(count) = self.workers;
+        // The socket for operators has a thread of its own, and is there as long as any of the others.
+        let (sandbox, control) = (Mutex::new(sandbox), Mutex::new(None));
         let ran = Shards::new(count).driver(driver).run(|shard| {
             inside::add(shard.reactor());
             let announce = serve(shard.reactor()).map_err(Failure::new)?;
             let reactor = shard.reactor();
             let first = (shard.index() == 0).then(|| inside::open_among(reactor, announce));
-            // They start one after the other: the last knows that all places are taken.
+            // They start one after the other: the last knows that all have what they need.
             if shard.index() + 1 == shard.count() {
                 here.settle().map_err(Failure::new)?;
+                *lock(&control) = inside::control(false, true).map_err(Failure::new)?;
+                let sandbox = lock(&sandbox).take();
+                sandbox.map_or(Ok(()), Sandbox::close).map_err(Failure::new)?;
             }
             let Some(announce) = first.transpose().map_err(Failure::new)? else { return Ok(()) };
             let heard = RefCell::new(Some(listen(reactor)?));
@@ -117,6 +125,10 @@ impl Several {
             Err(failed) => Err(serving::tell(&failed.failure)),
         }
     }
+}
+
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hears what the program is asked for by signals.

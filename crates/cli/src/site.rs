@@ -16,6 +16,7 @@ use ropewalk::protocol::Network;
 use ropewalk::reactor::Reactor;
 
 use crate::programs::Programs;
+use crate::sandbox::Needs;
 use crate::{logins, serving};
 
 /// How long a page for an error may be, in bytes.
@@ -226,6 +227,27 @@ impl SiteOptions {
         } else {
             Box::new(Directory::new(folder, reactor.clone()))
         }
+    }
+
+    /// What a program in a sandbox needs for this.
+    pub(crate) fn tell_needs(&self, needs: &mut Needs) -> Result<(), String> {
+        if self.programs.is_any() {
+            return Err("--sandbox: in a sandbox no program is started: leave --cgi out".to_owned());
+        }
+        let others = self.vhost.iter().filter_map(|vhost| vhost.split_once('='));
+        for folder in others.map(|(_, folder)| Path::new(folder)).chain([self.path.as_path()]) {
+            if self.upload.upload { needs.write(folder) } else { needs.read(folder) }
+        }
+        for (_, page) in self.error_page.iter().filter_map(|page| page.split_once('=')) {
+            needs.read(page);
+        }
+        if let Some(file) = self.auth.as_deref().and_then(logins::file) {
+            needs.follow(Path::new(file));
+        }
+        if !self.proxy.is_empty() {
+            needs.connect();
+        }
+        Ok(())
     }
 
     /// Whether only some are let in.

@@ -16,6 +16,8 @@ use ropewalk::service::AnyServing;
 use crate::inside;
 use crate::log::AccessLog;
 use crate::offer::{House, Offer, Offered};
+use crate::program::Extras;
+use crate::sandbox::Needs;
 use crate::serving::{self, Shared};
 use crate::several::{Announce, Several};
 use crate::site::SiteOptions;
@@ -77,7 +79,9 @@ const OPENER: &str = if cfg!(target_os = "macos") {
         ropewalk web --log json 2>>access.log\n      \
         a log for machines\n  \
         ropewalk web --workers auto --listen tcp:8000\n      \
-        on all cores, a thread for each\n\n\
+        on all cores, a thread for each\n  \
+        ropewalk web --sandbox --path Photos\n      \
+        in a sandbox, out of which a fault of the program's own reaches nothing but those photos\n\n\
         Endpoints:\n  \
         tcp:PORT[:interface=ADDRESS][:backlog=NUMBER]    IPv4\n  \
         tcp6:PORT[:interface=[ADDRESS]][:dual=yes]       IPv6, and IPv4 as well if dual\n  \
@@ -111,6 +115,13 @@ pub(crate) struct Web {
     /// Open the first address in your browser
     #[arg(long)]
     open: bool,
+
+    #[arg(
+        long,
+        help = "Serve in a sandbox: out of reach are all files but those that are served or followed, all \
+                programs, and, without --proxy, all other servers. Only on Linux; the log says what holds"
+    )]
+    sandbox: bool,
 }
 
 /// What is served, and what is said of it.
@@ -137,15 +148,34 @@ enum LogFormat {
 impl Web {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
         let places = serving::places(&self.listen)?;
+        let sandbox = self.sandbox.then(|| self.needs(&places)).transpose()?;
         let options = self.options;
         if self.several.is_one() {
-            let opening = self.open.then_some(browse as fn(&Reactor, String));
-            return serving::serve_and_show(&self.shared, "web", places, options, opening);
+            let show = self.open.then_some(browse as fn(&Reactor, String));
+            let extras = Extras { show, sandbox };
+            return serving::serve_with(&self.shared, "web", places, options, extras);
         }
         let patience = self.shared.daemon.patience();
         let open = self.open;
         let serve = |reactor: &Reactor| options.serve(reactor, &places, patience, open);
-        self.several.run(&self.shared, &places, serve)
+        self.several.run(&self.shared, &places, sandbox.as_ref(), serve)
+    }
+
+    /// What it needs in a sandbox.
+    fn needs(&self, places: &[ServerDescription]) -> Result<Needs, String> {
+        if self.open {
+            return Err(
+                "--sandbox: in a sandbox no browser is started: leave --open out".to_owned()
+            );
+        }
+        let mut needs = Needs::default();
+        self.options.site.tell_needs(&mut needs)?;
+        for place in places {
+            needs.serve_at(place);
+        }
+        self.shared.daemon.tell_needs(&mut needs);
+        inside::tell_needs(&mut needs)?;
+        Ok(needs)
     }
 }
 

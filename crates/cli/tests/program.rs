@@ -15,6 +15,9 @@ mod places;
 mod programs;
 #[path = "program/proxies.rs"]
 mod proxies;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[path = "program/sandbox.rs"]
+mod sandbox;
 #[path = "program/several.rs"]
 mod several;
 #[path = "program/site.rs"]

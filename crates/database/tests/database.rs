@@ -10,11 +10,9 @@ mod postgres;
 #[path = "database/rows.rs"]
 mod rows;
 
-use std::error::Error;
-use std::fmt::Debug;
 use std::time::Duration;
 
-use ropewalk_deferred::{Deferred, Failure};
+use ropewalk_deferred::Failure;
 use ropewalk_protocol::{DelayedCall, Threads};
 use ropewalk_trial::{Clock, LaterThreads};
 
@@ -49,17 +47,4 @@ impl Threads for Host {
     ) -> Result<(), Failure> {
         self.threads.submit(work, finished)
     }
-}
-
-/// What came of a call that must be over.
-#[track_caller]
-fn value<T: 'static>(answer: Deferred<T>) -> T {
-    answer.now_or_never().expect("it is over").expect("it went well")
-}
-
-/// Why a call that must be over failed.
-#[track_caller]
-fn error<T: Debug + 'static, E: Error + Clone + 'static>(answer: Deferred<T>) -> E {
-    let failure = answer.now_or_never().expect("it is over").expect_err("it failed");
-    failure.check::<E>().unwrap_or_else(|| panic!("{failure:?}")).clone()
 }

@@ -6,7 +6,7 @@
 //!
 //! | loop | what hosts the reactor there |
 //! |---|---|
-//! | any | [`Hosted`]: [`turn`](Hosted::turn) and what is [`Next`] |
+//! | any | [`Hosted`]: [`turn`](Hosted::turn) and what is [`Next`]; `Watched` has a descriptor of its own as well |
 //! | tokio's | `host_in_tokio`, with the feature `tokio`, which is on unless turned off |
 //! | glib's, and with it GTK's | the crate `ropewalk-glib` in `foreign/glib` |
 //! | Qt's | the crate `ropewalk-qt` in `foreign/qt` |
@@ -63,6 +63,8 @@ mod island;
 mod run_loop;
 #[cfg(all(feature = "tokio", unix))]
 mod runtime;
+#[cfg(unix)]
+mod watched;
 
 pub use hosted::{Hosted, Next};
 #[cfg(feature = "tokio")]
@@ -71,3 +73,5 @@ pub use island::{Island, IslandGone, IslandOptions, IslandRefused};
 pub use run_loop::{Attachment, attach_to_run_loop};
 #[cfg(all(feature = "tokio", unix))]
 pub use runtime::host_in_tokio;
+#[cfg(unix)]
+pub use watched::Watched;

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::ptr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use core_foundation::runloop::{
 use core_foundation::string::CFString;
 use ropewalk_reactor::{Reactor, ReactorError};
 
-use crate::{Hosted, Next};
+use crate::{Next, Watched};
 
 /// What a run loop may be at: the reactor goes on while a menu is open or a dialogue asks.
 const MODES: [&str; 3] =
@@ -41,14 +41,11 @@ pub struct Attachment {
 
 struct Host {
     key: usize,
-    hosted: Hosted,
+    watched: Watched,
     run_loop: CFRunLoop,
     descriptor: CFFileDescriptor,
     source: CFRunLoopSource,
     timer: RefCell<Option<CFRunLoopTimer>>,
-    failed: RefCell<Option<ReactorError>>,
-    /// Stays open for as long as the run loop watches it.
-    _own: OwnedFd,
 }
 
 /// Has the run loop of this thread, which is AppKit's in the main thread, run `reactor`, in its default
@@ -60,8 +57,7 @@ struct Host {
 ///
 /// If the system refuses to watch the reactor's descriptor.
 pub fn attach_to_run_loop(reactor: &Reactor) -> Result<Attachment, ReactorError> {
-    let refused = |error| ReactorError::System { doing: "watching the reactor", error };
-    let own = reactor.as_fd().try_clone_to_owned().map_err(refused)?;
+    let watched = Watched::new(reactor)?;
     let key = LAST_KEY.get() + 1;
     LAST_KEY.set(key);
     let context = CFFileDescriptorContext {
@@ -71,20 +67,19 @@ pub fn attach_to_run_loop(reactor: &Reactor) -> Result<Attachment, ReactorError>
         release: None,
         copyDescription: None,
     };
-    let made = CFFileDescriptor::new(own.as_raw_fd(), false, readable, Some(&context));
+    let made = CFFileDescriptor::new(watched.as_raw_fd(), false, readable, Some(&context));
     let made = made.and_then(|made| Some((made.to_run_loop_source(0)?, made)));
     let Some((source, descriptor)) = made else {
-        return Err(refused(std::io::Error::other("no run loop source for a descriptor")));
+        let error = std::io::Error::other("no run loop source for a descriptor");
+        return Err(ReactorError::System { doing: "watching the reactor", error });
     };
     let host = Rc::new(Host {
         key,
-        hosted: Hosted::new(reactor),
+        watched,
         run_loop: CFRunLoop::get_current(),
         descriptor,
         source,
         timer: RefCell::default(),
-        failed: RefCell::default(),
-        _own: own,
     });
     for mode in MODES.map(CFString::from_static_string) {
         host.run_loop.add_source(&host.source, mode.as_concrete_TypeRef());
@@ -98,7 +93,7 @@ pub fn attach_to_run_loop(reactor: &Reactor) -> Result<Attachment, ReactorError>
 impl Attachment {
     /// Why the reactor is no longer in the run loop, if it was not stopped.
     pub fn take_error(&self) -> Option<ReactorError> {
-        self.host.failed.take()
+        self.host.watched.take_error()
     }
 }
 
@@ -111,22 +106,17 @@ impl Drop for Attachment {
 
 impl fmt::Debug for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attachment").field("hosted", &self.host.hosted).finish_non_exhaustive()
+        f.debug_struct("Attachment").field("watched", &self.host.watched).finish_non_exhaustive()
     }
 }
 
 impl Host {
     fn turn(&self) {
-        match self.hosted.turn() {
+        match self.watched.turn() {
             // The descriptor is told of once, so a loop inside a callback is not told of it again.
-            Ok(Next::Busy) => (),
-            Ok(Next::Ended) => self.let_go(),
-            Ok(next) => self.wait_for(next.wait()),
-            Err(error) => {
-                tracing::error!(target: "ropewalk::foreign", "the reactor cannot go on: {error}");
-                self.failed.replace(Some(error));
-                self.let_go();
-            }
+            Next::Busy => (),
+            Next::Ended => self.let_go(),
+            next => self.wait_for(next.wait()),
         }
     }
 

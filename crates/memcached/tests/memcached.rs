@@ -9,10 +9,6 @@ mod limits;
 #[path = "memcached/replies.rs"]
 mod replies;
 
-use std::error::Error;
-use std::fmt::Debug;
-
-use ropewalk_deferred::Deferred;
 use ropewalk_memcached::{Client, Limits};
 use ropewalk_trial::{Clock, Memory};
 
@@ -24,17 +20,4 @@ fn client() -> (Memory, Client) {
 fn client_with(limits: Limits) -> (Memory, Client) {
     let (protocol, client) = Client::new(limits);
     (Memory::seat(protocol, &Clock::new()), client)
-}
-
-/// What came of a call that must be over.
-#[track_caller]
-fn value<T: 'static>(answer: Deferred<T>) -> T {
-    answer.now_or_never().expect("it is over").expect("it went well")
-}
-
-/// Why a call that must be over failed.
-#[track_caller]
-fn error<T: Debug + 'static, E: Error + Clone + 'static>(answer: Deferred<T>) -> E {
-    let failure = answer.now_or_never().expect("it is over").expect_err("it failed");
-    failure.check::<E>().unwrap_or_else(|| panic!("{failure:?}")).clone()
 }

@@ -37,12 +37,17 @@ impl<P> Conn<P> {
     /// Sends a copy of `bytes` after everything written before. Much that is just what was
     /// [received](Protocol::data_received) is shared instead, where the transport can spare its buffer.
     pub fn write(&self, bytes: &[u8]) {
-        if bytes.len() >= Outbox::SHARED_MIN
-            && let Some(shared) = self.page.share(bytes)
-        {
+        if let Some(shared) = self.share(bytes) {
             return self.write_bytes(shared);
         }
         self.page.write(|out| out.write(bytes));
+    }
+
+    /// Much that is just what was [received](Protocol::data_received), without a copy of it; nothing where the
+    /// transport cannot spare its buffer. For who passes it on to another connection at once: as long as it is held,
+    /// what comes next is received elsewhere, and there are few such places.
+    pub fn share(&self, received: &[u8]) -> Option<Bytes> {
+        if received.len() < Outbox::SHARED_MIN { None } else { self.page.share(received) }
     }
 
     /// Sends shared `bytes`, without copying them where that is worth it.

@@ -28,12 +28,21 @@ const SPARE_SIZE_MAX: usize = 128 * 1024;
 /// How much all of them may hold on to.
 const SPARES_SIZE_MAX: usize = 4 << 20;
 
+/// How long a turn may have taken, in nanoseconds, for the loop to sleep by what the clock showed in it: timers come as
+/// much later, and go by milliseconds.
+const RECENT_MAX: u64 = 50_000;
+
 pub(crate) struct Carrier {
     started: Instant,
     now: Cell<Duration>,
-    /// Inside a turn the time stands still.
     in_turn: Cell<bool>,
+    /// The clock was read in this turn, until the end of which the time stands still.
+    stands: Cell<bool>,
+    /// The last turn has read the clock, and was short.
+    is_recent: Cell<bool>,
     woken: RefCell<Vec<usize>>,
+    /// There may be more to do than what the driver and other threads tell of.
+    is_stirred: Cell<bool>,
     #[expect(
         clippy::vec_box,
         reason = "connections hold the boxes; a bare outbox is large to move"
@@ -72,10 +81,13 @@ impl Carrier {
         let started = Instant::now();
         Self {
             started,
-            tally: Rc::new(Tally::new(started)),
+            tally: Rc::new(Tally::new(started, platform.is_none())),
             now: Cell::new(Duration::ZERO),
             in_turn: Cell::new(false),
+            stands: Cell::new(false),
+            is_recent: Cell::new(false),
             woken: RefCell::default(),
+            is_stirred: Cell::new(false),
             spare: RefCell::default(),
             spare_size: Cell::new(0),
             peers: RefCell::default(),
@@ -112,16 +124,17 @@ impl Carrier {
         self.host.get_or_init(|| Arc::clone(remote));
     }
 
-    /// Reads the clock, and has the turn's time stand there.
+    /// Reads the clock; in a turn, the time stands there until its end.
     pub(crate) fn refresh(&self) -> Duration {
         let now = self.read_clock();
         self.now.set(now);
+        self.stands.set(self.in_turn.get());
         now
     }
 
-    /// What the clock showed when it was last read for a turn.
-    pub(crate) fn last(&self) -> Duration {
-        self.now.get()
+    /// What the clock showed in the turn that has just ended, unless that is too long ago.
+    pub(crate) fn last(&self) -> Option<Duration> {
+        self.is_recent.get().then(|| self.now.get())
     }
 
     /// Reads the clock, which is the system's monotonic one.
@@ -132,14 +145,15 @@ impl Carrier {
         }
     }
 
-    /// A turn begins; answers when.
-    pub(crate) fn begin_turn(&self) -> Duration {
+    /// A turn begins. It may have nobody who asks what time it is.
+    pub(crate) fn begin_turn(&self) {
         self.in_turn.set(true);
-        self.refresh()
     }
 
-    pub(crate) fn end_turn(&self) {
+    /// It has ended after so many nanoseconds.
+    pub(crate) fn end_turn(&self, took: u64) {
         self.in_turn.set(false);
+        self.is_recent.set(self.stands.replace(false) && took < RECENT_MAX);
     }
 
     /// The connections that were written to from outside since the last time.
@@ -153,6 +167,16 @@ impl Carrier {
 
     pub(crate) fn is_any_woken(&self) -> bool {
         !self.woken.borrow().is_empty()
+    }
+
+    /// Whether there may be more to do than what the driver and other threads tell of: one look in place of one at
+    /// each list of such things, for turns that have none.
+    pub(crate) fn is_stirred(&self) -> bool {
+        self.is_stirred.get()
+    }
+
+    pub(crate) fn set_stirred(&self, is_stirred: bool) {
+        self.is_stirred.set(is_stirred);
     }
 
     /// Keeps an outbox for its next use.
@@ -215,11 +239,12 @@ impl Carrier {
 
 impl Transport for Carrier {
     fn now(&self) -> Duration {
-        if self.in_turn.get() { self.now.get() } else { self.refresh() }
+        if self.stands.get() { self.now.get() } else { self.refresh() }
     }
 
     fn wake(&self, key: usize) {
         self.woken.borrow_mut().push(key);
+        self.is_stirred.set(true);
         self.touch();
     }
 

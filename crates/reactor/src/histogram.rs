@@ -64,7 +64,11 @@ impl Histogram {
     /// Counts one.
     pub fn record(&mut self, took: Duration) {
         let seconds = took.as_secs().saturating_mul(1_000_000_000);
-        let nanoseconds = seconds.saturating_add(took.subsec_nanos().into());
+        self.record_nanoseconds(seconds.saturating_add(took.subsec_nanos().into()));
+    }
+
+    #[inline]
+    pub(crate) fn record_nanoseconds(&mut self, nanoseconds: u64) {
         self.counts[class(nanoseconds)] += 1;
         self.count += 1;
         self.sum = self.sum.wrapping_add(nanoseconds);

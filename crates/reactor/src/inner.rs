@@ -374,6 +374,7 @@ impl Inner {
 
     pub(crate) fn request(&self, request: Request) {
         self.requests.borrow_mut().push_back(request);
+        self.carrier.set_stirred(true);
         self.carrier.touch();
     }
 
@@ -418,18 +419,24 @@ impl Inner {
         came
     }
 
-    /// How long the loop may sleep; `None` is for ever. Where a turn has just ended, the clock was read then.
+    /// How long the loop may sleep; `None` is for ever. `now` is what the clock has just shown, if that is known.
     pub(crate) fn patience(&self, now: Option<Duration>) -> Option<Duration> {
-        let busy = !self.unfinished.borrow().is_empty()
-            || !self.requests.borrow().is_empty()
-            || !self.always_ready.borrow().is_empty()
-            || self.carrier.is_any_woken()
-            || self.remote.is_waiting();
-        if busy {
+        if (self.carrier.is_stirred() && self.has_more_to_do()) || self.remote.is_waiting() {
             return Some(Duration::ZERO);
         }
         let due = self.wheel.borrow().next_due()?;
         Some(due.saturating_sub(now.unwrap_or_else(|| self.carrier.refresh())))
+    }
+
+    /// Whether anything waits that this thread has asked for.
+    #[inline(never)]
+    fn has_more_to_do(&self) -> bool {
+        let has_more = !self.unfinished.borrow().is_empty()
+            || !self.requests.borrow().is_empty()
+            || !self.always_ready.borrow().is_empty()
+            || self.carrier.is_any_woken();
+        self.carrier.set_stirred(has_more);
+        has_more
     }
 
     /// Carries out what was asked for meanwhile; what that leads to has its turn later.
@@ -442,7 +449,7 @@ impl Inner {
 
     /// Whether something was asked for that is still to be carried out.
     pub(crate) fn is_asked(&self) -> bool {
-        !self.requests.borrow().is_empty()
+        self.carrier.is_stirred() && !self.requests.borrow().is_empty()
     }
 
     #[inline(never)]

@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Type};
 use crate::inner::{Entry, Inner, Listener, Purpose, Request, Sharing};
 use crate::siblings::Bind;
 use crate::sys::os::{self, SocketFile, listen_at, listen_at_name};
-use crate::sys::{Closing, Driver, Role, Socket as AnySocket};
+use crate::sys::{Closing, Driver, Socket as AnySocket};
 use crate::tally::{self, Runs};
 use crate::under_way::Kind;
 use crate::{CannotListen, Reactor, TcpOptions};
@@ -358,10 +358,8 @@ impl Inner {
         key: usize,
         socket: AnySocket,
     ) -> io::Result<()> {
-        driver.open(key, socket, Role::Listener)?;
-        if self.with_listener(key, |listener| listener.sharing != Sharing::Alone) == Some(true) {
-            driver.share(key);
-        }
+        let is_shared = self.with_listener(key, |listener| listener.sharing != Sharing::Alone);
+        driver.open_listener(key, socket, is_shared == Some(true))?;
         if self.siblings.borrow().as_ref().is_some_and(|siblings| !siblings.accepts()) {
             driver.set_reading(key, false)?;
         }

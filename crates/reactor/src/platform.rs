@@ -16,7 +16,8 @@ use ropewalk_deferred::Deferred;
 use ropewalk_protocol::{Address, MulticastChange, MulticastError, MulticastSettings};
 
 pub use crate::sys::{
-    BorrowedHost, Closing, Completion, Driver, HostDescriptor, Mishap, Role, Socket, Unsettled,
+    BorrowedHost, Closing, Completion, Driver, HostDescriptor, Mishap, Next, Role, Socket,
+    Unsettled,
 };
 
 /// The part of a system that is asked, where a [`Driver`] is the part that tells.

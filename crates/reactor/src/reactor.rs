@@ -140,7 +140,7 @@ impl Reactor {
             if let Err(error) = self.turn_within(None, now) {
                 break Err(error);
             }
-            now = Some(self.0.carrier.last());
+            now = self.0.carrier.last();
         };
         let signal = self.0.signal.take();
         self.unwatch_signals();

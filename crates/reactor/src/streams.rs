@@ -183,19 +183,23 @@ impl Inner {
         }
         // It keeps itself busy; the others come first.
         self.unfinished.borrow_mut().push(key);
+        self.carrier.set_stirred(true);
         self.put_back(key, written, seat);
     }
 
-    /// The same for several.
+    /// The same for those that are held, if there are any.
     #[inline]
-    pub(crate) fn settle_all(
-        &self,
-        driver: &mut dyn Driver,
-        seats: &mut Vec<(usize, Box<dyn Seat>)>,
-    ) {
-        if !seats.is_empty() {
-            seats.drain(..).for_each(|(key, seat)| self.settle(driver, key, seat));
+    pub(crate) fn settle_held(&self, driver: &mut dyn Driver, count: &mut usize) {
+        if std::mem::take(count) > 0 {
+            self.settle_all(driver);
         }
+    }
+
+    #[inline(never)]
+    fn settle_all(&self, driver: &mut dyn Driver) {
+        let mut held = self.held.take();
+        held.drain(..).for_each(|(key, seat)| self.settle(driver, key, seat));
+        self.held.replace(held);
     }
 
     fn send(

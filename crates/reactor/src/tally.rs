@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ropewalk_protocol::{Disconnect, Seat};
 
 use crate::statistics::SourceStatistics;
+use crate::sys::ticks;
 use crate::{Histogram, Statistics};
 
 /// How many places are told apart; connections of all others are counted together.
@@ -21,6 +22,10 @@ const SOURCES_MAX: usize = 1024;
 const COUNTS_MAX: usize = 256;
 /// How many places in the code are remembered, to name what runs.
 const SPOTS_MAX: usize = 4096;
+
+/// In so many turns it is found out anew how long a tick is: in the first, second, fourth and so on, of which the last
+/// are known best.
+const CALIBRATIONS: u64 = 4096;
 
 /// Where connections come from that nobody accepted.
 const OUTGOING: &str = "outgoing";
@@ -71,7 +76,8 @@ pub(crate) fn count(cell: &Cell<u64>) {
 /// The numbers of one reactor.
 pub(crate) struct Tally {
     pub(crate) pulse: Arc<Pulse>,
-    turns: Cell<u64>,
+    /// How many nanoseconds 2^32 ticks take.
+    scale: Cell<u64>,
     turn_time: RefCell<Histogram>,
     lag: RefCell<Histogram>,
     pub(crate) accept_errors: Cell<u64>,
@@ -110,10 +116,11 @@ pub(crate) enum Runs {
 }
 
 impl Tally {
-    pub(crate) fn new(started: Instant) -> Self {
+    /// With `is_timed`, it finds out how long turns take.
+    pub(crate) fn new(started: Instant, is_timed: bool) -> Self {
         Self {
-            pulse: Arc::new(Pulse::new(started)),
-            turns: Cell::default(),
+            pulse: Arc::new(Pulse::new(started, is_timed)),
+            scale: Cell::default(),
             turn_time: RefCell::default(),
             lag: RefCell::default(),
             accept_errors: Cell::default(),
@@ -129,18 +136,38 @@ impl Tally {
         }
     }
 
-    /// A turn has something to do since `now`.
-    pub(crate) fn begin(&self, now: Duration) {
-        self.pulse.began.store(nanoseconds(now) + 1, Ordering::Relaxed);
+    /// A turn has something to do from now on.
+    #[inline]
+    pub(crate) fn begin(&self) {
+        self.pulse.began.store(self.pulse.ticks() + 1, Ordering::Relaxed);
     }
 
-    /// A turn that began then is over.
-    pub(crate) fn end(&self, began: Duration, now: Duration) {
-        count(&self.turns);
-        self.turn_time.borrow_mut().record(now.saturating_sub(began));
-        self.pulse.turns.store(self.turns.get(), Ordering::Relaxed);
-        self.pulse.at.store(0, Ordering::Relaxed);
-        self.pulse.began.store(0, Ordering::Relaxed);
+    /// The turn is over; answers how long it took, in nanoseconds.
+    #[inline]
+    pub(crate) fn end(&self) -> u64 {
+        let pulse = &*self.pulse;
+        let ticks = pulse.ticks();
+        let turns = pulse.turns.load(Ordering::Relaxed) + 1;
+        let often = turns % CALIBRATIONS;
+        if often & often.wrapping_sub(1) == 0 {
+            self.calibrate(ticks);
+        }
+        // What counts for one processor may be a little behind another's.
+        let took = (ticks + 1).saturating_sub(pulse.began.load(Ordering::Relaxed));
+        let took = ((u128::from(took) * u128::from(self.scale.get())) >> 32) as u64;
+        self.turn_time.borrow_mut().record_nanoseconds(took);
+        pulse.turns.store(turns, Ordering::Relaxed);
+        pulse.at.store(0, Ordering::Relaxed);
+        pulse.began.store(0, Ordering::Relaxed);
+        took
+    }
+
+    /// Finds out how long a tick is.
+    #[cold]
+    fn calibrate(&self, ticks: u64) {
+        let all = ticks.saturating_sub(self.pulse.first_tick);
+        let scale = (self.pulse.started.elapsed().as_nanos() << 32).checked_div(all.into());
+        self.scale.set(scale.and_then(|scale| u64::try_from(scale).ok()).unwrap_or(0));
     }
 
     /// What was due has its turn so much later.
@@ -277,7 +304,7 @@ impl Tally {
 
     /// Writes the numbers down. `living` has bytes received and sent on connections that are up, by source.
     pub(crate) fn report(&self, living: &[(u64, u64)], into: &mut Statistics) {
-        into.turns = self.turns.get();
+        into.turns = self.pulse.turns.load(Ordering::Relaxed);
         into.turn_time = self.turn_time.borrow().clone();
         into.lag = self.lag.borrow().clone();
         into.accept_errors = self.accept_errors.get();
@@ -331,14 +358,14 @@ pub(crate) fn protocol_name(types: &[&str]) -> String {
 
 const KIND_SHIFT: u32 = 56;
 
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - 1)
-}
-
 /// What other threads may read of a reactor at any time.
 pub(crate) struct Pulse {
     started: Instant,
-    /// When the turn that is under way began, in nanoseconds and one more; nought while the loop sleeps.
+    /// What the processor had counted then.
+    first_tick: u64,
+    /// Turns take the time that they take, and not a simulated one.
+    is_timed: bool,
+    /// When the turn that is under way began, in ticks and one more; nought while the loop sleeps.
     began: AtomicU64,
     turns: AtomicU64,
     /// What runs: the kind in the highest byte, an index in the lower half.
@@ -350,12 +377,14 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    fn new(started: Instant) -> Self {
+    fn new(started: Instant, is_timed: bool) -> Self {
         // Where the system has such a place.
         let thread = std::fs::read_link("/proc/thread-self").ok();
         let thread = thread.and_then(|path| path.file_name()?.to_str()?.parse().ok());
         Self {
             started,
+            first_tick: if is_timed { ticks(started) } else { 0 },
+            is_timed,
             began: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             at: AtomicU64::new(0),
@@ -363,6 +392,19 @@ impl Pulse {
             spots: Mutex::default(),
             thread,
         }
+    }
+
+    #[inline]
+    fn ticks(&self) -> u64 {
+        if self.is_timed { ticks(self.started) } else { 0 }
+    }
+
+    /// How long it has been since it was so many ticks.
+    fn since(&self, tick: u64) -> Duration {
+        let now = self.ticks();
+        let [since, all] = [tick, self.first_tick].map(|tick| u128::from(now.saturating_sub(tick)));
+        let nanoseconds = (self.started.elapsed().as_nanos() * since).checked_div(all).unwrap_or(0);
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
     fn what(&self, at: u64) -> String {
@@ -417,7 +459,7 @@ impl Observer {
         let number = pulse.turns.load(Ordering::Relaxed);
         let began = pulse.began.load(Ordering::Relaxed).checked_sub(1)?;
         let at = pulse.at.load(Ordering::Relaxed);
-        let lasts = pulse.started.elapsed().saturating_sub(Duration::from_nanos(began));
+        let lasts = pulse.since(began);
         Some(Turn { number, lasts, runs: pulse.what(at) })
     }
 

@@ -9,7 +9,7 @@ use ropewalk_protocol::Transport as _;
 use crate::inner::{Due, Entry, Inner, Purpose, Watched, expose};
 use crate::reactor::guard;
 use crate::streams::After;
-use crate::sys::{Completion, Driver, os};
+use crate::sys::{Completion, Driver, Next, os};
 use crate::tally::Runs;
 use crate::under_way::Kind;
 use crate::wheel::Expired;
@@ -45,27 +45,34 @@ impl Reactor {
         driver
             .wait(patience)
             .map_err(|error| ReactorError::System { doing: "waiting for events", error })?;
-        let turn = Turn::begin(inner);
+        let _turn = Turn::begin(inner);
         // Found out now and made after the rest, so that what comes about in this turn can cancel
         // them, and what is asked for in this turn waits for the next.
-        let expired = inner.expire(turn.began);
+        let expired = inner.expire();
         // Not before the wait: what is carried out may end it, and it would not be noticed.
         inner.carry_out(driver);
-        let unfinished = take_filled(&inner.unfinished);
+        let is_stirred = inner.carrier.is_stirred();
+        let unfinished = if is_stirred { take_filled(&inner.unfinished) } else { None };
         self.tell_of_completed(driver);
-        inner.settle_ports(driver);
+        if inner.carrier.is_stirred() {
+            inner.settle_ports(driver);
+        }
         if let Some(unfinished) = unfinished {
             for key in unfinished {
                 inner.tick(driver, key);
             }
         }
-        inner.tell_always_ready(driver);
+        if inner.carrier.is_stirred() {
+            inner.tell_always_ready(driver);
+        }
         self.take_remote();
         if let Some(expired) = expired {
             self.make_due_calls(driver, expired);
         }
-        self.look_after_the_woken(driver);
-        inner.carry_out(driver);
+        if inner.carrier.is_stirred() {
+            self.look_after_the_woken(driver);
+            inner.carry_out(driver);
+        }
         inner.tell_load();
         if inner.exposed.get() {
             expose(driver);
@@ -76,18 +83,25 @@ impl Reactor {
     /// Tells of each operation that was completed, and carries out what comes of it.
     fn tell_of_completed(&self, driver: &mut dyn Driver) {
         let inner = &self.0;
-        let mut held = inner.held.take();
-        while let Some(completion) = driver.next() {
+        let mut held = 0;
+        let mut is_last = false;
+        while !is_last && let Some(completion) = driver.next() {
             match completion {
                 Completion::Received { key, data } => {
+                    // Nothing of this one is to be dropped, which would be found out at run time.
+                    std::mem::forget(completion);
                     let is_short = data.len() <= HELD_SIZE_MAX;
                     let woken = inner.carrier.woken_count();
-                    match inner.bytes_came(key, data) {
-                        Some(seat) if is_short && driver.is_next_another() => {
-                            held.push((key, seat));
+                    let told = inner.bytes_came(key, data);
+                    let next = driver.what_is_next();
+                    is_last = next == Next::Nothing;
+                    match told {
+                        Some(seat) if is_short && next == Next::Another => {
+                            inner.held.borrow_mut().push((key, seat));
+                            held += 1;
                         }
                         told => {
-                            inner.settle_all(driver, &mut held);
+                            inner.settle_held(driver, &mut held);
                             if !is_short && inner.carrier.woken_count() > woken {
                                 driver.passes_on(key);
                             }
@@ -99,20 +113,21 @@ impl Reactor {
                 }
                 other => {
                     let after = inner.deliver(other);
-                    inner.settle_all(driver, &mut held);
+                    inner.settle_held(driver, &mut held);
                     self.follow_up(driver, after);
                 }
             }
             let is_asked = inner.is_asked();
-            if is_asked || held.len() == HELD_MAX {
-                inner.settle_all(driver, &mut held);
+            if is_asked || held == HELD_MAX {
+                inner.settle_held(driver, &mut held);
             }
             if is_asked || inner.is_asked() {
                 inner.carry_out(driver);
+                // That may have brought about more.
+                is_last = false;
             }
         }
-        inner.settle_all(driver, &mut held);
-        inner.held.replace(held);
+        inner.settle_held(driver, &mut held);
     }
 
     fn follow_up(&self, driver: &mut dyn Driver, after: After) {
@@ -215,12 +230,13 @@ impl Reactor {
 
 impl Inner {
     /// What has come due, if anything could have.
-    fn expire(&self, now: Duration) -> Option<Vec<Expired>> {
+    fn expire(&self) -> Option<Vec<Expired>> {
         let mut wheel = self.wheel.borrow_mut();
         if wheel.len() == 0 {
             return None;
         }
         let mut expired = self.expired.take();
+        let now = self.carrier.now();
         wheel.advance(now, &mut expired);
         Some(expired)
     }
@@ -235,25 +251,24 @@ fn take_filled<T>(list: &RefCell<Vec<T>>) -> Option<Vec<T>> {
 /// A turn, which also ends when something panics out of it.
 struct Turn<'a> {
     inner: &'a Inner,
-    began: Duration,
 }
 
 impl<'a> Turn<'a> {
     fn begin(inner: &'a Inner) -> Self {
-        let began = inner.carrier.begin_turn();
+        inner.carrier.begin_turn();
         inner.remote.set_in_turn(true);
-        inner.tally.begin(began);
-        Self { inner, began }
+        inner.tally.begin();
+        Self { inner }
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.inner.carrier.end_turn();
+        let took = self.inner.tally.end();
+        self.inner.carrier.end_turn(took);
         self.inner.remote.set_in_turn(false);
         if self.inner.exposed.get() {
             self.inner.remote.ring_for_the_rest();
         }
-        self.inner.tally.end(self.began, self.inner.carrier.refresh());
     }
 }

@@ -364,6 +364,7 @@ impl Inner {
                 driver.close(key, Closing::InOrder);
                 if !is_paused {
                     self.always_ready.borrow_mut().push((key, id));
+                    self.carrier.set_stirred(true);
                 }
             }
             Err(error) => self.lose_watch(driver, key, id, WatchEnd::Failed(error)),
@@ -384,6 +385,7 @@ impl Inner {
         always.retain(|other| *other != (key, id));
         if !is_paused {
             always.push((key, id));
+            self.carrier.set_stirred(true);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use ropewalk_deferred::Failure;
@@ -11,6 +11,7 @@ use ropewalk_protocol::Address;
 use ropewalk_reactor::{Bind, Reactor, ReactorHandle, Siblings};
 use rustix::fd::OwnedFd;
 
+use crate::pulse::Pulse;
 use crate::{Mailbox, ShardFailed};
 
 /// How connections are dealt out to shards.
@@ -21,7 +22,8 @@ pub enum Dealing {
     /// it. Which that is depends on the addresses of both ends alone.
     System,
     /// The same, but a shard hands a connection that it has just accepted to the shard that has the fewest,
-    /// when it has more than so many more itself.
+    /// when it has more than so many more itself. While some are hard at work and others sleep, a few go to those who
+    /// sleep, whatever they have: connections that say nothing keep nobody busy.
     Even {
         /// How many more it may have.
         tolerance: usize,
@@ -57,6 +59,8 @@ pub(crate) struct Group {
 #[repr(align(128))]
 struct Member {
     load: AtomicUsize,
+    /// How often it has turned.
+    turns: AtomicU64,
     /// Connections that it has been handed and has not taken in yet.
     under_way: AtomicUsize,
     handed: Mailbox<(Address, OwnedFd)>,
@@ -85,6 +89,7 @@ impl Group {
     pub(crate) fn new(count: usize, dealing: Dealing) -> Self {
         let member = |_| Member {
             load: AtomicUsize::new(0),
+            turns: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
             handed: Mailbox::new(UNDER_WAY_MAX),
             handle: Mutex::default(),
@@ -244,11 +249,31 @@ pub(crate) struct Sibling {
     pub(crate) index: usize,
     /// How often this shard has listened at each place.
     asked: RefCell<HashMap<Address, usize>>,
+    pulse: RefCell<Pulse>,
 }
 
 impl Sibling {
     pub(crate) fn new(group: &Arc<Group>, index: usize) -> Self {
-        Self { group: Arc::clone(group), index, asked: RefCell::default() }
+        let pulse = RefCell::new(Pulse::of(group.count()));
+        Self { group: Arc::clone(group), index, asked: RefCell::default(), pulse }
+    }
+
+    /// Who is to have a connection that this shard has accepted, and has so many already; nobody else, if it is to stay.
+    fn taker(&self, own: usize, tolerance: usize) -> Option<&Member> {
+        let members = &self.group.members;
+        let mut pulse = self.pulse.borrow_mut();
+        pulse.look(members.iter().map(|member| member.turns.load(Ordering::Relaxed)));
+        let is_for_sleepers = pulse.has_sleepers();
+        let may_have = |index: usize| !is_for_sleepers || pulse.sleeps(index);
+        let others = members.iter().enumerate();
+        let others = others.filter(|(index, _)| *index != self.index && may_have(*index));
+        let least = others.map(|(_, member)| (member.load(), member)).min_by_key(|least| least.0);
+        let stays = |least: usize| may_have(self.index) && own <= least + tolerance;
+        let taker = least.and_then(|(least, member)| (!stays(least)).then_some(member));
+        if is_for_sleepers {
+            pulse.given();
+        }
+        taker
     }
 }
 
@@ -290,15 +315,10 @@ impl Siblings for Sibling {
         }
         let this = &self.group.members[self.index];
         let own = load + this.under_way.load(Ordering::Acquire);
-        let others = self.group.members.iter().enumerate().filter(|(at, _)| *at != self.index);
-        let least = others.map(|(_, member)| (member.load(), member)).min_by_key(|least| least.0);
-        let member = match least {
-            Some((least, member)) if own > least + tolerance => member,
-            _ => {
-                // The others accept at the same time, and are not to reckon with less.
-                this.load.store(load + 1, Ordering::Release);
-                return Some(socket);
-            }
+        let Some(member) = self.taker(own, tolerance) else {
+            // The others accept at the same time, and are not to reckon with less.
+            this.load.store(load + 1, Ordering::Release);
+            return Some(socket);
         };
         member.under_way.fetch_add(1, Ordering::AcqRel);
         match member.handed.send((place.clone(), socket)) {
@@ -311,10 +331,101 @@ impl Siblings for Sibling {
     }
 
     fn loaded(&self, load: usize) {
-        let counted = &self.group.members[self.index].load;
+        let this = &self.group.members[self.index];
+        // Nobody else writes there, so that nothing is lost between the two.
+        this.turns.store(this.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         // Looking is cheaper than writing where nothing has changed.
-        if counted.load(Ordering::Relaxed) != load {
-            counted.store(load, Ordering::Release);
+        if this.load.load(Ordering::Relaxed) != load {
+            this.load.store(load, Ordering::Release);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use ropewalk_protocol::Address;
+    use ropewalk_reactor::Siblings as _;
+    use rustix::fd::OwnedFd;
+
+    use super::{Dealing, Group, Sibling};
+
+    /// Shards without their reactors: what each has is counted here.
+    struct Shards {
+        siblings: Vec<Sibling>,
+        kept: Vec<usize>,
+    }
+
+    impl Shards {
+        fn new(count: usize) -> Self {
+            let group = Arc::new(Group::new(count, Dealing::default()));
+            let siblings = (0..count).map(|index| Sibling::new(&group, index)).collect();
+            Self { siblings, kept: vec![0; count] }
+        }
+
+        /// A connection comes to the socket of this shard.
+        fn accept(&mut self, index: usize) {
+            let place = Address::Ip(([127, 0, 0, 1], 80).into());
+            let (socket, _) = io::pipe().expect("a descriptor");
+            let kept = self.siblings[index].deal(&place, OwnedFd::from(socket), self.kept[index]);
+            self.kept[index] += usize::from(kept.is_some());
+        }
+
+        fn turn(&self, index: usize, turns: u64) {
+            for _ in 0..turns {
+                self.siblings[index].loaded(self.kept[index]);
+            }
+        }
+
+        fn loads(&self) -> Vec<usize> {
+            self.siblings[0].group.loads()
+        }
+    }
+
+    #[test]
+    fn no_shard_has_more_than_its_share_wherever_they_come() {
+        for count in 2..=4 {
+            for seed in 0..50_u64 {
+                let (mut shards, mut state) = (Shards::new(count), seed * 2 + 1);
+                for connections in 1..=16 {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    shards.accept((state >> 33) as usize % count);
+                    let most = shards.loads().into_iter().max();
+                    assert_eq!(most, Some(usize::div_ceil(connections, count)), "seed {seed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_sleeps_is_given_some_while_another_works() {
+        let mut shards = Shards::new(2);
+        // The first has many that say nothing.
+        shards.kept[0] = 20;
+        shards.turn(0, 1);
+        shards.accept(0);
+        assert_eq!(shards.loads(), [20, 1], "the second has fewer");
+        shards.turn(1, 5000);
+        let steps = [
+            (1, [21, 1]),
+            (0, [22, 1]),
+            (0, [23, 1]),
+            (1, [24, 1]),
+            (1, [25, 1]),
+            (1, [26, 1]),
+            // That were all that go there unseen.
+            (1, [26, 2]),
+        ];
+        for (at, loads) in steps {
+            shards.accept(at);
+            assert_eq!(shards.loads(), loads);
+        }
+        // Awake, it has its share.
+        shards.turn(0, 2000);
+        shards.turn(1, 2000);
+        shards.accept(0);
+        assert_eq!(shards.loads(), [26, 3]);
     }
 }

@@ -55,6 +55,7 @@ mod affinity;
 mod binder;
 mod group;
 mod mailbox;
+mod pulse;
 mod shards;
 #[cfg(unix)]
 mod worker;

@@ -1,5 +1,7 @@
 //! What a client asks for before anything is decided: the name in its first message.
 
+use std::borrow::Cow;
+
 /// The type of a record that carries the handshake (RFC 8446 5.1).
 const HANDSHAKE: u8 = 22;
 /// The type of the first message of a handshake (RFC 8446 4).
@@ -35,8 +37,11 @@ pub(crate) fn look(bytes: &[u8]) -> Hello {
     }
 }
 
-/// Puts the message together from the records that carry it.
-fn message(mut bytes: &[u8]) -> Result<Vec<u8>, Hello> {
+/// The body of the message, put together from the records that carry it where one does not.
+fn message(mut bytes: &[u8]) -> Result<Cow<'_, [u8]>, Hello> {
+    if let Some(body) = in_one_record(bytes) {
+        return Ok(body.into());
+    }
     let mut message = Vec::new();
     loop {
         match bytes {
@@ -55,7 +60,7 @@ fn message(mut bytes: &[u8]) -> Result<Vec<u8>, Hello> {
                         let wanted = 4 + u32::from_be_bytes([0, a, b, c]) as usize;
                         if message.len() >= wanted {
                             message.truncate(wanted);
-                            return Ok(message.split_off(4));
+                            return Ok(message.split_off(4).into());
                         }
                     }
                     _ => (),
@@ -68,6 +73,14 @@ fn message(mut bytes: &[u8]) -> Result<Vec<u8>, Hello> {
             _ => return Err(Hello::Incomplete),
         }
     }
+}
+
+fn in_one_record(bytes: &[u8]) -> Option<&[u8]> {
+    let [HANDSHAKE, 3, _, high, low, rest @ ..] = bytes else { return None };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    let record = rest.get(..length).filter(|_| length <= RECORD_MAX)?;
+    let [CLIENT_HELLO, a, b, c, body @ ..] = record else { return None };
+    body.get(..u32::from_be_bytes([0, *a, *b, *c]) as usize)
 }
 
 /// The name in the body of a message; none at all if the message cannot be read.

@@ -10,7 +10,7 @@ use ropewalk_protocol::{Above, Below, ConnCall, Disconnect, Layer, Outbox, TlsAl
 use crate::hello::{self, Hello};
 use crate::outgoing::{AHEAD_MAX, Outgoing};
 use crate::server::Answerer;
-use crate::session::{Hearer, Session};
+use crate::session::{Agreed, Hearer, Session};
 use crate::{Limits, Reason, TlsError};
 
 /// How much memory the buffer that records are decrypted in may keep for the next connection.
@@ -83,10 +83,10 @@ impl Common {
     }
 
     /// The same information, in memory that others may share.
-    fn shared(&self, info: TlsInfo) -> Rc<TlsInfo> {
+    fn shared(&self, agreed: &Agreed<'_>) -> Rc<TlsInfo> {
         let mut last = self.info.borrow_mut();
-        if **last != info {
-            *last = Rc::new(info);
+        if !agreed.is(&last) {
+            *last = Rc::new(agreed.info());
         }
         Rc::clone(&last)
     }
@@ -381,13 +381,13 @@ struct Ears<'a> {
 }
 
 impl Hearer for Ears<'_> {
-    fn established(&mut self, info: TlsInfo) {
+    fn established(&mut self, agreed: &Agreed<'_>) {
         let Some(mut opening) = self.opening.take() else { return };
         if let Some(timer) = opening.timer {
             self.below.cancel_call(timer);
         }
-        self.below.count(if info.resumed { "tls_resumptions" } else { "tls_handshakes" });
-        let info = self.common.shared(info);
+        self.below.count(if agreed.is_resumed() { "tls_resumptions" } else { "tls_handshakes" });
+        let info = self.common.shared(agreed);
         self.above.set_tls(Rc::clone(&info));
         if let Some(told) = opening.told.take() {
             told.succeed((*info).clone());

@@ -102,6 +102,7 @@ mod outgoing;
 mod places;
 mod policy;
 mod refusal;
+mod seal;
 mod self_signed;
 mod server;
 mod session;
@@ -136,7 +137,8 @@ pub use watch::{
 
 /// The cryptography that everything here uses: no process-wide default is read or set.
 fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-        LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+        Arc::new(seal::with_outlets(rustls::crypto::aws_lc_rs::default_provider()))
+    });
     Arc::clone(&PROVIDER)
 }

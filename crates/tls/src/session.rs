@@ -4,12 +4,13 @@
 //! afterwards how many are used up, plaintext is lent for one call, and what the peer is to get is
 //! appended to a vector of the caller's. When 0.24 is there, this file changes and no other.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ropewalk_protocol::TlsInfo;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
@@ -18,6 +19,7 @@ use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerCo
 
 use crate::Reason;
 use crate::refusal::reason_of;
+use crate::seal::sealing;
 
 /// The longest piece of plaintext in one record (RFC 8446 5.1).
 pub(crate) const RECORD_MAX: usize = 16 * 1024;
@@ -28,7 +30,7 @@ const RECORD_EXTRA: usize = 64;
 /// Who is told what came.
 pub(crate) trait Hearer {
     /// The handshake is done.
-    fn established(&mut self, info: TlsInfo);
+    fn established(&mut self, agreed: &Agreed<'_>);
 
     /// This was in a record.
     fn plaintext(&mut self, data: &[u8]);
@@ -182,9 +184,11 @@ impl<E: Engine> Session for Rustls<E> {
     }
 
     fn send(&mut self, plaintext: &[u8], rest: &mut [u8], out: &mut Vec<u8>) -> Result<(), Reason> {
+        let is_direct = self.engine.state().protocol_version() == Some(ProtocolVersion::TLSv1_3);
         loop {
             match self.engine.process(rest).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let seal = if is_direct { seal_directly } else { seal };
                     let records = plaintext.len().div_ceil(RECORD_MAX).max(1);
                     out.reserve(plaintext.len() + records * RECORD_EXTRA);
                     // One by one: what makes room for a record is in the caches still when it is written.
@@ -229,37 +233,95 @@ impl<E: Engine> Rustls<E> {
     fn tell(&mut self, early: &mut Vec<u8>, hearer: &mut dyn Hearer) {
         if !self.is_told && !self.engine.state().is_handshaking() {
             self.is_told = true;
-            hearer.established(self.info());
+            let (state, name) = (self.engine.state(), self.name.as_deref());
+            hearer.established(&Agreed { state, name });
         }
         if self.is_told && !early.is_empty() {
             hearer.plaintext(early);
             *early = Vec::new();
         }
     }
+}
 
-    fn info(&self) -> TlsInfo {
-        let state = self.engine.state();
+/// What both sides agreed on.
+pub(crate) struct Agreed<'a> {
+    state: &'a CommonState,
+    name: Option<&'a str>,
+}
+
+impl Agreed<'_> {
+    /// The same where it may be kept.
+    pub(crate) fn info(&self) -> TlsInfo {
         let mut info = TlsInfo::default();
-        info.protocol = match state.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3".to_owned(),
-            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2".to_owned(),
-            other => format!("{other:?}"),
-        };
-        let suite = state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-        // rustls sets the suites of 1.3 apart from the others; their names do not.
-        info.cipher = suite.unwrap_or_default().replacen("TLS13_", "TLS_", 1);
-        let group = state.negotiated_key_exchange_group();
-        info.group = group.map(|group| {
-            let group = group.name();
-            group.as_str().map_or_else(|| format!("{group:?}"), ToOwned::to_owned)
-        });
-        info.alpn = state.alpn_protocol().map(ToOwned::to_owned);
-        info.server_name = self.name.as_deref().map(ToOwned::to_owned);
-        let chain = state.peer_certificates().unwrap_or_default();
-        info.peer_chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
-        info.resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
+        info.protocol = self.protocol().into_owned();
+        info.cipher = self.cipher().concat();
+        info.group = self.group().map(Cow::into_owned);
+        info.alpn = self.state.alpn_protocol().map(ToOwned::to_owned);
+        info.server_name = self.name.map(ToOwned::to_owned);
+        info.peer_chain = self.chain().iter().map(|certificate| certificate.to_vec()).collect();
+        info.resumed = self.is_resumed();
         info
     }
+
+    /// Whether it is this, which connections with the same peers mostly agree on.
+    pub(crate) fn is(&self, info: &TlsInfo) -> bool {
+        let [begin, end] = self.cipher();
+        info.protocol == self.protocol()
+            && info.cipher.strip_prefix(begin) == Some(end)
+            && info.group.as_deref() == self.group().as_deref()
+            && info.alpn.as_deref() == self.state.alpn_protocol()
+            && info.server_name.as_deref() == self.name
+            && info.resumed == self.is_resumed()
+            && info.peer_chain.iter().eq(self.chain().iter().map(|certificate| &**certificate))
+    }
+
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.state.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    fn protocol(&self) -> Cow<'static, str> {
+        match self.state.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3".into(),
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2".into(),
+            other => format!("{other:?}").into(),
+        }
+    }
+
+    /// The name of the cipher suite in two parts.
+    fn cipher(&self) -> [&'static str; 2] {
+        let suite = self.state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let name = suite.unwrap_or_default();
+        // rustls sets the suites of 1.3 apart from the others; their names do not.
+        name.strip_prefix("TLS13_").map_or(["", name], |rest| ["TLS_", rest])
+    }
+
+    fn group(&self) -> Option<Cow<'static, str>> {
+        let group = self.state.negotiated_key_exchange_group()?.name();
+        Some(group.as_str().map_or_else(|| format!("{group:?}").into(), Cow::Borrowed))
+    }
+
+    fn chain(&self) -> &[CertificateDer<'_>] {
+        self.state.peer_certificates().unwrap_or_default()
+    }
+}
+
+/// Appends one record of TLS 1.3.
+fn seal_directly<D>(
+    traffic: &mut WriteTraffic<'_, D>,
+    plaintext: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
+    match sealing(out, |husks| traffic.encrypt(plaintext, husks)) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(EncryptError::EncryptExhausted)) => Err(exhausted()),
+        Some(Err(EncryptError::InsufficientSize(_))) | None => {
+            Err(Reason::Internal("a record went astray".to_owned()))
+        }
+    }
+}
+
+fn exhausted() -> Reason {
+    Reason::Internal("the keys are used up".to_owned())
 }
 
 /// Appends one record.
@@ -279,7 +341,7 @@ fn seal<D>(
         }
     });
     if is_exhausted {
-        return Err(Reason::Internal("the keys are used up".to_owned()));
+        return Err(exhausted());
     }
     Ok(())
 }

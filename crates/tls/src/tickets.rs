@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -21,6 +21,9 @@ pub const TICKET_SECRET_MIN: usize = 32;
 
 /// How many sessions of TLS 1.2 are kept for clients who take no tickets.
 const KEPT_MAX: usize = 1024;
+
+/// How many nonces are drawn together.
+const NONCES_DRAWN: usize = 64;
 
 /// What keys are made for; never used for anything else.
 const PURPOSE: &[u8] = b"ropewalk session tickets 1";
@@ -82,6 +85,15 @@ pub(crate) struct Tickets {
     scope: Vec<u8>,
     /// Made when they were last needed.
     keys: RwLock<Option<Arc<Pair>>>,
+    nonces: Mutex<Nonces>,
+}
+
+/// Nonces that were drawn together, as each draw from the system's cryptography costs as much as a hundred
+/// of them. Anybody may know them once they are used, and one that came twice would tell no more than that
+/// what it sealed was the same.
+struct Nonces {
+    drawn: [[u8; NONCE_LEN]; NONCES_DRAWN],
+    left: usize,
 }
 
 struct Pair {
@@ -154,7 +166,8 @@ impl TicketKeys {
     /// Tickets that are good only where they were given out for the same.
     pub(crate) fn tickets(&self, scope: &[u8]) -> Arc<Tickets> {
         let (source, scope) = (Arc::clone(&self.source), scope.to_vec());
-        Arc::new(Tickets { source, scope, keys: RwLock::new(None) })
+        let nonces = Mutex::new(Nonces { drawn: [[0; NONCE_LEN]; NONCES_DRAWN], left: 0 });
+        Arc::new(Tickets { source, scope, keys: RwLock::new(None), nonces })
     }
 
     pub(crate) fn storage(&self) -> Arc<dyn StoresServerSessions> {
@@ -243,6 +256,18 @@ fn derive(secret: &Prk, scope: &[u8], generation: u64) -> Option<LessSafeKey> {
     Some(LessSafeKey::new(UnboundKey::from(material)))
 }
 
+impl Nonces {
+    /// One that nobody had yet; none if the system has no random bytes.
+    fn next(&mut self) -> Option<[u8; NONCE_LEN]> {
+        if self.left == 0 {
+            aws_lc_rs::rand::fill(self.drawn.as_flattened_mut()).ok()?;
+            self.left = NONCES_DRAWN;
+        }
+        self.left -= 1;
+        Some(self.drawn[self.left])
+    }
+}
+
 impl Tickets {
     /// The current key and the one before, at this time in seconds since 1970.
     fn keys_at(&self, now: u64) -> Option<Arc<Pair>> {
@@ -260,9 +285,7 @@ impl Tickets {
     /// A nonce, and behind it what was sealed with it.
     fn encrypt_at(&self, now: u64, plain: &[u8]) -> Option<Vec<u8>> {
         let keys = self.keys_at(now)?;
-        let mut nonce = [0; NONCE_LEN];
-        // The few that are the same by chance tell no more than that what they sealed was the same.
-        aws_lc_rs::rand::fill(&mut nonce).ok()?;
+        let nonce = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).next()?;
         let mut ticket = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM_SIV.tag_len());
         ticket.extend_from_slice(&nonce);
         ticket.extend_from_slice(plain);

@@ -14,6 +14,7 @@
 //! | a protocol of processes, or what starts programs | [`FakeProcess`], [`FakeProcesses`] |
 //! | what reads, writes or watches files | `MemoryFiles` (on Unix) |
 //! | two protocols with one another | [`Wire`] |
+//! | what came of a deferred that is over | [`value_of`], [`error_of`] |
 //! | whatever waits | [`Clock`], which a test moves |
 //! | tasks and threads | [`Executor`], [`LaterThreads`], which do as the test says |
 //! | whatever carries connections | [`laws`] |
@@ -51,6 +52,7 @@ mod hostile;
 pub mod laws;
 mod memory;
 mod network;
+mod outcome;
 mod overheard;
 mod processes;
 mod resolver;
@@ -71,6 +73,7 @@ pub use golden::golden;
 pub use hostile::{Attack, Harm, Hostile};
 pub use memory::Memory;
 pub use network::{MemoryEndpoint, MemoryNetwork};
+pub use outcome::{error_of, value_of};
 pub use processes::{FakeProcess, FakeProcesses};
 pub use resolver::FakeResolver;
 pub use sim::{Happening, HostEndpoint, Link, Machine, Random, Simulation, Standstill};

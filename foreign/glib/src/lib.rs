@@ -16,12 +16,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use glib::{ControlFlow, IOCondition, SourceId};
-use ropewalk_foreign::{Hosted, Next};
+use ropewalk_foreign::{Next, Watched};
 use ropewalk_reactor::{Reactor, ReactorError};
 
 /// Keeps a reactor in the main loop; dropped, it takes the reactor out again and leaves it as it is.
@@ -29,13 +29,10 @@ use ropewalk_reactor::{Reactor, ReactorError};
 pub struct Attachment(Rc<Host>);
 
 struct Host {
-    hosted: Hosted,
-    /// Stays open for as long as glib watches it.
-    descriptor: OwnedFd,
+    watched: Watched,
     watch: RefCell<Option<SourceId>>,
     timer: RefCell<Option<SourceId>>,
     over: Cell<bool>,
-    failed: RefCell<Option<ReactorError>>,
 }
 
 /// Has the default main context, which is GTK's, run `reactor`.
@@ -51,14 +48,11 @@ struct Host {
 ///
 /// In another thread than that of the default main context.
 pub fn attach(reactor: &Reactor) -> Result<Attachment, ReactorError> {
-    let refused = |error| ReactorError::System { doing: "watching the reactor", error };
     let host = Rc::new(Host {
-        hosted: Hosted::new(reactor),
-        descriptor: reactor.as_fd().try_clone_to_owned().map_err(refused)?,
+        watched: Watched::new(reactor)?,
         watch: RefCell::default(),
         timer: RefCell::default(),
         over: Cell::new(false),
-        failed: RefCell::default(),
     });
     // What is there already, and the first deadline.
     host.wait_for(Some(0));
@@ -73,7 +67,7 @@ impl Attachment {
 
     /// Why the reactor is no longer in the loop, if it was not stopped.
     pub fn take_error(&self) -> Option<ReactorError> {
-        self.0.failed.take()
+        self.0.watched.take_error()
     }
 }
 
@@ -85,7 +79,7 @@ impl Drop for Attachment {
 
 impl fmt::Debug for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attachment").field("hosted", &self.0.hosted).finish_non_exhaustive()
+        f.debug_struct("Attachment").field("watched", &self.0.watched).finish_non_exhaustive()
     }
 }
 
@@ -98,15 +92,10 @@ impl Host {
         if let Some(watch) = self.watch.take() {
             watch.remove();
         }
-        match self.hosted.turn() {
-            Ok(Next::Busy) => (),
-            Ok(Next::Ended) => self.let_go(),
-            Ok(next) => self.wait_for(next.wait_ms()),
-            Err(error) => {
-                tracing::error!(target: "ropewalk::foreign", "the reactor cannot go on: {error}");
-                self.failed.replace(Some(error));
-                self.let_go();
-            }
+        match self.watched.turn() {
+            Next::Busy => (),
+            Next::Ended => self.let_go(),
+            next => self.wait_for(next.wait_ms()),
         }
     }
 
@@ -117,7 +106,7 @@ impl Host {
         }
         let host = Rc::downgrade(self);
         let watch = glib::source::unix_fd_add_local(
-            self.descriptor.as_raw_fd(),
+            self.watched.as_raw_fd(),
             IOCondition::IN,
             move |_, _| {
                 // It is removed by being told so.

@@ -5,10 +5,10 @@
 //! Core Foundation.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use cxx::UniquePtr;
-use ropewalk_foreign::{Hosted, Next};
+use ropewalk_foreign::{Next, Watched};
 use ropewalk_reactor::{Reactor, ReactorError};
 
 #[cxx::bridge(namespace = "ropewalk")]
@@ -53,11 +53,7 @@ pub struct Attachment {
 }
 
 /// What the other side calls.
-struct Host {
-    hosted: Hosted,
-    /// Stays open for as long as the run loop watches it.
-    descriptor: OwnedFd,
-}
+struct Host(Watched);
 
 /// Has this thread's run loop run `reactor`, in its default mode.
 ///
@@ -68,9 +64,7 @@ struct Host {
 ///
 /// If the system gives no descriptor to watch.
 pub fn attach(reactor: &Reactor) -> Result<Attachment, ReactorError> {
-    let refused = |error| ReactorError::System { doing: "watching the reactor", error };
-    let descriptor = reactor.as_fd().try_clone_to_owned().map_err(refused)?;
-    let host = Host { hosted: Hosted::new(reactor), descriptor };
+    let host = Host(Watched::new(reactor)?);
     Ok(Attachment { attached: ffi::attach_host(Box::new(host)) })
 }
 
@@ -89,14 +83,11 @@ impl fmt::Debug for Attachment {
 
 impl Host {
     fn descriptor(&self) -> i32 {
-        self.descriptor.as_raw_fd()
+        self.0.as_raw_fd()
     }
 
     fn turn(&self) -> ffi::Ahead {
-        let next = self.hosted.turn().unwrap_or_else(|error| {
-            tracing::error!(target: "ropewalk::foreign", "the reactor cannot go on: {error}");
-            Next::Ended
-        });
+        let next = self.0.turn();
         let what = match next {
             Next::AtOnce | Next::Within(_) => ffi::What::Wait,
             Next::WhenReadable => ffi::What::Watch,

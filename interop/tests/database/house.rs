@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use ropewalk_database::PoolOptions;
 use ropewalk_database::postgres::{Client, Config, Pool, PostgresError, ServerError, connect};
-use ropewalk_deferred::{Deferred, Failure};
+use ropewalk_deferred::Deferred;
 use ropewalk_endpoint::client_from_string;
-use ropewalk_interop::{PATIENCE, PostgresServer};
-use ropewalk_protocol::{ClientEndpoint, timeout};
+use ropewalk_interop::PostgresServer;
+use ropewalk_protocol::ClientEndpoint;
 use ropewalk_reactor::Reactor;
 
+use crate::answers::Asks;
 use crate::support::reactor;
 
 /// Who may come in, and how.
@@ -96,22 +97,12 @@ impl House {
         Pool::new(&self.reactor, endpoint, alice(), options)
     }
 
-    pub(crate) fn wait<T: 'static>(&self, answer: Deferred<T>) -> Result<T, Failure> {
-        self.reactor.run_until(timeout(&self.reactor, PATIENCE, answer))
-    }
-
-    #[track_caller]
-    pub(crate) fn told<T: 'static>(&self, answer: Deferred<T>) -> T {
-        self.wait(answer).expect("an answer")
-    }
-
     #[track_caller]
     pub(crate) fn refused<T: std::fmt::Debug + 'static>(
         &self,
         answer: Deferred<T>,
     ) -> PostgresError {
-        let failure = self.wait(answer).expect_err("it is refused");
-        failure.check::<PostgresError>().unwrap_or_else(|| panic!("{failure:?}")).clone()
+        self.refused_as(answer)
     }
 
     /// The `SQLSTATE` of a refusal.
@@ -124,6 +115,12 @@ impl House {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+impl Asks for House {
+    fn reactor(&self) -> &Reactor {
+        &self.reactor
     }
 }
 

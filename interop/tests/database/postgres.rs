@@ -11,6 +11,7 @@ use ropewalk_interop::PATIENCE;
 use ropewalk_protocol::{Disconnect, sleep, timeout};
 use ropewalk_tls::{TlsClient, Trust};
 
+use crate::answers::Asks;
 use crate::house::{House, alice};
 
 fn log_in(user: &str) -> Config {

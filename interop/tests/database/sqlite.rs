@@ -8,9 +8,9 @@ use ropewalk_database::sqlite::{Journal, Sqlite, SqliteError, SqliteErrorKind};
 use ropewalk_database::{Pool, PoolOptions};
 use ropewalk_deferred::{Cancelled, Deferred, Failure, Panicked, Rest, gather};
 use ropewalk_interop::{PATIENCE, TempDir, tool};
-use ropewalk_protocol::timeout;
 use ropewalk_reactor::Reactor;
 
+use crate::answers::Asks;
 use crate::support::reactor;
 
 /// Counts for as long as it is let.
@@ -36,18 +36,14 @@ impl House {
     }
 
     #[track_caller]
-    fn told<T: 'static>(&self, answer: Deferred<T>) -> T {
-        self.wait(answer).expect("an answer")
-    }
-
-    fn wait<T: 'static>(&self, answer: Deferred<T>) -> Result<T, Failure> {
-        self.reactor.run_until(timeout(&self.reactor, PATIENCE, answer))
-    }
-
-    #[track_caller]
     fn refused<T: std::fmt::Debug + 'static>(&self, answer: Deferred<T>) -> SqliteErrorKind {
-        let failure = self.wait(answer).expect_err("it is refused");
-        failure.check::<SqliteError>().unwrap_or_else(|| panic!("{failure:?}")).kind()
+        self.refused_as::<SqliteError, T>(answer).kind()
+    }
+}
+
+impl Asks for House {
+    fn reactor(&self) -> &Reactor {
+        &self.reactor
     }
 }
 

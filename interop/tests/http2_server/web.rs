@@ -23,7 +23,7 @@ pub(crate) struct Web {
     pub(crate) folder: TempDir,
     pub(crate) clear: String,
     pub(crate) encrypted: String,
-    _peer: Peer,
+    peer: Peer,
 }
 
 impl Web {
@@ -33,18 +33,28 @@ impl Web {
         folder.write("hello.txt", "hello, file\n").expect("a file");
         folder.write("large.bin", large()).expect("a file");
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["run", "--quiet", "--package", "ropewalk-cli", "--", "web", "--upload"]);
+        cargo.args(["run", "--quiet", "--package", "ropewalk-cli"]);
+        // Measured where it is built for use.
+        if std::env::var_os("ROPEWALK_RELEASE").is_some() {
+            cargo.arg("--release");
+        }
+        cargo.args(["--", "web", "--upload"]);
         cargo.args(["--log", "off", "--listen", "tcp:0:interface=127.0.0.1"]);
         cargo.args(["--listen", "tls:0:interface=127.0.0.1:self-signed", "--path"]);
         let mut peer = Peer::start(cargo.arg(folder.path())).expect("it starts");
         let clear = format!("http://{}", peer.line_within("http://", BUILDING).expect("a place"));
         let encrypted = format!("https://{}", peer.line_after("https://").expect("a place"));
-        Self { folder, clear, encrypted, _peer: peer }
+        Self { folder, clear, encrypted, peer }
     }
 
     /// The place of a file, in the clear and encrypted.
     pub(crate) fn urls(&self, file: &str) -> [String; 2] {
         [&self.clear, &self.encrypted].map(|place| format!("{place}{file}"))
+    }
+
+    /// The number by which the system knows the program.
+    pub(crate) fn id(&self) -> u32 {
+        self.peer.id()
     }
 
     /// The part of a place behind the scheme.

@@ -3,12 +3,13 @@
 use std::process::Command;
 use std::time::Duration;
 
-use ropewalk_deferred::{Deferred, Failure};
-use ropewalk_interop::{PATIENCE, Peer, free_port, tool, wait_for_port};
+use ropewalk_deferred::Deferred;
+use ropewalk_interop::{Peer, free_port, tool, wait_for_port};
 use ropewalk_memcached::{self as memcached, CallError, CasOutcome, Client, Entry, Expiry, Limits};
-use ropewalk_protocol::{Disconnect, timeout};
+use ropewalk_protocol::Disconnect;
 use ropewalk_reactor::Reactor;
 
+use crate::answers::Asks;
 use crate::kit::{asked_on, local};
 use crate::support::reactor;
 
@@ -33,13 +34,9 @@ impl Cache {
         Self { peer: Some(peer), client: client.expect("a connection"), reactor }
     }
 
-    fn wait<T: 'static>(&self, answer: Deferred<T>) -> Result<T, Failure> {
-        self.reactor.run_until(timeout(&self.reactor, PATIENCE, answer))
-    }
-
     #[track_caller]
     fn told<T: 'static>(&self, call: impl FnOnce(&Client) -> Deferred<T>) -> T {
-        self.wait(call(&self.client)).expect("an answer")
+        Asks::told(self, call(&self.client))
     }
 
     #[track_caller]
@@ -47,8 +44,13 @@ impl Cache {
         &self,
         call: impl FnOnce(&Client) -> Deferred<T>,
     ) -> CallError {
-        let failure = self.wait(call(&self.client)).expect_err("no answer");
-        failure.check::<CallError>().expect("a call's error").clone()
+        self.refused_as(call(&self.client))
+    }
+}
+
+impl Asks for Cache {
+    fn reactor(&self) -> &Reactor {
+        &self.reactor
     }
 }
 

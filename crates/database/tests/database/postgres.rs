@@ -8,9 +8,7 @@ use ropewalk_database::postgres::{
 use ropewalk_deferred::Deferred;
 use ropewalk_protocol::{Disconnect, Seat, seat};
 use ropewalk_tls::{TlsClient, Trust};
-use ropewalk_trial::{Attack, Clock, Hostile, Memory, Random, chunked_seats};
-
-use crate::{error, value};
+use ropewalk_trial::{Attack, Clock, Hostile, Memory, Random, chunked_seats, error_of, value_of};
 
 /// A message of the server.
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -81,7 +79,7 @@ fn client(config: Config) -> (Memory, Client, Deferred<()>) {
 fn let_in() -> (Memory, Client) {
     let (mut memory, client, ready) = client(config());
     memory.push(&welcome());
-    value(ready);
+    value_of(ready);
     memory.take_sent();
     (memory, client)
 }
@@ -92,7 +90,7 @@ fn refused(config: Config, answers: &[&[u8]]) -> PostgresError {
     for answer in answers {
         memory.push(answer);
     }
-    let why = error(ready);
+    let why = error_of(ready);
     assert!(memory.ended().is_some(), "it does not stay");
     why
 }
@@ -106,7 +104,7 @@ fn a_client_says_who_it_is_and_is_let_in() {
     assert_eq!(words[..2], [b"user", b"alice".as_slice()]);
     assert!(words.windows(2).any(|pair| pair == [b"database", b"shop".as_slice()]));
     memory.push(&welcome());
-    value(ready);
+    value_of(ready);
     assert_eq!(client.setting("server_version").as_deref(), Some("15.0"));
     drop(client);
     memory.run();
@@ -172,11 +170,11 @@ fn a_statement_is_prepared_once() {
     memory.push(&prepared());
     assert_eq!(memory.take_sent()[0], b'B');
     memory.push(&executed(5));
-    assert_eq!(value(first), [(5,)]);
+    assert_eq!(value_of(first), [(5,)]);
     let again = client.query_as::<(i32,)>(sql, (6,));
     assert_eq!(memory.take_sent()[0], b'B');
     memory.push(&executed(6));
-    assert_eq!((value(again), client.status()), (vec![(6,)], Status::Idle));
+    assert_eq!((value_of(again), client.status()), (vec![(6,)], Status::Idle));
 }
 
 #[test]
@@ -184,38 +182,38 @@ fn a_refused_call_leaves_the_connection_to_others() {
     let (mut memory, client) = let_in();
     let call = client.query("SELEKT", ());
     memory.push(&[refusal("ERROR", "42601"), ready()].concat());
-    let PostgresError::Server(why) = error(call) else { panic!("the server refused") };
+    let PostgresError::Server(why) = error_of(call) else { panic!("the server refused") };
     assert_eq!((&*why.code, &*why.message, why.is_temporary()), ("42601", "no", false));
     let script = client.script("SELECT 1");
     memory.push(&[message(b'C', b"SELECT 1\0"), ready()].concat());
-    value(script);
+    value_of(script);
     // A fatal one ends it, for all.
     let calls = [client.script("SELECT 1"), client.script("SELECT 2")];
     memory.push(&refusal("FATAL", "57P01"));
     for call in calls {
-        let PostgresError::Server(why) = error(call) else { panic!("the server ended it") };
+        let PostgresError::Server(why) = error_of(call) else { panic!("the server ended it") };
         assert!(why.is_temporary());
     }
     assert!(client.is_over() && memory.ended().is_some());
-    assert!(matches!(error(client.script("SELECT 1")), PostgresError::Server(_)));
+    assert!(matches!(error_of(client.script("SELECT 1")), PostgresError::Server(_)));
 }
 
 #[test]
 fn calls_and_answers_are_bounded() {
     let (mut memory, client) = let_in();
     let calls = [client.script("1"), client.script("2"), client.script("3")];
-    assert_eq!(error::<_, PostgresError>(client.script("4")), PostgresError::TooMany);
+    assert_eq!(error_of::<_, PostgresError>(client.script("4")), PostgresError::TooMany);
     memory.push(&[ready(), ready(), ready()].concat());
-    assert_eq!(calls.map(value), [(), (), ()]);
+    assert_eq!(calls.map(value_of), [(), (), ()]);
     // The largest message, and one that is larger.
     let call = client.script("SELECT 1");
     memory.push(&message(b'N', &[&b"M"[..], &[b'x'; 1993], b"\0\0"].concat()));
     memory.push(&ready());
-    value(call);
+    value_of(call);
     let call = client.script("SELECT 1");
     memory.push(&[b'N', 0, 0, 7, 209]);
     let long = BadMessage::TooLong { tag: b'N', length: 2001 };
-    assert_eq!(error::<_, PostgresError>(call), PostgresError::Bad(long));
+    assert_eq!(error_of::<_, PostgresError>(call), PostgresError::Bad(long));
 }
 
 #[test]
@@ -230,9 +228,9 @@ fn a_result_may_have_so_many_bytes() {
         }
         memory.push(&[message(b'C', b"SELECT\0"), ready()].concat());
         if fits {
-            assert_eq!(value(call).len(), rows as usize);
+            assert_eq!(value_of(call).len(), rows as usize);
         } else {
-            assert_eq!(error::<_, PostgresError>(call), PostgresError::TooLarge);
+            assert_eq!(error_of::<_, PostgresError>(call), PostgresError::TooLarge);
             assert!(!client.is_over());
         }
     }
@@ -242,7 +240,10 @@ fn a_result_may_have_so_many_bytes() {
 fn nobody_waits_for_ever() {
     let (mut memory, _client, ready) = client(config());
     memory.advance(small().login_patience);
-    assert_eq!((error(ready), memory.ended()), (PostgresError::Late, Some(Disconnect::TimedOut)));
+    assert_eq!(
+        (error_of(ready), memory.ended()),
+        (PostgresError::Late, Some(Disconnect::TimedOut))
+    );
     let (mut memory, client) = let_in();
     // Idle connections have no time-out, and what comes puts it off.
     memory.advance(Duration::from_hours(1));
@@ -252,7 +253,7 @@ fn nobody_waits_for_ever() {
     memory.advance(small().patience.saturating_sub(Duration::from_secs(1)));
     assert_eq!(memory.ended(), None);
     memory.advance(Duration::from_secs(1));
-    assert_eq!(error::<_, PostgresError>(call), PostgresError::Late);
+    assert_eq!(error_of::<_, PostgresError>(call), PostgresError::Late);
 }
 
 /// Clients that have been let in, and wait for three answers.

@@ -6,7 +6,9 @@ use ropewalk_database::sqlite::{
 };
 use ropewalk_database::{Pool, PoolOptions, RowError};
 
-use crate::{Host, error, value};
+use ropewalk_trial::{error_of, value_of};
+
+use crate::Host;
 
 fn with(driver: Sqlite) -> (Host, Pool<Sqlite>) {
     let host = Host::new();
@@ -18,7 +20,7 @@ fn rows(sql: &str, params: impl Params) -> Vec<Row> {
     let (host, pool) = with(Sqlite::memory());
     let rows = pool.run_query(sql, params);
     host.threads.do_all();
-    value(rows)
+    value_of(rows)
 }
 
 #[track_caller]
@@ -26,7 +28,7 @@ fn refused(driver: Sqlite, sql: &str, params: impl Params) -> SqliteErrorKind {
     let (host, pool) = with(driver);
     let rows = pool.run_query(sql, params);
     host.threads.do_all();
-    error::<_, SqliteError>(rows).kind()
+    error_of::<_, SqliteError>(rows).kind()
 }
 
 fn anything() -> impl Strategy<Value = Value> {
@@ -95,8 +97,8 @@ fn rows_become_tuples_and_structs() {
     let pairs = pool.run_query_as::<(i64, String)>(sql, ("b",));
     let triples = pool.run_query_as::<(i64, i64, i64)>(sql, (2,));
     host.threads.do_all();
-    assert_eq!(value(points), [Point { x: 1, y: None }]);
-    assert_eq!(value(pairs), [(1, "b".to_owned())]);
+    assert_eq!(value_of(points), [Point { x: 1, y: None }]);
+    assert_eq!(value_of(pairs), [(1, "b".to_owned())]);
     let error = triples.now_or_never().expect("it is over").expect_err("there are two");
     assert_eq!(error.to_string(), "SQLite: 3 columns were expected, and 2 came");
 }
@@ -109,13 +111,13 @@ fn results_are_bounded() {
     let (host, pool) = with(small());
     let fits = pool.run_query(count, (10,));
     host.threads.do_all();
-    assert_eq!(value(fits).len(), 10);
+    assert_eq!(value_of(fits).len(), 10);
     assert_eq!(refused(small(), count, (11,)), SqliteErrorKind::TooLarge);
     let bytes = "SELECT zeroblob(?1)";
     let (host, pool) = with(small());
     let fits = pool.run_query(bytes, (1000 - size_of::<Value>() as i64,));
     host.threads.do_all();
-    assert_eq!(value(fits).len(), 1);
+    assert_eq!(value_of(fits).len(), 1);
     assert_eq!(
         refused(small(), bytes, (1001 - size_of::<Value>() as i64,)),
         SqliteErrorKind::TooLarge
@@ -146,11 +148,11 @@ fn operations_say_how_many_rows_they_changed() {
         pool.run_operation("DELETE FROM t", ()),
     ];
     host.threads.do_all();
-    assert_eq!(calls.map(value), [0, 3, 2, 3]);
+    assert_eq!(calls.map(value_of), [0, 3, 2, 3]);
     let beyond = pool.run_with_connection(|database| {
         let pages = database.raw().pragma_query_value(None, "page_count", |row| row.get(0));
         pages.map_err(SqliteError::from).map(|pages: i64| pages)
     });
     host.threads.do_all();
-    assert!(value(beyond) > 0);
+    assert!(value_of(beyond) > 0);
 }

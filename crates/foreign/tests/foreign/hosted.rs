@@ -49,3 +49,28 @@ fn each_turn_says_what_is_next() {
     assert_eq!((done.get(), counted.get(), census.calls, census.listeners), (0, 1, 0, 0));
     assert_eq!(hosted.turn().unwrap(), Next::WhenReadable, "it can be hosted anew");
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_watched_is_ones_own_and_outlives_the_reactor() {
+    use std::os::fd::{AsFd, AsRawFd};
+
+    use ropewalk_foreign::Watched;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let reactor = reactor();
+    let watched = Watched::new(&reactor).unwrap();
+    assert_ne!(watched.as_raw_fd(), reactor.as_fd().as_raw_fd());
+    assert_eq!(watched.turn(), Next::WhenReadable);
+    // It tells of what the reactor has to do.
+    let stopper = reactor.handle();
+    stopper.stop().unwrap();
+    let mut asked = [PollFd::new(&watched, PollFlags::IN)];
+    assert_eq!(poll(&mut asked, Some(&Timespec { tv_sec: 20, tv_nsec: 0 })), Ok(1));
+    assert_eq!(watched.turn(), Next::Ended);
+    assert!(watched.take_error().is_none());
+    let number = watched.as_raw_fd();
+    drop(reactor);
+    let open = rustix::io::fcntl_getfd(watched.as_fd());
+    assert!(open.is_ok(), "descriptor {number} is watched, and open");
+}

@@ -5,6 +5,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use ropewalk_deferred::{Failure, Promise};
 use ropewalk_forward::{Relay, relay};
@@ -23,6 +24,9 @@ use crate::server::{BodyError, BodyKind, BodyPiece, BodyStream, Incoming, Inflow
 pub(super) const INTERIM_MAX: usize = 16;
 /// How much of an answer that nobody wants is read, so that its connection can be used again.
 const UNWANTED_MAX: u64 = 64 * 1024;
+
+/// Up to how many bytes a body that is passed on goes with its head.
+const WHOLE_MAX: usize = 64 * 1024;
 
 /// How far a request has got; the one who retries looks at it.
 #[derive(Default)]
@@ -322,7 +326,7 @@ impl Connection {
                     match fed {
                         Ok(None) => return,
                         Ok(Some((head, passed))) => {
-                            self.head(conn, head, passed);
+                            self.head(conn, head, passed, &mut data);
                             if let Some(successor) = self.successor.take() {
                                 conn.switch_protocol(successor, data);
                                 return;
@@ -335,7 +339,7 @@ impl Connection {
                     match decoder.feed(&mut data, &self.limits) {
                         Ok(None) => break,
                         Ok(Some(Piece::Data(piece))) => match unwanted {
-                            None => give(inflow, piece),
+                            None => give(inflow, piece, |piece| conn.share(piece)),
                             Some(left) => match left.checked_sub(piece.len() as u64) {
                                 Some(rest) => *left = rest,
                                 None => return conn.abort(),
@@ -363,7 +367,13 @@ impl Connection {
         self.body_wanted(conn);
     }
 
-    fn head(&mut self, conn: &Conn<Self>, head: AnswerHead, passed: Option<PassedFields>) {
+    fn head(
+        &mut self,
+        conn: &Conn<Self>,
+        head: AnswerHead,
+        mut passed: Option<PassedFields>,
+        data: &mut &[u8],
+    ) {
         let AnswerHead { response, body, keep_alive } = head;
         let serial = self.serial;
         let Phase::Busy(busy) = &mut self.phase else { return };
@@ -394,7 +404,18 @@ impl Connection {
             busy.keep_alive = false;
         }
         busy.keep_alive &= keep_alive;
-        let has_body = !matches!(body, BodyLength::None | BodyLength::Fixed(0));
+        let mut has_body = !matches!(body, BodyLength::None | BodyLength::Fixed(0));
+        if let (BodyLength::Fixed(length), Some(passed)) = (body, &mut passed)
+            && has_body
+            && let Some((whole, after)) = usize::try_from(length)
+                .ok()
+                .filter(|&length| length <= WHOLE_MAX)
+                .and_then(|length| data.split_at_checked(length))
+        {
+            passed.body = Some(Bytes::copy_from_slice(whole));
+            *data = after;
+            has_body = false;
+        }
         let inflow = has_body.then(|| Rc::new(RefCell::new(Inflow::default())));
         let next = match &inflow {
             Some(inflow) => Reading::Body { decoder, inflow: Rc::clone(inflow), unwanted: None },

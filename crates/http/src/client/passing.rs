@@ -118,37 +118,74 @@ impl Passing {
     }
 }
 
-/// Sends a request to `origin`; the answer is what came back, whatever it is.
+/// Sends a request to `origin`; `then` gets what came back, whatever it is.
 ///
 /// It is sent anew where nothing of it had left, and where its server had closed a connection as unused
 /// while a request that changes nothing was on its way (RFC 9110 9.2.2). Cancelling the deferred aborts
 /// the connection.
-pub(crate) fn pass(
+pub(crate) fn pass<R: 'static>(
     agent: &Agent,
     origin: Rc<Origin>,
     passing: Passing,
-) -> Deferred<Result<Response<Incoming>, Unanswered>> {
-    attempt(agent.clone(), origin, passing, 0)
+    then: impl FnOnce(Result<Response<Incoming>, Unanswered>) -> Deferred<R> + 'static,
+) -> Deferred<R> {
+    attempt(agent.clone(), origin, passing, 0, then)
 }
 
-fn attempt(
+fn attempt<R: 'static>(
     agent: Agent,
     origin: Rc<Origin>,
     passing: Passing,
     retries: usize,
-) -> Deferred<Result<Response<Incoming>, Unanswered>> {
-    let patience = agent.options().patience.clone();
+    then: impl FnOnce(Result<Response<Incoming>, Unanswered>) -> Deferred<R> + 'static,
+) -> Deferred<R> {
     let progress = Rc::new(Progress::default());
-    let answer = match agent.pool().take(Rc::clone(&origin), agent.may_share(&origin)).try_take() {
+    let answer = ask(&agent, &origin, &passing, &progress);
+    answer.add_both(move |result| {
+        let why = match result {
+            Ok(response) => return then(Ok(response)),
+            Err(why) => why,
+        };
+        if retries < RETRIES_MAX && may_retry(&passing, &progress, &why) && passing.rewind() {
+            return attempt_anew(agent, origin, passing, retries + 1, Box::new(then));
+        }
+        let unsent = (!progress.sent.get()).then_some(passing);
+        then(Err(Unanswered { why, unsent }))
+    })
+}
+
+/// What is done with what came back.
+type Then<R> = Box<dyn FnOnce(Result<Response<Incoming>, Unanswered>) -> Deferred<R>>;
+
+/// The same once more: by a name, so that its type does not hold itself.
+fn attempt_anew<R: 'static>(
+    agent: Agent,
+    origin: Rc<Origin>,
+    passing: Passing,
+    retries: usize,
+    then: Then<R>,
+) -> Deferred<R> {
+    attempt::<R>(agent, origin, passing, retries, then)
+}
+
+fn ask(
+    agent: &Agent,
+    origin: &Rc<Origin>,
+    passing: &Passing,
+    progress: &Rc<Progress>,
+) -> Deferred<Response<Incoming>> {
+    let patience = &agent.options().patience;
+    let (total, connect) = (patience.total, patience.connect);
+    match agent.pool().take(Rc::clone(origin), agent.may_share(origin)).try_take() {
         // Most requests find a connection, and there is nothing to wait for.
-        Ok(Ok(Grant::Ready(line))) => passing.begin(line, &progress, patience.total),
+        Ok(Ok(Grant::Ready(line))) => passing.begin(line, progress, total),
         Ok(granted) => {
-            let (told, sent) = (Rc::clone(&progress), passing.clone());
-            opened(&agent, Deferred::ready(granted))
-                .add_callback(move |line| sent.begin(line, &told, patience.total))
+            let (told, sent) = (Rc::clone(progress), passing.clone());
+            opened(agent, Deferred::ready(granted))
+                .add_callback(move |line| sent.begin(line, &told, total))
         }
         Err(waiting) => {
-            let grant = match patience.connect {
+            let grant = match connect {
                 Some(wait) => {
                     timeout(&**agent.clock(), wait, waiting).add_errback(move |failure| {
                         Err::<_, Failure>(named(failure, Wait::Connect(wait)))
@@ -156,21 +193,10 @@ fn attempt(
                 }
                 None => waiting,
             };
-            let (told, sent) = (Rc::clone(&progress), passing.clone());
-            opened(&agent, grant).add_callback(move |line| sent.begin(line, &told, patience.total))
+            let (told, sent) = (Rc::clone(progress), passing.clone());
+            opened(agent, grant).add_callback(move |line| sent.begin(line, &told, total))
         }
-    };
-    answer.add_both(move |result| {
-        let why = match result {
-            Ok(response) => return Deferred::succeed(Ok(response)),
-            Err(why) => why,
-        };
-        if retries < RETRIES_MAX && may_retry(&passing, &progress, &why) && passing.rewind() {
-            return attempt(agent, origin, passing, retries + 1);
-        }
-        let unsent = (!progress.sent.get()).then_some(passing);
-        Deferred::succeed(Err(Unanswered { why, unsent }))
-    })
+    }
 }
 
 /// The connection that was granted, once it is there.

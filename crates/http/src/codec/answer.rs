@@ -107,6 +107,16 @@ impl AnswerDecoder {
             *data = &data[length..];
             return Ok(Some(head));
         }
+        self.go_on(data, limits, |head| read(head, to))
+    }
+
+    /// The same for what was not found whole where it lies; `read` is given the head once it is.
+    fn go_on<T>(
+        &mut self,
+        data: &mut &[u8],
+        limits: &Limits,
+        read: impl FnOnce(&[u8]) -> Result<T, BadAnswer>,
+    ) -> Result<Option<T>, BadAnswer> {
         // What is no HTTP at all is told by its first bytes, not by the length of its first line.
         let first = || self.rest.iter().chain(data.iter()).copied();
         if let Some(wrong) = first().zip(*b"HTTP/").position(|(byte, wanted)| byte != wanted) {
@@ -123,14 +133,14 @@ impl AnswerDecoder {
         *data = after;
         self.lines = None;
         if self.rest.is_empty() && !(self.unfolds && is_folded(end)) {
-            return read(end, to).map(Some);
+            return read(end).map(Some);
         }
         let mut whole = mem::take(&mut self.rest);
         whole.extend_from_slice(end);
         if self.unfolds {
             unfold(&mut whole);
         }
-        read(&whole, to).map(Some)
+        read(&whole).map(Some)
     }
 
     /// The same for who passes the answer on: its fields come as lines where they can, and then there are none
@@ -147,7 +157,10 @@ impl AnswerDecoder {
             *data = &data[length..];
             return Ok(Some((head, Some(fields))));
         }
-        Ok(self.feed(data, to, limits)?.map(|head| (head, None)))
+        self.go_on(data, limits, |head| match pass_in_place(head, to, limits) {
+            Some((head, fields, _)) => Ok((head, Some(fields))),
+            None => Ok((read(head, to)?, None)),
+        })
     }
 
     /// Whether it has bytes of a head that is not whole.

@@ -1,11 +1,12 @@
 //! Fields of an answer that somebody passes on, as they came.
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr;
 
 use super::error::Excerpt;
 use super::framing::Signs;
-use super::syntax::trimmed;
+use super::syntax::{members, trimmed};
 
 /// The lines of an answer's fields that go on to the next connection as they came: without those that are for one
 /// connection alone (RFC 9110 7.6.1), and without Content-Length, which is told by itself.
@@ -18,6 +19,14 @@ pub(crate) struct PassedFields {
     /// There is a Location or a Content-Location.
     pub(crate) has_place: bool,
     pub(crate) has_cookie: bool,
+    /// The body, where all of it came with the head.
+    pub(crate) body: Option<Bytes>,
+}
+
+/// Whether an option of Connection names no field that would go on otherwise.
+fn goes_anyway(option: &[u8]) -> bool {
+    let known: [&[u8]; 5] = [b"keep-alive", b"close", b"upgrade", b"te", b"proxy-connection"];
+    known.iter().any(|known| option.eq_ignore_ascii_case(known))
 }
 
 impl PassedFields {
@@ -26,7 +35,7 @@ impl PassedFields {
         Self { lines: Vec::with_capacity(length), ..Self::default() }
     }
 
-    /// Takes the next one; false where it has to be looked at by itself, and with it all the others. `signs`
+    /// Takes the next one; nothing where it has to be looked at by itself, and with it all the others. `signs`
     /// hear of those that concern them.
     #[inline]
     pub(super) fn take(
@@ -38,26 +47,38 @@ impl PassedFields {
     ) -> Option<()> {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         // By length, as most names are told apart by that alone.
-        match name.len() {
-            2 if is(b"te") => return None,
-            4 => self.has_date |= is(b"date"),
-            7 if is(b"upgrade") => return None,
-            8 => self.has_place |= is(b"location"),
-            10 if is(b"connection") => {
-                let says_how_long = value.eq_ignore_ascii_case(b"keep-alive")
-                    || value.eq_ignore_ascii_case(b"close");
-                signs.note(name, value).ok()?;
-                return says_how_long.then_some(());
+        let is_own = match name.len() {
+            2 => is(b"te"),
+            4 => {
+                self.has_date |= is(b"date");
+                false
             }
-            10 if is(b"keep-alive") => return None,
-            10 => self.has_cookie |= is(b"set-cookie"),
+            7 => is(b"upgrade"),
+            8 => {
+                self.has_place |= is(b"location");
+                false
+            }
+            10 if is(b"connection") => {
+                signs.note(name, value).ok()?;
+                // What else it names goes with it.
+                return members(value).all(goes_anyway).then_some(());
+            }
+            10 => {
+                self.has_cookie |= is(b"set-cookie");
+                is(b"keep-alive")
+            }
             14 if is(b"content-length") => return signs.note(name, value).ok().map(|_| ()),
-            16 if is(b"proxy-connection") => return None,
-            16 => self.has_place |= is(b"content-location"),
+            16 => {
+                self.has_place |= is(b"content-location");
+                is(b"proxy-connection")
+            }
             17 if is(b"transfer-encoding") => return signs.note(name, value).ok().map(|_| ()),
-            18 if is(b"proxy-authenticate") => return None,
-            19 if is(b"proxy-authorization") => return None,
-            _ => (),
+            18 => is(b"proxy-authenticate"),
+            19 => is(b"proxy-authorization"),
+            _ => false,
+        };
+        if is_own {
+            return Some(());
         }
         self.lines.extend_from_slice(line);
         Some(())

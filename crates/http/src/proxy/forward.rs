@@ -255,7 +255,7 @@ fn forward(
     passing.set_head(head.finish());
     let via = Rc::clone(&shared.via);
     let name = authority.to_string();
-    Ok(pass(&shared.agent, origin, passing).add_callback(move |outcome| {
+    Ok(pass(&shared.agent, origin, passing, move |outcome| {
         let answered = match outcome {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => upgrade
                 .zip(switch)
@@ -264,7 +264,7 @@ fn forward(
             Ok(response) => passage::answer(response, &via, (), |_| true),
             Err(Unanswered { why, .. }) => refused(trouble(&why, &name)),
         };
-        Ok::<_, Failure>(answered)
+        Deferred::succeed(answered)
     }))
 }
 

@@ -74,34 +74,33 @@ pub(super) fn answer(
 ) -> http::Response<Body> {
     let (mut parts, mut incoming) = response.into_parts();
     let said = via.value(parts.version);
-    let passed = match incoming.take_passed() {
-        Some(mut passed) if may_pass(&passed) => {
-            if let Some(said) = said {
-                passed.add(&VIA, said);
-            }
-            Some(passed)
-        }
-        Some(passed) => {
-            passed.lay_among(&mut parts.headers);
-            None
-        }
-        None => None,
-    };
+    let mut passed = incoming.take_passed();
+    // Where the body came with the head, nothing else will.
+    let whole = passed.as_mut().and_then(|passed| passed.body.take());
+    let lines = passed.take_if(|passed| may_pass(passed));
+    if let Some(passed) = passed {
+        passed.lay_among(&mut parts.headers);
+    }
     parts.version = Version::HTTP_11;
-    let body = match passed {
-        Some(passed) => {
-            let mut body = body_of(incoming, passed.length, kept);
-            body.passed = Some(passed);
-            body
+    let Some(mut lines) = lines else {
+        strip_hop_by_hop(&mut parts.headers);
+        if let Some(said) = said {
+            parts.headers.append(VIA, said.clone());
         }
-        None => {
-            strip_hop_by_hop(&mut parts.headers);
-            if let Some(said) = said {
-                parts.headers.append(VIA, said.clone());
-            }
-            body(incoming, &parts.headers, kept)
-        }
+        let body = match whole {
+            Some(whole) => whole.into(),
+            None => body(incoming, &parts.headers, kept),
+        };
+        return Response::from_parts(parts, body);
     };
+    if let Some(said) = said {
+        lines.add(&VIA, said);
+    }
+    let mut body = match whole {
+        Some(whole) => whole.into(),
+        None => body_of(incoming, lines.length, kept),
+    };
+    body.passed = Some(lines);
     Response::from_parts(parts, body)
 }
 

@@ -379,8 +379,8 @@ fn attempt(
     passing.set_head(shared.head(&asked, &upstream));
     let switch = passing.switch.clone();
     let underway = Underway::to(&upstream);
-    let passed = pass(&shared.agent, Rc::clone(&upstream.origin), passing);
-    passed.add_callback(move |outcome| {
+    let (agent, origin) = (shared.agent.clone(), Rc::clone(&upstream.origin));
+    pass(&agent, origin, passing, move |outcome| {
         let Unanswered { why, unsent } = match outcome {
             Ok(response) => {
                 upstream.succeeded();
@@ -494,7 +494,7 @@ fn look_after(shared: &Weak<Shared>, upstream: &Weak<Upstream>, health: &Rc<Acti
     head.field(&HOST, upstream.authority.as_bytes());
     let mut passing = Passing::new(Method::GET, Body::empty());
     passing.set_head(head.finish());
-    let answer = pass(&there.agent, Rc::clone(&upstream.origin), passing);
+    let answer = pass(&there.agent, Rc::clone(&upstream.origin), passing, Deferred::succeed);
     let (shared, health) = (shared.clone(), Rc::clone(health));
     timeout(&**there.agent.clock(), health.patience, answer).on_result(move |outcome| {
         let trouble = match outcome {

@@ -133,7 +133,11 @@ impl Server {
         exchange.welcome_body(conn);
         let stays = exchange.may_stay_open() && !self.site.is_draining();
         let asked = if stays { exchange.asked } else { exchange.asked.and_close() };
-        let framing = self.put_head(conn, asked, Whole::of(&response), &[], conn.now());
+        let short = match &response.body().kind {
+            Kind::Bytes(bytes) if bytes.len() <= TOGETHER_MAX => &bytes[..],
+            _ => &[],
+        };
+        let framing = self.put_head(conn, asked, Whole::of(&response), short, conn.now());
         let Phase::Busy(exchange) = &mut self.phase else { return };
         exchange.status = Some(response.status());
         exchange.keep_alive = framing.keep_alive;
@@ -144,7 +148,9 @@ impl Server {
             Kind::Bytes(bytes) => {
                 if framing.body != SentAs::Nothing {
                     exchange.sent += bytes.len() as u64;
-                    conn.write_bytes(bytes);
+                    if bytes.len() > TOGETHER_MAX {
+                        conn.write_bytes(bytes);
+                    }
                 }
                 None
             }

@@ -182,6 +182,7 @@ impl Exchange {
         inbound.waits_for_continue = false;
         inbound.let_go_if_unwanted();
         inbound.over = take_pieces(
+            conn,
             &mut inbound.decoder,
             data,
             limits,
@@ -390,6 +391,7 @@ impl Drop for Inbound {
 
 /// Takes what a decoder finds.
 fn take_pieces(
+    conn: &Conn<Server>,
     decoder: &mut BodyDecoder,
     data: &mut &[u8],
     limits: &Limits,
@@ -401,7 +403,7 @@ fn take_pieces(
             Piece::Data(bytes) => {
                 *count += bytes.len() as u64;
                 if let Some(inflow) = inflow {
-                    incoming::give(inflow, bytes);
+                    incoming::give(inflow, bytes, |bytes| conn.share(bytes));
                 }
             }
             Piece::End(trailers) => {

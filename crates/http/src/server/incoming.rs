@@ -142,8 +142,12 @@ impl Inflow {
     }
 }
 
-/// Lays the next piece in.
-pub(crate) fn give(inflow: &RefCell<Inflow>, data: &[u8]) {
+/// Lays the next piece in. Where it is waited for it goes there at once, as `share` may have it without a copy.
+pub(crate) fn give(
+    inflow: &RefCell<Inflow>,
+    data: &[u8],
+    share: impl FnOnce(&[u8]) -> Option<Bytes>,
+) {
     let sink = inflow.borrow_mut().sink.take();
     if let Some(mut sink) = sink.filter(|sink| sink.ended.is_wanted()) {
         (sink.take)(data);
@@ -152,7 +156,7 @@ pub(crate) fn give(inflow: &RefCell<Inflow>, data: &[u8]) {
     }
     let mut inflow = inflow.borrow_mut();
     if let Some(taker) = inflow.taker.take() {
-        let piece = inflow.copy(data).freeze();
+        let piece = share(data).unwrap_or_else(|| inflow.copy(data).freeze());
         drop(inflow);
         return taker.succeed(Some(piece));
     }

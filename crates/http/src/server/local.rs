@@ -101,7 +101,7 @@ impl Incoming {
     pub(crate) fn holding(mut self, whole: &[u8]) -> Self {
         let inflow = Rc::new(RefCell::new(Inflow::default()));
         if !whole.is_empty() {
-            give(&inflow, whole);
+            give(&inflow, whole, |_| None);
         }
         end(&inflow, Ok(HeaderMap::new()));
         self.inflow = Some(inflow);

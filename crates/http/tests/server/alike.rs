@@ -167,3 +167,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_field_is_the_same_with_a_map_and_without() {
+    let site = Site::new(|request: Request| {
+        let names = ["host", "X-A", "x-ab", "x-", "x-empty", "x-none", "HOST"];
+        let of = |name: &str| request.field(name).map(<[u8]>::to_vec);
+        let without = names.map(of);
+        let mapped = names.map(|name| request.headers().get(name).map(|it| it.as_bytes().to_vec()));
+        assert_eq!(without, mapped);
+        assert_eq!(names.map(of), mapped);
+        format!(
+            "{:?}",
+            without.map(|value| value.map(|it| String::from_utf8_lossy(&it).into_owned()))
+        )
+    });
+    let mut client = Memory::seat(site.server(), &Clock::new());
+    client.push(
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Ab:2\r\nx-a: \t first of it \r\nX-A: second\r\nX-Empty:\r\n\r\n",
+    );
+    let answer = String::from_utf8(client.take_sent()).expect("text");
+    let expected =
+        r#"[Some("a"), Some("first of it"), Some("2"), None, Some(""), None, Some("a")]"#;
+    assert!(answer.ends_with(expected), "{answer}");
+}

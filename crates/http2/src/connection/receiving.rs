@@ -50,7 +50,7 @@ impl Connection {
                 Err(bad) => {
                     let Some(stream) = bad.stream else { return Err(Fatal::Frame(bad)) };
                     if self.is_unopened(stream) {
-                        return Err(Fatal::IdleStream { stream });
+                        return Err(Fatal::Frame(bad));
                     }
                     if let Some(why) = self.fault(stream, ResetBy::Frame(bad), now, out)? {
                         return Ok(Some(Event::Reset { stream, why }));
@@ -300,6 +300,9 @@ impl Connection {
             Err(why) => {
                 self.fault(stream, ResetBy::Malformed(why), now, out)?;
             }
+        }
+        if is_end {
+            self.streams.forget(stream);
         }
         Ok(None)
     }

@@ -231,6 +231,11 @@ fn frames_that_do_not_fit_a_streams_state() {
         &ended(raw(1, 5, 1, &field("a", "b"))),
         &["GET https:/// on 1, end", behind, "> reset 1 0x5"],
     );
+    // Also where it was malformed.
+    let again = [raw(1, 5, 1, b""), raw(1, 5, 1, GET)].concat();
+    let closed = "STREAM_CLOSED: a header section came on stream 1, which had ended";
+    server(&again, &[closed, "> reset 1 0x1", "> goaway 1 0x5"]);
+    server(&raw(2, 0, 1, &[0; 4]), &["FRAME_SIZE_ERROR: a frame broke a rule", "> goaway 0 0x6"]);
     // A number that was passed over is a stream that has ended.
     let passed = [raw(1, 5, 3, GET), raw(1, 5, 1, GET)].concat();
     let closed = "STREAM_CLOSED: a header section came on stream 1, which had ended";

@@ -10,9 +10,9 @@ use ropewalk_memcached::{
     BadRequest, CallError, CasOutcome, Client, Entry, Expiry, Item, Limits, connect,
 };
 use ropewalk_protocol::{ClientEndpoint, Disconnect, Seat};
-use ropewalk_trial::{Clock, Memory};
+use ropewalk_trial::{Clock, Memory, error_of, value_of};
 
-use crate::{client, error, value};
+use crate::client;
 
 /// What a call sends, and what it makes of `answer`, in pieces of every size.
 #[track_caller]
@@ -37,7 +37,7 @@ fn check<T: PartialEq + Debug + 'static>(
         // What is left over would be an answer to the next call.
         let version = client.version();
         memory.push(b"VERSION 1\r\n");
-        assert_eq!(value(version), "1");
+        assert_eq!(value_of(version), "1");
     }
 }
 
@@ -79,7 +79,7 @@ fn many_values_are_got_at_once() {
         Ok(two.into_iter().collect()),
     );
     let (mut memory, client) = client();
-    assert!(value(client.get_many([""; 0])).is_empty());
+    assert!(value_of(client.get_many([""; 0])).is_empty());
     assert_eq!(memory.take_sent(), b"", "there is nothing to ask");
     client.gets_many(["a", "b"]).detach();
     client.gat_many(["a"], Expiry::Now).detach();
@@ -171,7 +171,7 @@ fn times_are_written_as_servers_read_them() {
             Ok(number) => {
                 assert_eq!(memory.take_sent(), format!("touch k {number}\r\n").as_bytes());
             }
-            Err(bad) => assert_eq!(error::<_, CallError>(touched), CallError::Bad(bad)),
+            Err(bad) => assert_eq!(error_of::<_, CallError>(touched), CallError::Bad(bad)),
         }
     }
 }
@@ -183,9 +183,9 @@ fn calls_are_answered_in_their_order() {
     assert_eq!(memory.take_sent(), b"get one\r\nincr two 1\r\nget three\r\n");
     two.cancel();
     memory.push(b"END\r\n7\r\nVALUE three 0 1\r\n3\r\nEND\r\n");
-    assert_eq!(value(one), None);
+    assert_eq!(value_of(one), None);
     assert!(two.now_or_never().expect("it was cancelled").is_err());
-    assert_eq!(value(three), Some(item("3", 0, 0)));
+    assert_eq!(value_of(three), Some(item("3", 0, 0)));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn calls_may_be_made_from_answers() {
     assert_eq!(memory.take_sent(), b"get a\r\nset a 0 0 1\r\n1\r\n");
     assert_eq!(memory.ended(), None);
     memory.push(b"STORED\r\n");
-    value(chained);
+    value_of(chained);
     assert_eq!(*seen.borrow(), [false]);
     assert_eq!(memory.ended(), Some(Disconnect::Closed), "nobody can ask any more");
 }
@@ -220,7 +220,7 @@ fn the_last_handle_closes_once_all_is_answered() {
     memory.run();
     assert_eq!(memory.ended(), None);
     memory.push(b"VERSION 1\r\n");
-    assert_eq!(value(answer), "1");
+    assert_eq!(value_of(answer), "1");
     assert_eq!(memory.ended(), Some(Disconnect::Closed));
 }
 
@@ -231,8 +231,8 @@ fn calls_made_before_there_is_a_connection_are_held() {
     let mut memory = Memory::seat(protocol, &Clock::new());
     assert_eq!(memory.take_sent(), b"set k 0 0 1\r\nv\r\nget k\r\n");
     memory.push(b"STORED\r\nEND\r\n");
-    value(stored);
-    assert_eq!(value(got), None);
+    value_of(stored);
+    assert_eq!(value_of(got), None);
 }
 
 #[test]
@@ -242,13 +242,13 @@ fn calls_that_can_have_no_answer_say_why() {
     memory.lose(Disconnect::Reset);
     let lost = CallError::Lost(Disconnect::Reset);
     assert!(lost.is_temporary());
-    assert_eq!(error::<_, CallError>(one), lost);
-    assert_eq!(error::<_, CallError>(two), lost);
-    assert_eq!(error::<_, CallError>(client.version()), lost, "nor can later ones");
+    assert_eq!(error_of::<_, CallError>(one), lost);
+    assert_eq!(error_of::<_, CallError>(two), lost);
+    assert_eq!(error_of::<_, CallError>(client.version()), lost, "nor can later ones");
     let (protocol, client) = Client::new(Limits::default());
     let held = client.version();
     drop(protocol);
-    assert_eq!(error::<_, CallError>(held), CallError::Lost(Disconnect::Stopped));
+    assert_eq!(error_of::<_, CallError>(held), CallError::Lost(Disconnect::Stopped));
 }
 
 #[derive(Default)]
@@ -265,12 +265,12 @@ fn endpoints_are_connected_to() {
     let place = Place::default();
     let connecting = connect(&place);
     let mut memory = Memory::take_seat(place.0.take().expect("it connects"), &Clock::new());
-    let client = value(connecting);
+    let client = value_of(connecting);
     let version = client.version();
     memory.push(b"VERSION 1\r\n");
-    assert_eq!(value(version), "1");
+    assert_eq!(value_of(version), "1");
     let refused = connect(&place);
     let mut seat = place.0.take().expect("it connects");
     seat.handle(ropewalk_protocol::Event::Lost(Disconnect::Refused));
-    assert_eq!(error::<_, Disconnect>(refused), Disconnect::Refused);
+    assert_eq!(error_of::<_, Disconnect>(refused), Disconnect::Refused);
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use ropewalk_memcached::{BadReply, BadRequest, CallError, Client, KEY_MAX, LINE_MAX, Limits};
 use ropewalk_protocol::Disconnect;
-use ropewalk_trial::{Clock, Memory};
+use ropewalk_trial::{Clock, Memory, error_of, value_of};
 
-use crate::{client, client_with, error, value};
+use crate::{client, client_with};
 
 fn bad<T: std::fmt::Debug + 'static>(answer: ropewalk_deferred::Deferred<T>) -> BadRequest {
-    match error(answer) {
+    match error_of(answer) {
         CallError::Bad(bad) => bad,
         other => panic!("{other:?}"),
     }
@@ -52,13 +52,16 @@ fn values_are_so_long() {
     let stored = client.set("k", "abc");
     assert_eq!(bad(client.set("k", "abcd")), BadRequest::LongValue { length: 4 });
     memory.push(b"STORED\r\n");
-    value(stored);
+    value_of(stored);
     let got = client.get("k");
     memory.push(b"VALUE k 0 3\r\nabc\r\nEND\r\n");
-    assert!(value(got).is_some());
+    assert!(value_of(got).is_some());
     let got = client.get("k");
     memory.push(b"VALUE k 0 4\r\n");
-    assert_eq!(error::<_, CallError>(got), CallError::BadReply(BadReply::LongValue { length: 4 }));
+    assert_eq!(
+        error_of::<_, CallError>(got),
+        CallError::BadReply(BadReply::LongValue { length: 4 })
+    );
     assert_eq!(memory.ended(), Some(Disconnect::Aborted));
 }
 
@@ -68,17 +71,17 @@ fn answers_are_so_long() {
     let (mut memory, client) = client_with(limits.clone());
     let fine = client.get_many(["a", "b"]);
     memory.push(b"VALUE a 0 1\r\nx\r\nVALUE b 0 2\r\nxx\r\nEND\r\n");
-    assert_eq!(value(fine).len(), 2);
+    assert_eq!(value_of(fine).len(), 2);
     let stats = client.stats();
     memory.push(b"STAT a 1\r\nSTAT b 2\r\nEND\r\n");
-    assert_eq!(value(stats).len(), 2);
+    assert_eq!(value_of(stats).len(), 2);
     let long = client.get_many(["a", "b"]);
     memory.push(b"VALUE a 0 2\r\nxx\r\nVALUE b 0 2\r\nxx\r\n");
-    assert_eq!(error::<_, CallError>(long), CallError::BadReply(BadReply::LongAnswer));
+    assert_eq!(error_of::<_, CallError>(long), CallError::BadReply(BadReply::LongAnswer));
     let (mut memory, client) = client_with(limits);
     let long = client.stats();
     memory.push(b"STAT a 1\r\nSTAT b 2\r\nSTAT c 3\r\n");
-    assert_eq!(error::<_, CallError>(long), CallError::BadReply(BadReply::LongAnswer));
+    assert_eq!(error_of::<_, CallError>(long), CallError::BadReply(BadReply::LongAnswer));
 }
 
 #[test]
@@ -87,10 +90,10 @@ fn lines_are_so_long() {
     let (mut memory, client) = client();
     let version = client.version();
     memory.push(line(LINE_MAX).as_bytes());
-    assert_eq!(value(version).len(), LINE_MAX - "VERSION ".len());
+    assert_eq!(value_of(version).len(), LINE_MAX - "VERSION ".len());
     let version = client.version();
     memory.push(line(LINE_MAX + 1).as_bytes());
-    assert_eq!(error::<_, CallError>(version), CallError::BadReply(BadReply::Line));
+    assert_eq!(error_of::<_, CallError>(version), CallError::BadReply(BadReply::Line));
 }
 
 #[test]
@@ -98,13 +101,13 @@ fn so_many_calls_may_wait() {
     let (mut memory, client) = client_with(Limits { calls_max: 2, ..Limits::default() });
     let (one, two) = (client.version(), client.version());
     two.cancel();
-    assert_eq!(error::<_, CallError>(client.version()), CallError::TooMany, "also if cancelled");
+    assert_eq!(error_of::<_, CallError>(client.version()), CallError::TooMany, "also if cancelled");
     assert!(CallError::TooMany.is_temporary());
     memory.push(b"VERSION 1\r\n");
-    value(one);
+    value_of(one);
     let three = client.version();
     memory.push(b"VERSION 2\r\nVERSION 3\r\n");
-    assert_eq!(value(three), "3");
+    assert_eq!(value_of(three), "3");
 }
 
 #[test]
@@ -122,11 +125,11 @@ fn so_much_output_may_wait() {
     drop(client);
     let (protocol, client) = Client::new(Limits { output_max: 30, ..limits });
     let (one, two) = (client.set("k", ""), client.set("k", ""));
-    assert_eq!(error::<_, CallError>(client.version()), CallError::TooMany);
+    assert_eq!(error_of::<_, CallError>(client.version()), CallError::TooMany);
     let mut memory = Memory::seat(protocol, &Clock::new());
     memory.push(b"STORED\r\nSTORED\r\n");
-    value(one);
-    value(two);
+    value_of(one);
+    value_of(two);
 }
 
 #[test]
@@ -141,18 +144,18 @@ fn servers_may_be_silent_so_long() {
     memory.push(b"VALUE k 0 1\r\n");
     memory.advance(just_before);
     memory.push(b"x\r\nEND\r\n");
-    assert!(value(got).is_some(), "something came in time");
+    assert!(value_of(got).is_some(), "something came in time");
     memory.advance(10 * patience);
     assert_eq!(memory.ended(), None, "all is answered");
     let (one, two) = (client.version(), client.version());
     memory.run();
     memory.advance(just_before);
     memory.push(b"VERSION 1\r\n");
-    value(one);
+    value_of(one);
     memory.advance(just_before);
     assert_eq!(memory.ended(), None);
     memory.advance(Duration::from_millis(1));
     assert_eq!(memory.ended(), Some(Disconnect::TimedOut));
-    assert_eq!(error::<_, CallError>(two), CallError::Late);
-    assert_eq!(error::<_, CallError>(client.version()), CallError::Late);
+    assert_eq!(error_of::<_, CallError>(two), CallError::Late);
+    assert_eq!(error_of::<_, CallError>(client.version()), CallError::Late);
 }

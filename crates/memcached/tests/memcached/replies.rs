@@ -4,8 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use ropewalk_memcached::{BadReply, CallError, Decoder, Expiry, Limits, Reply};
 use ropewalk_protocol::Disconnect;
+use ropewalk_trial::error_of;
 
-use crate::{client, client_with, error};
+use crate::{client, client_with};
 
 /// Replies, and how it came to an end.
 fn decode<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> (Vec<Reply>, Option<BadReply>) {
@@ -82,9 +83,9 @@ fn answers_that_do_not_fit_end_the_connection() {
         let (mut memory, client) = client();
         let (one, two) = (client.get("k"), client.version());
         memory.push(answer);
-        assert_eq!(error::<_, CallError>(one), CallError::BadReply(why));
+        assert_eq!(error_of::<_, CallError>(one), CallError::BadReply(why));
         assert_eq!(
-            error::<_, CallError>(two),
+            error_of::<_, CallError>(two),
             CallError::BadReply(why),
             "nor can later ones be told"
         );
@@ -92,7 +93,7 @@ fn answers_that_do_not_fit_end_the_connection() {
     }
     let (mut memory, client) = client();
     memory.push(b"VERSION 1\r\n");
-    assert_eq!(error::<_, CallError>(client.version()), CallError::BadReply(BadReply::Unasked));
+    assert_eq!(error_of::<_, CallError>(client.version()), CallError::BadReply(BadReply::Unasked));
     assert_eq!(memory.ended(), Some(Disconnect::Aborted));
 }
 

@@ -168,6 +168,7 @@ impl Inner {
             });
             if unsettled == Some(false) {
                 self.unsettled.borrow_mut().push(key);
+                self.carrier.set_stirred(true);
             }
         }
         After::Nothing
@@ -258,6 +259,7 @@ impl Inner {
         }
         // It keeps itself busy; the others come first.
         self.unfinished.borrow_mut().push(key);
+        self.carrier.set_stirred(true);
         self.with_port(key, |port| port.seat = Some(seat));
     }
 

@@ -15,6 +15,8 @@ mod readiness;
 mod reserve;
 mod signals;
 mod sockets;
+#[allow(unsafe_code, reason = "the processor's own counter")]
+mod ticks;
 
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) mod bsd;
@@ -57,6 +59,7 @@ pub(crate) use readiness::Entry as ReadinessEntry;
 use readiness::{Poller, Readiness};
 pub(crate) use signals::Signals;
 pub(crate) use sockets::Sockets;
+pub(crate) use ticks::ticks;
 
 /// Opens the driver of that kind, which holds its descriptors in `sockets`.
 pub(crate) fn open(kind: DriverKind, sockets: Sockets) -> Result<Box<dyn Driver>, Refusal> {
@@ -363,6 +366,19 @@ pub trait Driver {
         let _ = key;
     }
 
+    /// Opens a listener, [shared](Self::share) or not.
+    ///
+    /// # Errors
+    ///
+    /// What [`open`](Self::open) says.
+    fn open_listener(&mut self, key: usize, socket: Socket, is_shared: bool) -> io::Result<()> {
+        self.open(key, socket, Role::Listener)?;
+        if is_shared {
+            self.share(key);
+        }
+        Ok(())
+    }
+
     /// The descriptor is open elsewhere too: closing it here will not end it, and what was asked of the
     /// system about it is to be taken back by itself.
     fn share(&mut self, key: usize) {
@@ -437,9 +453,19 @@ pub trait Driver {
     /// The next of the operations that were completed while waiting.
     fn next(&mut self) -> Option<Completion<'_>>;
 
-    /// Whether there is a [`next`](Self::next) one to tell of, and it will from now on tell of none of whom
-    /// it has told since the last [`wait`](Self::wait). Who does not know says no.
-    fn is_next_another(&self) -> bool {
-        false
+    /// What [`next`](Self::next) is going to tell of.
+    fn what_is_next(&self) -> Next {
+        Next::Unknown
     }
+}
+
+/// What a driver is going to tell of before it waits again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Something, and of none of whom it has told since the last [`wait`](Driver::wait).
+    Another,
+    /// Nothing, unless it is asked for something before.
+    Nothing,
+    /// It does not know.
+    Unknown,
 }

@@ -21,6 +21,7 @@ const MUCH: usize = 12_000_000;
 /// Passes on to the other end, which comes second.
 struct End {
     others: Rc<RefCell<Vec<Conn<Self>>>>,
+    turn: usize,
 }
 
 impl Protocol for End {
@@ -28,8 +29,15 @@ impl Protocol for End {
         self.others.borrow_mut().push(conn.clone());
     }
 
-    fn data_received(&mut self, _: &Conn<Self>, data: &[u8]) {
-        self.others.borrow()[1].write(data);
+    fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+        self.turn += 1;
+        match conn.share(data).filter(|_| self.turn.is_multiple_of(2)) {
+            Some(shared) => {
+                assert_eq!(shared, data);
+                self.others.borrow()[1].write_bytes(shared);
+            }
+            None => self.others.borrow()[1].write(data),
+        }
     }
 
     fn eof_received(&mut self, _: &Conn<Self>) {
@@ -40,7 +48,7 @@ impl Protocol for End {
 fn what_is_passed_on_arrives_as_it_came_however_long_it_waits(kind: DriverKind) {
     let reactor = reactor(kind);
     let others = Rc::default();
-    let (_relay, relay) = listen(&reactor, move || End { others: Rc::clone(&others) });
+    let (_relay, relay) = listen(&reactor, move || End { others: Rc::clone(&others), turn: 0 });
     let (_echo, echo) = listen(&reactor, || Echo);
     let handle = reactor.handle();
     let clients = in_thread(move || {

@@ -1,14 +1,15 @@
 //! What is taken is given back, and what runs out is waited for.
 
 use std::cell::RefCell;
-use std::io::Write;
-use std::net::TcpStream;
-use std::os::fd::AsRawFd;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_protocol::seat;
+use ropewalk_protocol::{Address, seat};
 use ropewalk_reactor::{ConnectOptions, DriverKind};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -23,6 +24,7 @@ on_each_driver! {
     a_thousand_reactors_leave_nothing,
     reactors_that_are_dropped_in_the_middle_leave_nothing,
     accepting_pauses_while_there_are_no_descriptors,
+    a_sibling_that_cannot_accept_leaves_it_to_the_others,
 }
 
 fn everything_comes_back(kind: DriverKind) {
@@ -153,4 +155,79 @@ fn accepting_pauses_while_there_are_no_descriptors(kind: DriverKind) {
     drop(clients);
     drop(later);
     turn_until(&reactor, || reactor.census().connections == 0);
+}
+
+/// In the process that is to starve: what it has for its standard input is the listener.
+const STARVES: &str = "ROPEWALK_TEST_STARVES";
+/// How many descriptors that one may have.
+const FEW: u64 = 64;
+
+const STARVING_TRIES: usize = 5;
+
+/// Ends a process, whatever becomes of the test.
+struct Starving(Child);
+
+impl Drop for Starving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Listens with the standard input, and then has nothing to accept with.
+fn starve(kind: DriverKind) {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(FEW), ..limit }).unwrap();
+    let listener = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+    let reactor = reactor(kind);
+    let nobody = |_: &Address| -> Option<Echo> { panic!("there was a descriptor") };
+    let _port = reactor.adopt_listener(listener, Box::new(nobody)).unwrap();
+    come_to_rest(&reactor);
+    let mut hoard: Vec<OwnedFd> = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        hoard.push(file.into());
+    }
+    println!("it starves");
+    let began = now();
+    while began.elapsed() < Duration::from_mins(2) {
+        reactor.turn(Duration::from_secs(1)).unwrap();
+    }
+}
+
+fn a_sibling_that_cannot_accept_leaves_it_to_the_others(kind: DriverKind) {
+    if std::env::var_os(STARVES).is_some() {
+        return starve(kind);
+    }
+    let is_served = || {
+        let listener = TcpListener::bind(crate::kit::anywhere()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let test = format!(
+            "scarcity::{}::a_sibling_that_cannot_accept_leaves_it_to_the_others",
+            kind.name()
+        );
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &test, "--nocapture", "--test-threads=1"]).env(STARVES, "1");
+        command.stdin(OwnedFd::from(listener.try_clone().unwrap())).stdout(Stdio::piped());
+        let mut sibling = Starving(command.spawn().unwrap());
+        let said = BufReader::new(sibling.0.stdout.take().unwrap()).lines();
+        assert!(said.map_while(Result::ok).any(|line| line.contains("it starves")));
+        // It waits since before this one does.
+        let reactor = reactor(kind);
+        let seen: Rc<Seen> = Rc::default();
+        let made = Rc::clone(&seen);
+        let factory = Box::new(move |_: &Address| Some(Witness::new(&made)));
+        let _port = reactor.adopt_listener(listener.into(), factory).unwrap();
+        come_to_rest(&reactor);
+        let client = TcpStream::connect(address).unwrap();
+        client.set_nonblocking(true).unwrap();
+        // Until it is served here, or turned away there.
+        let is_over = || !matches!(client.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        turn_until(&reactor, || {
+            reactor.turn(Duration::from_millis(10)).unwrap();
+            seen.made.get() == 1 || is_over()
+        });
+        seen.made.get() == 1
+    };
+    // After a second that one turns away who waits: a machine may be too busy for that once, but not each time.
+    assert!((0..STARVING_TRIES).any(|_| is_served()), "who waited was never served");
 }

@@ -8,6 +8,7 @@ use crate::kit::{answers, connect, on_each_driver, while_serving};
 on_each_driver! {
     connections_that_stay_are_dealt_out_evenly,
     two_connections_go_to_two_shards,
+    who_sleeps_is_given_some_while_another_works,
     a_tolerance_is_kept_to,
     the_system_deals_out_all_of_them,
     who_comes_first_serves,
@@ -44,6 +45,26 @@ fn two_connections_go_to_two_shards(kind: DriverKind) {
     for _ in 0..4 {
         assert_eq!(spread(kind, 2, Dealing::default(), 2), [1, 1]);
     }
+}
+
+fn who_sleeps_is_given_some_while_another_works(kind: DriverKind) {
+    while_serving(kind, 2, Dealing::default(), |places| {
+        let open: Vec<_> = (0..12).map(|_| connect(places[0])).collect();
+        let (mut idle, ended): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| open.1 == 0);
+        assert!(idle.len() >= 5, "{} of twelve", idle.len());
+        drop(ended);
+        // Once the second has noticed, it has fewer.
+        let mut busy = loop {
+            let (stream, shard) = connect(places[0]);
+            if shard == 1 {
+                break stream;
+            }
+            idle.push((stream, shard));
+        };
+        assert!((0..2500).all(|_| answers(&mut busy)));
+        let (_next, shard) = connect(places[0]);
+        assert_eq!(shard, 0, "{} that say nothing are no work", idle.len());
+    });
 }
 
 fn a_tolerance_is_kept_to(kind: DriverKind) {

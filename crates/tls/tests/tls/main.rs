@@ -7,6 +7,7 @@ mod files;
 mod handshake;
 mod hostile;
 mod issuers;
+mod keys;
 mod raw;
 mod records;
 mod sessions;

@@ -111,7 +111,7 @@ impl Http2 {
             return self.cancel(conn, stream);
         }
         if !data.is_empty() {
-            give(inflow, data);
+            give(inflow, data, |_| None);
         }
         *held += data.len();
         if is_end {

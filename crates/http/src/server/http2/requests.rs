@@ -194,7 +194,7 @@ impl Http2 {
                 inbound.inflow = None;
             }
             if let Some(inflow) = &inbound.inflow {
-                incoming::give(inflow, data);
+                incoming::give(inflow, data, |_| None);
             }
             inbound.held += release;
             release = if inbound.is_full() { 0 } else { std::mem::take(&mut inbound.held) };

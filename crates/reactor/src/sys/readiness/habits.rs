@@ -35,9 +35,14 @@ impl Habits {
         self.0 = if has { self.0 | habit } else { self.0 & !habit };
     }
 
+    /// Whether the next receive may take as much as is received at once at all.
+    pub(super) fn is_given_much(self) -> bool {
+        self.0 / Self::FILL >= FILLS_MIN
+    }
+
     /// How many bytes the next receive may take.
     pub(super) fn read_size(self) -> usize {
-        if self.0 / Self::FILL < FILLS_MIN { READ_SIZE } else { STREAM_READ_SIZE }
+        if self.is_given_much() { STREAM_READ_SIZE } else { READ_SIZE }
     }
 
     /// A receive took so many; whether it might have taken no more.

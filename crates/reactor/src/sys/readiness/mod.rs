@@ -26,7 +26,7 @@ use super::datagrams::{Message, Mishap};
 use super::os::{self, BorrowedHost, accept, peer_address, unacknowledged};
 use super::passing::Passing;
 use super::reserve::Reserve;
-use super::{Closing, Completion, Driver, Role, Socket, Sockets, Unsettled};
+use super::{Closing, Completion, Driver, Next, Role, Socket, Sockets, Unsettled};
 use datagrams::Datagrams;
 #[cfg(target_os = "linux")]
 pub(super) use datagrams::misfortune;
@@ -501,10 +501,18 @@ impl<P: Poller> Driver for Readiness<P> {
         }
     }
 
-    fn is_next_another(&self) -> bool {
-        // Each event is of another descriptor.
+    fn what_is_next(&self) -> Next {
         let is_done = !self.output_done && self.reads_left == READS_PER_TURN_MAX;
-        is_done && self.poller.event(self.cursor).is_some()
+        if !is_done {
+            Next::Unknown
+        } else if self.poller.event(self.cursor).is_some() {
+            // Each event is of another descriptor.
+            Next::Another
+        } else if self.datagrams.is_none() && self.expected.is_empty() {
+            Next::Nothing
+        } else {
+            Next::Unknown
+        }
     }
 }
 

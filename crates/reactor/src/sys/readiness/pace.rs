@@ -27,6 +27,10 @@ impl Pace {
 
     /// A turn begins; answers how many a listener may accept in it.
     pub(super) fn turn(&mut self) -> usize {
+        if self.accepted == 0 {
+            self.full_turns = 0;
+            return 1;
+        }
         let is_full = self.accepted >= self.accepts();
         self.full_turns = if is_full { self.full_turns.saturating_add(1) } else { 0 };
         self.accepted = 0;

@@ -38,6 +38,7 @@ impl<P: Poller> Readiness<P> {
     }
 
     /// Receives from a stream of which nobody has said that something is there.
+    #[inline(never)]
     fn receive_expected(&mut self, token: Token) -> Option<Found> {
         let key = token.key as usize;
         let entry = self.entries.get(key).filter(|entry| entry.generation == token.generation)?;
@@ -54,11 +55,15 @@ impl<P: Poller> Readiness<P> {
         if !is_filled && !ready.has_more {
             return false;
         }
-        self.reads_left = self.reads_left.saturating_sub(1);
+        let is_large = self.entries[key].habits.is_given_much();
+        // One large receive is a connection's share of a turn.
+        self.reads_left = if is_large { 0 } else { self.reads_left.saturating_sub(1) };
         // Where the kernel cannot be asked to tell of the rest, it is read now.
         self.reads_left > 0 || self.watch_closely(key).is_err()
     }
 
+    #[expect(clippy::inline_always, reason = "each message comes this way")]
+    #[inline(always)]
     pub(super) fn receive(&mut self, key: usize, ready: Ready) -> Option<Found> {
         let interest = self.entries[key].interest?;
         if interest.readable {
@@ -70,13 +75,25 @@ impl<P: Poller> Readiness<P> {
             return match self.sockets.with(key, receive)? {
                 Ok((0, _)) => Some(Found::Other(self.ended(key, interest))),
                 Ok((count, _)) => Some(Found::Received(key, count)),
-                Err(error) if error == Errno::INTR || os::is_passing(error) => {
-                    let watched = self.watch_closely(key).err();
-                    watched.map(|error| Found::Other(Completion::Failed { key, error }))
-                }
-                Err(error) => Some(Found::Other(Completion::Failed { key, error: error.into() })),
+                Err(error) => self.not_received(key, error),
             };
         }
+        self.told_unasked(key, ready)
+    }
+
+    /// A receive came to nothing.
+    #[cold]
+    fn not_received(&mut self, key: usize, error: Errno) -> Option<Found> {
+        if error == Errno::INTR || os::is_passing(error) {
+            let watched = self.watch_closely(key).err();
+            return watched.map(|error| Found::Other(Completion::Failed { key, error }));
+        }
+        Some(Found::Other(Completion::Failed { key, error: error.into() }))
+    }
+
+    /// What is told of a stream from which nobody reads.
+    #[inline(never)]
+    fn told_unasked(&mut self, key: usize, ready: Ready) -> Option<Found> {
         if ready.failed {
             let error = self.sockets.with(key, |socket| sockopt::socket_error(socket))?;
             let error = match error {
@@ -123,6 +140,7 @@ impl<P: Poller> Readiness<P> {
     }
 
     /// Gives the kernel as much of `out` as it takes.
+    #[inline]
     pub(super) fn push(&self, key: usize, out: &mut Outbox) -> io::Result<()> {
         for _ in 0..SENDS_PER_TURN_MAX {
             if out.is_empty() {
@@ -157,14 +175,21 @@ impl<P: Poller> Readiness<P> {
 }
 
 /// Sends from the front of `out`; answers how many bytes went and how many were asked for.
+#[inline]
 fn send_front(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
+    if !out.is_one_slice() {
+        return send_several(socket, out);
+    }
+    let front = out.front();
+    let sent = send(socket, front, os::SEND_FLAGS)?;
+    Ok((sent as u64, front.len() as u64))
+}
+
+/// The same where that is more than one slice, or a file.
+#[inline(never)]
+fn send_several(socket: BorrowedFd<'_>, out: &Outbox) -> Result<(u64, u64), Errno> {
     if out.front_file().is_some() {
         return os::send_file(socket, out);
-    }
-    if out.is_one_slice() {
-        let front = out.front();
-        let sent = send(socket, front, os::SEND_FLAGS)?;
-        return Ok((sent as u64, front.len() as u64));
     }
     if out.has_front_descriptors() {
         return os::send_passing(socket, out);

@@ -38,6 +38,10 @@ impl IoUring {
                 }
                 continue;
             }
+            let found = self.answer_a_knock();
+            if found.is_some() {
+                return found.map(Found::Other);
+            }
             let done = self.ring.done.pop_front()?;
             let tag = Tag::from_u64(done.tag);
             if tag.kind == Kind::Accept && done.result.is_ok() && self.is_sated(tag) {
@@ -92,6 +96,43 @@ impl IoUring {
                 self.arm(tag.slot);
             }
         }
+    }
+
+    fn open_slot(
+        &mut self,
+        key: usize,
+        socket: Socket,
+        role: Role,
+        is_shared: bool,
+    ) -> io::Result<()> {
+        let socket = socket.into_system()?;
+        if role == Role::Watch && key == WAKER {
+            epoll::add(&self.host, &socket, EventData::new_u64(1), EventFlags::IN)?;
+        }
+        if self.by_key.len() <= key {
+            self.by_key.resize(key + 1, NO_SLOT);
+        }
+        if role == Role::Datagrams && self.datagrams.is_none() {
+            // SAFETY: it is dropped with this driver only, whose `Drop` sees to it that no operation is
+            // under way then, or else leaks it.
+            self.datagrams = Some(Box::new(unsafe { Datagrams::new(&self.ring) }?));
+        }
+        self.last_generation = (self.last_generation + 1) % GENERATIONS;
+        let mut slot = Slot::new(key, self.last_generation, role, socket.as_raw_fd());
+        slot.shared = is_shared;
+        slot.single = role == Role::Datagrams && !may_segment(socket.as_fd());
+        self.sockets.insert(key, socket);
+        let generation = slot.generation;
+        let index = self.slots.insert(slot) as u32;
+        self.by_key[key] = index;
+        if role == Role::Stream {
+            // When its protocol knows of it, and may have asked for descriptors.
+            self.to_arm.push(Tag { slot: index, kind: Kind::Receive, generation });
+        } else {
+            self.arm(index);
+        }
+        self.flush_if_exposed();
+        Ok(())
     }
 
     fn flush_if_exposed(&mut self) {
@@ -192,33 +233,11 @@ impl Driver for IoUring {
     }
 
     fn open(&mut self, key: usize, socket: Socket, role: Role) -> io::Result<()> {
-        let socket = socket.into_system()?;
-        if role == Role::Watch && key == WAKER {
-            epoll::add(&self.host, &socket, EventData::new_u64(1), EventFlags::IN)?;
-        }
-        if self.by_key.len() <= key {
-            self.by_key.resize(key + 1, NO_SLOT);
-        }
-        if role == Role::Datagrams && self.datagrams.is_none() {
-            // SAFETY: it is dropped with this driver only, whose `Drop` sees to it that no operation is
-            // under way then, or else leaks it.
-            self.datagrams = Some(Box::new(unsafe { Datagrams::new(&self.ring) }?));
-        }
-        self.last_generation = (self.last_generation + 1) % GENERATIONS;
-        let mut slot = Slot::new(key, self.last_generation, role, socket.as_raw_fd());
-        slot.single = role == Role::Datagrams && !may_segment(socket.as_fd());
-        self.sockets.insert(key, socket);
-        let generation = slot.generation;
-        let index = self.slots.insert(slot) as u32;
-        self.by_key[key] = index;
-        if role == Role::Stream {
-            // When its protocol knows of it, and may have asked for descriptors.
-            self.to_arm.push(Tag { slot: index, kind: Kind::Receive, generation });
-        } else {
-            self.arm(index);
-        }
-        self.flush_if_exposed();
-        Ok(())
+        self.open_slot(key, socket, role, false)
+    }
+
+    fn open_listener(&mut self, key: usize, socket: Socket, is_shared: bool) -> io::Result<()> {
+        self.open_slot(key, socket, Role::Listener, is_shared)
     }
 
     fn set_reading(&mut self, key: usize, reading: bool) -> io::Result<()> {

@@ -58,6 +58,9 @@ impl IoUring {
                 (Kind::Alarm, opcode::PollAdd::new(socket, 0).multi(true).build())
             }
             _ if !slot.reading => return,
+            // An accept waits by itself: of all who do only one is woken, and who cannot accept then has nobody else
+            // woken. Who waits to read leaves the others to be woken too.
+            Role::Listener if slot.shared => (Kind::Knock, once(PollFlags::IN)),
             Role::Listener => {
                 let flags = (SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).bits();
                 let accept = opcode::AcceptMulti::new(socket).flags(flags as i32);
@@ -129,6 +132,10 @@ impl IoUring {
                 }
             }
             Kind::Alarm if done.result.is_ok() => return self.alarmed(tag, done),
+            Kind::Knock if slot.shared => {
+                self.knocked = Some((tag, ACCEPTS_PER_TURN_MAX));
+                None
+            }
             _ => None,
         };
         if last {
@@ -274,6 +281,22 @@ impl IoUring {
                 self.wait_for_a_knock(tag.slot);
                 None
             }
+            Err(error) => Some(Completion::AcceptFailed { key, error: error.into() }),
+        }
+    }
+
+    /// Accepts one of those who knock at a listener that is shared, if others have not.
+    pub(super) fn answer_a_knock(&mut self) -> Option<Completion<'static>> {
+        let (tag, left) = self.knocked.take()?;
+        let left = left.checked_sub(1)?;
+        let key = self.slot(tag).filter(|slot| slot.reading && !slot.closed)?.key();
+        match self.sockets.with(key, accept)? {
+            Ok((socket, peer)) => {
+                self.knocked = Some((tag, left));
+                let peer = peer_address(peer);
+                Some(Completion::Accepted { key, socket: socket.into(), peer })
+            }
+            Err(Errno::WOULDBLOCK | Errno::INTR | Errno::CONNABORTED) => None,
             Err(error) => Some(Completion::AcceptFailed { key, error: error.into() }),
         }
     }

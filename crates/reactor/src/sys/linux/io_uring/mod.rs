@@ -87,6 +87,8 @@ pub(crate) struct IoUring {
     resumed: Vec<Tag>,
     /// Accepted connections that wait for the next turn.
     postponed: Vec<Done>,
+    /// A shared listener at which somebody knocks, and how many of them it may still accept.
+    knocked: Option<(Tag, usize)>,
     turn: u32,
     /// How many operations under way are of descriptors that are closed.
     dying: usize,
@@ -132,6 +134,7 @@ impl IoUring {
             to_arm: Vec::new(),
             resumed: Vec::new(),
             postponed: Vec::new(),
+            knocked: None,
             turn: 0,
             dying: 0,
             spare: Vec::new(),

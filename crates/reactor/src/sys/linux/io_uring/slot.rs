@@ -34,6 +34,8 @@ pub(super) struct Slot {
     pub(super) operations: u16,
     /// The kernel takes no datagrams together for this port.
     pub(super) single: bool,
+    /// Others accept from this listener too.
+    pub(super) shared: bool,
     /// The descriptor is closed, and the key another's.
     pub(super) closed: bool,
     /// The turn in which something last came in, and how much: bytes, or a listener's connections.
@@ -67,6 +69,7 @@ impl Slot {
             pending: None,
             operations: 0,
             single: false,
+            shared: false,
             closed: false,
             came: (0, 0),
             greedy: false,
@@ -103,7 +106,7 @@ pub(super) enum Kind {
     Passing,
     /// Waits for something to read.
     Watch,
-    /// Waits for a connection that cannot be accepted for lack of descriptors.
+    /// Waits for a connection that cannot be accepted for lack of descriptors, or that others may accept.
     Knock,
     /// Waits for a connection to be made.
     Connect,
