@@ -177,7 +177,10 @@ impl fmt::Debug for Kinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let servers: Vec<_> = self.servers.iter().map(|(kind, _)| kind).collect();
         let clients: Vec<_> = self.clients.iter().map(|(kind, _)| kind).collect();
-        f.debug_struct("Kinds").field("servers", &servers).field("clients", &clients).finish_non_exhaustive()
+        f.debug_struct("Kinds")
+            .field("servers", &servers)
+            .field("clients", &clients)
+            .finish_non_exhaustive()
     }
 }
 

@@ -58,9 +58,9 @@ fn a_port_for_datagrams_is_taken_over_with_what_has_come(kind: DriverKind) {
         |descriptor: OwnedFd| reactor.adopt_udp(descriptor, &options, seat_datagrams(SayBack));
     let port = adopt(socket.into()).unwrap();
     assert_eq!(port.address(), Address::Ip(other.local_addr().unwrap()));
-    let mut heard = [0; 16];
     for expected in ["early", "late"] {
         turn_until(&reactor, || {
+            let mut heard = [0; 16];
             client.recv(&mut heard).is_ok_and(|length| &heard[..length] == expected.as_bytes())
         });
         client.send(b"late").unwrap();
