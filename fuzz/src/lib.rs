@@ -19,6 +19,7 @@ mod framing;
 mod hpack;
 mod htpasswd;
 mod http2;
+mod http2_agent;
 mod http_answer;
 mod http_hops;
 mod http_request;
@@ -53,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "hpack", check: hpack::check },
     Target { name: "htpasswd", check: htpasswd::check },
     Target { name: "http2", check: http2::check },
+    Target { name: "http2_agent", check: http2_agent::check },
     Target { name: "http_answer", check: http_answer::check },
     Target { name: "http_hops", check: http_hops::check },
     Target { name: "http_request", check: http_request::check },

@@ -30,6 +30,7 @@
 //! | RFC 9113 HTTP/2, for clients that begin with its preface | [`Site::streams`], the room `http2` |
 //! | the same for clients: chosen by TLS, or known; RFC 9113 9.1.1 origins that share a connection | [`Http2Options`], [`Dial`] |
 //! | clients: RFC 9112 4 answers, 9 connections | [`Agent`], [`AnswerDecoder`] |
+//! | clients: RFC 9218 priorities; RFC 9113 7, servers that want HTTP/1.1 | [`RequestPriority`]; [`Dial::dial_http1`] |
 //! | RFC 9110 15.4 redirects, 8.4 codings, 9.2.2 sending again | [`Redirects`], [`Options`], [`Agent`] |
 //! | RFC 7617, 7616, 6750 Basic, Digest, Bearer | [`Credentials`] |
 //! | the same on a server, with the room `auth` behind it | [`auth`] |
@@ -53,6 +54,7 @@
 //! | [`Patience::body_rate`], a request body, after [`Patience::body_grace`] | 240 B/s after 5 s | 408 |
 //! | [`Patience::reader`], a client that takes nothing of an answer | 30 s | aborted |
 //! | [`Patience::goodbye`], a client that was told that it is over, and 1 MiB of its talk | 5 s | aborted |
+//! | bodies on a connection of HTTP/2 that go out at once | 256 KiB | the others wait for the next turn |
 //! | input kept while an answer is made, or not taken | 64 KiB | the client has to wait |
 //! | a request body that its resource does not take | 64 KiB | the client has to wait |
 //! | a request body that nobody wants | 256 KiB | the connection's end |
@@ -92,11 +94,12 @@ pub mod session;
 pub mod tunnel;
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+pub use ropewalk_http2::Priority;
 
 pub use client::{
     Agent, AgentError, Answer, COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX,
     ClientPatience, CookieJar, Credentials, Dial, Http2Options, Options, Origin, PoolBounds,
-    Redirects, RequestBuilder, Scheme, Wait,
+    Redirects, RequestBuilder, RequestPriority, Scheme, Wait,
 };
 pub use codec::{
     AnswerDecoder, AnswerHead, AnswerTo, Asked, BadAnswer, BadBody, BadRequest, BodyDecoder,

@@ -12,6 +12,8 @@ use crate::server::{BodyPiece, BodyStream};
 
 /// How many pieces of bodies go out in one turn.
 pub(crate) const PIECES_PER_TURN_MAX: usize = 64;
+/// How many bytes of bodies go out at once, before it is looked whether the peer takes them.
+pub(crate) const BYTES_AT_ONCE_MAX: usize = 256 * 1024;
 /// Up to how many bytes of a body are copied behind the head of their frame, rather than handed on.
 pub(crate) const TOGETHER_MAX: usize = 4096;
 
@@ -68,29 +70,43 @@ impl Outflow {
     }
 }
 
-/// Sends what there was room for as one frame.
+/// Sends what there was room for, in as many frames as it takes.
 pub(crate) fn put_part<P: 'static>(
     conn: &Conn<P>,
     engine: &mut Connection,
     stream: StreamId,
-    part: BodyPiece,
+    mut part: BodyPiece,
     is_end: bool,
 ) {
-    conn.write_with(|out| {
-        if let Some(head) = engine.data_head(stream, part.len() as usize, is_end, out) {
-            out.extend_from_slice(&head);
-            if let BodyPiece::Bytes(bytes) = &part
-                && bytes.len() <= TOGETHER_MAX
-            {
-                out.extend_from_slice(bytes);
+    let frame_max = engine.frame_max() as u64;
+    conn.write_parts(|out| {
+        loop {
+            let len = part.len().min(frame_max);
+            let is_last = len == part.len();
+            let mut is_over = false;
+            out.write_with(|out| {
+                match engine.data_head(stream, len as usize, is_end && is_last, out) {
+                    Some(head) => out.extend_from_slice(&head),
+                    None => is_over = true,
+                }
+            });
+            if is_over {
+                return;
+            }
+            match &mut part {
+                BodyPiece::Bytes(bytes) => out.write_bytes(bytes.split_to(len as usize)),
+                BodyPiece::File(slice) => {
+                    out.write_file(FileSlice { len, ..slice.clone() });
+                    slice.offset += len;
+                    slice.len -= len;
+                }
+                BodyPiece::Trailers(_) => (),
+            }
+            if is_last {
+                return;
             }
         }
     });
-    match part {
-        BodyPiece::Bytes(bytes) if bytes.len() > TOGETHER_MAX => conn.write_bytes(bytes),
-        BodyPiece::File(slice) => conn.write_file(slice.file, slice.offset, slice.len),
-        BodyPiece::Bytes(_) | BodyPiece::Trailers(_) => (),
-    }
 }
 
 /// Ends a body behind its last byte, with the trailers where there are any.

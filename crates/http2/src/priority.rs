@@ -1,5 +1,7 @@
 //! What a client would rather have first (RFC 9218).
 
+use std::fmt;
+
 /// How a stream is to be preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority {
@@ -13,6 +15,14 @@ impl Default for Priority {
     /// RFC 9218 4: urgency 3, and one after another.
     fn default() -> Self {
         Self { urgency: 3, is_incremental: false }
+    }
+}
+
+impl fmt::Display for Priority {
+    /// As a `Priority` field says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "u={}", self.urgency.min(7))?;
+        if self.is_incremental { f.write_str(", i") } else { Ok(()) }
     }
 }
 

@@ -149,6 +149,12 @@ impl<P> Conn<P> {
         self.page.wake();
     }
 
+    /// Writes several parts in one go, some copied and some shared: `fill` adds them to an outbox in which
+    /// what was written before may lie still. It is not called where nothing can be written.
+    pub fn write_parts(&self, fill: impl FnOnce(&mut Outbox)) {
+        self.page.write(fill);
+    }
+
     /// Sends all that `out` holds: for transports in [layers](crate::Layer), which hand on what the
     /// protocol above them wrote. Its [`Marks::max`] has been kept there and is not asked here.
     pub fn write_outbox(&self, out: Box<Outbox>) {

@@ -17,11 +17,96 @@ use crate::descriptor::{Descriptor, Passing};
 #[derive(Default)]
 pub struct Outbox {
     /// Goes before `tail`.
-    queue: VecDeque<Chunk>,
+    queue: VecDeque<Piece>,
     tail: Vec<u8>,
     /// How much of `tail` is sent already.
     tail_sent: usize,
     len: u64,
+}
+
+/// How many bytes that were copied stand between shared ones without memory of their own: the head of a
+/// frame, say.
+const FEW_MAX: usize = 30;
+
+/// A part of the queue.
+enum Piece {
+    /// Bytes from `start` to `end`, where they are few.
+    Few {
+        bytes: [u8; FEW_MAX],
+        start: u8,
+        end: u8,
+    },
+    Bytes(Bytes),
+    File(FileSlice),
+    Descriptor(Passing),
+}
+
+impl Piece {
+    /// What is in memory of it.
+    #[inline]
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Few { bytes, start, end } => Some(&bytes[usize::from(*start)..usize::from(*end)]),
+            Self::Bytes(bytes) => Some(bytes),
+            Self::File(_) | Self::Descriptor(_) => None,
+        }
+    }
+
+    /// A descriptor has no length: it goes with the byte behind it.
+    #[inline]
+    fn len(&self) -> u64 {
+        match self {
+            Self::Few { start, end, .. } => u64::from(end - start),
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(slice) => slice.len,
+            Self::Descriptor(_) => 0,
+        }
+    }
+
+    /// Takes off the first `count` bytes, which are fewer than all.
+    fn advance(&mut self, count: u64) {
+        match self {
+            Self::Few { start, .. } => *start += count as u8,
+            Self::Bytes(bytes) => bytes.advance(count as usize),
+            Self::File(slice) => {
+                slice.offset += count;
+                slice.len -= count;
+            }
+            Self::Descriptor(_) => (),
+        }
+    }
+
+    /// Takes out the first `count` bytes, which are fewer than all.
+    fn split_to(&mut self, count: u64) -> Self {
+        match self {
+            Self::Few { bytes, start, .. } => {
+                let first = *start;
+                *start += count as u8;
+                Self::Few { bytes: *bytes, start: first, end: *start }
+            }
+            Self::Bytes(bytes) => Self::Bytes(bytes.split_to(count as usize)),
+            Self::File(slice) => {
+                let part = FileSlice { len: count, ..slice.clone() };
+                slice.offset += count;
+                slice.len -= count;
+                Self::File(part)
+            }
+            Self::Descriptor(_) => Self::Bytes(Bytes::new()),
+        }
+    }
+}
+
+impl From<Piece> for Chunk {
+    fn from(piece: Piece) -> Self {
+        match piece {
+            Piece::Few { .. } => {
+                Self::Bytes(Bytes::copy_from_slice(piece.bytes().unwrap_or_default()))
+            }
+            Piece::Bytes(bytes) => Self::Bytes(bytes),
+            Piece::File(slice) => Self::File(slice),
+            Piece::Descriptor(passing) => Self::Descriptor(passing),
+        }
+    }
 }
 
 /// A piece of an [`Outbox`].
@@ -104,7 +189,7 @@ impl Outbox {
         }
         self.len += bytes.len() as u64;
         self.seal();
-        self.queue.push_back(Chunk::Bytes(bytes));
+        self.queue.push_back(Piece::Bytes(bytes));
     }
 
     /// Adds part of a file.
@@ -112,14 +197,14 @@ impl Outbox {
         if slice.len > 0 {
             self.len += slice.len;
             self.seal();
-            self.queue.push_back(Chunk::File(slice));
+            self.queue.push_back(Piece::File(slice));
         }
     }
 
     /// Adds a descriptor. Bytes are to be added behind it, with the first of which it goes.
     pub(crate) fn write_descriptor(&mut self, passing: Passing) {
         self.seal();
-        self.queue.push_back(Chunk::Descriptor(passing));
+        self.queue.push_back(Piece::Descriptor(passing));
     }
 
     /// Lets `fill` append to the bytes that are copied together.
@@ -135,7 +220,7 @@ impl Outbox {
     #[inline]
     pub fn front_file(&self) -> Option<&FileSlice> {
         match self.queue.front() {
-            Some(Chunk::File(slice)) => Some(slice),
+            Some(Piece::File(slice)) => Some(slice),
             _ => None,
         }
     }
@@ -143,14 +228,14 @@ impl Outbox {
     /// Whether descriptors are at the very front.
     #[inline]
     pub fn has_front_descriptors(&self) -> bool {
-        matches!(self.queue.front(), Some(Chunk::Descriptor(_)))
+        matches!(self.queue.front(), Some(Piece::Descriptor(_)))
     }
 
     /// The descriptors at the very front. They go together with the byte behind them, and
     /// [`advance`](Self::advance) takes them off with it.
     pub fn front_descriptors(&self) -> impl Iterator<Item = &Descriptor> {
         self.queue.iter().map_while(|chunk| match chunk {
-            Chunk::Descriptor(passing) => Some(passing.descriptor()),
+            Piece::Descriptor(passing) => Some(passing.descriptor()),
             _ => None,
         })
     }
@@ -159,7 +244,7 @@ impl Outbox {
     pub fn take_front_descriptors(&mut self) -> Vec<Descriptor> {
         let mut taken = Vec::new();
         while self.has_front_descriptors()
-            && let Some(Chunk::Descriptor(passing)) = self.queue.pop_front()
+            && let Some(Piece::Descriptor(passing)) = self.queue.pop_front()
         {
             taken.push(passing.into_descriptor());
         }
@@ -172,15 +257,15 @@ impl Outbox {
     ///
     /// If it is in a file that cannot be read.
     pub fn first_byte(&self) -> io::Result<Option<u8>> {
-        let first = self.queue.iter().find(|chunk| !matches!(chunk, Chunk::Descriptor(_)));
+        let first = self.queue.iter().find(|chunk| !matches!(chunk, Piece::Descriptor(_)));
         Ok(match first {
-            Some(Chunk::File(slice)) => {
+            Some(Piece::File(slice)) => {
                 let mut byte = Vec::new();
                 slice.read_into(1, &mut byte)?;
                 byte.first().copied()
             }
-            Some(Chunk::Bytes(bytes)) => bytes.first().copied(),
-            _ => self.tail.get(self.tail_sent).copied(),
+            Some(piece) => piece.bytes().and_then(|bytes| bytes.first().copied()),
+            None => self.tail.get(self.tail_sent).copied(),
         })
     }
 
@@ -188,8 +273,7 @@ impl Outbox {
     #[inline]
     pub fn front(&self) -> &[u8] {
         match self.queue.front() {
-            Some(Chunk::Bytes(bytes)) => bytes,
-            Some(Chunk::File(_) | Chunk::Descriptor(_)) => &[],
+            Some(piece) => piece.bytes().unwrap_or_default(),
             None => &self.tail[self.tail_sent..],
         }
     }
@@ -204,7 +288,7 @@ impl Outbox {
     fn gather_behind<'a>(&'a self, skipped: usize, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         for chunk in self.queue.iter().skip(skipped) {
-            let (Chunk::Bytes(bytes), true) = (chunk, count < slices.len()) else { return count };
+            let (Some(bytes), true) = (chunk.bytes(), count < slices.len()) else { return count };
             slices[count] = IoSlice::new(bytes);
             count += 1;
         }
@@ -227,7 +311,7 @@ impl Outbox {
         let is_one_chunk = || self.queue.len() == 1 && self.tail_sent == self.tail.len();
         match self.queue.front() {
             None => true,
-            Some(Chunk::Bytes(_)) => is_one_chunk(),
+            Some(Piece::Bytes(_) | Piece::Few { .. }) => is_one_chunk(),
             Some(_) => false,
         }
     }
@@ -251,21 +335,9 @@ impl Outbox {
         while left > 0
             && let Some(front) = self.queue.front_mut()
         {
-            let size = match front {
-                Chunk::Bytes(bytes) => bytes.len() as u64,
-                Chunk::File(slice) => slice.len,
-                // It went with the byte behind it.
-                Chunk::Descriptor(_) => 0,
-            };
+            let size = front.len();
             if left < size {
-                match front {
-                    Chunk::Bytes(bytes) => bytes.advance(left as usize),
-                    Chunk::File(slice) => {
-                        slice.offset += left;
-                        slice.len -= left;
-                    }
-                    Chunk::Descriptor(_) => (),
-                }
+                front.advance(left);
                 return 0;
             }
             left -= size;
@@ -306,28 +378,12 @@ impl Outbox {
                 continue;
             }
             let Some(front) = self.queue.front_mut() else { break };
-            let (chunk, size) = match front {
-                Chunk::Descriptor(_) => break,
-                Chunk::Bytes(bytes) => {
-                    let size = left.min(bytes.len() as u64);
-                    (Chunk::Bytes(bytes.split_to(size as usize)), size)
-                }
-                Chunk::File(slice) => {
-                    let size = left.min(slice.len);
-                    let part = FileSlice { len: size, ..slice.clone() };
-                    slice.offset += size;
-                    slice.len -= size;
-                    (Chunk::File(part), size)
-                }
-            };
-            first.queue.push_back(chunk);
+            let size = left.min(front.len());
+            let whole = size == front.len();
+            let piece = if whole { self.queue.pop_front() } else { Some(front.split_to(size)) };
+            first.queue.extend(piece);
             first.len += size;
             self.len -= size;
-            if matches!(front, Chunk::Bytes(bytes) if bytes.is_empty())
-                || matches!(front, Chunk::File(slice) if slice.len == 0)
-            {
-                self.queue.pop_front();
-            }
         }
         first
     }
@@ -353,15 +409,20 @@ impl Outbox {
     pub fn drain(&mut self) -> impl Iterator<Item = Chunk> {
         self.seal();
         self.len = 0;
-        std::mem::take(&mut self.queue).into_iter()
+        std::mem::take(&mut self.queue).into_iter().map(Chunk::from)
     }
 
     /// Moves the copied bytes into the queue, so that something else can stand behind them.
     fn seal(&mut self) {
-        if self.tail_sent < self.tail.len() {
+        let copied = &self.tail[self.tail_sent..];
+        if !copied.is_empty() && copied.len() <= FEW_MAX {
+            let mut bytes = [0; FEW_MAX];
+            bytes[..copied.len()].copy_from_slice(copied);
+            self.queue.push_back(Piece::Few { bytes, start: 0, end: copied.len() as u8 });
+        } else if !copied.is_empty() {
             let mut bytes = Bytes::from(std::mem::take(&mut self.tail));
             bytes.advance(self.tail_sent);
-            self.queue.push_back(Chunk::Bytes(bytes));
+            self.queue.push_back(Piece::Bytes(bytes));
         }
         self.tail_sent = 0;
         self.tail.clear();

@@ -13,11 +13,24 @@ pub(crate) struct Lowest {
     levels: Vec<Vec<u64>>,
     /// How many numbers there are, given out or free.
     len: u32,
+    /// The word of the first level before which nothing is free: what is lowest is mostly there.
+    here: usize,
 }
 
 impl Lowest {
     /// The lowest number that is free, or one more than there were.
     pub(crate) fn take(&mut self) -> u32 {
+        let here = self.levels.first_mut().and_then(|level| level.get_mut(self.here));
+        if let Some(word) = here
+            && *word != 0
+        {
+            let number = self.here * BITS + word.trailing_zeros() as usize;
+            *word &= *word - 1;
+            if *word == 0 {
+                self.nothing_left_in(self.here);
+            }
+            return number as u32;
+        }
         let Some(top) = self.levels.last().and_then(|level| level.first()).filter(|top| **top != 0)
         else {
             return self.grow();
@@ -26,8 +39,18 @@ impl Lowest {
         for level in self.levels.iter().rev().skip(1) {
             index = index * BITS + level[index].trailing_zeros() as usize;
         }
-        let (number, mut place) = (index as u32, index);
-        for level in &mut self.levels {
+        self.here = index / BITS;
+        let word = &mut self.levels[0][self.here];
+        *word &= *word - 1;
+        if *word == 0 {
+            self.nothing_left_in(self.here);
+        }
+        index as u32
+    }
+
+    /// A word of the first level has become empty.
+    fn nothing_left_in(&mut self, mut place: usize) {
+        for level in self.levels.iter_mut().skip(1) {
             let word = &mut level[place / BITS];
             *word &= !(1 << (place % BITS));
             if *word != 0 {
@@ -35,12 +58,12 @@ impl Lowest {
             }
             place /= BITS;
         }
-        number
     }
 
     /// Gives a number back, which must have been given out.
     pub(crate) fn give_back(&mut self, number: u32) {
         let mut place = number as usize;
+        self.here = self.here.min(place / BITS);
         for level in &mut self.levels {
             let word = &mut level[place / BITS];
             let had_any = *word != 0;

@@ -188,32 +188,13 @@ impl Dialer {
 
 impl Dial for Dialer {
     fn dial(&self, origin: &Origin, seat: Box<dyn Seat>) -> Deferred<()> {
-        let (host, port) = (origin.host(), origin.port());
-        let seat = if origin.is_secure() {
-            match self.tls().and_then(|tls| tls.seat(host, seat)) {
-                Ok(seat) => seat,
-                Err(error) => return Deferred::fail(error),
-            }
-        } else {
-            seat
-        };
-        if let Some(path) = origin.socket() {
-            self.reactor.connect_unix(path, self.connect, seat);
-            return Deferred::succeed(());
-        }
-        match (&self.proxy, &self.allow) {
-            (Some(Proxy::Http(proxy)), _) => match tunnel::Target::new(host, port) {
-                Ok(target) => proxy.to(target).connect_seat(seat),
-                Err(error) => return Deferred::fail(error),
-            },
-            (Some(Proxy::Socks(proxy)), _) => match ropewalk_socks::Target::new(host, port) {
-                Ok(target) => proxy.to(target).connect_seat(seat),
-                Err(error) => return Deferred::fail(error),
-            },
-            (None, None) => self.reactor.connect_name(host, port, self.connect, seat),
-            (None, Some(allow)) => return self.ask(host, port, Rc::clone(allow), seat),
-        }
-        Deferred::succeed(())
+        let tls = || self.tls();
+        self.connect(origin, tls, seat)
+    }
+
+    fn dial_http1(&self, origin: &Origin, seat: Box<dyn Seat>) -> Deferred<()> {
+        let tls = || Ok(self.tls()?.alpn(["http/1.1"]));
+        self.connect(origin, tls, seat)
     }
 
     fn offers_http2(&self, origin: &Origin) -> bool {
@@ -240,6 +221,40 @@ impl Dial for Dialer {
 }
 
 impl Dialer {
+    fn connect(
+        &self,
+        origin: &Origin,
+        tls: impl FnOnce() -> Result<TlsClient, IdentityError>,
+        seat: Box<dyn Seat>,
+    ) -> Deferred<()> {
+        let (host, port) = (origin.host(), origin.port());
+        let seat = if origin.is_secure() {
+            match tls().and_then(|tls| tls.seat(host, seat)) {
+                Ok(seat) => seat,
+                Err(error) => return Deferred::fail(error),
+            }
+        } else {
+            seat
+        };
+        if let Some(path) = origin.socket() {
+            self.reactor.connect_unix(path, self.connect, seat);
+            return Deferred::succeed(());
+        }
+        match (&self.proxy, &self.allow) {
+            (Some(Proxy::Http(proxy)), _) => match tunnel::Target::new(host, port) {
+                Ok(target) => proxy.to(target).connect_seat(seat),
+                Err(error) => return Deferred::fail(error),
+            },
+            (Some(Proxy::Socks(proxy)), _) => match ropewalk_socks::Target::new(host, port) {
+                Ok(target) => proxy.to(target).connect_seat(seat),
+                Err(error) => return Deferred::fail(error),
+            },
+            (None, None) => self.reactor.connect_name(host, port, self.connect, seat),
+            (None, Some(allow)) => return self.ask(host, port, Rc::clone(allow), seat),
+        }
+        Deferred::succeed(())
+    }
+
     /// Connects to those addresses of a host that are allowed.
     fn ask(
         &self,

@@ -9,6 +9,7 @@ use ropewalk_protocol::{Above, Below, ConnCall, Disconnect, Layer, Outbox, TlsAl
 
 use crate::hello::{self, Hello};
 use crate::outgoing::{AHEAD_MAX, Outgoing};
+use crate::sealed::Spares;
 use crate::server::Answerer;
 use crate::session::{Agreed, Hearer, Session};
 use crate::{Limits, Reason, TlsError};
@@ -49,6 +50,8 @@ pub(crate) struct Common {
     scratch: Cell<Vec<u8>>,
     /// Where small pieces are put together into one record, and files are read.
     gathered: Cell<Vec<u8>>,
+    /// Where long pieces are encrypted.
+    spares: Spares,
     /// What the last connection agreed on: the next one mostly agrees on the same.
     info: RefCell<Rc<TlsInfo>>,
 }
@@ -79,7 +82,8 @@ enum Starts {
 impl Common {
     pub(crate) fn new(limits: Limits) -> Rc<Self> {
         let (scratch, gathered) = (Cell::default(), Cell::default());
-        Rc::new(Self { limits, scratch, gathered, info: RefCell::default() })
+        let (spares, info) = (Spares::default(), RefCell::default());
+        Rc::new(Self { limits, scratch, gathered, spares, info })
     }
 
     /// The same information, in memory that others may share.
@@ -180,7 +184,8 @@ impl Tls {
         if self.opening.is_some() {
             return;
         }
-        match self.out.send(&mut **session, &mut self.rest, below, &self.common.gathered) {
+        let Common { gathered, spares, .. } = &*self.common;
+        match self.out.send(&mut **session, &mut self.rest, below, gathered, spares) {
             Ok(()) if self.out.len() > 0 => below.tell_when_sent(),
             Ok(()) => (),
             Err(why) => {

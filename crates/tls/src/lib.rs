@@ -64,7 +64,7 @@
 //! | how long a peer who is refused may take to hear of it | [`Limits::handshake_timeout`] | 10 s |
 //! | what the peer sends for it | [`Limits::handshake_max`] | 64 KiB |
 //! | what waits for the rest of a record | the longest record | 16 KiB |
-//! | what is encrypted ahead of the transport | 64 KiB | |
+//! | what is encrypted ahead of the transport | 80 KiB | |
 //! | certificates between one and its root | 6 | |
 //! | certificates of one's own chain | [`CHAIN_MAX`] | 10 |
 //! | a file of certificates or keys | [`PEM_MAX`] | 1 MiB |
@@ -103,6 +103,7 @@ mod places;
 mod policy;
 mod refusal;
 mod seal;
+mod sealed;
 mod self_signed;
 mod server;
 mod session;

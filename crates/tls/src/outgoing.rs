@@ -5,12 +5,22 @@ use std::io;
 
 use ropewalk_protocol::{Below, Disconnect, Outbox};
 
+use crate::sealed::{Sealed, Spares};
 use crate::session::{RECORD_MAX, Session};
 use crate::{Reason, Tls, TlsError};
 
 /// How much may be encrypted ahead of what the transport takes, in bytes: the rest stays plaintext,
-/// and files stay files, until there is room.
-pub(crate) const AHEAD_MAX: u64 = 64 * 1024;
+/// and files stay files, until there is room. A protocol that stops at its high mark has mostly written one
+/// record more than that, which then leaves with the others.
+pub(crate) const AHEAD_MAX: u64 = 80 * 1024;
+
+/// From how much plaintext on records have memory of their own, which need not be cleared: less would
+/// leave too much of it unused while it waits.
+const OWN_MIN: u64 = RECORD_MAX as u64;
+
+/// How little, in bytes, is not left behind for want of room: whole records that follow would have to be put
+/// together with it, one after the other.
+const SCRAP_MAX: u64 = 1024;
 
 /// What the protocol wrote and nobody has encrypted yet.
 #[derive(Default)]
@@ -41,6 +51,7 @@ impl Outgoing {
         rest: &mut [u8],
         below: &Below<Tls>,
         gathered: &Cell<Vec<u8>>,
+        spares: &Spares,
     ) -> Result<(), Disconnect> {
         while let Some(waiting) = &mut self.waiting {
             if waiting.is_empty() {
@@ -55,17 +66,46 @@ impl Outgoing {
             }
             // Whole records, and at least one.
             let room = (room / RECORD_MAX).max(1) * RECORD_MAX;
-            let sent = piece(waiting, room, gathered, |plaintext| {
-                let mut sent = Ok(());
-                below.write_with(|out| sent = session.send(plaintext, rest, out));
-                sent
-            })
-            .map_err(|error| Disconnect::from(&error))?
-            .map_err(|reason| TlsError::from(reason).disconnect())?;
-            waiting.advance(sent as u64);
+            let is_long = waiting.len().min(room as u64) >= OWN_MIN;
+            let mut fill = |out: &mut Sealed| seal(waiting, room, session, rest, gathered, out);
+            if is_long {
+                let mut records = spares.take();
+                let sealed = fill(&mut records);
+                below.write_bytes(spares.leaving(records));
+                sealed?;
+            } else {
+                let mut sealed = Ok(());
+                below.write_with(|out| {
+                    let mut records = Sealed::behind(std::mem::take(out));
+                    sealed = fill(&mut records);
+                    *out = records.into_vec();
+                });
+                sealed?;
+            }
         }
         Ok(())
     }
+}
+
+/// Encrypts what comes first, at most `room` bytes of it, and takes it off.
+fn seal(
+    waiting: &mut Outbox,
+    room: usize,
+    session: &mut dyn Session,
+    rest: &mut [u8],
+    gathered: &Cell<Vec<u8>>,
+    out: &mut Sealed,
+) -> Result<(), Disconnect> {
+    let mut left = room;
+    while !waiting.is_empty() && (left >= RECORD_MAX || waiting.len() <= SCRAP_MAX) {
+        let whole = (left / RECORD_MAX).max(1) * RECORD_MAX;
+        let sent = piece(waiting, whole, gathered, |plaintext| session.send(plaintext, rest, out))
+            .map_err(|error| Disconnect::from(&error))?
+            .map_err(|reason| TlsError::from(reason).disconnect())?;
+        waiting.advance(sent as u64);
+        left = left.saturating_sub(sent);
+    }
+    Ok(())
 }
 
 /// Lets `send` have what comes first, at most `room` bytes of it; answers how much that was.

@@ -22,6 +22,8 @@ use rustls::{
     SupportedCipherSuite, Tls13CipherSuite,
 };
 
+use crate::sealed::Sealed;
+
 /// A record's header, in bytes (RFC 8446 5.1), which is also what is authenticated beside its content.
 const HEADER: usize = 5;
 
@@ -36,7 +38,7 @@ const ROOM: usize = 256;
 
 thread_local! {
     /// Where records go while [`sealing`] lasts.
-    static OUTLET: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
+    static OUTLET: Cell<Option<Sealed>> = const { Cell::new(None) };
 }
 
 /// Has what `encrypt` encrypts by a connection of TLS 1.3 appended to `out`. It is given room for what
@@ -45,7 +47,7 @@ thread_local! {
 ///
 /// `None` if something else was written there, which would be lost.
 pub(crate) fn sealing<E>(
-    out: &mut Vec<u8>,
+    out: &mut Sealed,
     encrypt: impl FnOnce(&mut [u8]) -> Result<usize, E>,
 ) -> Option<Result<(), E>> {
     let mut room = [0; ROOM];
@@ -59,7 +61,7 @@ pub(crate) fn sealing<E>(
     };
     if written != HUSK {
         let first = whole_records(written)?;
-        out.splice(start..start, first.iter().copied());
+        out.append(|out| out.splice(start..start, first.iter().copied()).for_each(drop));
     }
     Some(Ok(()))
 }
@@ -219,11 +221,10 @@ impl MessageEncrypter for Encrypter {
         let (payload, sealed);
         if let Some(mut out) = OUTLET.take() {
             payload = PrefixedPayload::with_capacity(0);
-            out.reserve(HEADER + length);
-            out.extend_from_slice(&make_tls13_aad(length));
-            let start = out.len();
-            out.resize(start + length, 0);
-            sealed = self.key.seal(nonce, message.typ.into(), content, &mut out[start..]);
+            let record = out.next(HEADER + length);
+            let (header, body) = record.split_at_mut(HEADER);
+            header.copy_from_slice(&make_tls13_aad(length));
+            sealed = self.key.seal(nonce, message.typ.into(), content, body);
             OUTLET.set(Some(out));
         } else {
             let mut record = PrefixedPayload::with_capacity(length);
@@ -257,6 +258,7 @@ mod tests {
     };
 
     use super::{SUITES, whole_records};
+    use crate::sealed::Sealed;
     use crate::session::{self, Agreed, Hearer, Session};
 
     #[derive(Default)]
@@ -327,8 +329,9 @@ mod tests {
             for number in 0..500_usize {
                 let content = vec![number as u8; 1 + number * 40];
                 // Behind what is there already.
-                let mut out = b"before".to_vec();
+                let mut out = Sealed::behind(b"before".to_vec());
                 server.send(&content, &mut [], &mut out).unwrap();
+                let out = out.into_vec();
                 assert!(out.starts_with(b"before"));
                 deliver(&mut client, &out[6..]);
                 sent.extend_from_slice(&content);

@@ -20,6 +20,7 @@ use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerCo
 use crate::Reason;
 use crate::refusal::reason_of;
 use crate::seal::sealing;
+use crate::sealed::Sealed;
 
 /// The longest piece of plaintext in one record (RFC 8446 5.1).
 pub(crate) const RECORD_MAX: usize = 16 * 1024;
@@ -55,7 +56,7 @@ pub(crate) trait Session {
 
     /// Encrypts `plaintext` in as few records as hold it. `rest` is what [`receive`](Self::receive)
     /// left of its input: rustls 0.23 looks at it each time, and does not bear its absence.
-    fn send(&mut self, plaintext: &[u8], rest: &mut [u8], out: &mut Vec<u8>) -> Result<(), Reason>;
+    fn send(&mut self, plaintext: &[u8], rest: &mut [u8], out: &mut Sealed) -> Result<(), Reason>;
 
     /// Says that nothing more will be sent; `rest` as for [`send`](Self::send).
     fn close(&mut self, rest: &mut [u8], out: &mut Vec<u8>);
@@ -183,7 +184,7 @@ impl<E: Engine> Session for Rustls<E> {
         }
     }
 
-    fn send(&mut self, plaintext: &[u8], rest: &mut [u8], out: &mut Vec<u8>) -> Result<(), Reason> {
+    fn send(&mut self, plaintext: &[u8], rest: &mut [u8], out: &mut Sealed) -> Result<(), Reason> {
         let is_direct = self.engine.state().protocol_version() == Some(ProtocolVersion::TLSv1_3);
         loop {
             match self.engine.process(rest).state {
@@ -203,7 +204,7 @@ impl<E: Engine> Session for Rustls<E> {
                     }
                 }
                 // An answer that the peer asked for, such as new keys, goes first.
-                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, out),
+                Ok(ConnectionState::EncodeTlsData(data)) => out.append(|out| encode(data, out)),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => (),
                 Ok(_) => return Err(Reason::Internal("nothing can be sent".to_owned())),
@@ -309,7 +310,7 @@ impl Agreed<'_> {
 fn seal_directly<D>(
     traffic: &mut WriteTraffic<'_, D>,
     plaintext: &[u8],
-    out: &mut Vec<u8>,
+    out: &mut Sealed,
 ) -> Result<(), Reason> {
     match sealing(out, |husks| traffic.encrypt(plaintext, husks)) {
         Some(Ok(())) => Ok(()),
@@ -328,18 +329,19 @@ fn exhausted() -> Reason {
 fn seal<D>(
     traffic: &mut WriteTraffic<'_, D>,
     plaintext: &[u8],
-    out: &mut Vec<u8>,
+    out: &mut Sealed,
 ) -> Result<(), Reason> {
     let mut is_exhausted = false;
     let room = plaintext.len() + RECORD_EXTRA;
-    append(out, room, |out| match traffic.encrypt(plaintext, out) {
+    let encrypt = |out: &mut [u8]| match traffic.encrypt(plaintext, out) {
         Ok(count) => Ok(count),
         Err(EncryptError::InsufficientSize(size)) => Err(size.required_size),
         Err(EncryptError::EncryptExhausted) => {
             is_exhausted = true;
             Ok(0)
         }
-    });
+    };
+    out.append(|out| append(out, room, encrypt));
     if is_exhausted {
         return Err(exhausted());
     }

@@ -70,6 +70,9 @@ enum Server {
     /// Ours.
     #[value(skip)]
     Ours,
+    /// The floor of who waits for many at a time: rustls on epoll and nothing else.
+    #[value(name = "epoll")]
+    Epoll,
     #[value(name = "tokio-rustls")]
     Tokio,
     #[value(name = "nginx")]
@@ -80,10 +83,14 @@ enum Server {
 
 impl Server {
     /// All that are neither the floor nor ours.
-    const PEERS: [Self; 3] = [Self::Tokio, Self::Nginx, Self::OpenSsl];
+    const PEERS: [Self; 4] = [Self::Epoll, Self::Tokio, Self::Nginx, Self::OpenSsl];
 
-    /// Whether it can be asked for that at all: two of them choose themselves how they write.
+    /// Whether it can be asked for that at all: two of them choose themselves how they write, and one
+    /// sends nothing long.
     fn takes(self, shape: Shape) -> bool {
+        if self == Self::Epoll && matches!(shape, Shape::Bulk(_)) {
+            return false;
+        }
         let chooses = matches!(self, Self::Nginx | Self::OpenSsl);
         !(chooses && matches!(shape, Shape::Bulk(download) if download != DOWNLOADS[0]))
     }
@@ -94,6 +101,7 @@ impl fmt::Display for Server {
         f.pad(match self {
             Self::Bare => "bare rustls",
             Self::Ours => "ropewalk",
+            Self::Epoll => "bare on epoll",
             Self::Tokio => "tokio-rustls",
             Self::Nginx => "nginx",
             Self::OpenSsl => "openssl s_server",
@@ -225,18 +233,17 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
     println!(
         "TLS 1.3, X25519, AES-128-GCM, a key on P-256, two tickets; medians of {rounds} rounds"
     );
-    println!("of {seconds} s, ratios within each round, then their medians\n");
+    println!(
+        "of {seconds} s in µs of the server's CPU time, in brackets the median of the ratios to bare"
+    );
+    println!("rustls within each round\n");
+    let weights = field.weigh(options)?;
+    println!("{}", table(&servers, &samples, &weights).text(options.markdown));
     for (shape, standings) in Shape::ALL.into_iter().zip(&samples) {
-        println!("{}", heading(&shape.to_string(), options.markdown));
-        println!("{}", table(shape, standings).text(options.markdown));
-        println!("{}", verdict(shape, standings));
+        print!("{}", verdict(shape, standings));
     }
-    field.weigh(options)?;
+    print!("{}", weights_verdict(&weights));
     Ok(servers.len() == 2 + options.peers.len())
-}
-
-fn heading(text: &str, markdown: bool) -> String {
-    if markdown { format!("### {text}\n") } else { format!("{text}\n") }
 }
 
 fn tool_named(name: &str) -> Outcome<PathBuf> {
@@ -270,6 +277,7 @@ impl Field {
         let started = match server {
             Server::Bare => self.start_own("bare"),
             Server::Ours => self.start_own("ropewalk"),
+            Server::Epoll => self.start_own("epoll"),
             Server::Tokio => self.start_own("tokio"),
             Server::Nginx => start_nginx(folder),
             Server::OpenSsl => start_openssl(folder),
@@ -353,8 +361,8 @@ impl Field {
         Ok(used.as_secs_f64() * 1e6 / (count / shape.unit().1))
     }
 
-    /// Weighs idle connections and prints.
-    fn weigh(&self, options: &Options) -> Outcome<()> {
+    /// Weighs idle connections.
+    fn weigh(&self, options: &Options) -> Outcome<Vec<Weight>> {
         let count = options.connections;
         allow_descriptors(u64::from(count) + OTHER_DESCRIPTORS)?;
         let mut weights = Vec::new();
@@ -376,16 +384,9 @@ impl Field {
             crowd.line_within("ready", PATIENCE)?;
             let after = Memory::settled(running.peer.id())?;
             let each = |after: u64, before: u64| (after as f64 - before as f64) / f64::from(count);
-            let private = each(after.private, before.private);
-            weights.push((server, private, each(after.resident, before.resident)));
+            weights.push((server, each(after.private, before.private)));
         }
-        println!(
-            "{}",
-            heading("idle connections, each of which has had an answer", options.markdown)
-        );
-        println!("{}", weights_table(&weights).text(options.markdown));
-        println!("{}", weights_verdict(&weights));
-        Ok(())
+        Ok(weights)
     }
 }
 
@@ -453,21 +454,28 @@ fn one(standings: &[Standing], server: Server) -> Option<&Standing> {
     standings.iter().find(|standing| standing.server == server)
 }
 
-fn table(shape: Shape, standings: &[Standing]) -> Table {
-    let unit = shape.unit().0;
-    let (microseconds, rate) = (format!("µs/{unit}"), format!("{unit}s/CPU second"));
-    let mut table = Table::new(&["server", &microseconds, &rate, "÷ bare", "÷ ours"]);
-    let by = |standing, server| one(standings, server).and_then(|one| by_rounds(standing, one));
-    for standing in standings {
-        let middle = median(standing.microseconds.iter().copied()).unwrap_or(f64::NAN);
-        table.row(vec![
-            standing.server.to_string(),
-            format!("{middle:.1}"),
-            format!("{:.0}", 1e6 / middle),
-            ratio(by(standing, Server::Bare)),
-            ratio(by(standing, Server::Ours)),
-        ]);
+/// A row a shape, and one of what idle connections weigh; a column a server.
+fn table(servers: &[Server], samples: &[Vec<Standing>], weights: &[Weight]) -> Table {
+    let names: Vec<_> = servers.iter().map(ToString::to_string).collect();
+    let mut table = Table::new(
+        &std::iter::once("").chain(names.iter().map(|name| &**name)).collect::<Vec<_>>(),
+    );
+    for (shape, standings) in Shape::ALL.into_iter().zip(samples) {
+        let bare = one(standings, Server::Bare);
+        let cell = |server| {
+            let standing = one(standings, server)?;
+            let middle = median(standing.microseconds.iter().copied())?;
+            let by_bare = bare.and_then(|bare| by_rounds(standing, bare));
+            Some(format!("{middle:.0} ({})", ratio(by_bare)))
+        };
+        let cells = servers.iter().map(|&server| cell(server).unwrap_or_else(|| "–".to_owned()));
+        let head = format!("{shape}, a {}", shape.unit().0);
+        table.row(std::iter::once(head).chain(cells).collect());
     }
+    let cell = |server: &Server| weight(weights, *server).map(|weight| format!("{weight:.0}"));
+    let cells = servers.iter().map(|server| cell(server).unwrap_or_else(|| "–".to_owned()));
+    let head = "private bytes an idle connection".to_owned();
+    table.row(std::iter::once(head).chain(cells).collect());
     table
 }
 
@@ -478,36 +486,21 @@ fn verdict(shape: Shape, standings: &[Standing]) -> String {
     if let Some(by_bare) = one(standings, Server::Bare).and_then(|bare| by_rounds(ours, bare)) {
         let most = shape.at_most();
         let word = if by_bare <= most { "within" } else { "MISSED" };
-        lines.push(format!("ropewalk: {by_bare:.2} of the bare loop's time ({word} {most:.2})"));
+        lines.push(format!("{shape}: {by_bare:.2} of the bare loop's time ({word} {most:.2})"));
     }
     let peers = standings.iter().filter(|standing| Server::PEERS.contains(&standing.server));
     for peer in peers {
         if let Some(by_ours) = by_rounds(peer, ours).filter(|by_ours| *by_ours < 1.0) {
-            lines.push(format!("LOST to {}: {by_ours:.2} of our time", peer.server));
+            lines.push(format!("{shape}: LOST to {}, {by_ours:.2} of our time", peer.server));
         }
     }
-    lines.join("\n") + "\n"
+    lines.into_iter().fold(String::new(), |told, line| told + &line + "\n")
 }
 
-type Weight = (Server, f64, f64);
+type Weight = (Server, f64);
 
 fn weight(weights: &[Weight], server: Server) -> Option<f64> {
-    weights.iter().find(|(other, ..)| *other == server).map(|(_, private, _)| *private)
-}
-
-fn weights_table(weights: &[Weight]) -> Table {
-    let head = ["server", "bytes/connection", "÷ ours", "by resident size"];
-    let mut table = Table::new(&head);
-    let ours = weight(weights, Server::Ours);
-    for (server, private, resident) in weights {
-        table.row(vec![
-            server.to_string(),
-            format!("{private:.0}"),
-            ratio(ours.map(|ours| private / ours)),
-            format!("{resident:.0}"),
-        ]);
-    }
-    table
+    weights.iter().find(|(other, _)| *other == server).map(|(_, private)| *private)
 }
 
 fn weights_verdict(weights: &[Weight]) -> String {
@@ -516,7 +509,7 @@ fn weights_verdict(weights: &[Weight]) -> String {
     let mut judge = |name: &str, most: Option<f64>| {
         let Some(most) = most else { return };
         let word = if ours <= most { "within" } else { "MISSED" };
-        lines.push(format!("ropewalk: {ours:.0} bytes ({word} {most:.0}, {name})"));
+        lines.push(format!("idle: {ours:.0} bytes ({word} {most:.0}, {name})"));
     };
     let own = weight(weights, Server::Bare).map(|bare| bare + IDLE_EXTRA);
     judge("the library's own and 600", own);
@@ -544,16 +537,12 @@ mod tests {
         let standings = [(Server::Bare, 100.0), (Server::Ours, 110.0), (Server::Nginx, 99.0)]
             .map(|(a, b)| standing(a, b));
         let told = verdict(Shape::STime, &standings);
-        let expected = "ropewalk: 1.10 of the bare loop's time (MISSED 1.05)\n\
-                        LOST to nginx: 0.90 of our time\n";
+        let expected = "full handshakes, by openssl s_time: 1.10 of the bare loop's time (MISSED 1.05)\n\
+                        full handshakes, by openssl s_time: LOST to nginx, 0.90 of our time\n";
         assert_eq!(told, expected);
-        let weights = [
-            (Server::Bare, 1000.0, 0.0),
-            (Server::Ours, 1500.0, 0.0),
-            (Server::Tokio, 1800.0, 0.0),
-        ];
-        let expected = "ropewalk: 1500 bytes (within 1600, the library's own and 600)\n\
-                        ropewalk: 1500 bytes (MISSED 1200, two thirds of tokio-rustls's)\n";
+        let weights = [(Server::Bare, 1000.0), (Server::Ours, 1500.0), (Server::Tokio, 1800.0)];
+        let expected = "idle: 1500 bytes (within 1600, the library's own and 600)\n\
+                        idle: 1500 bytes (MISSED 1200, two thirds of tokio-rustls's)\n";
         assert_eq!(weights_verdict(&weights), expected);
     }
 
@@ -565,5 +554,6 @@ mod tests {
             assert!(Server::Ours.takes(shape) && !Server::Nginx.takes(shape));
         }
         assert!(Server::Nginx.takes(Shape::STime));
+        assert!(Server::Epoll.takes(Shape::STime) && !Server::Epoll.takes(slices));
     }
 }

@@ -16,7 +16,7 @@ use url::Url;
 use super::exchange::Call;
 use super::fresh::Rules;
 use super::pool::Pool;
-use super::{AgentError, Credentials, Options, Origin, follow};
+use super::{AgentError, Credentials, Options, Origin, RequestPriority, follow};
 use crate::server::{Body, Incoming};
 
 /// How many origins that speak HTTP/1.0 are remembered.
@@ -31,6 +31,14 @@ pub trait Dial {
     ///
     /// The deferred succeeds once the seat is handed on, and fails if that is not to be.
     fn dial(&self, origin: &Origin, seat: Box<dyn Seat>) -> Deferred<()>;
+
+    /// The same for an origin that speaks HTTP/2 but wants to be asked in HTTP/1.1 (RFC 9113 7): TLS is
+    /// not to offer HTTP/2. As [`dial`](Self::dial), unless said otherwise.
+    ///
+    /// The deferred is as there.
+    fn dial_http1(&self, origin: &Origin, seat: Box<dyn Seat>) -> Deferred<()> {
+        self.dial(origin, seat)
+    }
 
     /// Whether a connection to `origin` may turn out to speak HTTP/2, because TLS offers it (ALPN). The
     /// first one is waited for then, before more are made, as it may be enough. No, unless said
@@ -276,6 +284,16 @@ impl RequestBuilder {
     pub fn body(self, body: impl Into<Body>) -> Self {
         self.change(|call| {
             call.set_body(body.into());
+            Ok(())
+        })
+    }
+
+    /// Says how it is to be preferred to others (RFC 9218); a [`RequestPriority`] that is kept may be changed
+    /// while the answer is waited for.
+    pub fn priority(self, priority: impl Into<RequestPriority>) -> Self {
+        let priority = priority.into();
+        self.change(|call| {
+            call.priority = Some(priority);
             Ok(())
         })
     }

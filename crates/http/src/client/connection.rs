@@ -13,7 +13,7 @@ use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 
 use super::passing::{OnInterim, Switch};
 use super::pool::Lease;
-use super::{AgentError, ClientPatience, Reader, Wait};
+use super::{AgentError, ClientPatience, Reader, RequestPriority, Wait};
 use crate::codec::{
     AnswerDecoder, AnswerHead, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, PassedFields,
     Piece,
@@ -52,6 +52,7 @@ pub(super) struct Exchange {
     /// What is left of the total time.
     pub(super) left: Option<Duration>,
     pub(super) on_interim: Option<OnInterim>,
+    pub(super) priority: Option<RequestPriority>,
     /// The protocol may change.
     pub(super) switch: Option<Rc<Switch>>,
     /// It is somebody else's: when he goes, nothing is waited for.

@@ -16,7 +16,7 @@ use url::{Position, Url};
 
 use super::auth::Asked;
 use super::connection::{Exchange, Progress};
-use super::{AgentError, Credentials, Options, Origin};
+use super::{AgentError, Credentials, Options, Origin, RequestPriority};
 use crate::codec::{AnswerTo, BodyWriter, SentAs};
 use crate::server::{Body, BodyKind};
 
@@ -42,6 +42,7 @@ pub(super) struct Call {
     pub(super) until: Option<Duration>,
     /// The target is an asterisk: the server as a whole is meant.
     pub(super) is_for_server: bool,
+    pub(super) priority: Option<RequestPriority>,
     /// Whether what comes back is decoded.
     pub(super) decodes: bool,
 }
@@ -64,6 +65,7 @@ impl Call {
             retries: 0,
             until: None,
             is_for_server: false,
+            priority: None,
             decodes: false,
         }
     }
@@ -149,6 +151,7 @@ impl Call {
             progress: Rc::clone(progress),
             left,
             on_interim: None,
+            priority: self.priority.clone(),
             switch: None,
             is_passed_on: false,
             promise,
@@ -206,6 +209,11 @@ impl Call {
                 credentials.answer(&Asked { method: &self.method, target, body: self.known_body() })
         {
             line(&[b"authorization: ", value.as_bytes()]);
+        }
+        if let Some(priority) =
+            self.priority.as_ref().filter(|_| !self.headers.contains_key("priority"))
+        {
+            line(&[b"priority: ", priority.get().to_string().as_bytes()]);
         }
         for (name, value) in &self.headers {
             line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);

@@ -8,6 +8,8 @@ use http::header::{
 };
 use http::{Method, Response, StatusCode};
 use ropewalk_deferred::{Deferred, Failure, deferred};
+use ropewalk_http2::ResetBy;
+use ropewalk_http2::frame::ErrorCode;
 use ropewalk_protocol::{TimedOut, seat_and_tell, timeout};
 use url::Url;
 
@@ -102,9 +104,12 @@ pub(super) fn connected(agent: &Agent, grant: Grant) -> Deferred<Line> {
 
 fn open(agent: &Agent, lease: Lease) -> Deferred<Line> {
     let origin = Rc::clone(lease.origin());
+    let is_http1 = lease.is_http1();
     let (promise, line) = deferred();
     let (seat, made) = seat_and_tell(Fresh::new(lease, agent.rules().clone(), promise));
-    let made = agent.dial().dial(&origin, seat).add_callback(move |()| made);
+    let dial = agent.dial();
+    let dialled = if is_http1 { dial.dial_http1(&origin, seat) } else { dial.dial(&origin, seat) };
+    let made = dialled.add_callback(move |()| made);
     let made = made.add_callback(move |_| line);
     let made = match agent.options().patience.connect {
         Some(connect) => timeout(&**agent.clock(), connect, made)
@@ -149,6 +154,9 @@ fn decide(outcome: Outcome, progress: &Progress) -> Deferred<Answer> {
         Err(failure) => {
             if call.retries < RETRIES_MAX && may_retry(&call, progress, &failure) {
                 call.retries += 1;
+                if let Ok(origin) = call.origin() {
+                    agent.heed(&origin.into(), &failure);
+                }
                 if call.rewind().is_ok() {
                     return go(agent, call);
                 }
@@ -204,9 +212,27 @@ fn may_retry(call: &Call, progress: &Progress, failure: &Failure) -> bool {
     is_lost && progress.reused.get() && !progress.answered.get() && call.method.is_safe()
 }
 
-/// Whether the server has said that it left the request alone (RFC 9113 8.7).
+/// Whether the server has said that it left the request alone (RFC 9113 8.7), or that it wants to be asked
+/// in HTTP/1.1 (RFC 9113 7).
 pub(super) fn is_unprocessed(failure: &Failure) -> bool {
-    failure.check::<AgentError>() == Some(&AgentError::Unprocessed)
+    failure.check::<AgentError>() == Some(&AgentError::Unprocessed) || wants_http1(failure)
+}
+
+fn wants_http1(failure: &Failure) -> bool {
+    const WANTED: ErrorCode = ErrorCode::Http11Required;
+    matches!(
+        failure.check::<AgentError>(),
+        Some(AgentError::Stream(ResetBy::Peer(WANTED)) | AgentError::GoneAway(WANTED))
+    )
+}
+
+impl Agent {
+    /// Keeps to what a server has said by failing a request: how `origin` is to be asked.
+    pub(super) fn heed(&self, origin: &Rc<Origin>, failure: &Failure) {
+        if wants_http1(failure) {
+            self.pool().require_http1(origin);
+        }
+    }
 }
 
 /// Where an answer leads, if it does and it is to be followed.

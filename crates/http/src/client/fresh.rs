@@ -38,11 +38,11 @@ impl Fresh {
 
     /// Whether the other end speaks HTTP/2: because it said so, or because this end was told so
     /// (RFC 9113 3.3).
-    fn is_http2(&self, conn: &Conn<Self>, is_secure: bool) -> bool {
-        if is_secure {
+    fn is_http2(&self, conn: &Conn<Self>, lease: &Lease) -> bool {
+        if lease.origin().is_secure() {
             conn.tls().is_some_and(|tls| tls.alpn.as_deref() == Some(H2))
         } else {
-            self.rules.http2.has_prior_knowledge
+            self.rules.http2.has_prior_knowledge && !lease.is_http1()
         }
     }
 }
@@ -50,7 +50,7 @@ impl Fresh {
 impl Protocol for Fresh {
     fn connection_made(&mut self, conn: &Conn<Self>) {
         let Some((lease, promise)) = self.held.take() else { return };
-        if self.is_http2(conn, lease.origin().is_secure()) {
+        if self.is_http2(conn, &lease) {
             let link = lease.is_shared(self.rules.http2.streams_max);
             promise.succeed(Line::Http2(link.enter()));
             let next = Http2::new(lease, Rc::clone(&link), &self.rules);

@@ -16,6 +16,7 @@ mod options;
 mod origin;
 mod passing;
 mod pool;
+mod priority;
 mod reader;
 
 pub use agent::{Agent, Answer, Dial, RequestBuilder};
@@ -26,4 +27,5 @@ pub use error::{AgentError, Wait};
 pub use options::{ClientPatience, Http2Options, Options, PoolBounds, Redirects};
 pub use origin::{Origin, Scheme};
 pub(crate) use passing::{OnInterim, Passing, Switch, Unanswered, pass};
+pub use priority::RequestPriority;
 pub(crate) use reader::{Reader, Waker};

@@ -109,6 +109,7 @@ impl Passing {
             progress: Rc::clone(progress),
             left,
             on_interim: self.on_interim.clone(),
+            priority: None,
             switch: self.switch.clone(),
             is_passed_on: true,
             promise,
@@ -147,6 +148,7 @@ fn attempt<R: 'static>(
             Err(why) => why,
         };
         if retries < RETRIES_MAX && may_retry(&passing, &progress, &why) && passing.rewind() {
+            agent.heed(&origin, &why);
             return attempt_anew(agent, origin, passing, retries + 1, Box::new(then));
         }
         let unsent = (!progress.sent.get()).then_some(passing);

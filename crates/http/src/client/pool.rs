@@ -27,6 +27,8 @@ pub(super) struct Lease {
     pool: Weak<Pool>,
     origin: Rc<Origin>,
     is_dialling: Cell<bool>,
+    /// Whether it is for HTTP/1.1 alone.
+    is_http1: bool,
 }
 
 pub(super) struct Pool {
@@ -42,10 +44,19 @@ struct Slots {
     idle: VecDeque<(Rc<Origin>, Idle)>,
     /// Where requests for an origin go that many can share a connection to.
     links: HashMap<Rc<Origin>, Rc<Link>>,
-    /// Whether an origin speaks HTTP/2.
-    known: HashMap<Rc<Origin>, bool>,
+    /// Which version an origin speaks.
+    known: HashMap<Rc<Origin>, Known>,
     waiting: VecDeque<Waiting>,
     last_id: u64,
+}
+
+/// Which version an origin speaks, as it was found out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Http1,
+    Http2,
+    /// It speaks HTTP/2, but has to be asked in HTTP/1.1.
+    Http1Only,
 }
 
 /// Connections to one origin.
@@ -134,7 +145,8 @@ impl Pool {
                 return Some(Grant::Ready(Line::Http1(conn)));
             }
         }
-        let may_share = slots.known.get(origin).copied().unwrap_or(may_share);
+        let known = slots.known.get(origin).copied();
+        let may_share = known.map_or(may_share, |known| known == Known::Http2);
         let (open, dialling) =
             slots.open.get(origin).map_or((0, 0), |open| (open.count, open.dialling));
         if open >= self.bounds.per_origin_max || (may_share && dialling > 0) {
@@ -155,6 +167,7 @@ impl Pool {
             pool: Rc::downgrade(self),
             origin: Rc::clone(origin),
             is_dialling: Cell::new(true),
+            is_http1: known == Some(Known::Http1Only),
         }))
     }
 
@@ -196,7 +209,8 @@ impl Pool {
     pub(super) fn share(self: &Rc<Self>, link: &Rc<Link>) {
         let mut slots = self.slots.borrow_mut();
         let known = slots.links.get(link.origin());
-        if known.is_none_or(|known| !known.is_usable()) {
+        let is_wanted = slots.known.get(link.origin()) != Some(&Known::Http1Only);
+        if is_wanted && known.is_none_or(|known| !known.is_usable()) {
             slots.links.insert(Rc::clone(link.origin()), Rc::clone(link));
         }
         drop(slots);
@@ -215,7 +229,7 @@ impl Pool {
         let has_own = || {
             slots.links.get(origin).is_some_and(|link| link.is_usable())
                 || slots.open.get(origin).is_some_and(|open| open.count > 0)
-                || slots.known.get(origin) == Some(&false)
+                || matches!(slots.known.get(origin), Some(Known::Http1 | Known::Http1Only))
         };
         if slots.links.is_empty() || !origin.is_secure() || origin.socket().is_some() || has_own() {
             return None;
@@ -247,6 +261,18 @@ impl Pool {
         if slots.links.get(origin).is_some_and(|known| Rc::ptr_eq(known, link)) {
             slots.links.remove(origin);
         }
+    }
+
+    /// A server that speaks HTTP/2 wants to be asked for `origin` in HTTP/1.1 (RFC 9113 7).
+    pub(super) fn require_http1(&self, origin: &Rc<Origin>) {
+        let mut slots = self.slots.borrow_mut();
+        slots.links.remove(origin);
+        if slots.known.len() >= KNOWN_MAX && !slots.known.contains_key(origin) {
+            // What was found out of another can be found out again.
+            let other = slots.known.keys().next().cloned();
+            other.and_then(|other| slots.known.remove(&other));
+        }
+        slots.known.insert(Rc::clone(origin), Known::Http1Only);
     }
 
     /// How many connections are open or being made, and how many of them unused.
@@ -303,6 +329,11 @@ impl Lease {
         Link::new(Weak::clone(&self.pool), Rc::clone(&self.origin), max)
     }
 
+    /// Whether HTTP/1.1 is to be spoken, whatever else could be.
+    pub(super) fn is_http1(&self) -> bool {
+        self.is_http1
+    }
+
     /// Whether there is no pool any more.
     pub(super) fn is_orphan(&self) -> bool {
         self.pool.strong_count() == 0
@@ -316,8 +347,10 @@ impl Lease {
         {
             open.dialling -= 1;
         }
-        if slots.known.len() < KNOWN_MAX || slots.known.contains_key(&self.origin) {
-            slots.known.insert(Rc::clone(&self.origin), is_http2);
+        let known = slots.known.get(&self.origin).copied();
+        if known != Some(Known::Http1Only) && (known.is_some() || slots.known.len() < KNOWN_MAX) {
+            let version = if is_http2 { Known::Http2 } else { Known::Http1 };
+            slots.known.insert(Rc::clone(&self.origin), version);
         }
     }
 

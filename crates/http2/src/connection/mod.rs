@@ -100,6 +100,8 @@ struct PeerSettings {
     streams_max: u32,
     list_max: Option<u32>,
     has_connect: bool,
+    /// It goes by the priorities of RFC 9218.
+    has_priorities: bool,
 }
 
 /// How far this end's leaving has come (RFC 9113 6.8).
@@ -145,6 +147,7 @@ impl Connection {
                 streams_max: u32::MAX,
                 list_max: None,
                 has_connect: false,
+                has_priorities: false,
             },
             unacknowledged: 0,
             turn: 0,
@@ -165,11 +168,10 @@ impl Connection {
         let limits = &self.limits;
         let mut settings = Settings::new()
             .with(Setting::InitialWindowSize, limits.stream_window())
-            .with(Setting::MaxHeaderListSize, u32::try_from(limits.list_max).unwrap_or(u32::MAX));
+            .with(Setting::MaxHeaderListSize, u32::try_from(limits.list_max).unwrap_or(u32::MAX))
+            .with(Setting::NoRfc7540Priorities, 1);
         if self.is_server {
-            settings = settings
-                .with(Setting::MaxConcurrentStreams, limits.streams_max)
-                .with(Setting::NoRfc7540Priorities, 1);
+            settings = settings.with(Setting::MaxConcurrentStreams, limits.streams_max);
             if limits.has_connect {
                 settings = settings.with(Setting::EnableConnectProtocol, 1);
             }

@@ -385,6 +385,9 @@ impl Connection {
         if let Some(max) = settings.get(Setting::MaxHeaderListSize) {
             peer.list_max = Some(max);
         }
+        if let Some(value) = settings.get(Setting::NoRfc7540Priorities) {
+            peer.has_priorities = value == 1;
+        }
         // RFC 9113 6.5.2: a server that asks for pushes breaks a rule.
         if settings.get(Setting::EnablePush) == Some(1) && !self.is_server {
             return Err(Fatal::Pushed);

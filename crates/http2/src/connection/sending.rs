@@ -4,7 +4,9 @@ use std::error::Error;
 use std::fmt;
 
 use super::Connection;
-use crate::frame::{HEAD_LEN, StreamId, WINDOW_MAX, data_head, write_headers};
+use crate::frame::{
+    HEAD_LEN, StreamId, WINDOW_MAX, data_head, write_headers, write_priority_update,
+};
 use crate::hpack;
 use crate::priority::Priority;
 use crate::streams::Stream;
@@ -112,6 +114,20 @@ impl Connection {
         window as usize
     }
 
+    /// How many octets of a body can be sent on this stream before it is another's turn: where the
+    /// stream shares its turns with others (RFC 9218 4.2) as many as go into one frame, and else what its
+    /// windows have, in frames of at most [`frame_max`](Self::frame_max).
+    pub fn room_of_turn(&self, stream: StreamId) -> usize {
+        let Some(live) = self.streams.get(stream).filter(|live| !live.is_sent) else { return 0 };
+        let window = live.send_window.min(self.send_window).max(0) as usize;
+        if live.priority.is_incremental { window.min(self.frame_max()) } else { window }
+    }
+
+    /// How many octets the peer takes in one frame.
+    pub fn frame_max(&self) -> usize {
+        self.peer.frame_max as usize
+    }
+
     /// What stands in front of the next `len` octets of a body, which are at most
     /// [`room`](Self::room): they have to follow at once. `is_end` where nothing follows them.
     ///
@@ -155,6 +171,17 @@ impl Connection {
     pub fn prioritize(&mut self, stream: StreamId, priority: Priority) {
         if let Some(live) = self.streams.get_mut(stream) {
             live.priority = priority;
+        }
+    }
+
+    /// Says that a stream of this end's, which is a client's, is to be preferred otherwise than its request
+    /// said (RFC 9218 7.1). A server that has not said that it goes by such priorities is told nothing (2.1).
+    pub fn change_priority(&mut self, stream: StreamId, priority: Priority, out: &mut Vec<u8>) {
+        let tells = !self.is_server && self.peer.has_priorities;
+        let Some(live) = self.streams.get_mut(stream) else { return };
+        live.priority = priority;
+        if tells {
+            write_priority_update(stream, priority.to_string().as_bytes(), out);
         }
     }
 

@@ -1,10 +1,10 @@
 //! From fields to a field block.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 
 use super::field::{Name, Pseudo};
-use super::table::{Dynamic, STATIC, find_static};
+use super::table::{Dynamic, STATIC, find_static, indices};
 use super::{TABLE_SIZE, huffman, integer};
 
 /// Longer values are hardly sent twice, and would only drive others out of the table.
@@ -85,7 +85,8 @@ impl Section<'_> {
             Pseudo::Path => Keep::Nowhere,
             _ => Keep::Table,
         };
-        self.line(&Name::Pseudo(pseudo), value, keep);
+        let known = find_static(pseudo.as_str().as_bytes());
+        self.line(&Name::Pseudo(pseudo), known, value, keep);
     }
 
     /// A field.
@@ -94,34 +95,39 @@ impl Section<'_> {
     /// put into a table: who shares a connection with a secret could guess it by the lengths of
     /// blocks (RFC 7541 7.1).
     pub fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
-        let keep = if value.is_sensitive() || is_secret(name) {
+        let known = find_static(name.as_str().as_bytes());
+        let is_among = |indices: u64| known.is_some_and(|known| indices & (1 << known) != 0);
+        let keep = if value.is_sensitive() || is_among(SECRETS) {
             Keep::Never
-        } else if is_fleeting(name) || value.len() > REMEMBERED_MAX {
+        } else if is_among(FLEETING) || value.len() > REMEMBERED_MAX {
             Keep::Nowhere
         } else {
             Keep::Table
         };
         // A handle of a name is free, or a count.
-        self.line(&Name::Field(name.clone()), value.as_bytes(), keep);
+        self.line(&Name::Field(name.clone()), known, value.as_bytes(), keep);
     }
 
     /// A field whose value is the same in many messages, from octets that are a value.
     pub fn shared(&mut self, name: &HeaderName, value: &[u8]) {
-        self.line(&Name::Field(name.clone()), value, Keep::Table);
+        let known = find_static(name.as_str().as_bytes());
+        self.line(&Name::Field(name.clone()), known, value, Keep::Table);
     }
 
     /// A field whose value is another in each message, from octets that are a value.
     pub fn fleeting(&mut self, name: &HeaderName, value: &[u8]) {
-        self.line(&Name::Field(name.clone()), value, Keep::Nowhere);
+        let known = find_static(name.as_str().as_bytes());
+        self.line(&Name::Field(name.clone()), known, value, Keep::Nowhere);
     }
 
-    fn line(&mut self, name: &Name, value: &[u8], keep: Keep) {
-        let found = if keep == Keep::Never { None } else { self.find(name, value) };
+    /// `known` is where the static table has the name.
+    fn line(&mut self, name: &Name, known: Option<usize>, value: &[u8], keep: Keep) {
+        let found = if keep == Keep::Never { None } else { self.find(name, known, value) };
         if let Some(index) = found {
             integer::encode(index, 7, 0x80, self.out);
             return;
         }
-        let index = find_static(name.as_bytes()).or_else(|| {
+        let index = known.or_else(|| {
             self.table.entries().find(|(_, (known, _))| known == name).map(|(index, _)| index)
         });
         let (prefix, first) = match keep {
@@ -140,14 +146,14 @@ impl Section<'_> {
     }
 
     /// The index of an entry that says just this.
-    fn find(&self, name: &Name, value: &[u8]) -> Option<usize> {
-        let known = find_static(name.as_bytes()).and_then(|first| {
+    fn find(&self, name: &Name, known: Option<usize>, value: &[u8]) -> Option<usize> {
+        let fixed = known.and_then(|first| {
             let same = STATIC[first - 1..].iter().take_while(|(known, _)| known == name);
             let at = same.clone().position(|(_, said)| said.as_bytes() == value)?;
             // An empty value in the static table stands for none, but reads as an empty one.
             Some(first + at)
         });
-        known.or_else(|| {
+        fixed.or_else(|| {
             self.table
                 .entries()
                 .find(|(_, (known, said))| said == value && known == name)
@@ -167,27 +173,21 @@ impl Section<'_> {
     }
 }
 
-fn is_secret(name: &HeaderName) -> bool {
-    const SECRETS: [HeaderName; 4] =
-        [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION, header::SET_COOKIE];
-    SECRETS.contains(name)
-}
+/// What is never put into a table, by the static table's indices.
+const SECRETS: u64 = indices(&["authorization", "cookie", "proxy-authorization", "set-cookie"]);
 
-/// Whether its value is another with each message.
-fn is_fleeting(name: &HeaderName) -> bool {
-    const FLEETING: [HeaderName; 12] = [
-        header::AGE,
-        header::CONTENT_LENGTH,
-        header::CONTENT_RANGE,
-        header::ETAG,
-        header::EXPIRES,
-        header::IF_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_NONE_MATCH,
-        header::IF_RANGE,
-        header::LAST_MODIFIED,
-        header::LOCATION,
-        header::RANGE,
-    ];
-    FLEETING.contains(name)
-}
+/// What is another with each message, by the static table's indices.
+const FLEETING: u64 = indices(&[
+    "age",
+    "content-length",
+    "content-range",
+    "etag",
+    "expires",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "last-modified",
+    "location",
+    "range",
+]);

@@ -127,6 +127,20 @@ const STATIC_NAMES: [&str; 61] = [
     "user-agent", "vary", "via", "www-authenticate",
 ];
 
+/// The indices that these names are found at, as the bits of a number.
+pub(super) const fn indices(names: &[&str]) -> u64 {
+    let (mut bits, mut at) = (0, 0);
+    while at < names.len() {
+        let mut index = 1;
+        while !same(STATIC_NAMES[index - 1].as_bytes(), names[at].as_bytes()) {
+            index += 1;
+        }
+        bits |= 1 << index;
+        at += 1;
+    }
+    bits
+}
+
 /// The first index of the static table that has this name.
 pub(super) fn find_static(name: &[u8]) -> Option<usize> {
     if name.len() < 2 {

@@ -137,6 +137,7 @@ impl Http2 {
     /// The answer is read.
     pub(super) fn finish(&mut self, conn: &Conn<Self>, stream: StreamId) {
         let Some(exchange) = self.remove(conn, stream) else { return };
+        exchange.priority.as_ref().inspect(|priority| priority.is_over());
         if !exchange.is_sent() {
             // RFC 9113 8.1: the server has answered without hearing all, and needs no more of it.
             conn.write_with(|out| self.engine.reset(stream, ErrorCode::Cancel, out));
@@ -171,7 +172,10 @@ impl Http2 {
         let Some(exchange) = self.remove(conn, stream) else { return };
         let is_unprocessed =
             matches!(why, ResetBy::GoAway | ResetBy::Peer(ErrorCode::RefusedStream));
-        let error = if is_unprocessed && matches!(exchange.reading, Reading::Head { .. }) {
+        let is_unanswered = matches!(exchange.reading, Reading::Head { .. });
+        let error = if why == ResetBy::GoAway && self.farewell == Some(ErrorCode::Http11Required) {
+            AgentError::GoneAway(ErrorCode::Http11Required)
+        } else if is_unprocessed && is_unanswered {
             AgentError::Unprocessed
         } else {
             AgentError::Stream(why)

@@ -11,7 +11,7 @@ use ropewalk_protocol::{Conn, ConnCall};
 use super::{Http2, body_error};
 use crate::client::connection::Progress;
 use crate::client::link::Ticket;
-use crate::client::{AgentError, OnInterim, Wait};
+use crate::client::{AgentError, OnInterim, RequestPriority, Wait};
 use crate::outflow::Outflow;
 use crate::server::{BodyKind, Incoming, Inflow, end};
 
@@ -21,6 +21,7 @@ pub(super) struct Exchange {
     pub(super) sending: Sending,
     pub(super) reading: Reading,
     pub(super) on_interim: Option<OnInterim>,
+    pub(super) priority: Option<RequestPriority>,
     /// What the timer stands for.
     pub(super) waits_for: Option<Wait>,
     pub(super) timer: Option<ConnCall>,
@@ -74,7 +75,8 @@ impl Exchange {
     /// Tells whoever waits that no more comes. The place on the connection is free first: he may ask
     /// again at once.
     pub(super) fn fail(self, error: AgentError) {
-        let Self { reading, ticket, .. } = self;
+        let Self { reading, ticket, priority, .. } = self;
+        priority.inspect(RequestPriority::is_over);
         drop(ticket);
         match reading {
             Reading::Head { promise, .. } => promise.fail(error),

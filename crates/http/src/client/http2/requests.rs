@@ -16,7 +16,7 @@ use crate::client::connection::Exchange as Asked;
 use crate::client::link::Ticket;
 use crate::client::{AgentError, Wait};
 use crate::codec::BadBody;
-use crate::outflow::{Outflow, PIECES_PER_TURN_MAX, put_end, put_part};
+use crate::outflow::{BYTES_AT_ONCE_MAX, Outflow, PIECES_PER_TURN_MAX, put_end, put_part};
 use crate::server::{BodyKind, BodyPiece};
 
 /// A request's head.
@@ -91,12 +91,22 @@ impl Http2 {
                 this.give_up(conn, stream, ErrorCode::Cancel, AgentError::TimedOut(total));
             })
         });
+        if let Some(priority) = &asked.priority {
+            self.engine.prioritize(stream, priority.get());
+            let carrier = conn.clone();
+            priority.carried_by(move |priority| {
+                carrier.call_later(Duration::ZERO, move |this, conn| {
+                    conn.write_with(|out| this.engine.change_priority(stream, priority, out));
+                });
+            });
+        }
         self.exchanges.push(Exchange {
             stream,
             progress: asked.progress,
             sending: Sending::Done,
             reading: Reading::Head { promise: asked.promise, interim: 0 },
             on_interim: asked.on_interim,
+            priority: asked.priority,
             waits_for: None,
             timer: None,
             total,
@@ -238,39 +248,52 @@ impl Http2 {
 
     /// Sends parts of bodies by turns, until the server has enough or there are none.
     pub(super) fn pump(&mut self, conn: &Conn<Self>) {
+        if conn.is_writing_paused() {
+            return;
+        }
+        let mut left = BYTES_AT_ONCE_MAX;
         for _ in 0..PIECES_PER_TURN_MAX {
-            if self.is_over || conn.is_writing_paused() || self.exchanges.is_empty() {
+            if self.is_over || self.exchanges.is_empty() {
                 return;
             }
             let Some(stream) = self.engine.next_sender() else { return };
-            self.put_part(conn, stream);
+            left = left.saturating_sub(self.put_part(conn, stream, left));
+            if left == 0 {
+                break;
+            }
         }
-        conn.call_later(Duration::ZERO, |this, conn| {
-            this.pump(conn);
-            this.settle(conn);
-        });
+        // Above the mark there will be a word when it goes on.
+        if !conn.is_writing_paused() {
+            conn.call_later(Duration::ZERO, |this, conn| {
+                this.pump(conn);
+                this.settle(conn);
+            });
+        }
     }
 
-    /// Sends as much of the piece at hand as goes into one frame.
-    fn put_part(&mut self, conn: &Conn<Self>, stream: StreamId) {
-        let room = self.engine.room(stream);
-        let Some(place) = self.place_of(stream) else {
-            return self.engine.set_wants_to_send(stream, false);
+    /// Sends as much of the piece at hand as may go at once; how many bytes that was.
+    fn put_part(&mut self, conn: &Conn<Self>, stream: StreamId, most: usize) -> usize {
+        let room = self.engine.room_of_turn(stream).min(most);
+        let part = self.exchange(stream).and_then(|exchange| match &mut exchange.sending {
+            Sending::Stream(outflow) => {
+                let part = outflow.take_part(room)?;
+                // Behind the last byte there may be trailers, of a stream.
+                Some((part, outflow.pieces.is_none() && outflow.left == Some(0)))
+            }
+            _ => None,
+        });
+        let Some((part, is_end)) = part else {
+            self.engine.set_wants_to_send(stream, false);
+            return 0;
         };
-        let Sending::Stream(outflow) = &mut self.exchanges[place].sending else {
-            return self.engine.set_wants_to_send(stream, false);
-        };
-        let Some(part) = outflow.take_part(room) else {
-            return self.engine.set_wants_to_send(stream, false);
-        };
-        // Behind the last byte there may be trailers, of a stream.
-        let is_end = outflow.pieces.is_none() && outflow.left == Some(0);
+        let len = part.len();
         put_part(conn, &mut self.engine, stream, part, is_end);
         if is_end {
             self.all_sent(conn, stream);
         } else {
             self.ask_for_piece(conn, stream);
         }
+        len as usize
     }
 }
 

@@ -13,7 +13,9 @@ use super::Http2;
 use super::exchange::Answer;
 use super::tunnel::Tunnel;
 use crate::codec::{Asked, SentAs};
-use crate::outflow::{Outflow, PIECES_PER_TURN_MAX, TOGETHER_MAX, put_end, put_fields, put_part};
+use crate::outflow::{
+    BYTES_AT_ONCE_MAX, Outflow, PIECES_PER_TURN_MAX, TOGETHER_MAX, put_end, put_fields, put_part,
+};
 use crate::server::access::Access;
 use crate::server::answering::{Whole, failed};
 use crate::server::body::{BodyPiece, Kind};
@@ -241,31 +243,42 @@ impl Http2 {
 
     /// Sends parts of bodies by turns, until the client has enough or there are none.
     pub(super) fn pump(&mut self, conn: &Conn<Self>) {
+        if conn.is_writing_paused() {
+            return;
+        }
+        let mut left = BYTES_AT_ONCE_MAX;
         for _ in 0..PIECES_PER_TURN_MAX {
-            if conn.is_writing_paused() || self.exchanges.is_empty() {
+            if self.exchanges.is_empty() {
                 return;
             }
             let Some(stream) = self.engine.next_sender() else { return };
-            self.put_part(conn, stream);
+            left = left.saturating_sub(self.put_part(conn, stream, left));
+            if left == 0 {
+                break;
+            }
         }
-        conn.call_later(Duration::ZERO, |this, conn| {
-            this.pump(conn);
-            this.settle(conn);
-        });
+        // Above the mark there will be a word when it goes on.
+        if !conn.is_writing_paused() {
+            conn.call_later(Duration::ZERO, |this, conn| {
+                this.pump(conn);
+                this.settle(conn);
+            });
+        }
     }
 
-    /// Sends as much of the piece at hand as goes into one frame.
-    fn put_part(&mut self, conn: &Conn<Self>, stream: StreamId) {
-        if self.put_tunnel_part(conn, stream) {
-            return;
+    /// Sends as much of the piece at hand as may go at once; how many bytes that was.
+    fn put_part(&mut self, conn: &Conn<Self>, stream: StreamId, most: usize) -> usize {
+        if let Some(len) = self.put_tunnel_part(conn, stream) {
+            return len;
         }
-        let (room, now) = (self.engine.room(stream), conn.now());
-        let Some(place) = self.place_of(stream) else { return };
+        let (room, now) = (self.engine.room_of_turn(stream).min(most), conn.now());
+        let Some(place) = self.place_of(stream) else { return 0 };
         let exchange = &mut self.exchanges[place];
-        let Answer::Streaming(outflow) = &mut exchange.answer else { return };
-        let Some(part) = outflow.take_part(room) else { return };
+        let Answer::Streaming(outflow) = &mut exchange.answer else { return 0 };
+        let Some(part) = outflow.take_part(room) else { return 0 };
         let (is_all, is_end) = (outflow.piece.is_none(), outflow.left == Some(0));
-        exchange.sent += part.len();
+        let len = part.len();
+        exchange.sent += len;
         exchange.moved = now;
         put_part(conn, &mut self.engine, stream, part, is_end);
         if is_end {
@@ -273,6 +286,7 @@ impl Http2 {
         } else if is_all {
             self.ask_for_piece(conn, stream);
         }
+        len as usize
     }
 
     /// An answer is out.

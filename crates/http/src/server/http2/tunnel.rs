@@ -253,12 +253,13 @@ impl Http2 {
         }
     }
 
-    /// Sends as much of what a protocol wrote as goes into one frame; whether the stream is one's.
-    pub(super) fn put_tunnel_part(&mut self, conn: &Conn<Self>, stream: StreamId) -> bool {
+    /// Sends as much of what a protocol wrote as goes into one frame; how many bytes that was, where the
+    /// stream is one's.
+    pub(super) fn put_tunnel_part(&mut self, conn: &Conn<Self>, stream: StreamId) -> Option<usize> {
         let (room, now) = (self.engine.room(stream), conn.now());
-        let Some(place) = self.place_of(stream) else { return false };
+        let place = self.place_of(stream)?;
         let exchange = &mut self.exchanges[place];
-        let Some(Tunnel::Open(open)) = exchange.tunnel.as_deref_mut() else { return false };
+        let Some(Tunnel::Open(open)) = exchange.tunnel.as_deref_mut() else { return None };
         let part = open.channel.take(room as u64);
         let len = part.len() as usize;
         exchange.moved = now;
@@ -270,7 +271,7 @@ impl Http2 {
         conn.write_outbox(Box::new(part));
         open.channel.tell_sent();
         self.look_at_tunnel(conn, stream);
-        true
+        Some(len)
     }
 
     /// Tells the protocols on streams what could not be sent.

@@ -6,3 +6,4 @@ mod endings;
 mod late;
 mod places;
 mod server;
+mod wishes;

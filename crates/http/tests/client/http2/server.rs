@@ -95,6 +95,11 @@ impl Server {
         self.push(&out);
     }
 
+    /// All that the client has said.
+    pub(crate) fn heard(&self) -> &[u8] {
+        &self.heard
+    }
+
     /// Sends octets, and hears what there is to hear.
     pub(crate) fn push(&mut self, octets: &[u8]) {
         if self.memory.ended().is_none() {

@@ -15,7 +15,7 @@ pub(in crate::sys) const SENDS_PER_TURN_MAX: usize = 4;
 /// How often a closing connection throws away what its peer still sent.
 const LAST_READS_MAX: usize = 16;
 /// How many slices one send gathers.
-pub(in crate::sys) const SLICES_MAX: usize = 16;
+pub(in crate::sys) const SLICES_MAX: usize = 64;
 
 impl<P: Poller> Readiness<P> {
     /// What comes of the output that can go on, if that has not been dealt with.
