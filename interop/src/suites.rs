@@ -110,6 +110,7 @@ pub const SUITES: &[Suite] = &[
             "xinetd",
         ],
     },
+    Suite { name: "soak", tools: &["curl", "openssl"] },
     Suite { name: "terminal", tools: &["curl", "ip", "nsenter", "setsid", "unshare"] },
     Suite {
         name: "tls",
@@ -121,7 +122,7 @@ pub const SUITES: &[Suite] = &[
 
 /// The suites that look at nothing which a driver could change, and so do not run once on each.
 pub const REACTORLESS: &[&str] =
-    &["contrib", "deferred", "http2_differential", "scanners", "terminal"];
+    &["contrib", "deferred", "http2_differential", "scanners", "soak", "terminal"];
 
 #[cfg(test)]
 mod tests {

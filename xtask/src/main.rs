@@ -1,5 +1,5 @@
 //! The chores of the project: `cargo xtask test`, `cargo xtask walls`, `cargo xtask fuzz`,
-//! `cargo xtask cross`, `cargo xtask bench`.
+//! `cargo xtask cross`, `cargo xtask soak`, `cargo xtask bench`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "chores measure the time of the world")]
@@ -9,6 +9,7 @@ mod bench;
 mod cargo;
 mod cross;
 mod fuzz;
+mod soak;
 mod test;
 mod walls;
 
@@ -32,6 +33,8 @@ enum Chore {
     Fuzz(fuzz::Options),
     /// Compiles for Windows, macOS and FreeBSD, and runs on Windows' interfaces what it can.
     Cross(cross::Options),
+    /// Has programs serve mixed load through reloads and upgrades, and tells whether they grow.
+    Soak(soak::Options),
     /// Measures ours against its peers.
     #[cfg(target_os = "linux")]
     #[command(subcommand)]
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Chore::Walls => walls::run(),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Cross(options) => cross::run(&options),
+        Chore::Soak(options) => soak::run(&options),
         #[cfg(target_os = "linux")]
         Chore::Bench(bench) => bench::run(&bench),
     };

@@ -17,6 +17,10 @@ fn main() -> ExitCode {
     let Ok(count) = count.parse() else { return usage() };
     let run = match &**who {
         "ours" => ours::shape(shape),
+        "ours-followed" => {
+            ropewalk_deferred::follow_unfired(|| std::time::Duration::ZERO);
+            ours::shape(shape)
+        }
         "ours-steps" => ours::shape_of_steps(shape),
         "futures" => future::shape(shape, future::Kind::Futures),
         "futures-boxed" => future::shape(shape, future::Kind::FuturesBoxed),

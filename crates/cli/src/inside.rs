@@ -111,6 +111,7 @@ pub(crate) fn add(reactor: &Reactor) -> Requests {
     if let Some((_, requests)) = all.iter().find(|(known, _)| *known == observer) {
         return requests.clone();
     }
+    reactor.follow_deferreds(true);
     let requests = shown().loops.add(reactor);
     all.push((observer, requests.clone()));
     requests

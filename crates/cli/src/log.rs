@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ropewalk::http::Access;
@@ -12,8 +12,6 @@ use ropewalk_control::logs::{Form, Log};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter as _;
 
 use crate::inside::{self, LogFormat};
 use crate::sink::Sink;
@@ -24,28 +22,27 @@ const DEFAULT: &str = "warn,ropewalk::tls=info,ropewalk_cli=info";
 /// Sends what the rooms have to say to standard error; `ROPEWALK_LOG` chooses how much.
 pub(crate) fn start() {
     let sink = Sink::chosen();
-    if sink.is_structured() {
-        let filter =
-            EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-        // Time and level are told beside the line.
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(sink);
-        return lines.with_ansi(false).without_time().with_level(false).init();
-    }
     let is_terminal = matches!(sink, Sink::Stderr) && io::stderr().is_terminal();
     let form = match inside::log_format() {
         LogFormat::Json => Form::Json,
+        LogFormat::Text if sink.is_structured() => Form::Bare,
         LogFormat::Text if is_terminal && !is_set("NO_COLOR") => Form::Coloured,
         LogFormat::Text => Form::Text,
     };
     let filter = std::env::var("ROPEWALK_LOG").unwrap_or_else(|_| DEFAULT.to_owned());
-    let log = Log::new(form, &filter).to(move |line| {
-        // A log that cannot be written has nowhere to say so; serving goes on.
-        let _ = sink.make_writer().write_all(line);
-    });
+    let log = into(sink, form, &filter);
     // Who logs in another way already keeps to it.
     if let Ok((levels, spans)) = log.start() {
         inside::set_logs(levels, spans);
     }
+}
+
+/// A log whose lines go there.
+fn into(sink: Sink, form: Form, filter: &str) -> Log {
+    Log::new(form, filter).to_leveled(move |level, line| {
+        // A log that cannot be written has nowhere to say so; serving goes on.
+        let _ = sink.write_line(level, line);
+    })
 }
 
 fn is_set(name: &str) -> bool {
@@ -183,3 +180,7 @@ fn now(format: &[BorrowedFormatItem<'_>]) -> String {
     let moment = OffsetDateTime::UNIX_EPOCH + since;
     moment.format(format).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

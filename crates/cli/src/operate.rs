@@ -310,11 +310,18 @@ impl Reload {
 #[derive(Args)]
 #[command(after_long_help = "Examples:\n  \
     ropewalk dump\n      \
-    connections, listeners, timers, tasks and work in threads\n\n\
+    connections, listeners, timers, tasks, deferreds and work in threads\n  \
+    ropewalk dump --deferreds off\n      \
+    the same, and deferreds are listed no more\n\n\
     Exit status: 0 if it answers, 1 if not, 2 for wrong usage.")]
 pub(crate) struct Dump {
     #[command(flatten)]
     which: Which,
+
+    /// Have deferreds listed from now on, or no more: a listed one costs some hundred instructions more, and only
+    /// those that were made since can be told of. A program of ours lists them unless told otherwise
+    #[arg(long, value_name = "on|off", value_parser = on_or_off)]
+    deferreds: Option<bool>,
 
     /// Have eu-stack or gdb show the stacks of its threads, which stops it for a moment
     #[arg(long)]
@@ -327,7 +334,8 @@ pub(crate) struct Dump {
 
 impl Dump {
     pub(crate) fn run(self, inside: &Inside) -> Result<ExitCode, String> {
-        let answer = told(&json!({ "ask": "dump" }), &self.which, inside)?;
+        let question = json!({ "ask": "dump", "deferreds": self.deferreds });
+        let answer = told(&question, &self.which, inside)?;
         if self.json {
             put(&answer.to_string())?;
             return Ok(ExitCode::SUCCESS);
@@ -344,11 +352,22 @@ impl Dump {
             if let Some(count) = one["left_out"].as_u64().filter(|count| *count > 0) {
                 put(&format!("  and {count} more"))?;
             }
+            if one["deferreds"] == false {
+                put("  deferreds are not listed; `ropewalk dump --deferreds on` has them listed")?;
+            }
         }
         if self.stack {
             stacks(&answer["program"]["pid"].to_string())?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write on or off".to_owned()),
     }
 }
 

@@ -9,8 +9,8 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use clap::Args;
-use tracing::{Level, Metadata};
-use tracing_subscriber::fmt::MakeWriter;
+use rustix::io::Errno;
+use tracing::Level;
 
 /// Where journald takes entries.
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -18,6 +18,10 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 const SYSLOG: &str = "/dev/log";
 /// Syslog's number for daemons, as it stands before a severity.
 const FACILITY: u8 = 3 << 3;
+/// How long a line is that fits into any datagram, in bytes.
+const SHORT: usize = 512;
+/// How a line ends that was cut.
+const CUT: &str = "… (cut)";
 /// How small a bound of a log file may be, in bytes.
 const SIZE_MIN: u64 = 1024;
 
@@ -34,11 +38,11 @@ pub(crate) struct LogOptions {
 
     /// Begin a new log file when one would be longer than so many bytes; SIGUSR1 opens it anew at any time
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(SIZE_MIN..))]
-    log_size: Option<u64>,
+    pub(crate) log_size: Option<u64>,
 
     /// How many old log files to keep, as PATH.1, PATH.2 and so on; 5 if left out
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    log_keep: Option<u32>,
+    pub(crate) log_keep: Option<u32>,
 }
 
 /// One of the places for a log.
@@ -174,8 +178,7 @@ impl Sink {
             Self::File(file) => {
                 file.lock().unwrap_or_else(PoisonError::into_inner).write_line(line)
             }
-            Self::Journald(socket) => {
-                let text = line.strip_suffix(b"\n").unwrap_or(line);
+            Self::Journald(socket) => send(socket, line, |text| {
                 let mut entry = format!(
                     "PRIORITY={}\nSYSLOG_IDENTIFIER=ropewalk\nSYSLOG_PID={}\nMESSAGE\n",
                     severity(level),
@@ -185,18 +188,34 @@ impl Sink {
                 entry.extend((text.len() as u64).to_le_bytes());
                 entry.extend(text);
                 entry.push(b'\n');
-                socket.send(&entry).map(drop)
-            }
-            Self::Syslog(socket) => {
-                let text = String::from_utf8_lossy(line);
+                entry
+            }),
+            Self::Syslog(socket) => send(socket, line, |text| {
+                let text = String::from_utf8_lossy(text);
                 let number = FACILITY + severity(level);
                 let id = std::process::id();
-                socket
-                    .send(format!("<{number}>ropewalk[{id}]: {}", text.trim_end()).as_bytes())
-                    .map(drop)
-            }
+                format!("<{number}>ropewalk[{id}]: {}", text.trim_end()).into_bytes()
+            }),
         }
     }
+}
+
+/// Sends a line as one datagram; what is too long for one is cut until it is not.
+fn send(socket: &UnixDatagram, line: &[u8], entry: impl Fn(&[u8]) -> Vec<u8>) -> io::Result<()> {
+    let mut text = line.strip_suffix(b"\n").unwrap_or(line).to_vec();
+    loop {
+        match socket.send(&entry(&text)) {
+            Err(error) if is_too_long(&error) && text.len() > SHORT => {
+                text.truncate((text.len() / 2).max(SHORT) - CUT.len());
+                text.extend(CUT.as_bytes());
+            }
+            sent => return sent.map(drop),
+        }
+    }
+}
+
+fn is_too_long(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MSGSIZE | Errno::NOBUFS))
 }
 
 /// Syslog's number for a level.
@@ -265,43 +284,6 @@ impl LogFile {
 
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
-}
-
-/// Collects what one event writes, and sends it as one line.
-pub(crate) struct Line {
-    sink: Sink,
-    level: Level,
-    text: Vec<u8>,
-}
-
-impl Write for Line {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.text.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        // A log that cannot be written has nowhere to say so; serving goes on.
-        let _ = self.sink.write_line(self.level, &self.text);
-    }
-}
-
-impl<'a> MakeWriter<'a> for Sink {
-    type Writer = Line;
-
-    fn make_writer(&'a self) -> Line {
-        Line { sink: self.clone(), level: Level::INFO, text: Vec::new() }
-    }
-
-    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Line {
-        Line { sink: self.clone(), level: *meta.level(), text: Vec::new() }
-    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(crate) fn answer(subject: &Subject, question: &Value) -> Result<Value, Strin
             Some(reload) => reload().map(|said| json!({ "ok": true, "said": said })),
             None => Err("this program has nothing to read again".to_owned()),
         },
-        "dump" => Ok(dump(subject)),
+        "dump" => dump(subject, question),
         other => Err(format!("{other:?} is nothing to ask: ask {QUESTIONS}")),
     }
 }
@@ -245,21 +245,35 @@ fn drain(subject: &Subject) -> Result<Value, String> {
     }
 }
 
-fn dump(subject: &Subject) -> Value {
-    let found = subject.loops.each(PATIENCE, |reactor| {
+fn dump(subject: &Subject, question: &Value) -> Result<Value, String> {
+    let follow = match &question["deferreds"] {
+        Value::Null => None,
+        Value::Bool(follow) => Some(*follow),
+        _ => return Err("\"deferreds\" is to be true or false".to_owned()),
+    };
+    let found = subject.loops.each(PATIENCE, move |reactor| {
+        if let Some(follow) = follow {
+            reactor.follow_deferreds(follow);
+        }
         let mut all: Vec<String> = reactor.under_way().iter().map(ToString::to_string).collect();
+        let deferreds = reactor.deferreds();
+        let are_followed = deferreds.is_some();
+        all.extend(deferreds.unwrap_or_default().iter().map(ToString::to_string));
         let left_out = all.len().saturating_sub(ROWS_MAX);
         all.truncate(ROWS_MAX);
-        (all, left_out)
+        (all, left_out, are_followed)
     });
     let loops: Vec<Value> = found
         .into_iter()
         .map(|(report, under_way)| match under_way {
-            Some((all, left_out)) => {
-                json!({ "loop": report.number, "under_way": all, "left_out": left_out })
-            }
+            Some((all, left_out, are_followed)) => json!({
+                "loop": report.number,
+                "under_way": all,
+                "left_out": left_out,
+                "deferreds": are_followed,
+            }),
             None => json!({ "loop": report.number, "stuck": stuck(subject, &report) }),
         })
         .collect();
-    json!({ "ok": true, "program": program(subject), "loops": loops })
+    Ok(json!({ "ok": true, "program": program(subject), "loops": loops }))
 }

@@ -35,7 +35,7 @@ mod write;
 use std::fmt;
 use std::io::{self, Write as _};
 
-use tracing::Subscriber;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
@@ -55,9 +55,11 @@ pub enum Form {
     Coloured,
     /// For machines: an object a line.
     Json,
+    /// For people, by way of a log that notes time and level itself, as journald and syslog do.
+    Bare,
 }
 
-pub(crate) type Sink = Box<dyn Fn(&[u8]) + Send + Sync>;
+pub(crate) type Sink = Box<dyn Fn(Level, &[u8]) + Send + Sync>;
 
 /// How a program logs.
 pub struct Log {
@@ -70,7 +72,7 @@ impl Log {
     /// Logs to standard error what `filter` lets through, such as `warn,ropewalk::http=debug`. A filter that
     /// cannot be read lets warnings through.
     pub fn new(form: Form, filter: &str) -> Self {
-        let sink = |line: &[u8]| {
+        let sink = |_: Level, line: &[u8]| {
             // A log that cannot be written has nowhere to say so.
             let _ = io::stderr().lock().write_all(line);
         };
@@ -80,6 +82,12 @@ impl Log {
     /// Gives each line to somebody else, with its end.
     #[must_use]
     pub fn to(self, sink: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        self.to_leveled(move |_, line| sink(line))
+    }
+
+    /// The same, with the level of the event.
+    #[must_use]
+    pub fn to_leveled(self, sink: impl Fn(Level, &[u8]) + Send + Sync + 'static) -> Self {
         Self { sink: Box::new(sink), ..self }
     }
 

@@ -10,6 +10,7 @@ mod postgres;
 #[path = "database/rows.rs"]
 mod rows;
 
+use std::panic::Location;
 use std::time::Duration;
 
 use ropewalk_deferred::Failure;
@@ -34,8 +35,13 @@ impl ropewalk_protocol::Clock for Host {
         self.clock.now()
     }
 
-    fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
-        self.clock.schedule(delay, call)
+    fn schedule_from(
+        &self,
+        made_at: &'static Location<'static>,
+        delay: Duration,
+        call: Box<dyn FnOnce()>,
+    ) -> DelayedCall {
+        self.clock.schedule_from(made_at, delay, call)
     }
 }
 

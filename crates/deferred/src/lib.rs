@@ -36,6 +36,7 @@
 //! | take turns, hand values on | [`DeferredLock`], [`DeferredSemaphore`], [`DeferredQueue`] |
 //! | cross to futures and back | `await`, [`from_future`] |
 //! | keep spans and values with their work | [`Context`] |
+//! | see what has no result yet | [`follow_unfired`], [`unfired`] |
 //!
 //! What is promised:
 //!
@@ -56,6 +57,7 @@
 //! | waits searched for a deferred that waits for itself | 16 |
 //! | waiters of one lock, semaphore or queue | [`WAITERS_MAX`], or as told |
 //! | values in a queue | as told |
+//! | links followed to tell who waits | 1,000 |
 //!
 //! Where this differs from Twisted, and why, is said in [`twisted`].
 
@@ -74,6 +76,7 @@ mod root;
 mod semaphore;
 mod shared;
 mod steps;
+mod unfired;
 
 #[doc = include_str!("twisted.md")]
 pub mod twisted {}
@@ -89,3 +92,4 @@ pub use queue::{DeferredQueue, QueueOverflow};
 pub use semaphore::{Crowded, DeferredLock, DeferredSemaphore, Permit, WAITERS_MAX};
 pub use shared::Shared;
 pub use steps::{Step, Steps, deferred_through, steps};
+pub use unfired::{Unfired, follow_unfired, unfired, unfollow_unfired};

@@ -13,6 +13,7 @@ use std::rc::{Rc, Weak};
 use std::task::{self, Poll, Waker};
 
 use crate::deferred::Inner;
+use crate::unfired::Node;
 use crate::{Context, Deferred, Failure, WaitsForItself};
 
 /// How deep firings may nest on the stack before the rest is left to the outermost.
@@ -90,6 +91,15 @@ impl<T> Slot<T> {
         self.peek(|state| !matches!(state, State::Detached | State::Unwanted))
     }
 
+    /// Who waits for the result, if it is a node.
+    pub(crate) fn next(&self) -> Option<Rc<dyn Node>> {
+        self.peek(|state| match state {
+            State::Chained(next) => Some(Rc::clone(next) as Rc<dyn Node>),
+            State::Forwarded(next) => Some(Rc::clone(next) as Rc<dyn Node>),
+            _ => None,
+        })
+    }
+
     fn peek<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
         let state = self.state.replace(State::Taken);
         let seen = look(&state);
@@ -112,7 +122,7 @@ pub(crate) fn report_unhandled(failure: &Failure, created: &'static Location<'st
 }
 
 /// A node as those see it who wait for its result.
-pub(crate) trait Source<T>: Cancel {
+pub(crate) trait Source<T>: Cancel + Node {
     fn slot(&self) -> &Slot<T>;
 
     /// Remembers whose result this node now waits for.
@@ -127,7 +137,7 @@ pub(crate) trait Source<T>: Cancel {
 }
 
 /// A link as the node before it sees it.
-pub(crate) trait Consumer<T>: Run {
+pub(crate) trait Consumer<T>: Run + Node {
     /// Lays the result in; [`Run::run`] must follow.
     fn put(&self, result: Result<T, Failure>);
 }
@@ -305,6 +315,19 @@ where
                 None
             }
         }
+    }
+}
+
+impl<T: 'static, U: 'static, F> Node for Link<T, U, F>
+where
+    F: FnOnce(Result<T, Failure>) -> Inner<U> + 'static,
+{
+    fn created(&self) -> &'static Location<'static> {
+        self.slot.created
+    }
+
+    fn next(&self) -> Option<Rc<dyn Node>> {
+        self.slot.next()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{Context, Deferred, Failure};
 /// ```
 #[track_caller]
 pub fn deferred<T: 'static>() -> (Promise<T>, Deferred<T>) {
-    let root = Rc::new(Root::new(Straight, Location::caller()));
+    let root = Root::make(Straight, Location::caller());
     (Promise::new(Rc::clone(&root) as Rc<dyn Giver<T>>), Deferred::waiting(root))
 }
 

@@ -89,7 +89,7 @@ impl<T> DeferredQueue<T> {
             return Deferred::fail(Crowded);
         }
         let lent = Lent { queue: Rc::downgrade(&self.inner), number: Cell::new(0) };
-        let root = Rc::new(Root::new(lent, Location::caller()));
+        let root = Root::make(lent, Location::caller());
         let promise = Promise::new(Rc::clone(&root) as Rc<dyn Giver<Numbered<T>>>);
         let waiting = Deferred::waiting(root);
         if let Some(value) = first {

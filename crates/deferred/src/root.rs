@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use crate::node::{self, Cancel, Level, Run, Slot, Source, report_unhandled, settle};
+use crate::unfired::{self, Node, Ticket};
 use crate::{Abandoned, Cancelled, Context, Failure};
 
 /// A promise's node as the promise sees it.
@@ -143,6 +144,7 @@ pub(crate) struct Root<T: 'static, W: Way<T>> {
     slot: Slot<W::Out>,
     canceller: Cell<Option<Box<dyn FnOnce()>>>,
     wanted: Cell<Wanted>,
+    ticket: Cell<Ticket>,
     way: W,
 }
 
@@ -156,13 +158,25 @@ enum Wanted {
 }
 
 impl<T: 'static, W: Way<T>> Root<T, W> {
-    pub(crate) fn new(way: W, created: &'static Location<'static>) -> Self {
-        Self {
+    #[inline]
+    pub(crate) fn make(way: W, created: &'static Location<'static>) -> Rc<Self> {
+        let root = Rc::new(Self {
             slot: Slot::new(created),
             canceller: Cell::new(None),
             wanted: Cell::new(Wanted::Yes),
+            ticket: Cell::new(0),
             way,
+        });
+        if unfired::is_followed() {
+            root.follow();
         }
+        root
+    }
+
+    #[cold]
+    fn follow(self: &Rc<Self>) {
+        let node: Weak<Self> = Rc::downgrade(self);
+        self.ticket.set(unfired::enter(node));
     }
 
     pub(crate) fn way(&self) -> &W {
@@ -177,6 +191,10 @@ impl<T: 'static, W: Way<T>> Root<T, W> {
 impl<T: 'static, W: Way<T>> Giver<T> for Root<T, W> {
     fn fire(self: Rc<Self>, result: Result<T, Failure>) {
         self.canceller.take();
+        let ticket = self.ticket.get();
+        if ticket != 0 {
+            unfired::leave(self.ticket.replace(0));
+        }
         // The result of an operation that was cancelled too late to be stopped is not wanted.
         if self.wanted.get() != Wanted::No {
             W::send(self, result);
@@ -201,6 +219,16 @@ impl<T: 'static, W: Way<T>> Giver<T> for Root<T, W> {
 
     fn is_wanted(&self) -> bool {
         !self.is_cancelled() && self.slot.is_heard()
+    }
+}
+
+impl<T: 'static, W: Way<T>> Node for Root<T, W> {
+    fn created(&self) -> &'static Location<'static> {
+        self.slot.created()
+    }
+
+    fn next(&self) -> Option<Rc<dyn Node>> {
+        self.slot.next()
     }
 }
 

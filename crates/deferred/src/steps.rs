@@ -63,7 +63,7 @@ where
     U: 'static,
     F: Step<T, U> + 'static,
 {
-    let root = Rc::new(Root::new(Through::new(steps.run), Location::caller()));
+    let root = Root::make(Through::new(steps.run), Location::caller());
     (Promise::new(Rc::clone(&root) as Rc<dyn Giver<T>>), Deferred::waiting(root))
 }
 

@@ -24,6 +24,16 @@ const REQUESTS: usize = 10_000;
 /// What an idle connection may take, in bytes, the test's own end of it included.
 const EACH_MAX: usize = 2048;
 
+/// How many pieces of memory an idle connection owns, used before: the seat and its page, the connection
+/// itself, and tables of fields with their text, both ways and at both ends.
+const PIECES_MAX: usize = 40;
+
+/// How many pieces are allocated now.
+fn pieces() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations - stats.deallocations
+}
+
 /// How many bytes are allocated now.
 fn held() -> usize {
     let stats = ALLOCATOR.stats();
@@ -124,6 +134,30 @@ impl Lean {
     }
 }
 
+/// Requests that were answered before their bodies had come are forgotten, too.
+fn remember_and_forget(idle: &mut [Lean]) {
+    let at_rest = held();
+    for lean in &mut *idle {
+        for _ in 0..50 {
+            let mut out = Vec::new();
+            lean.open("/", false, &mut out);
+            lean.push(out);
+            assert_eq!(lean.engine.streams(), 0);
+        }
+    }
+    let remembering = held();
+    assert!(remembering > at_rest + CONNECTIONS * 256, "{at_rest} {remembering}");
+    for lean in &mut *idle {
+        lean.server.advance(std::time::Duration::from_secs(11));
+        assert!(lean.server.ended().is_none());
+    }
+    let forgotten = held();
+    eprintln!(
+        "{at_rest} bytes at rest, {remembering} with streams that were reset, {forgotten} soon after"
+    );
+    assert!(forgotten < at_rest + CONNECTIONS * 256, "{at_rest} {forgotten}");
+}
+
 #[test]
 fn an_idle_connection_is_small_and_requests_leave_nothing_behind() {
     let site = site();
@@ -134,7 +168,7 @@ fn an_idle_connection_is_small_and_requests_leave_nothing_behind() {
     (0..100).for_each(|_| warm.ask(&mut random));
     drop(warm);
 
-    let before = held();
+    let (before, pieces_before) = (held(), pieces());
     let mut idle: Vec<Lean> = (0..CONNECTIONS).map(|_| Lean::of(&site)).collect();
     let fresh = (held() - before) / CONNECTIONS;
     assert!(fresh <= EACH_MAX, "{fresh} bytes before any request");
@@ -150,6 +184,11 @@ fn an_idle_connection_is_small_and_requests_leave_nothing_behind() {
         "an idle connection: {fresh} bytes, {used} after a request, the client's engine included"
     );
     assert!(used <= 2 * EACH_MAX, "{used} bytes after a request");
+    let each = (pieces() - pieces_before) / CONNECTIONS;
+    eprintln!("{each} pieces of memory each");
+    assert!(each <= PIECES_MAX, "{each} pieces each");
+
+    remember_and_forget(&mut idle);
     let rest = idle.iter().map(|lean| lean.engine.streams()).sum::<usize>();
     assert_eq!(rest, 0);
 

@@ -14,6 +14,7 @@
 //! | 6.8 going away, in two steps | [`Connection::go_away`] |
 //! | 8.2 to 8.5 messages | [`RequestHead`], [`ResponseHead`], [`Malformed`], [`is_of_connection`] |
 //! | RFC 8441 extended CONNECT | [`RequestHead::protocol`], [`Connection::has_extended_connect`] |
+//! | what a connection owns at rest | [`Connection::memory`] |
 //! | RFC 9218 priorities | [`Priority`], [`Connection::next_sender`] |
 //!
 //! | bound | default | beyond it |
@@ -42,6 +43,7 @@ mod event;
 pub mod frame;
 pub mod hpack;
 mod limits;
+mod memory;
 mod message;
 mod priority;
 mod streams;
@@ -50,5 +52,6 @@ pub use budget::Allowance;
 pub use connection::{Connection, NotOpened};
 pub use event::{Event, Fatal, Nuisance, ResetBy, StreamFault};
 pub use limits::Limits;
+pub use memory::Memory;
 pub use message::{Malformed, RequestHead, ResponseHead, is_of_connection};
 pub use priority::Priority;

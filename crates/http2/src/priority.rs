@@ -30,7 +30,20 @@ impl Priority {
     /// What a `Priority` field, or a `PRIORITY_UPDATE` frame, says. What is not understood is as if
     /// it were not there (RFC 9218 4).
     pub fn parse(value: &[u8]) -> Self {
-        let mut priority = Self::default();
+        Self::default().merged(value)
+    }
+
+    /// The same, but for what a `Priority` field says: an answer's own is merged so with its request's
+    /// (RFC 9218 8).
+    ///
+    /// ```
+    /// use ropewalk_http2::Priority;
+    /// let asked = Priority::parse(b"u=5, i");
+    /// assert_eq!(asked.merged(b"u=1"), Priority { urgency: 1, is_incremental: true });
+    /// ```
+    #[must_use]
+    pub fn merged(self, value: &[u8]) -> Self {
+        let mut priority = self;
         for member in value.split(|&octet| octet == b',') {
             // Parameters of a member mean nothing yet.
             let member = member.split(|&octet| octet == b';').next().unwrap_or_default();

@@ -140,6 +140,21 @@ impl Streams {
         true
     }
 
+    pub(crate) fn remembers(&self) -> bool {
+        !self.reset.is_empty()
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn forget_all(&mut self) {
+        self.reset = VecDeque::new();
+    }
+
+    /// What is allocated for streams, and for those that were reset, in octets.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        let live = self.live.capacity() * size_of::<Stream>();
+        (live, self.reset.capacity() * size_of::<Late>())
+    }
+
     /// The stream whose turn it is to send: the most urgent; among those the ones that go one after
     /// another before those that share (RFC 9218 10).
     pub(crate) fn next_sender(&self) -> Option<StreamId> {

@@ -1,6 +1,7 @@
 //! Time, as something that is handed in.
 
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,7 +18,21 @@ pub trait Clock {
     ///
     /// Calls due at the same time are made in the order in which they were asked for. The call is
     /// made as it is; [`call_later`] makes it in the context in which it was asked for.
-    fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall;
+    ///
+    /// Whoever lists what waits names `made_at`.
+    fn schedule_from(
+        &self,
+        made_at: &'static Location<'static>,
+        delay: Duration,
+        call: Box<dyn FnOnce()>,
+    ) -> DelayedCall;
+
+    /// Does as [`schedule_from`](Self::schedule_from), for whoever calls this: who has the clock as `&dyn Clock`
+    /// names the place itself, which no compiler knows through a pointer.
+    #[track_caller]
+    fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
+        self.schedule_from(Location::caller(), delay, call)
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Rc<C> {
@@ -25,8 +40,13 @@ impl<C: Clock + ?Sized> Clock for Rc<C> {
         (**self).now()
     }
 
-    fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
-        (**self).schedule(delay, call)
+    fn schedule_from(
+        &self,
+        made_at: &'static Location<'static>,
+        delay: Duration,
+        call: Box<dyn FnOnce()>,
+    ) -> DelayedCall {
+        (**self).schedule_from(made_at, delay, call)
     }
 }
 
@@ -38,7 +58,7 @@ pub fn call_later(
     call: impl FnOnce() + 'static,
 ) -> DelayedCall {
     let context = Context::current();
-    clock.schedule(delay, Box::new(move || context.run(call)))
+    clock.schedule_from(Location::caller(), delay, Box::new(move || context.run(call)))
 }
 
 /// A deferred that succeeds once `delay` has passed on `clock`; cancelling it drops the timer.
@@ -53,7 +73,8 @@ pub fn sleep(clock: &(impl Clock + ?Sized), delay: Duration) -> Deferred<()> {
             call.cancel();
         }
     });
-    slot.set(Some(clock.schedule(delay, Box::new(move || promise.succeed(())))));
+    let call = Box::new(move || promise.succeed(()));
+    slot.set(Some(clock.schedule_from(Location::caller(), delay, call)));
     waiting
 }
 

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ pub struct Cooperator {
 
 struct Inner {
     clock: Rc<dyn Clock>,
+    made_at: &'static Location<'static>,
     /// Those that can take a step.
     ready: RefCell<VecDeque<Rc<Task>>>,
     next: RefCell<Option<DelayedCall>>,
@@ -105,8 +107,10 @@ impl Error for TaskEnding {}
 
 impl Cooperator {
     /// A cooperator that takes its turns from `clock`. Clones are the same.
+    #[track_caller]
     pub fn new(clock: impl Clock + 'static) -> Self {
         let inner = Inner {
+            made_at: Location::caller(),
             clock: Rc::new(clock),
             ready: RefCell::default(),
             next: RefCell::new(None),
@@ -173,7 +177,8 @@ impl Inner {
             return;
         }
         let this = Rc::clone(self);
-        let call = self.clock.schedule(Duration::ZERO, Box::new(move || this.slice()));
+        let slice = Box::new(move || this.slice());
+        let call = self.clock.schedule_from(self.made_at, Duration::ZERO, slice);
         self.next.replace(Some(call));
     }
 

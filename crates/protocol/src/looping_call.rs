@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ struct Inner {
     /// What the body waits for.
     body_wait: RefCell<Option<Canceller>>,
     in_body: Cell<bool>,
+    made_at: &'static Location<'static>,
     stopping: Cell<bool>,
     context: Context,
 }
@@ -97,6 +99,7 @@ impl LoopingCall {
         mut body: impl FnMut(u64) -> R + 'static,
     ) -> (Self, Deferred<()>) {
         let (promise, ended) = deferred();
+        let made_at = Location::caller();
         let inner = Rc::new_cyclic(|weak: &Weak<Inner>| {
             let stopped = weak.clone();
             promise.on_cancel(move || {
@@ -114,6 +117,7 @@ impl LoopingCall {
                 next: RefCell::new(None),
                 body_wait: RefCell::new(None),
                 in_body: Cell::new(false),
+                made_at,
                 stopping: Cell::new(false),
                 context: Context::current(),
             }
@@ -194,7 +198,8 @@ impl Inner {
             self.interval.saturating_sub(Duration::from_nanos_u128(past))
         };
         let this = Rc::clone(self);
-        let call = self.clock.schedule(
+        let call = self.clock.schedule_from(
+            self.made_at,
             delay,
             Box::new(move || {
                 this.next.take();

@@ -71,9 +71,9 @@ impl Calls {
         Self { wheel, carrier, calls: RefCell::default(), last_generation: Cell::new(0) }
     }
 
-    #[track_caller]
     pub(crate) fn schedule(
         self: &Rc<Self>,
+        at: &'static Location<'static>,
         delay: Duration,
         call: Box<dyn FnOnce()>,
     ) -> DelayedCall {
@@ -84,7 +84,7 @@ impl Calls {
         let mut calls = self.calls.borrow_mut();
         let index = calls.places.take();
         let timer = self.wheel.borrow_mut().add(now, due, Purpose::Call(index as usize).into());
-        calls.insert(index, Call { generation, timer, call, at: Location::caller() });
+        calls.insert(index, Call { generation, timer, call, at });
         let id = u64::from(generation) << 32 | u64::from(index);
         self.carrier.touch();
         DelayedCall::new(Rc::clone(self) as Rc<dyn Timers>, id)

@@ -398,9 +398,13 @@ impl Clock for Reactor {
         self.0.carrier.now()
     }
 
-    #[track_caller]
-    fn schedule(&self, delay: Duration, call: Box<dyn FnOnce()>) -> DelayedCall {
-        self.0.calls.schedule(delay, call)
+    fn schedule_from(
+        &self,
+        made_at: &'static Location<'static>,
+        delay: Duration,
+        call: Box<dyn FnOnce()>,
+    ) -> DelayedCall {
+        self.0.calls.schedule(made_at, delay, call)
     }
 }
 

@@ -4,8 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
+use std::rc::Rc;
 use std::time::Duration;
 
+use ropewalk_deferred::{Unfired, follow_unfired, unfired, unfollow_unfired};
 use ropewalk_protocol::Transport;
 
 use crate::Reactor;
@@ -121,6 +123,23 @@ impl Drop for Asking<'_> {
 }
 
 impl Reactor {
+    /// Lists from now on the [deferreds](Self::deferreds) of this thread, or lists them no more. Listed, one
+    /// costs about a hundred instructions more.
+    pub fn follow_deferreds(&self, follow: bool) {
+        if !follow {
+            return unfollow_unfired();
+        }
+        let inner = Rc::downgrade(self.inner());
+        // The turn's own time is near enough, and costs no look at a clock.
+        follow_unfired(move || inner.upgrade().map_or(Duration::ZERO, |it| it.carrier.now()));
+    }
+
+    /// The deferreds of this thread that have no result yet, the oldest first, of those that were made since
+    /// they are [listed](Self::follow_deferreds); nothing where they are not.
+    pub fn deferreds(&self) -> Option<Vec<Unfired>> {
+        unfired()
+    }
+
     /// Everything that is under way, one by one: connections, listeners, ports, watches, calls, tasks,
     /// processes and work in threads, and descriptors that are open and have no use any more. What the
     /// reactor itself needs is not among them.

@@ -17,7 +17,7 @@ use ropewalk_protocol::process::{
     STDOUT, Signal, Spawner, seat_process,
 };
 use ropewalk_protocol::{Clock, DelayedCall, Readable, Readiness, call_later};
-use rustix::net::SocketFlags;
+use rustix::net::SocketAddrAny;
 
 use crate::{Drained, Service};
 
@@ -325,7 +325,7 @@ impl Inner {
             if self.running.borrow().len() >= self.limits.programs {
                 return false;
             }
-            match rustix::net::acceptfrom_with(&**socket, SocketFlags::CLOEXEC) {
+            match accept_from(socket) {
                 Ok((connection, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
                     self.connected(connection, peer);
@@ -489,4 +489,19 @@ impl fmt::Debug for Inetd {
             .field("started", &self.started())
             .finish_non_exhaustive()
     }
+}
+
+/// Accepts one who waits; programs inherit what they are told of alone.
+#[cfg(target_os = "linux")]
+fn accept_from(socket: &File) -> rustix::io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    rustix::net::acceptfrom_with(socket, rustix::net::SocketFlags::CLOEXEC)
+}
+
+/// The same where that cannot be said with the call, and where a connection does not block if its listener does not.
+#[cfg(not(target_os = "linux"))]
+fn accept_from(socket: &File) -> rustix::io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    let (connection, peer) = rustix::net::acceptfrom(socket)?;
+    rustix::io::fcntl_setfd(&connection, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&connection, false)?;
+    Ok((connection, peer))
 }

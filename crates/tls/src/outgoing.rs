@@ -66,10 +66,10 @@ impl Outgoing {
             }
             // Whole records, and at least one.
             let room = (room / RECORD_MAX).max(1) * RECORD_MAX;
-            let is_long = waiting.len().min(room as u64) >= OWN_MIN;
+            let length = waiting.len().min(room as u64 + SCRAP_MAX);
             let mut fill = |out: &mut Sealed| seal(waiting, room, session, rest, gathered, out);
-            if is_long {
-                let mut records = spares.take();
+            if length >= OWN_MIN {
+                let mut records = spares.take(length as usize + RECORD_MAX);
                 let sealed = fill(&mut records);
                 below.write_bytes(spares.leaving(records));
                 sealed?;

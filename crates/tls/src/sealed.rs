@@ -66,9 +66,11 @@ impl Sealed {
 }
 
 impl Spares {
-    /// Empty memory, with room that was used before if there is some.
-    pub(crate) fn take(&self) -> Sealed {
-        let memory = self.lock().pop().unwrap_or_default();
+    /// Empty memory with room for so many bytes, which was used before if there is some.
+    pub(crate) fn take(&self, room: usize) -> Sealed {
+        let mut memory = self.lock().pop().unwrap_or_default();
+        // No more than that: memory that grows by itself may become too large to be kept.
+        memory.reserve_exact(room.saturating_sub(memory.len()));
         Sealed { memory, end: 0 }
     }
 
@@ -106,7 +108,7 @@ mod tests {
     fn memory_comes_back_as_often_as_it_is_kept() {
         let spares = Spares::default();
         let leave = |size: usize| {
-            let mut sealed = spares.take();
+            let mut sealed = spares.take(size);
             sealed.next(size).fill(7);
             spares.leaving(sealed)
         };

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -137,7 +138,12 @@ impl ropewalk_protocol::Clock for Clock {
         now
     }
 
-    fn schedule(&self, delay: Duration, call: Call) -> DelayedCall {
+    fn schedule_from(
+        &self,
+        _: &'static Location<'static>,
+        delay: Duration,
+        call: Call,
+    ) -> DelayedCall {
         let id = self.0.last_id.get() + 1;
         self.0.last_id.set(id);
         let due = self.0.now.get() + delay;

@@ -328,6 +328,43 @@ fn a_log_goes_to_journald_and_syslog() {
 }
 
 #[test]
+fn levels_of_a_log_in_journald_or_syslog_change_while_it_is_written() {
+    let folder = Folder::new("journal-levels");
+    for (kind, debug) in [("journald", "PRIORITY=7\n"), ("syslog", "<31>ropewalk[")] {
+        let (taker, path) = listening(&folder, kind);
+        let (log_to, control) = (format!("{kind}:{path}"), folder.path().join(format!("{kind}.c")));
+        let control = control.to_str().unwrap();
+        let more = ["--log", "off", "--log-to", &log_to, "--control", control];
+        let served = Served::web(&folder, &[ANYWHERE], &more);
+        let level = |change: &str| {
+            let output = run(&["log-level", change, "--control", control]);
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let ask_wrongly = || assert!(talk(served.connect(), "?\r\n\r\n").contains(" 400 "));
+        ask_wrongly();
+        // What an operator changes is told of by a namespace of its own.
+        let shown = level("ropewalk::control=info");
+        assert!(shown.ends_with(",ropewalk::control=info\n"), "{shown}");
+        let told = until(&taker, "ropewalk::control: an operator changed");
+        assert!(!told.contains("bad request"), "{told}");
+        level("ropewalk::http=debug");
+        ask_wrongly();
+        let told = until(&taker, "bad request");
+        let (_, entry) = told.split_once("ropewalk::http=debug").unwrap();
+        assert!(entry.contains(debug) && entry.contains("ropewalk::http: bad request"), "{told}");
+        level("ropewalk::http=warn");
+        ask_wrongly();
+        level("ropewalk::http=");
+        let told =
+            until(&taker, "to warn,ropewalk::tls=info,ropewalk_cli=info,ropewalk::control=info");
+        assert!(!told.contains("bad request"), "{told}");
+        assert_eq!(level("reset"), "warn,ropewalk::tls=info,ropewalk_cli=info\n");
+        assert_eq!(served.stop().0, Some(0));
+    }
+}
+
+#[test]
 fn a_log_is_put_aside_while_it_is_written() {
     let folder = Folder::new("rotation");
     let log = folder.path().join("log");

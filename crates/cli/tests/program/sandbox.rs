@@ -269,3 +269,23 @@ fn curl_is_served_over_tls_by_a_certificate_that_is_replaced() {
         assert_eq!(served.stop().0, Some(0), "{driver}");
     }
 }
+
+#[test]
+fn privileges_are_gone_before_it_is_closed() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::new("sandbox-nobody").with("a.txt", "hello");
+    for driver in DRIVERS {
+        let more = ["--sandbox", "--uid", "nobody", "--reactor", driver];
+        let served = Served::web(&folder, &[ANYWHERE], &more);
+        assert!(ask(&served, "/a.txt", "").ends_with("hello"), "{driver}");
+        assert_filtered(served.child.id());
+        let status = fs::read_to_string(format!("/proc/{}/status", served.child.id())).unwrap();
+        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
+        assert!(ids.split_whitespace().all(|id| id != "0"), "{driver}: {ids}");
+        let (code, log) = served.stop();
+        assert_eq!(code, Some(0), "{driver}: {log}");
+        hides_files(&log);
+    }
+}

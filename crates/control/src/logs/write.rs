@@ -78,10 +78,12 @@ impl Writer {
             };
         };
         let mut line = String::new();
-        paint(&mut line, "2", &now());
-        line.push(' ');
-        paint(&mut line, colour, &format!("{:>5}", metadata.level().as_str()));
-        line.push(' ');
+        if self.form != Form::Bare {
+            paint(&mut line, "2", &now());
+            line.push(' ');
+            paint(&mut line, colour, &format!("{:>5}", metadata.level().as_str()));
+            line.push(' ');
+        }
         for (name, fields) in spans {
             line.push_str(&span(name, fields));
             line.push(' ');
@@ -154,10 +156,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Writer {
         }
         let mut line = match self.form {
             Form::Json => Self::json(event, fields, &spans),
-            Form::Text | Form::Coloured => self.text(event, &fields, &spans),
+            Form::Text | Form::Coloured | Form::Bare => self.text(event, &fields, &spans),
         };
         line.push('\n');
-        (self.sink)(line.as_bytes());
+        (self.sink)(*event.metadata().level(), line.as_bytes());
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {

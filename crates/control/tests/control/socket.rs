@@ -14,6 +14,7 @@ use ropewalk_control::logs::{Form, Log};
 use ropewalk_control::{
     CannotAsk, Control, Line, OPERATORS_MAX, Places, QUESTION_MAX, Subject, ask,
 };
+use ropewalk_deferred::deferred;
 use ropewalk_metrics::Loops;
 use ropewalk_protocol::{Address, Conn, Port, Protocol, call_later};
 use ropewalk_reactor::{DriverKind, Reactor, TcpListenOptions};
@@ -69,10 +70,14 @@ impl Program {
             let options = TcpListenOptions::default();
             let port = reactor.listen_tcp(ANYWHERE, options, Box::new(patient)).unwrap();
             let _waits = call_later(&reactor, PATIENCE, || ());
+            reactor.follow_deferreds(true);
+            let (never, answer) = deferred::<()>();
+            let _task = reactor.spawn(answer);
             said.send((loops, levels, spans, port.address().ip().unwrap())).unwrap();
             tracing::subscriber::with_default(subscriber, || {
                 reactor.run_without_signals().unwrap();
             });
+            drop(never);
         });
         let (loops, levels, spans, at) = heard.recv().unwrap();
         let subject = Subject::new("patient", "1.2.3", &loops)
@@ -139,6 +144,12 @@ fn a_program_tells_of_itself_and_does_as_it_is_told() {
         |words: &[&str]| lines.iter().any(|line| words.iter().all(|word| line.contains(word)));
     assert!(has(&["a listener at", &program.at.to_string()]), "{lines:?}");
     assert!(has(&["a call due in", "socket.rs:"]), "{lines:?}");
+    assert!(has(&["the task ", "socket.rs:"]), "{lines:?}");
+    assert!(has(&["a deferred without a result for ", ", made at ", "socket.rs:"]), "{lines:?}");
+    assert_eq!(dump["loops"][0]["deferreds"], true);
+    let dump = program.ask(&json!({ "ask": "dump", "deferreds": false })).unwrap();
+    assert_eq!(dump["loops"][0]["deferreds"], false);
+    assert!(!dump.to_string().contains("a deferred without"), "{dump}");
 
     assert_eq!(program.ask(&json!({ "ask": "log-level" })).unwrap()["log"], "info");
     let changed = program.ask(&json!({ "ask": "log-level", "set": "a=debug" })).unwrap();
@@ -166,6 +177,7 @@ fn what_cannot_be_asked_is_said() {
         (json!({ "ask": "kill" }), "\"id\" is to be a connection's"),
         (json!({ "ask": "kill", "id": "1" }), "\"loop\" is to be the number"),
         (json!({ "ask": "kill", "id": "1", "loop": 9 }), "there is no loop 9"),
+        (json!({ "ask": "dump", "deferreds": "on" }), "\"deferreds\" is to be true or false"),
         (json!({ "ask": "log-level", "set": 7 }), "\"set\" is to be such as"),
         (json!({ "ask": "log-level", "set": "x=loud" }), "\"loud\" is no level: there are off,"),
     ] {

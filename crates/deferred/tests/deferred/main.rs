@@ -10,3 +10,4 @@ mod scale;
 mod shared;
 mod steps;
 mod turns;
+mod unfired;

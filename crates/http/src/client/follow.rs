@@ -109,8 +109,14 @@ fn open(agent: &Agent, lease: Lease) -> Deferred<Line> {
     let (seat, made) = seat_and_tell(Fresh::new(lease, agent.rules().clone(), promise));
     let dial = agent.dial();
     let dialled = if is_http1 { dial.dial_http1(&origin, seat) } else { dial.dial(&origin, seat) };
-    let made = dialled.add_callback(move |()| made);
-    let made = made.add_callback(move |_| line);
+    let made = made.add_both(move |made| match made {
+        Ok(_) => line,
+        Err(failure) => instead_of(line, failure),
+    });
+    let made = dialled.add_both(move |dialled| match dialled {
+        Ok(()) => made,
+        Err(failure) => instead_of(made, failure),
+    });
     let made = match agent.options().patience.connect {
         Some(connect) => timeout(&**agent.clock(), connect, made)
             .add_errback(move |failure| Err::<Line, _>(named(failure, Wait::Connect(connect)))),
@@ -119,6 +125,12 @@ fn open(agent: &Agent, lease: Lease) -> Deferred<Line> {
     made.add_errback(move |failure| {
         Err::<Line, _>(failure.context(format!("no connection to {origin}")))
     })
+}
+
+/// A failure for which `later` will never come to anything: its own is no news then.
+fn instead_of<T: 'static>(later: Deferred<T>, failure: Failure) -> Deferred<T> {
+    later.on_result(drop);
+    Deferred::fail(failure)
 }
 
 fn sent(

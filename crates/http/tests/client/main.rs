@@ -8,6 +8,7 @@ mod http2;
 mod login;
 mod patience;
 mod pool;
+mod quiet;
 
 use std::cell::RefCell;
 use std::error::Error;

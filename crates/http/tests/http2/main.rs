@@ -6,6 +6,7 @@ mod client;
 mod endings;
 mod hostile;
 mod laws;
+mod priorities;
 mod simulated;
 mod tunneler;
 mod tunnels;

@@ -14,6 +14,7 @@ use crate::frame::{
 };
 use crate::hpack::{Decoder, Encoder};
 use crate::limits::Limits;
+use crate::memory::Memory;
 use crate::streams::{Stream, Streams};
 
 pub use sending::NotOpened;
@@ -199,6 +200,29 @@ impl Connection {
     /// Whether neither a stream nor a part of a frame is there.
     pub fn is_idle(&self) -> bool {
         self.streams.len() == 0 && self.frames.is_between_frames()
+    }
+
+    /// What it owns beside itself. Between frames, with no stream open, and once what was reset is
+    /// [forgotten](Self::forget_resets), that is the tables of fields alone.
+    pub fn memory(&self) -> Memory {
+        let (streams, resets) = self.streams.memory();
+        Memory {
+            frames: self.frames.memory(),
+            streams,
+            resets,
+            tables: self.decoder.memory() + self.encoder.memory(),
+        }
+    }
+
+    /// Whether something may be under way for streams that this end reset.
+    pub fn remembers_resets(&self) -> bool {
+        self.streams.remembers()
+    }
+
+    /// Forgets which streams this end reset: whatever was under way has come by now. What comes still
+    /// is taken for a fault.
+    pub fn forget_resets(&mut self) {
+        self.streams.forget_all();
     }
 
     /// Whether the peer has said that it keeps to what this end takes.

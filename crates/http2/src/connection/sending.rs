@@ -174,6 +174,11 @@ impl Connection {
         }
     }
 
+    /// How a stream is preferred now.
+    pub fn priority(&self, stream: StreamId) -> Option<Priority> {
+        self.streams.get(stream).map(|live| live.priority)
+    }
+
     /// Says that a stream of this end's, which is a client's, is to be preferred otherwise than its request
     /// said (RFC 9218 7.1). A server that has not said that it goes by such priorities is told nothing (2.1).
     pub fn change_priority(&mut self, stream: StreamId, priority: Priority, out: &mut Vec<u8>) {

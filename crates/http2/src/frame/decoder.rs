@@ -82,6 +82,12 @@ impl FrameDecoder {
             && self.block.is_none()
     }
 
+    /// What is allocated for what is not whole, in octets.
+    pub(crate) fn memory(&self) -> usize {
+        let block = |block: &Block| size_of::<Block>() + block.octets.capacity();
+        self.partial.capacity() + self.block.as_deref().map_or(0, block)
+    }
+
     /// The next frame of `input`, which moves behind it; `None` where more has to come, and then
     /// `input` is empty.
     ///

@@ -41,6 +41,11 @@ impl Encoder {
         }
     }
 
+    /// What is allocated for the table itself, in octets.
+    pub(crate) fn memory(&self) -> usize {
+        self.table.memory()
+    }
+
     /// What the table takes now, as RFC 7541 4.1 counts.
     pub fn table_size(&self) -> usize {
         self.table.size()

@@ -180,6 +180,10 @@ impl Dynamic {
         self.size
     }
 
+    pub(super) fn memory(&self) -> usize {
+        self.entries.capacity() * size_of::<(Name, Bytes)>()
+    }
+
     pub(super) fn set_max(&mut self, max: usize) {
         self.max = max;
         self.make_room(0);

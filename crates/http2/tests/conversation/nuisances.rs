@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use ropewalk_http2::frame::PREFACE;
-use ropewalk_http2::{Allowance, Connection, Event, Limits, Nuisance};
+use ropewalk_http2::{Allowance, Connection, Event, Limits, Memory, Nuisance};
 
+use crate::corpus::field;
 use crate::frames::raw;
 
 /// How many of `frame` a server takes at once, and how many more after `wait` seconds.
@@ -130,7 +131,7 @@ fn too_many_fields_are_told_and_the_rest_of_the_stream_dropped() {
     let mut out = Vec::new();
     server.greet(&mut out);
     let mut block = vec![0x83, 0x87, 0x84];
-    (0..5).for_each(|_| block.extend(crate::corpus::field("name", "value")));
+    (0..5).for_each(|_| block.extend(field("name", "value")));
     let octets = [
         PREFACE,
         &raw(4, 0, 0, b"")[..],
@@ -155,4 +156,61 @@ fn too_many_fields_are_told_and_the_rest_of_the_stream_dropped() {
 #[test]
 fn an_idle_connection_is_small() {
     assert!(size_of::<Connection>() <= 640, "{}", size_of::<Connection>());
+}
+
+/// Octets for octet, and in pieces of every size: what is not whole is kept, and nothing after it.
+#[test]
+fn an_idle_connection_owns_no_frame_and_no_stream() {
+    let nothing = |memory: Memory| (memory.frames, memory.streams, memory.resets) == (0, 0, 0);
+    let head = field("x-name", "value");
+    let octets = [
+        PREFACE,
+        &raw(4, 0, 0, &[0, 4, 0, 1, 0, 0])[..],
+        &raw(1, 0, 1, &[0x83, 0x87]),
+        &raw(9, 4, 1, &[&[0x84], &head[..]].concat()),
+        &raw(0, 1, 1, b"body"),
+        &raw(6, 0, 0, &[0; 8]),
+    ]
+    .concat();
+    for size in 1..=octets.len() {
+        let mut server = Connection::server(Limits::default());
+        let mut out = Vec::new();
+        server.greet(&mut out);
+        assert_eq!(server.memory(), Memory::default());
+        let mut has_owned = false;
+        for mut piece in octets.chunks(size) {
+            while server.next(&mut piece, Duration::ZERO, &mut out).expect("no end").is_some() {}
+            has_owned |= server.memory().frames > 0;
+        }
+        assert!(has_owned || size > 20, "in pieces of {size}");
+        assert!(server.memory().streams > 0);
+        server.send_head(1, true, &mut out, |head| {
+            head.pseudo(ropewalk_http2::hpack::Pseudo::Status, b"200");
+        });
+        assert!(server.is_idle() && nothing(server.memory()), "{:?}", server.memory());
+    }
+}
+
+#[test]
+fn streams_that_were_reset_are_forgotten_in_the_end() {
+    let mut server = Connection::server(Limits::default());
+    let mut out = Vec::new();
+    server.greet(&mut out);
+    let mut hear = |server: &mut Connection, octets: &[u8]| {
+        let mut input = octets;
+        while server.next(&mut input, Duration::ZERO, &mut out).expect("no end").is_some() {}
+        std::mem::take(&mut out)
+    };
+    hear(&mut server, &[PREFACE, &raw(4, 0, 0, b"")[..]].concat());
+    for at in 0..1000 {
+        hear(&mut server, &raw(1, 4, 2 * at + 1, &[0x83, 0x87, 0x84]));
+        server.reset(2 * at + 1, ropewalk_http2::frame::ErrorCode::Cancel, &mut Vec::new());
+    }
+    let memory = server.memory();
+    assert!(memory.streams == 0 && (1..=4096).contains(&memory.resets), "{memory:?}");
+    assert_eq!(hear(&mut server, &raw(0, 0, 1999, b"late")), b"");
+    server.forget_resets();
+    assert_eq!(server.memory().resets, 0);
+    let reset = raw(3, 0, 1999, &[0, 0, 0, 5]);
+    assert_eq!(hear(&mut server, &raw(0, 0, 1999, b"too late")), reset);
 }

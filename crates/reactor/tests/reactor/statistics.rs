@@ -1,11 +1,15 @@
 //! What a reactor counts, and what it is at.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ropewalk_protocol::{Address, Conn, Disconnect, Port, Protocol, call_later, seat};
+use ropewalk_deferred::deferred;
+use ropewalk_protocol::{
+    Address, Clock, Conn, Disconnect, LoopingCall, Port, Protocol, call_later, seat, sleep, timeout,
+};
 use ropewalk_reactor::{ConnectOptions, Gauge, Reactor, Statistics, TcpListenOptions, Turn};
 
 use crate::kit::{PATIENCE, reactor, turn_until};
@@ -163,6 +167,60 @@ fn an_observer_in_another_thread_names_what_holds_the_loop_up() {
     let statistics = reactor.statistics();
     assert!(statistics.turn_time.max() > Duration::from_millis(20), "{statistics:?}");
     assert!(statistics.turn_time.sum() <= statistics.age.mul_f64(1.05), "{statistics:?}");
+}
+
+#[test]
+fn timers_that_are_asked_for_through_a_pointer_name_who_asked() {
+    let reactor = reactor();
+    let pointer: Rc<dyn Clock> = Rc::new(reactor.clone());
+    let mut lines = Vec::new();
+    let mut here = |line| lines.push(line);
+    let _call = call_later(&*pointer, PATIENCE, || ());
+    here(line!() - 1);
+    let _counted = pointer.schedule(PATIENCE, Box::new(|| ()));
+    here(line!() - 1);
+    let asleep = sleep(&*pointer, PATIENCE);
+    here(line!() - 1);
+    let patient = timeout(&*pointer, PATIENCE, sleep(&reactor, PATIENCE * 2));
+    here(line!() - 1);
+    here(line!() - 2);
+    let (_looping, ended) = LoopingCall::start_later(Rc::clone(&pointer), PATIENCE, |_| ());
+    here(line!() - 1);
+    let mut told: Vec<u32> = reactor
+        .timers()
+        .iter()
+        .map(|(at, _)| {
+            assert!(at.file().ends_with("statistics.rs"), "{at}");
+            at.line()
+        })
+        .collect();
+    told.sort_unstable();
+    lines.sort_unstable();
+    assert_eq!(told, lines);
+    for waiting in [asleep, patient, ended] {
+        waiting.cancel();
+    }
+}
+
+#[test]
+fn deferreds_are_listed_where_somebody_wants_it() {
+    let reactor = reactor();
+    assert!(reactor.deferreds().is_none());
+    reactor.follow_deferreds(true);
+    let (promise, answer) = deferred::<()>();
+    let line = line!() - 1;
+    let answer = answer.map(|()| ());
+    let all = reactor.deferreds().unwrap();
+    assert_eq!((all.len(), all[0].made_at.line()), (1, line));
+    assert_eq!(all[0].heard_at.unwrap().line(), line + 2);
+    let old = Duration::from_millis(5);
+    // Turns have the time by which age is told.
+    turn_until(&reactor, || reactor.deferreds().unwrap()[0].age >= old);
+    promise.succeed(());
+    assert!(answer.now_or_never().is_some());
+    assert!(reactor.deferreds().unwrap().is_empty());
+    reactor.follow_deferreds(false);
+    assert!(reactor.deferreds().is_none());
 }
 
 #[test]

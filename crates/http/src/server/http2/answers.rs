@@ -147,6 +147,11 @@ impl Http2 {
             let is_empty = response.body().length() == Some(0);
             sent_as = self.put_head(out, stream, asked, &Whole::of(&response), is_empty, now);
         });
+        if let Some(own) = response.headers().get("priority")
+            && let Some(asked) = self.engine.priority(stream)
+        {
+            self.engine.prioritize(stream, asked.merged(own.as_bytes()));
+        }
         let exchange = &mut self.exchanges[place];
         exchange.status = Some(response.status());
         exchange.moved = now;

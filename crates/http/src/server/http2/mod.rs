@@ -22,6 +22,10 @@ use exchange::Exchange;
 /// How much of a client's talk is heard out after its connection was given up, in bytes.
 const LINGER_MAX: usize = 1024 * 1024;
 
+/// How long something may be under way for a stream that was reset. A connection at rest knows of none after
+/// that.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(10);
+
 /// The place of a connection that is not made yet.
 const NOWHERE: u32 = u32::MAX;
 
@@ -37,6 +41,8 @@ pub(crate) struct Http2 {
     timer: Option<ConnCall>,
     /// It stands for a look at all that is in progress, once in a while.
     is_ticking: bool,
+    /// It stands for the moment at which streams that were reset are forgotten.
+    is_forgetting: bool,
     stage: Stage,
     /// What came while the client took nothing of what it was sent.
     kept: Vec<u8>,
@@ -66,6 +72,7 @@ impl Http2 {
             exchanges: Vec::new(),
             timer: None,
             is_ticking: false,
+            is_forgetting: false,
             stage: Stage::Greeting,
             kept: Vec::new(),
             watch: None,
@@ -98,6 +105,7 @@ impl Http2 {
             self.watch.get_or_insert_with(|| Watch::on(conn));
         }
         self.tell_tunnels(conn);
+        self.is_forgetting = false;
         // What another protocol has is its own to look after, as a connection would be.
         let is_at_rest = |exchange: &Exchange| !exchange.is_watched();
         let is_resting = !self.exchanges.is_empty()
@@ -127,7 +135,11 @@ impl Http2 {
             return self.say_goodbye(conn);
         }
         let patience = &self.site.patience;
-        let wait = if self.stage == Stage::Greeting { patience.head } else { patience.idle };
+        let mut wait = if self.stage == Stage::Greeting { patience.head } else { patience.idle };
+        if self.engine.remembers_resets() && wait > UNDER_WAY_MAX {
+            self.is_forgetting = true;
+            wait = UNDER_WAY_MAX;
+        }
         self.arm(conn, wait);
     }
 
@@ -136,6 +148,10 @@ impl Http2 {
         let was_ticking = std::mem::take(&mut self.is_ticking);
         if let Stage::Lingering(_) = self.stage {
             return conn.close();
+        }
+        if std::mem::take(&mut self.is_forgetting) {
+            self.engine.forget_resets();
+            return self.settle(conn);
         }
         let patience = self.site.patience;
         if let Some(watch) = &mut self.watch {

@@ -75,14 +75,45 @@ fn a_body_goes_out_as_the_windows_allow_and_the_stream_is_asked_as_it_goes() {
 }
 
 #[test]
+fn a_window_that_shrinks_below_nothing_is_waited_out() {
+    let world = World::with(clear());
+    let answer = world.agent.post("http://a/", vec![b'x'; 100_000]).send();
+    let mut limits = Limits::default();
+    limits.window = 3000;
+    let mut server = Server::silent(&world, limits);
+    server.releases = false;
+    let mut out = Vec::new();
+    server.engine.greet(&mut out);
+    server.push(&out);
+    let (stream, _) = server.next();
+    // So much left before the client had heard: the window is at 3,000 - 65,535 now.
+    let mut sent = 65_535;
+    for (released, more) in [(60_000, 0), (2_535, 0), (2_000, 2_000), (1_500, 1_500)] {
+        assert_eq!(server.asked[&stream].body.len(), sent);
+        let mut out = Vec::new();
+        server.engine.release(stream, released, &mut out);
+        server.push(&out);
+        sent += more;
+    }
+    assert_eq!(server.asked[&stream].body.len(), sent);
+    server.releases = true;
+    let mut out = Vec::new();
+    server.engine.release(stream, 3_000, &mut out);
+    server.push(&out);
+    assert_eq!(server.asked[&stream].body.len(), 100_000);
+    assert!(server.asked[&stream].is_whole);
+    server.answer(stream, "200", "x");
+    assert_eq!(text(answer), "x");
+}
+
+#[test]
 fn trailers_go_both_ways() {
     let world = World::with(clear());
     let mut fields = HeaderMap::new();
     fields.insert("x-sum", "7".parse().unwrap());
     let body = pieces(vec![Bytes::from_static(b"body").into(), BodyPiece::Trailers(fields)]);
     let answer = world.agent.post("http://a/", Body::stream(body)).send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     assert_eq!(server.asked[&stream].body, b"body");
     assert_eq!(server.asked[&stream].trailers["x-sum"], "7");
     server.answer_head(stream, "200", false);
@@ -147,8 +178,7 @@ fn an_expected_word_is_waited_for_a_while() {
     let world = World::with(clear());
     let ask = || world.agent.post("http://a/", "body").expect_continue().send();
     let answer = ask();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     assert_eq!(server.head(stream).fields["expect"], "100-continue");
     assert_eq!(server.asked[&stream].body, b"");
     server.answer_head(stream, "103", false);
@@ -181,8 +211,7 @@ fn an_answer_before_the_whole_request_ends_the_request() {
     let mut later = Some(later);
     let body = BodyStream::new(move || later.take().expect("asked once"));
     let answer = world.agent.post("http://a/", Body::stream(body)).send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     server.answer(stream, "413", "enough");
     assert_eq!(text(answer), "enough");
     assert_eq!(server.asked[&stream].reset, Some(ResetBy::Peer(ErrorCode::Cancel)));

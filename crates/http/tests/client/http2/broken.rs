@@ -36,8 +36,7 @@ fn check(
         let other = world.agent.get("http://other/").send();
         let mut neighbour = Server::accept(&world);
         let answer = world.agent.post("http://a/", "x").send();
-        let mut server = Server::accept(&world);
-        let (stream, _) = server.next();
+        let (mut server, stream) = Server::asked(&world);
         server.memory.push_in_pieces(&octets(stream), size.min(octets(stream).len()));
         server.listen();
         let AgentError::Connection(fatal) = error::<AgentError, _>(answer) else {
@@ -56,8 +55,7 @@ fn check(
 fn check_stream(name: &str, octets: impl Fn(&mut Server, u32) -> Vec<u8>, why: &ResetBy) {
     let world = World::with(clear());
     let answer = world.agent.post("http://a/", "x").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     let octets = octets(&mut server, stream);
     server.push(&octets);
     assert_eq!(error::<AgentError, _>(answer), AgentError::Stream(why.clone()), "{name}");
@@ -258,8 +256,7 @@ fn floods_end_the_connection() {
 fn empty_parts_of_a_body_are_counted() {
     let world = World::with(clear());
     let answer = world.agent.get("http://a/").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     server.answer_head(stream, "200", false);
     let mut body = crate::value(answer).into_response().into_body();
     let burst = world.agent.options().http2.limits.empties.burst as usize;
@@ -276,8 +273,7 @@ fn fewer_than_a_flood_are_put_up_with() {
     let world = World::with(clear());
     let limits = world.agent.options().http2.limits;
     let answer = world.agent.get("http://a/").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     let mut pings = Vec::new();
     write_ping([0; 8], false, &mut pings);
     server.push(&pings.repeat(limits.pings.burst as usize));
@@ -324,8 +320,7 @@ fn more_fields_than_are_taken_end_the_stream() {
     );
     let world = World::with(clear());
     let answer = world.agent.get("http://a/").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     let octets = fields(&mut server, stream, max);
     server.push(&octets);
     assert_eq!(text(answer), "");
@@ -356,8 +351,7 @@ fn a_body_that_is_not_as_long_as_its_head_said_ends_its_stream() {
     for (data, is_end) in [(&b"123456"[..], false), (b"1234", true)] {
         let world = World::with(clear());
         let answer = world.agent.get("http://a/").send();
-        let mut server = Server::accept(&world);
-        let (stream, _) = server.next();
+        let (mut server, stream) = Server::asked(&world);
         server.answer_with(stream, false, |head| {
             head.pseudo(Pseudo::Status, b"200");
             head.fleeting(&http::header::CONTENT_LENGTH, b"5");

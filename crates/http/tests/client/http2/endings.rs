@@ -46,8 +46,7 @@ fn one_that_is_cancelled_before_it_left_leaves_nothing() {
 fn a_body_that_nobody_wants_is_taken_back() {
     let world = World::with(clear());
     let answer = world.agent.get("http://a/").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     server.answer_head(stream, "200", false);
     server.send(stream, b"a part", false);
     drop(value(answer));
@@ -60,8 +59,7 @@ fn a_body_that_nobody_wants_is_taken_back() {
 fn a_request_has_a_time_in_all() {
     let world = World::with(clear());
     let answer = world.agent.get("http://a/").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     server.answer_head(stream, "200", false);
     let mut body = value(answer).into_response().into_body();
     for _ in 0..14 {
@@ -79,8 +77,7 @@ fn a_request_has_a_time_in_all() {
 fn a_head_that_does_not_come_is_not_waited_for_and_the_connection_goes_on() {
     let world = World::with(clear());
     let answer = world.agent.get("http://a/").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     for _ in 0..4 {
         server.advance(Duration::from_secs(15));
     }
@@ -96,8 +93,7 @@ fn a_head_that_does_not_come_is_not_waited_for_and_the_connection_goes_on() {
 fn a_server_that_is_silent_is_pinged_and_given_up_where_it_does_not_answer() {
     let world = World::with(clear());
     let answer = world.agent.get("http://a/").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     // It answers pings.
     let silence = world.agent.options().http2.silence.expect("there is one");
     server.advance(silence);
@@ -155,8 +151,7 @@ fn a_message_that_is_none_ends_its_stream_alone() {
 fn why_a_server_went_away_is_told() {
     let world = World::with(clear());
     let answer = world.agent.post("http://a/", "x").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     let mut out = Vec::new();
     write_go_away(stream, ErrorCode::EnhanceYourCalm, b"", &mut out);
     server.push(&out);

@@ -26,8 +26,7 @@ fn flood(octets: impl Fn(u32) -> Vec<u8>, why: &Fatal) -> usize {
     let mut neighbour = Server::accept(&world);
     let answer = world.agent.get("http://a/").send();
     let waiting = world.agent.get("http://a/wait").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     answer.cancel();
     answer.now_or_never().expect("it is over").expect_err("it is cancelled");
     server.listen();

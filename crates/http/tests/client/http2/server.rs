@@ -57,6 +57,13 @@ impl Server {
         Self::with(world, Limits::default())
     }
 
+    /// The same, and the stream of the first request that came on it.
+    pub(crate) fn asked(world: &World) -> (Self, u32) {
+        let mut server = Self::accept(world);
+        let (stream, _) = server.next();
+        (server, stream)
+    }
+
     pub(crate) fn with(world: &World, limits: Limits) -> Self {
         let mut server = Self::silent(world, limits);
         let mut out = Vec::new();

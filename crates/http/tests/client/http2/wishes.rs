@@ -39,8 +39,7 @@ impl Dial for Noting {
 fn who_wants_to_be_asked_in_http_1_1_is_from_then_on() {
     let world = World::with(clear());
     let answer = world.agent.post("http://a/", "body").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     server.reset(stream, ErrorCode::Http11Required);
     let (mut old, request) = world.accept();
     assert!(request.starts_with("POST / HTTP/1.1\r\n") && request.ends_with("\r\n\r\nbody"));
@@ -81,8 +80,7 @@ fn over_tls_http2_is_not_offered_again() {
     let dial = Noting { dialled: Rc::clone(&dialled), http1: Rc::clone(&http1) };
     let world = World { agent: Agent::new(dial, clock.clone()), clock, dialled };
     let answer = world.agent.get("https://a/").send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     assert!(http1.borrow().is_empty());
     server.reset(stream, ErrorCode::Http11Required);
     let (mut old, request) = world.accept();
@@ -98,8 +96,7 @@ fn a_server_that_will_be_asked_in_no_version_is_given_up() {
     let world = World::new();
     let answer = world.agent.get("https://a/").send();
     for _ in 0..4 {
-        let mut server = Server::accept(&world);
-        let (stream, _) = server.next();
+        let (mut server, stream) = Server::asked(&world);
         server.reset(stream, ErrorCode::Http11Required);
     }
     let why = AgentError::Stream(ResetBy::Peer(ErrorCode::Http11Required));
@@ -112,8 +109,7 @@ fn a_request_says_how_it_is_to_be_preferred_and_says_so_again_when_that_changes(
     let world = World::with(clear());
     let image = RequestPriority::new(Priority { urgency: 5, is_incremental: true });
     let answer = world.agent.get("http://a/").priority(&image).send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     assert_eq!(server.head(stream).fields["priority"], "u=5, i");
     let before = server.heard().len();
 
@@ -149,8 +145,7 @@ fn a_server_that_does_not_go_by_priorities_hears_of_them_once() {
     let world = World::with(clear());
     let priority = RequestPriority::new(Priority { urgency: 6, is_incremental: false });
     let answer = world.agent.get("http://a/").priority(&priority).send();
-    let mut server = Server::accept(&world);
-    let (stream, _) = server.next();
+    let (mut server, stream) = Server::asked(&world);
     let mut out = Vec::new();
     write_settings(&Settings::new().with(Setting::NoRfc7540Priorities, 0), &mut out);
     server.memory.push(&out);
