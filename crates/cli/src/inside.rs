@@ -24,7 +24,7 @@ use crate::several::Announce;
 use crate::{plugin, serving};
 
 /// How long who looks on gets when the program stops: pages that go on for ever are looked at elsewhere then.
-const MOMENT: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// Options of all that serves.
 #[derive(Args, Clone, Debug, Default)]
