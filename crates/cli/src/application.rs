@@ -13,9 +13,8 @@ use ropewalk::service::{AnyServing, Drained, Service as _, StreamServer};
 use ropewalk::{Deferred, Failure};
 
 use crate::offer::{Beside, House, Offer};
-use crate::plugin;
 use crate::serving;
-use crate::sockets::Sockets;
+use crate::sockets::{Sockets, What};
 
 /// Makes what a service is made of.
 pub(crate) type Make = Rc<dyn Fn(&House) -> Result<Offer, String>>;
@@ -72,7 +71,7 @@ struct Next {
 }
 
 /// A place's description on a reactor.
-struct At(Box<dyn ServerEndpoint>);
+pub(crate) struct At(pub(crate) Box<dyn ServerEndpoint>);
 
 impl ServerEndpoint for At {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
@@ -205,7 +204,13 @@ impl Inner {
             next.push(Next { planned, keys, offer });
         }
         let fresh = self.listen(&next).await?;
-        if let Err(failure) = self.exchange_beside(&next).await {
+        let is_first = self.services.borrow().is_empty();
+        self.sockets.set_changing(true);
+        let exchanged = self.exchange_beside(&next).await;
+        if !is_first {
+            self.sockets.set_changing(false);
+        }
+        if let Err(failure) = exchanged {
             for place in fresh.values() {
                 self.give_up(&place.server).await;
             }
@@ -227,7 +232,8 @@ impl Inner {
                     continue;
                 }
                 let reactor = &self.house.reactor;
-                let at = At(place.on_with(reactor, &plugin::kinds()));
+                self.sockets.set_owner(&planned.name);
+                let at = At(place.on_with(reactor, &self.sockets.kinds()));
                 let server = Rc::new(StreamServer::new(at, reactor.clone(), serving.clone()));
                 if let Err(failure) = server.prepare().await {
                     for place in fresh.values() {
@@ -258,6 +264,7 @@ impl Inner {
         let mut started: Vec<&Beside> = Vec::new();
         for Next { planned, offer, .. } in next {
             for beside in offer.iter().flat_map(|offer| &offer.beside) {
+                self.sockets.set_owner(&planned.name);
                 let Err(failure) = beside.start().await else {
                     started.push(beside);
                     continue;
@@ -325,7 +332,7 @@ impl Inner {
     /// Stops listening, and leaves the socket to who listens with it too.
     async fn give_up(&self, server: &StreamServer<AnyServing>) {
         let Some(address) = server.address() else { return };
-        self.sockets.release(&address);
+        self.sockets.release(What::Streams, &address);
         let is_in_use = self.sockets.is_in_use(&address);
         if is_in_use {
             self.sockets.set_others_go_on(true);
@@ -371,7 +378,7 @@ impl Inner {
         let places = std::mem::take(&mut *self.places.borrow_mut());
         for place in places.values() {
             if let Some(address) = place.server.address() {
-                self.sockets.release(&address);
+                self.sockets.release(What::Streams, &address);
             }
         }
         let stopping: Vec<_> = places.values().map(|place| place.server.stop_listening()).collect();

@@ -117,6 +117,22 @@ impl Daemon {
         if is_asked_for { Err(format!("{why}: leave the options of daemons out")) } else { Ok(()) }
     }
 
+    /// Says which of this is not for several processes.
+    pub(crate) fn check_for_processes(&self) -> Result<(), String> {
+        if self.log.is_put_aside() {
+            return Err("several processes cannot put one log file aside: leave --log-size out, move the file away \
+                        and send SIGUSR1, or log to journald or syslog"
+                .to_owned());
+        }
+        Ok(())
+    }
+
+    /// Begins as one of several processes, whose first is the daemon and has become whom it is to be.
+    pub(crate) fn begin_as_one(&self) -> Result<(), String> {
+        self.log.open()?.choose();
+        self.surroundings()
+    }
+
     /// What of this has to be in reach of a program in a sandbox.
     pub(crate) fn tell_needs(&self, needs: &mut Needs) {
         // The program may be elsewhere before it is in the sandbox; these do not move with it.
@@ -165,6 +181,19 @@ impl Daemon {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let pid_file = options.pid_file.clone().map(absolute);
         let sink = self.log.open()?;
+        self.surroundings()?;
+        if let Some(file) = &pid_file {
+            check_pid_file(file)?;
+        }
+        let sink = sink.choose();
+        Ok(Begun::Here(Here { options, sink, is_daemon, started_in, pid_file }))
+    }
+}
+
+impl Daemon {
+    /// What everything that the process does from now on is done in.
+    fn surroundings(&self) -> Result<(), String> {
+        let options = &self.options;
         if let Some(mask) = options.umask {
             rustix::process::umask(Mode::from_raw_mode(mask));
         }
@@ -177,11 +206,7 @@ impl Daemon {
             rustix::thread::set_no_new_privs(true)
                 .map_err(|error| format!("privileges may still be gained: {error}"))?;
         }
-        if let Some(file) = &pid_file {
-            check_pid_file(file)?;
-        }
-        let sink = sink.choose();
-        Ok(Begun::Here(Here { options, sink, is_daemon, started_in, pid_file }))
+        Ok(())
     }
 }
 
@@ -236,6 +261,11 @@ impl Here {
             }
         }
         identity.become_it()
+    }
+
+    /// Whether it is in the background.
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.is_daemon
     }
 
     /// Says to who started it that it serves, and lets go of the terminal.

@@ -72,7 +72,7 @@ impl Finger {
                 let places = serving::places(&self.listen)?;
                 serving::check_folder(&path, "--serve")?;
                 let options = FingerOptions { path };
-                serving::serve(&self.shared, "finger", places, move |house| options.offer(house))
+                serving::serve(&self.shared, "finger", places, options)
             }
             None => {
                 self.shared.daemon.refuse("questions are asked in the foreground")?;

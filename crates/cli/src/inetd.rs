@@ -15,6 +15,7 @@ use ropewalk::service::{Inetd as Server, InetdLimits, Waiting};
 
 use crate::offer::{Beside, House, Offer, Offered};
 use crate::serving::{self, Shared};
+use crate::sockets::{Sockets, What};
 
 /// Start a program for each connection
 #[derive(Args)]
@@ -74,17 +75,22 @@ impl Inetd {
         for place in &places {
             check(place)?;
         }
-        let options = self.options;
-        let make = move |house: &House| options.offer_at(house, &places);
-        serving::serve(&self.shared, "inetd", Vec::new(), make)
+        let made = AtPlaces { options: self.options, places };
+        serving::serve(&self.shared, "inetd", Vec::new(), made)
     }
 }
 
-impl Offered for InetdOptions {
+/// A super-server at places that are its own.
+struct AtPlaces {
+    options: InetdOptions,
+    places: Vec<ServerDescription>,
+}
+
+impl Offered for AtPlaces {
     const LISTEN: Option<&'static str> = None;
 
     fn offer(&self, house: &House) -> Result<Offer, String> {
-        self.offer_at(house, &[])
+        self.options.offer_at(house, &self.places)
     }
 }
 
@@ -105,11 +111,12 @@ impl InetdOptions {
             let bound = Rc::new(std::cell::RefCell::new(None::<Address>));
             let (sockets, told) = (house.sockets.clone(), Rc::clone(&bound));
             let takes_datagrams = self.datagrams;
+            let what = if takes_datagrams { What::Datagrams } else { What::Streams };
             let make = move || {
                 let mut bind = |address: &Address, _: bool| bind(address, takes_datagrams);
                 let socket = match &sockets {
-                    Some(sockets) if !takes_datagrams => sockets.socket_at(&address, &mut bind)?,
-                    _ => bind(&address, false)?.0,
+                    Some(sockets) => sockets.socket_at(what, &address, &mut bind)?,
+                    None => bind(&address, false)?.0,
                 };
                 told.replace(Some(address_of(&socket, &address)?));
                 Ok(socket)
@@ -119,7 +126,8 @@ impl InetdOptions {
             let waiting = if self.wait { Waiting::Yes } else { Waiting::No };
             let server = server.waiting(waiting).limits(limits);
             let released = house.sockets.clone();
-            let service = Released { server, sockets: released, bound: Rc::clone(&bound) };
+            let bound_at = Rc::clone(&bound);
+            let service = Released { server, sockets: released, what, bound: bound_at };
             let said = move || bound.borrow().as_ref().map(ToString::to_string);
             beside.push(Beside { service: Rc::new(service), said: Rc::new(said) });
         }
@@ -130,14 +138,15 @@ impl InetdOptions {
 /// A super-server whose socket goes from those that are handed on when it goes.
 struct Released {
     server: Server,
-    sockets: Option<Rc<crate::sockets::Sockets>>,
+    sockets: Option<Rc<Sockets>>,
+    what: What,
     bound: Rc<std::cell::RefCell<Option<Address>>>,
 }
 
 impl Released {
     fn release(&self) {
         if let (Some(sockets), Some(bound)) = (&self.sockets, self.bound.take()) {
-            sockets.release(&bound);
+            sockets.release(self.what, &bound);
         }
     }
 }

@@ -1,24 +1,30 @@
 //! What every verb that serves lets people see of it: metrics, a status page, a socket for operators.
 
-use std::any::Any;
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ropewalk::deferred::Deferred;
-use ropewalk::endpoint::ServerDescription;
+use ropewalk::deferred::{Deferred, Rest, gather};
+use ropewalk::endpoint::{Kinds, ServerDescription};
 use ropewalk::http::{IntoReply, Request, Resource, Site, Tree};
 use ropewalk::metrics::{Loops, Requests, StatusPage, prometheus};
 use ropewalk::reactor::{Observer, Reactor};
+use ropewalk::service::{Service as _, StreamServer};
 use ropewalk_control::logs::{Levels, Spans};
 #[cfg(unix)]
 use ropewalk_control::{Control, Places, Subject};
 use rustix::process::{Signal, getpid, kill_process};
 
+use crate::application::At;
 use crate::sandbox::Needs;
-use crate::serving;
 use crate::several::Announce;
+use crate::{plugin, serving};
+
+/// How long who looks on gets when the program stops: pages that go on for ever are looked at elsewhere then.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// Options of all that serves.
 #[derive(Args, Clone, Debug, Default)]
@@ -159,7 +165,8 @@ fn page(reactor: &Reactor) -> StatusPage {
 /// What is open for those who look on, until it is dropped.
 #[derive(Default)]
 pub(crate) struct Open {
-    kept: Vec<Box<dyn Any>>,
+    servers: Vec<Rc<StreamServer<Site>>>,
+    control: Option<Control>,
     /// What to say of it.
     pub(crate) said: Vec<String>,
 }
@@ -189,8 +196,8 @@ pub(crate) fn tell_needs(needs: &mut Needs) -> Result<(), String> {
     Ok(())
 }
 
-/// Opens what is asked for, on the loop that is about to run.
-pub(crate) fn open(reactor: &Reactor) -> Result<Open, String> {
+/// Opens the places that are asked for, on the loop that is about to run.
+pub(crate) fn open(reactor: &Reactor, kinds: &Kinds) -> Result<Open, String> {
     add(reactor);
     let mut open = Open::default();
     let options = &shown().options;
@@ -225,27 +232,69 @@ pub(crate) fn open(reactor: &Reactor) -> Result<Open, String> {
         } else {
             tree = tree.index(prometheus(&shown().loops, reactor));
         }
-        let encrypted = description.is_encrypted();
-        let port = serving::listen_at(reactor, &description, Box::new(Site::new(tree)))?;
-        let what = if is_status { "status page" } else { "metrics" };
-        open.said.push(format!("{what}: {}", crate::web::shown(&port.address(), encrypted)));
-        open.kept.push(Box::new(port));
-    }
-    #[cfg(unix)]
-    if let Some(control) = control()? {
-        open.kept.push(Box::new(control));
+        let at = At(description.on_with(reactor, kinds));
+        let server = Rc::new(StreamServer::new(at, reactor.clone(), Site::new(tree)));
+        reactor
+            .run_until(server.prepare())
+            .map_err(|failure| serving::not_listening(&description, &failure))?;
+        if let Some(address) = server.address() {
+            let what = if is_status { "status page" } else { "metrics" };
+            let shown = crate::web::shown(&address, description.is_encrypted());
+            open.said.push(format!("{what}: {shown}"));
+        }
+        open.servers.push(server);
     }
     Ok(open)
 }
 
+/// Says what is not for several processes, each of which counts for itself.
+pub(crate) fn check_for_processes() -> Result<(), String> {
+    let options = &shown().options;
+    for (option, place) in [("--status", &options.status), ("--metrics", &options.metrics)] {
+        if place.as_ref().is_some_and(|place| !place.starts_with('/')) {
+            return Err(format!(
+                "with --processes each counts for itself: give a path of what is served, as in {option} /inside"
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl Open {
+    /// Whether the socket for operators has a place that only one process can have.
+    fn has_own_place() -> bool {
+        shown().options.control.as_ref().is_some_and(|path| path.as_os_str() != "off")
+    }
+
+    /// Opens the socket for operators of one of several processes, whose first has what is there once.
+    pub(crate) fn answer_operators_of_one(&mut self) -> Result<(), String> {
+        if !Self::has_own_place() {
+            self.control = control(false, false)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the socket for operators, as whoever the program is by now.
+    pub(crate) fn answer_operators(&mut self, is_successor: bool) -> Result<(), String> {
+        self.control = control(is_successor, true)?;
+        Ok(())
+    }
+
+    /// Takes on nobody new; who is being answered gets a moment.
+    pub(crate) fn leave(&self) -> Deferred<()> {
+        let leaving = self.servers.iter().map(|server| {
+            let (ending, server) = (server.drain(MOMENT), Rc::clone(server));
+            ending.add_both(move |_| server.stop())
+        });
+        gather(leaving.collect::<Vec<_>>(), Rest::Leave).map(drop)
+    }
+}
+
 /// The same on the first of several loops, which keeps it open as long as it goes.
 pub(crate) fn open_among(reactor: &Reactor, announce: Announce) -> Result<Announce, String> {
-    let open = open(reactor)?;
+    let open = open(reactor, &plugin::kinds())?;
     let said = open.said.clone();
-    reactor.before_stop(move || {
-        drop(open);
-        Deferred::succeed(())
-    });
+    reactor.before_stop(move || open.leave());
     Ok(Box::new(move || {
         announce()?;
         said.iter().try_for_each(serving::print_line)
@@ -254,24 +303,27 @@ pub(crate) fn open_among(reactor: &Reactor, announce: Announce) -> Result<Announ
 
 /// Opens the socket for operators, where there is to be one and a place for it.
 #[cfg(unix)]
-fn control() -> Result<Option<Control>, String> {
+pub(crate) fn control(is_successor: bool, may_reload: bool) -> Result<Option<Control>, String> {
     let shown = shown();
     let mut subject = Subject::new(&shown.verb, env!("CARGO_PKG_VERSION"), &shown.loops);
     if let Some((levels, spans)) = lock(&shown.logs).clone() {
         subject = subject.with_levels(levels).with_spans(spans);
     }
-    if shown.verb == "run" {
+    // One of several processes is replaced by the first of them.
+    if may_reload {
         subject = subject.on_reload(|| {
             let told = kill_process(getpid(), Signal::HUP);
             told.map_err(|error| format!("it cannot be told: {error}"))?;
-            Ok("it reads its file again; its log says what has changed".to_owned())
+            Ok("it reads its files again; its log says what has changed".to_owned())
         });
     }
     match &shown.options.control {
         Some(off) if off.as_os_str() == "off" => Ok(None),
         Some(path) => {
             let told = |error: io::Error| format!("--control: {}: {error}", path.display());
-            Control::start(path, subject).map(Some).map_err(told)
+            // Its predecessor answers there until now.
+            let start = if is_successor { Control::take_over } else { Control::start };
+            start(path, subject).map(Some).map_err(told)
         }
         None => {
             let Some(places) = Places::from_environment() else { return Ok(None) };

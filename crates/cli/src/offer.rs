@@ -1,14 +1,17 @@
 //! What a service is made of.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use ropewalk::protocol::{Address, DatagramProtocol, Factory, Leaving};
+use ropewalk::protocol::{
+    Address, DatagramEndpoint, DatagramProtocol, DatagramSeat, Factory, Leaving,
+};
 use ropewalk::reactor::{Reactor, UdpEndpoint, UdpOptions};
 use ropewalk::service::{AnyServing, DatagramServer, Drained, Service};
 use ropewalk::{Deferred, Failure};
 
-use crate::sockets::Sockets;
+use crate::sockets::{Sockets, What};
 
 /// What a service is made of, on one reactor: what serves at its places, and what runs beside that.
 pub(crate) struct Offer {
@@ -31,12 +34,18 @@ pub(crate) struct Beside {
 }
 
 /// Options of which a service is made, on the command line and in a file.
-pub(crate) trait Offered: clap::Args {
+pub(crate) trait Offered {
     /// Where it listens unless told otherwise.
     const LISTEN: Option<&'static str>;
 
     /// What these options say.
     fn offer(&self, house: &House) -> Result<Offer, String>;
+
+    /// The files that are read when the offer is made, and not again: when what they hold has changed, a reload makes
+    /// the offer anew.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// Where it listens unless told otherwise, if these options decide that.
     fn listen(&self) -> Vec<String> {
@@ -81,20 +90,43 @@ pub(crate) fn closing(factory: impl Factory) -> AnyServing {
 
 /// A port for datagrams beside a service.
 pub(crate) fn datagrams<P: DatagramProtocol>(
-    reactor: &Reactor,
+    house: &House,
     place: SocketAddr,
     make: impl FnMut() -> P + 'static,
 ) -> Beside {
-    let at = UdpEndpoint::new(reactor, place, UdpOptions::default());
+    let (reactor, sockets) = (house.reactor.clone(), house.sockets.clone());
+    let at = KeptPort { reactor, sockets: sockets.clone(), place };
     let server = Rc::new(DatagramServer::new(at, make));
     let port = Rc::clone(&server);
     let said = Rc::new(move || port.port().map(|port| format!("udp {}", port.local())));
-    Beside { service: Rc::new(Answering { server, place }), said }
+    Beside { service: Rc::new(Answering { server, sockets, place }), said }
+}
+
+/// A port for datagrams whose socket the program keeps.
+struct KeptPort {
+    reactor: Reactor,
+    sockets: Option<Rc<Sockets>>,
+    place: SocketAddr,
+}
+
+impl DatagramEndpoint for KeptPort {
+    fn open_seat(&self, peer: Option<&Address>, seat: Box<dyn DatagramSeat>) {
+        let options = UdpOptions::default();
+        let kept = self.sockets.as_ref().filter(|_| peer.is_none());
+        match kept.map(|sockets| sockets.datagrams_at(self.place, &options)) {
+            // The seat is told of failures too.
+            Some(Ok((socket, _))) => drop(self.reactor.adopt_udp(socket, &options, seat)),
+            Some(Err(_)) | None => {
+                UdpEndpoint::new(&self.reactor, self.place, options).open_seat(peer, seat);
+            }
+        }
+    }
 }
 
 /// A port for datagrams that says which it is when it cannot be had.
 struct Answering<P: 'static> {
     server: Rc<DatagramServer<P>>,
+    sockets: Option<Rc<Sockets>>,
     place: SocketAddr,
 }
 
@@ -108,6 +140,9 @@ impl<P: DatagramProtocol> Service for Answering<P> {
     }
 
     fn stop(&self) -> Deferred<()> {
+        if let (Some(sockets), Some(port)) = (&self.sockets, self.server.port()) {
+            sockets.release(What::Datagrams, &port.local());
+        }
         self.server.stop()
     }
 }

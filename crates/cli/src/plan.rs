@@ -1,6 +1,7 @@
 //! What is served, as a configuration file says it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::plugin::{self, ServiceKind};
 use crate::portforward::PortforwardOptions;
 use crate::program::Plan;
 use crate::proxy::ProxyOptions;
+use crate::serving::stamp;
 use crate::simple::SimpleOptions;
 use crate::sink::LogOptions;
 use crate::socks::SocksOptions;
@@ -45,13 +47,21 @@ struct LimitOptions {
 /// A configuration file, and what it said when it was last right.
 pub(crate) struct Configuration {
     path: PathBuf,
-    held: RefCell<Option<Document>>,
+    held: RefCell<Option<Held>>,
+}
+
+/// What a file said, and what its services meant by it.
+struct Held {
+    document: Document,
+    meanings: BTreeMap<String, String>,
 }
 
 /// Where a service listens unless its section says otherwise, and what makes it.
 struct Read {
     listen: Vec<String>,
     make: Make,
+    /// What the files hold that are read when it is made.
+    stamp: String,
 }
 
 impl Configuration {
@@ -106,15 +116,28 @@ impl Configuration {
         if planned.is_empty() {
             return Err(root.fault("there is no service: begin one with [services.NAME]").into());
         }
-        let held = self.held.borrow();
-        let changes = held.as_ref().map(|held| changes(held.root(), root)).unwrap_or_default();
+        let meanings: BTreeMap<String, String> =
+            planned.iter().map(|planned| (planned.name.clone(), planned.meaning.clone())).collect();
+        let mut told = Vec::new();
+        if let Some(held) = &*self.held.borrow() {
+            let changes = changes(held.document.root(), root);
+            told.extend(changes.iter().map(ToString::to_string));
+            if changes.is_empty() {
+                let is_other = |name: &&String| held.meanings.get(*name) != meanings.get(*name);
+                let others = meanings.keys().filter(is_other);
+                told.extend(
+                    others.map(|name| format!("the files of services.{name} have changed")),
+                );
+            }
+        }
         let (this, next) = (Rc::clone(self), document.clone());
         Ok(Plan {
             services: planned,
             patience: limits.drain.map(Duration::from_secs),
-            changes: changes.iter().map(ToString::to_string).collect(),
+            changes: told,
             accept: Rc::new(move || {
-                this.held.replace(Some(next.clone()));
+                let (document, meanings) = (next.clone(), meanings.clone());
+                this.held.replace(Some(Held { document, meanings }));
             }),
         })
     }
@@ -155,7 +178,7 @@ fn service(root: &Table, name: &str, section: &Table) -> Result<Planned, Faults>
     let kind = section.text("kind")?.unwrap_or(name);
     let section = with_users(root, kind, section)?;
     let options = section.without(&["kind", "listen"]);
-    let Read { listen, make } = read_kind(kind, &options, &section)?;
+    let Read { listen, make, stamp } = read_kind(kind, &options, &section)?;
     let mut places = Vec::new();
     let mut faults = Vec::new();
     for (text, item) in section.texts("listen")? {
@@ -173,7 +196,7 @@ fn service(root: &Table, name: &str, section: &Table) -> Result<Planned, Faults>
             .map_err(|error| section.fault(error.to_string()))?;
     }
     // What the section means depends on what it names elsewhere.
-    let meaning = format!("{kind}: {}; {places:?}", Value::Table(options.clone()));
+    let meaning = format!("{kind}: {}; {places:?}; {stamp}", Value::Table(options.clone()));
     let blamed = section.clone();
     Ok(Planned {
         name: name.to_owned(),
@@ -224,9 +247,10 @@ pub(crate) fn kinds() -> Vec<&'static str> {
     kinds
 }
 
-fn read<T: Offered + 'static>(options: &Table) -> Result<Read, Faults> {
+fn read<T: Offered + Args + 'static>(options: &Table) -> Result<Read, Faults> {
     let read: T = options.options()?;
-    Ok(Read { listen: read.listen(), make: Rc::new(move |house| read.offer(house)) })
+    let (listen, stamp) = (read.listen(), stamp(&read.files()));
+    Ok(Read { listen, make: Rc::new(move |house| read.offer(house)), stamp })
 }
 
 /// A super-server listens by itself.
@@ -242,7 +266,8 @@ fn inetd(options: &Table, section: &Table) -> Result<Read, Faults> {
     if places.is_empty() {
         return Err(section.fault("a super-server wants a place: listen = \"tcp:PORT\"").into());
     }
-    Ok(Read { listen: Vec::new(), make: Rc::new(move |house| options.offer_at(house, &places)) })
+    let make = Rc::new(move |house: &House| options.offer_at(house, &places));
+    Ok(Read { listen: Vec::new(), make, stamp: String::new() })
 }
 
 fn read_plugin(plugin: &'static ServiceKind, options: &Table) -> Result<Read, Faults> {
@@ -251,7 +276,7 @@ fn read_plugin(plugin: &'static ServiceKind, options: &Table) -> Result<Read, Fa
         Ok(made) => Ok(made.0),
         Err(failure) => Err(crate::serving::tell(&failure)),
     };
-    Ok(Read { listen: Vec::new(), make: Rc::new(make) })
+    Ok(Read { listen: Vec::new(), make: Rc::new(make), stamp: String::new() })
 }
 
 /// A place by its name among the listeners, or as an endpoint.

@@ -93,7 +93,7 @@ impl Portforward {
         let places = serving::places(&self.listen)?;
         let options = self.options;
         options.far()?;
-        serving::serve(&self.shared, "portforward", places, move |house| options.offer(house))
+        serving::serve(&self.shared, "portforward", places, options)
     }
 }
 

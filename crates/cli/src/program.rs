@@ -13,16 +13,13 @@ use sd_notify::NotifyState;
 
 use crate::application::{Application, Planned};
 use crate::daemon::{Begun, Daemon, Here};
+use crate::inside::{self, Open};
 use crate::sandbox::{Needs, Sandbox};
 use crate::serving::{self, tell};
-use crate::signals::{Heard, on_signal};
+use crate::signals::{Heard, SIGHUP, SIGUSR1, SIGUSR2, on_signal};
 use crate::sink::Sink;
 use crate::sockets::Sockets;
 use crate::upgrade::{self, Inheritance};
-
-const SIGHUP: i32 = 1;
-const SIGUSR1: i32 = 10;
-const SIGUSR2: i32 = 12;
 
 /// What is to be served.
 pub(crate) struct Plan {
@@ -96,19 +93,28 @@ pub(crate) fn serve(
     let applied = application.apply(first.services);
     reactor.run_until(applied).map_err(|failure| tell(&failure))?;
     (first.accept)();
-    application.sockets().forget_unused();
+    let sockets = application.sockets();
+    sockets.set_owner("");
+    let mut open = inside::open(&reactor, &sockets.kinds())?;
+    sockets.set_changing(false);
     here.settle()?;
+    open.answer_operators(inheritance.is_some())?;
+    if inheritance.is_some() {
+        // Its predecessor has said so.
+        open.said.clear();
+    }
     let (is_upgrading, is_succeeded) = (Cell::new(false), Cell::new(false));
     let is_in_sandbox = sandbox.is_some();
     let inner =
         Inner { reactor, application, plan, here, is_upgrading, is_in_sandbox, is_succeeded };
-    Program(Rc::new(inner)).run(inheritance, extras.show, sandbox)
+    Program(Rc::new(inner)).run(inheritance, open, extras.show, sandbox)
 }
 
 impl Program {
     fn run(
         self,
         inheritance: Inheritance,
+        open: Open,
         show: Option<fn(&Reactor, String)>,
         sandbox: Option<Sandbox>,
     ) -> Result<ExitCode, String> {
@@ -132,7 +138,7 @@ impl Program {
         }
         let announcing = self.clone();
         let announce = move || announcing.announce(&inheritance, show);
-        let ran = serving::run(&reactor, sandbox, announce);
+        let ran = serving::run(&reactor, open, sandbox, announce);
         self.0.here.leave();
         ran
     }
@@ -171,14 +177,9 @@ impl Program {
             // It says itself how it went.
             reloading.reload().on_result(drop);
         };
-        let reopen = || {
-            if let Err(error) = Sink::chosen().reopen() {
-                tracing::error!("the log file cannot be opened anew: {error}");
-            }
-        };
         Ok(vec![
             on_signal(reactor, SIGHUP, reload)?,
-            on_signal(reactor, SIGUSR1, reopen)?,
+            on_signal(reactor, SIGUSR1, Sink::reopen_chosen)?,
             on_signal(reactor, SIGUSR2, move || upgrading.upgrade())?,
         ])
     }
@@ -187,6 +188,7 @@ impl Program {
     /// with it everything goes on as it was.
     pub(crate) fn reload(&self) -> Deferred<Vec<String>> {
         let inner = Rc::clone(&self.0);
+        Sink::reopen_chosen();
         let usec = NotifyState::monotonic_usec_now();
         notify(&usec.map_or_else(
             |_| vec![NotifyState::Reloading],
@@ -272,7 +274,7 @@ impl Program {
 }
 
 /// Tells a service manager, if there is one.
-fn notify(states: &[NotifyState<'_>]) {
+pub(crate) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!("the service manager is not told: {error}");
     }

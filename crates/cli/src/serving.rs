@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,10 +18,11 @@ use ropewalk::reactor::{CannotListen, DriverKind, Exit, Reactor};
 
 use crate::application::Planned;
 use crate::daemon::Daemon;
-use crate::offer::{House, Offer};
+use crate::inside::Open;
+use crate::offer::Offered;
 use crate::program::{Extras, Plan};
 use crate::sandbox::Sandbox;
-use crate::{inside, plugin, program};
+use crate::{plugin, program};
 
 /// Options that every verb which serves has.
 #[derive(Args)]
@@ -86,33 +88,56 @@ pub(crate) fn not_listening(place: &ServerDescription, failure: &Failure) -> Str
     advise(failure).map_or_else(|| complaint.clone(), |advice| format!("{complaint}; {advice}"))
 }
 
-/// Serves as one service, says where, and returns when it is told to stop.
-pub(crate) fn serve(
+/// Serves as one service made of these options, says where, and returns when it is told to stop.
+pub(crate) fn serve<T: Offered + 'static>(
     shared: &Shared,
     name: &str,
     places: Vec<ServerDescription>,
-    make: impl Fn(&House) -> Result<Offer, String> + 'static,
+    options: T,
 ) -> Result<ExitCode, String> {
-    serve_with(shared, name, places, make, Extras::default())
+    serve_with(shared, name, places, options, Extras::default())
 }
 
 /// The same, and what few are asked for.
-pub(crate) fn serve_with(
+pub(crate) fn serve_with<T: Offered + 'static>(
     shared: &Shared,
     name: &str,
     places: Vec<ServerDescription>,
-    make: impl Fn(&House) -> Result<Offer, String> + 'static,
+    options: T,
     extras: Extras,
 ) -> Result<ExitCode, String> {
-    let planned = Planned {
-        name: name.to_owned(),
-        places,
-        meaning: String::new(),
-        make: Rc::new(make),
-        blame: Rc::new(str::to_owned),
+    let (options, name) = (Rc::new(options), name.to_owned());
+    let held = Rc::new(RefCell::new(None::<String>));
+    let plan = move || {
+        let stamp = stamp(&options.files());
+        let was = held.borrow().clone();
+        let changes = match was {
+            Some(was) if was != stamp => vec![format!("the files of {name} have changed")],
+            _ => Vec::new(),
+        };
+        let (making, accepted, held) = (Rc::clone(&options), stamp.clone(), Rc::clone(&held));
+        let planned = Planned {
+            name: name.clone(),
+            places: places.clone(),
+            meaning: stamp,
+            make: Rc::new(move |house| making.offer(house)),
+            blame: Rc::new(str::to_owned),
+        };
+        let accept = Rc::new(move || drop(held.replace(Some(accepted.clone()))));
+        Ok(Plan { changes, accept, ..Plan::of(vec![planned]) })
     };
-    let plan = move || Ok(Plan::of(vec![planned.clone()]));
     program::serve(shared.reactor.as_deref(), &shared.daemon, Rc::new(plan), extras)
+}
+
+/// What files hold, in so many words that another content has others.
+pub(crate) fn stamp(files: &[PathBuf]) -> String {
+    let one = |file: &PathBuf| {
+        let mut hasher = DefaultHasher::new();
+        // What cannot be read is told by whoever wants to.
+        std::fs::read(file).ok().hash(&mut hasher);
+        format!("{} {:016x}", file.display(), hasher.finish())
+    };
+    files.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Says that passwords can be read on their way.
@@ -121,15 +146,19 @@ pub(crate) fn warn_of_passwords(shown: &str) {
 }
 
 /// Runs until it is told to stop. `announce` is called once signals are heard: whoever reads what it
-/// prints may stop the program by one at once. Before that the sandbox is closed, if there is one.
+/// prints may stop the program by one at once. Before that the sandbox is closed, if there is one. What is `open` ends
+/// with it.
 pub(crate) fn run(
     reactor: &Reactor,
+    open: Open,
     sandbox: Option<Sandbox>,
     announce: impl FnOnce() -> io::Result<()> + 'static,
 ) -> Result<ExitCode, String> {
-    let open = inside::open(reactor)?;
     sandbox.map_or(Ok(()), Sandbox::close)?;
     let said = open.said.clone();
+    let open = Rc::new(open);
+    let leaving = Rc::clone(&open);
+    reactor.before_stop(move || leaving.leave());
     let announce = move || {
         announce()?;
         said.iter().try_for_each(print_line)

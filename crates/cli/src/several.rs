@@ -1,23 +1,27 @@
 //! Serving on more than one core.
 
+use std::cell::RefCell;
 use std::io;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use ropewalk::Failure;
 use ropewalk::endpoint::ServerDescription;
 use ropewalk::protocol::call_later;
-use ropewalk::reactor::{DriverKind, Reactor};
+use ropewalk::reactor::Reactor;
 use ropewalk::shards::{Shards, cores};
+use ropewalk::{Deferred, Failure};
+use sd_notify::NotifyState;
 
+use crate::daemon::Begun;
 use crate::sandbox::{Needs, Sandbox};
-use crate::{inside, serving};
+use crate::serving::Shared;
+use crate::signals::{Heard, SIGHUP, SIGUSR1, SIGUSR2, on_signal};
+use crate::sink::Sink;
+use crate::{inside, program, serving, upgrade};
 
-/// How long requests in progress may take to finish once the program is asked to stop.
-pub(crate) const GOODBYE: Duration = Duration::from_secs(10);
 /// The most threads or processes that may be asked for.
 const COUNT_MAX: usize = 1024;
 
@@ -67,54 +71,86 @@ impl Several {
     /// Calls `serve` with each reactor, then runs them until they are told to stop.
     pub(crate) fn run(
         &self,
-        driver: DriverKind,
+        shared: &Shared,
         places: &[ServerDescription],
         sandbox: Option<&Needs>,
         serve: impl Fn(&Reactor) -> Result<Announce, String> + Sync,
     ) -> Result<ExitCode, String> {
-        #[cfg(unix)]
+        let driver = serving::driver(shared.reactor.as_deref())?;
         if let Some(Count(count)) = self.processes {
             can_be_shared(places, "--processes")?;
-            return crate::processes::run(count, driver, sandbox, serve);
-        }
-        #[cfg(not(unix))]
-        if self.processes.is_some() {
-            return Err("processes cannot share sockets on this system; use --workers".to_owned());
-        }
-        let Count(count) = self.workers;
-        let sandbox = sandbox.map(|needs| Sandbox::begin(needs, driver)).transpose()?;
-        if count == 1 {
-            let reactor = serving::on_driver(driver)?;
-            let announce = serve(&reactor)?;
-            return serving::run(&reactor, sandbox, announce);
+            return crate::processes::run(count, driver, &shared.daemon, sandbox, serve);
         }
         can_be_shared(places, "--workers")?;
-        let sandbox = Mutex::new(sandbox);
+        let here = match shared.daemon.begin()? {
+            Begun::Elsewhere(code) => return Ok(code),
+            Begun::Here(here) => Arc::new(here),
+        };
+        let sandbox = sandbox.map(|needs| Sandbox::begin(needs, driver)).transpose()?;
+        crate::log::start();
+        let Count(count) = self.workers;
+        // The socket for operators has a thread of its own, and is there as long as any of the others.
+        let (sandbox, control) = (Mutex::new(sandbox), Mutex::new(None));
         let ran = Shards::new(count).driver(driver).run(|shard| {
             inside::add(shard.reactor());
             let announce = serve(shard.reactor()).map_err(Failure::new)?;
-            if shard.index() == 0 {
-                let announce =
-                    inside::open_among(shard.reactor(), announce).map_err(Failure::new)?;
-                let here = shard.clone();
-                call_later(shard.reactor(), Duration::ZERO, move || {
-                    if let Err(error) = announce() {
-                        here.fail(Failure::new(format!("cannot print: {error}")));
-                    }
-                });
-            }
+            let reactor = shard.reactor();
+            let first = (shard.index() == 0).then(|| inside::open_among(reactor, announce));
+            // They start one after the other: the last knows that all have what they need.
             if shard.index() + 1 == shard.count() {
-                // The last to start: all have what they need.
-                let sandbox = sandbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+                here.settle().map_err(Failure::new)?;
+                *lock(&control) = inside::control(false, true).map_err(Failure::new)?;
+                let sandbox = lock(&sandbox).take();
                 sandbox.map_or(Ok(()), Sandbox::close).map_err(Failure::new)?;
             }
+            let Some(announce) = first.transpose().map_err(Failure::new)? else { return Ok(()) };
+            let heard = RefCell::new(Some(listen(reactor)?));
+            reactor.before_stop(move || {
+                heard.take();
+                Deferred::succeed(())
+            });
+            let (failing, here) = (shard.clone(), Arc::clone(&here));
+            call_later(reactor, Duration::ZERO, move || {
+                if let Err(error) = announce().and_then(|()| here.ready()) {
+                    failing.fail(Failure::new(format!("cannot print: {error}")));
+                    return;
+                }
+                program::notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
+            });
             Ok(())
         });
+        here.leave();
         match ran {
             Ok(_) => Ok(ExitCode::SUCCESS),
             Err(failed) => Err(serving::tell(&failed.failure)),
         }
     }
+}
+
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hears what the program is asked for by signals.
+fn listen(reactor: &Reactor) -> io::Result<Vec<Heard>> {
+    let reload = || {
+        Sink::reopen_chosen();
+        // Users and certificates are followed by each thread for itself.
+        tracing::info!(
+            "reloaded: the log is opened anew; files of users and certificates are followed"
+        );
+    };
+    let upgrade = || {
+        let why =
+            "several threads have no successor: use --processes, which SIGHUP replaces one by one";
+        tracing::error!("this process goes on: {why}");
+        upgrade::answer(&Err(why.to_owned()));
+    };
+    Ok(vec![
+        on_signal(reactor, SIGHUP, reload)?,
+        on_signal(reactor, SIGUSR1, Sink::reopen_chosen)?,
+        on_signal(reactor, SIGUSR2, upgrade)?,
+    ])
 }
 
 /// Says which of these places cannot be one for several.

@@ -5,6 +5,13 @@ use std::os::unix::net::UnixStream;
 
 use ropewalk::reactor::{Reactor, Watch};
 
+/// Read what was told anew.
+pub(crate) const SIGHUP: i32 = 1;
+/// Open the log anew.
+pub(crate) const SIGUSR1: i32 = 10;
+/// Let a successor take over.
+pub(crate) const SIGUSR2: i32 = 12;
+
 /// What hears a signal; dropped, it hears no more.
 pub(crate) struct Heard {
     _watch: Watch,

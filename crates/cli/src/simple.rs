@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use ropewalk::reactor::Reactor;
 use ropewalk::service::AnyServing;
 use ropewalk::small::{chargen, datagrams, daytime, discard, echo, qotd, time, users};
 
@@ -116,7 +115,7 @@ impl Simple {
         options.check()?;
         let listen = if self.listen.is_empty() { options.listen() } else { self.listen };
         let places = serving::places(&listen)?;
-        serving::serve(&self.shared, "simple", places, move |house| options.offer(house))
+        serving::serve(&self.shared, "simple", places, options)
     }
 }
 
@@ -130,13 +129,17 @@ impl Offered for SimpleOptions {
         is_wanted.then(default).into_iter().collect()
     }
 
+    fn files(&self) -> Vec<PathBuf> {
+        self.quotes.iter().cloned().collect()
+    }
+
     fn offer(&self, house: &House) -> Result<Offer, String> {
         self.check()?;
         let quotes: Rc<[String]> = match &self.quotes {
             Some(file) => read_quotes(file)?.into(),
             None => [QUOTE.to_owned()].into(),
         };
-        let beside = |place: &SocketAddr| self.answer_datagrams(&house.reactor, *place, &quotes);
+        let beside = |place: &SocketAddr| self.answer_datagrams(house, *place, &quotes);
         let beside = self.udp.iter().map(beside).collect();
         Ok(Offer { beside, ..Offer::of(self.serving(&quotes)) })
     }
@@ -157,28 +160,23 @@ impl SimpleOptions {
     }
 
     /// Answers where that is.
-    fn answer_datagrams(
-        &self,
-        reactor: &Reactor,
-        place: SocketAddr,
-        quotes: &Rc<[String]>,
-    ) -> Beside {
+    fn answer_datagrams(&self, house: &House, place: SocketAddr, quotes: &Rc<[String]>) -> Beside {
         match self.name {
-            Name::Echo => offer::datagrams(reactor, place, datagrams::echo),
-            Name::Discard => offer::datagrams(reactor, place, datagrams::discard),
-            Name::Chargen => offer::datagrams(reactor, place, datagrams::chargen),
-            Name::Daytime => offer::datagrams(reactor, place, || datagrams::daytime(now)),
-            Name::Time => offer::datagrams(reactor, place, || datagrams::time(now)),
+            Name::Echo => offer::datagrams(house, place, datagrams::echo),
+            Name::Discard => offer::datagrams(house, place, datagrams::discard),
+            Name::Chargen => offer::datagrams(house, place, datagrams::chargen),
+            Name::Daytime => offer::datagrams(house, place, || datagrams::daytime(now)),
+            Name::Time => offer::datagrams(house, place, || datagrams::time(now)),
             Name::Users => {
                 let users = self.user.clone();
-                offer::datagrams(reactor, place, move || {
+                offer::datagrams(house, place, move || {
                     let users = users.clone();
                     datagrams::users(move || users.clone())
                 })
             }
             Name::Qotd => {
                 let quotes = Rc::clone(quotes);
-                offer::datagrams(reactor, place, move || {
+                offer::datagrams(house, place, move || {
                     let quotes = Rc::clone(&quotes);
                     datagrams::qotd(move || of_the_day(&quotes, now()).to_owned())
                 })

@@ -81,6 +81,11 @@ impl LogOptions {
         }
     }
 
+    /// Whether it is a file that is put aside by its size.
+    pub(crate) fn is_put_aside(&self) -> bool {
+        self.log_size.is_some()
+    }
+
     /// Opens it.
     pub(crate) fn open(&self) -> Result<Sink, String> {
         let to = self.log_to.as_ref().unwrap_or(&LogTo::Stderr);
@@ -133,6 +138,13 @@ impl Sink {
     /// Chooses this one for the program; the first choice holds.
     pub(crate) fn choose(self) -> Self {
         CHOSEN.get_or_init(|| self).clone()
+    }
+
+    /// Opens the chosen one's file anew, and says in it if that fails.
+    pub(crate) fn reopen_chosen() {
+        if let Err(error) = Self::chosen().reopen() {
+            tracing::error!("the log file cannot be opened anew: {error}");
+        }
     }
 
     /// Whether it knows time and level by itself.

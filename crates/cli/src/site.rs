@@ -328,6 +328,12 @@ impl SiteOptions {
         Ok(Some(cors.methods([Method::GET, Method::HEAD])))
     }
 
+    /// The files that are read once; those of users are followed.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let pages = self.error_page.iter().filter_map(|page| page.split_once('='));
+        pages.map(|(_, file)| PathBuf::from(file)).collect()
+    }
+
     fn error_pages(&self) -> Result<Option<ErrorPages>, String> {
         if self.error_page.is_empty() {
             return Ok(None);

@@ -83,12 +83,16 @@ impl Socks {
     pub(crate) fn run(self) -> Result<ExitCode, String> {
         let places = serving::places(&self.listen)?;
         let options = self.options;
-        serving::serve(&self.shared, "socks", places, move |house| options.offer(house))
+        serving::serve(&self.shared, "socks", places, options)
     }
 }
 
 impl Offered for SocksOptions {
     const LISTEN: Option<&'static str> = Some(LISTEN_DEFAULT);
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.users.iter().cloned().collect()
+    }
 
     fn offer(&self, house: &House) -> Result<Offer, String> {
         let users = self.users.as_deref().map(read_users).transpose()?;

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
@@ -22,10 +21,10 @@ use ropewalk::{Deferred, Failure};
 use rustix::process::{Signal, getppid};
 
 use crate::daemon;
-use crate::sockets::Handed;
+use crate::sockets::{Handed, Inherited};
 
-/// The variable by which a successor knows that it is one: its predecessor, and for each socket whether the system has
-/// chosen its port.
+/// The variable by which a successor knows that it is one: its predecessor, for each socket whether the system has
+/// chosen its port, and as JSON whose it is and the place of what was handed over.
 pub(crate) const VARIABLE: &str = "ROPEWALK_SUCCESSOR";
 /// A pipe into which the successor says that it is ready.
 const READY: u32 = 3;
@@ -39,7 +38,7 @@ const LEEWAY: Duration = Duration::from_secs(5);
 /// What a predecessor has left to this process.
 #[derive(Debug, Default)]
 pub(crate) struct Inheritance {
-    pub(crate) sockets: Vec<(OwnedFd, bool)>,
+    pub(crate) sockets: Vec<Inherited>,
     ready: RefCell<Option<File>>,
 }
 
@@ -48,7 +47,11 @@ impl Inheritance {
     pub(crate) fn take() -> Result<Self, String> {
         let Ok(said) = std::env::var(VARIABLE) else { return Ok(Self::default()) };
         let malformed = || format!("{VARIABLE} is PROCESS:FLAGS for successors, and not {said:?}");
-        let (parent, flags) = said.split_once(':').ok_or_else(malformed)?;
+        let (parent, rest) = said.split_once(':').ok_or_else(malformed)?;
+        // Those who came before this was said have flags alone.
+        let (flags, names) = rest.split_once(':').unwrap_or((rest, "[]"));
+        let names: Vec<(Option<String>, Option<String>)> =
+            serde_json::from_str(names).map_err(|_| malformed())?;
         let own = getppid().map(|parent| parent.as_raw_nonzero().get());
         if parent.parse().ok() != own {
             // A child of a successor has the variable, and not what belongs to it.
@@ -59,14 +62,18 @@ impl Inheritance {
                 .map_err(|error| format!("descriptor {number} was not handed on: {error}"))
         };
         let ready = File::from(take(READY)?);
-        let sockets = (SOCKETS..).zip(flags.chars());
-        let sockets = sockets.map(|(number, flag)| Ok((take(number)?, flag == 'a')));
+        let names = names.into_iter().chain(std::iter::repeat((None, None)));
+        let sockets = (SOCKETS..).zip(flags.chars()).zip(names);
+        let sockets = sockets.map(|((number, flag), (owner, place))| {
+            let is_any_port = flag == 'a';
+            Ok(Inherited { socket: take(number)?, is_any_port, owner, place })
+        });
         let sockets = sockets.collect::<Result<_, String>>()?;
         Ok(Self { sockets, ready: RefCell::new(Some(ready)) })
     }
 
     /// The sockets, and the rest.
-    pub(crate) fn split(self) -> (Vec<(OwnedFd, bool)>, Self) {
+    pub(crate) fn split(self) -> (Vec<Inherited>, Self) {
         (self.sockets, Self { sockets: Vec::new(), ready: self.ready })
     }
 
@@ -97,8 +104,13 @@ pub(crate) fn start_successor(
     };
     let flags: String =
         handed.iter().map(|handed| if handed.is_any_port { 'a' } else { 'p' }).collect();
+    let names: Vec<_> = handed.iter().map(|handed| (&handed.owner, &handed.place)).collect();
+    let names = match serde_json::to_string(&names) {
+        Ok(names) => names,
+        Err(error) => return Deferred::fail(error),
+    };
     let command = command
-        .env(VARIABLE, format!("{}:{flags}", std::process::id()))
+        .env(VARIABLE, format!("{}:{flags}:{names}", std::process::id()))
         .env_remove("ROPEWALK_DAEMON")
         .descriptor(0, ChildDescriptor::Null)
         .descriptor(1, ChildDescriptor::Inherit(1))
@@ -117,7 +129,7 @@ pub(crate) fn start_successor(
 }
 
 /// The same program with the same arguments: the file that is in its place by now.
-fn this_program() -> io::Result<Command> {
+pub(crate) fn this_program() -> io::Result<Command> {
     let program = std::env::current_exe()?;
     let program = match program.to_string_lossy().strip_suffix(" (deleted)") {
         Some(replaced) if !program.exists() => OsString::from(replaced),

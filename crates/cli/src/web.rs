@@ -1,7 +1,9 @@
 //! `ropewalk web`: a directory over HTTP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ropewalk::deferred::{Rest, gather};
@@ -17,7 +19,7 @@ use crate::offer::{House, Offer, Offered};
 use crate::program::Extras;
 use crate::sandbox::Needs;
 use crate::serving::{self, Shared};
-use crate::several::{Announce, GOODBYE, Several};
+use crate::several::{Announce, Several};
 use crate::site::SiteOptions;
 
 /// Where to listen unless told otherwise: reachable from this machine only.
@@ -150,16 +152,13 @@ impl Web {
         let options = self.options;
         if self.several.is_one() {
             let show = self.open.then_some(browse as fn(&Reactor, String));
-            let make = move |house: &House| options.offer(house);
             let extras = Extras { show, sandbox };
-            return serving::serve_with(&self.shared, "web", places, make, extras);
+            return serving::serve_with(&self.shared, "web", places, options, extras);
         }
-        self.shared.daemon.refuse("several processes or threads run in the foreground")?;
-        crate::log::start();
-        let driver = serving::driver(self.shared.reactor.as_deref())?;
-        self.several.run(driver, &places, sandbox.as_ref(), |reactor| {
-            options.serve(reactor, &places, self.open)
-        })
+        let patience = self.shared.daemon.patience();
+        let open = self.open;
+        let serve = |reactor: &Reactor| options.serve(reactor, &places, patience, open);
+        self.several.run(&self.shared, &places, sandbox.as_ref(), serve)
     }
 
     /// What it needs in a sandbox.
@@ -182,6 +181,10 @@ impl Web {
 
 impl Offered for WebOptions {
     const LISTEN: Option<&'static str> = Some(LISTEN_DEFAULT);
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.site.files()
+    }
 
     fn offer(&self, house: &House) -> Result<Offer, String> {
         let site = self.site(&house.reactor)?;
@@ -219,6 +222,7 @@ impl WebOptions {
         &self,
         reactor: &Reactor,
         places: &[ServerDescription],
+        patience: Duration,
         open: bool,
     ) -> Result<Announce, String> {
         let has_logins = self.site.has_logins();
@@ -245,7 +249,7 @@ impl WebOptions {
         reactor.before_stop(move || {
             let places: Vec<_> = ports.iter().map(|port| port.stop_listening()).collect();
             let hurried = site.clone();
-            call_later(&goodbye, GOODBYE, move || {
+            call_later(&goodbye, patience, move || {
                 let cut = hurried.abort_all();
                 if cut > 0 {
                     tracing::warn!("{cut} connections were cut: their requests took too long");

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with, sockopt,
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, listen, shutdown,
+    socket_with, sockopt,
 };
 use rustix::process::geteuid;
 use serde_json::{Value, json};
@@ -36,6 +37,8 @@ pub struct Control {
     path: PathBuf,
     /// The file, to remove no other.
     file: (u64, u64),
+    /// What its thread waits at.
+    waker: UnixListener,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -59,14 +62,39 @@ impl Control {
     /// If anything else is there, somebody answers there, or the system refuses.
     pub fn start(path: &Path, subject: Subject) -> io::Result<Self> {
         clear(path)?;
+        Self::answer_at(path, path, subject)
+    }
+
+    /// The same in the place of the program that answers at `path`, such as the one that this one succeeds: who comes
+    /// from now on is answered here, and nobody finds the place empty in between.
+    ///
+    /// # Errors
+    ///
+    /// If what is there is no socket, or the system refuses.
+    pub fn take_over(path: &Path, subject: Subject) -> io::Result<Self> {
+        if fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
+            return Self::start(path, subject);
+        }
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(beside);
+        clear(&beside)?;
+        let taken = Self::answer_at(&beside, path, subject)?;
+        fs::rename(&beside, path)?;
+        Ok(taken)
+    }
+
+    /// Answers at a socket whose file is made at `made` and is to be at `path`.
+    fn answer_at(made: &Path, path: &Path, subject: Subject) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         // Before it has a name, so that nobody else can come in between.
         fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-        bind(&socket, &SocketAddrUnix::new(path)?)?;
+        bind(&socket, &SocketAddrUnix::new(made)?)?;
         listen(&socket, 16)?;
         let listener = UnixListener::from(socket);
-        let found = fs::symlink_metadata(path)?;
+        let waker = listener.try_clone()?;
+        let found = fs::symlink_metadata(made)?;
         let shared = Arc::new(Shared {
             subject,
             operators: AtomicUsize::new(0),
@@ -79,7 +107,7 @@ impl Control {
             .name("ropewalk-control".to_owned())
             .spawn(move || answering.answer_all(&listener))?;
         let file = (found.dev(), found.ino());
-        Ok(Self { path: path.to_owned(), file, shared, thread: Some(thread) })
+        Ok(Self { path: path.to_owned(), file, waker, shared, thread: Some(thread) })
     }
 
     /// Where it answers.
@@ -108,10 +136,11 @@ impl Drop for Control {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Release);
         self.shared.finish_answers();
-        // The thread waits for somebody to come.
-        let is_told = UnixStream::connect(&self.path).is_ok();
+        // The thread waits for somebody to come. Where that does not wake it, somebody comes, if the file is still its own.
+        let mut is_told = shutdown(&self.waker, Shutdown::Read).is_ok();
         let found = fs::symlink_metadata(&self.path);
         if found.is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
+            is_told |= UnixStream::connect(&self.path).is_ok();
             let _ = fs::remove_file(&self.path);
         }
         if let Some(thread) = self.thread.take()

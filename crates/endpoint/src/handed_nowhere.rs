@@ -9,6 +9,8 @@ use ropewalk_protocol::{
 };
 use ropewalk_reactor::Reactor;
 
+use crate::Kinds;
+
 /// A socket or a connection that the process was handed when it started; this system hands none on.
 #[derive(Clone, Debug)]
 pub struct HandedEndpoint<D> {
@@ -19,6 +21,11 @@ impl<D> HandedEndpoint<D> {
     /// The place that `description` describes.
     pub fn new(_: &Reactor, description: D) -> Self {
         Self { description }
+    }
+
+    /// No kinds have a keeper here.
+    pub(crate) fn among(self, _: &Kinds) -> Self {
+        self
     }
 
     /// What describes it.

@@ -16,7 +16,9 @@ use ropewalk_reactor::{NotInherited, RawTerminal, Reactor, inherited};
 use rustix::net::{AddressFamily, sockopt};
 
 use crate::pipes::{self, Standard};
-use crate::{Activation, Descriptor, Family, NotHanded, SerialLine, StandardIo, SystemdServer};
+use crate::{
+    Activation, Descriptor, Family, Kinds, NotHanded, SerialLine, StandardIo, SystemdServer,
+};
 
 /// A socket or a connection that the process was handed when it started, or a serial line: a place to listen, and
 /// for all but listening sockets one to connect.
@@ -24,12 +26,18 @@ use crate::{Activation, Descriptor, Family, NotHanded, SerialLine, StandardIo, S
 pub struct HandedEndpoint<D> {
     reactor: Reactor,
     description: D,
+    kinds: Kinds,
 }
 
 impl<D> HandedEndpoint<D> {
     /// The place that `description` describes, on `reactor`.
     pub fn new(reactor: &Reactor, description: D) -> Self {
-        Self { reactor: reactor.clone(), description }
+        Self { reactor: reactor.clone(), description, kinds: Kinds::new() }
+    }
+
+    /// Asks the keeper of these kinds first.
+    pub(crate) fn among(self, kinds: &Kinds) -> Self {
+        Self { kinds: kinds.clone(), ..self }
     }
 
     /// What describes it.
@@ -40,18 +48,17 @@ impl<D> HandedEndpoint<D> {
 
 impl ServerEndpoint for HandedEndpoint<Descriptor> {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
-        let port = inherited(self.description.number())
-            .map_err(Failure::from)
-            .and_then(|descriptor| serve(&self.reactor, descriptor, factory));
-        told(&self.description, port)
+        let mut take = || inherited(self.description.number()).map_err(Failure::from);
+        let descriptor = self.kinds.handed(&self.description.to_string(), &mut take);
+        told(&self.description, descriptor.and_then(|found| serve(&self.reactor, found, factory)))
     }
 }
 
 impl ServerEndpoint for HandedEndpoint<SystemdServer> {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {
-        let port = handed(&self.description)
-            .and_then(|descriptor| serve(&self.reactor, descriptor, factory));
-        told(&self.description, port)
+        let mut take = || handed(&self.description);
+        let descriptor = self.kinds.handed(&self.description.to_string(), &mut take);
+        told(&self.description, descriptor.and_then(|found| serve(&self.reactor, found, factory)))
     }
 }
 

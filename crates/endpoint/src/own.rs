@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use ropewalk_deferred::{Deferred, Failure};
@@ -16,6 +18,11 @@ use crate::{ClientDescription, EndpointError, Fault, ServerDescription};
 
 type MakeServer = dyn Fn(&Reactor, &str) -> Box<dyn ServerEndpoint>;
 type MakeClient = dyn Fn(&Reactor, &str) -> Box<dyn ClientEndpoint>;
+
+/// Gives a descriptor that the process was handed: the place as it is written, and what takes it from the process.
+#[cfg(unix)]
+type Keeper =
+    dyn Fn(&str, &mut dyn FnMut() -> Result<OwnedFd, Failure>) -> Result<OwnedFd, Failure>;
 
 /// The kinds of places that a program knows beyond those of this crate, each written `KIND:NAME`, with
 /// what makes the place of the name.
@@ -53,6 +60,8 @@ type MakeClient = dyn Fn(&Reactor, &str) -> Box<dyn ClientEndpoint>;
 pub struct Kinds {
     servers: Vec<(&'static str, Rc<MakeServer>)>,
     clients: Vec<(&'static str, Rc<MakeClient>)>,
+    #[cfg(unix)]
+    keeper: Option<Rc<Keeper>>,
 }
 
 impl Kinds {
@@ -81,6 +90,32 @@ impl Kinds {
         self.clients.retain(|(known, _)| *known != kind);
         self.clients.push((kind, Rc::new(make)));
         self
+    }
+
+    /// Has `keeper` give the descriptor wherever one is to be listened with that the process was handed (`fd:` and
+    /// `systemd:`). It is told the place as it is written, and what takes the descriptor from the process, which can
+    /// be done once: a program that keeps a copy can listen there again, and hand it on.
+    #[cfg(unix)]
+    pub fn keeper(
+        mut self,
+        keeper: impl Fn(&str, &mut dyn FnMut() -> Result<OwnedFd, Failure>) -> Result<OwnedFd, Failure>
+        + 'static,
+    ) -> Self {
+        self.keeper = Some(Rc::new(keeper));
+        self
+    }
+
+    /// The descriptor for a place, which `take` takes from the process.
+    #[cfg(unix)]
+    pub(crate) fn handed(
+        &self,
+        place: &str,
+        take: &mut dyn FnMut() -> Result<OwnedFd, Failure>,
+    ) -> Result<OwnedFd, Failure> {
+        match &self.keeper {
+            Some(keeper) => keeper(place, take),
+            None => take(),
+        }
     }
 
     /// All kinds of servers: those of this crate, and these.
@@ -142,7 +177,10 @@ impl fmt::Debug for Kinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let servers: Vec<_> = self.servers.iter().map(|(kind, _)| kind).collect();
         let clients: Vec<_> = self.clients.iter().map(|(kind, _)| kind).collect();
-        f.debug_struct("Kinds").field("servers", &servers).field("clients", &clients).finish()
+        f.debug_struct("Kinds")
+            .field("servers", &servers)
+            .field("clients", &clients)
+            .finish_non_exhaustive()
     }
 }
 

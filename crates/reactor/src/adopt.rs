@@ -22,6 +22,8 @@ pub enum CannotAdopt {
     NotSocket,
     /// It is a socket, but carries no stream.
     NotStream,
+    /// It is a socket, but takes no datagrams.
+    NotDatagrams,
     /// It is neither of the Internet nor of Unix.
     UnknownFamily,
     /// It was said to listen, and does not.
@@ -49,6 +51,7 @@ impl fmt::Display for CannotAdopt {
         f.write_str(match self {
             Self::NotSocket => "the descriptor is no socket",
             Self::NotStream => "the socket carries no stream",
+            Self::NotDatagrams => "the socket takes no datagrams",
             Self::UnknownFamily => "the socket is neither of the Internet nor of Unix",
             Self::NotListening => "the socket does not listen",
             Self::Listening => "the socket listens, and is not connected",

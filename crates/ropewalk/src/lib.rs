@@ -41,6 +41,7 @@
 //! | [`control`] | what operators have hold of: logs, and a socket |
 //! | [`metrics`] | what the loops are at, for Prometheus and as a page |
 //! | `adapters` | connections for code that pulls: the traits of tokio, futures and hyper; with the feature `adapters` |
+//! | `config` | configuration files, read by the options of commands; with the feature `config` |
 //! | `database` | pools of connections to databases; with the features `sqlite` and `postgres` |
 //! | `foreign` | the reactor inside other loops, with the feature `foreign`; inside tokio's runtime, or beside it, with the feature `tokio` |
 //! | [`small`] | Finger, Ident, and the family of RFC 862 to 868: echo, discard, chargen, daytime, time … |
@@ -60,6 +61,8 @@ pub use ropewalk_adapters as adapters;
 pub use ropewalk_amp as amp;
 pub use ropewalk_auth as auth;
 pub use ropewalk_cgi as cgi;
+#[cfg(feature = "config")]
+pub use ropewalk_config as config;
 pub use ropewalk_control as control;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use ropewalk_database as database;

@@ -1,6 +1,6 @@
 //! Servers as services.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct StreamServer<S> {
     place: Rc<dyn ServerEndpoint>,
     clock: Rc<dyn Clock>,
     /// Who serves those who come from now on.
-    serving: Rc<RefCell<S>>,
+    serving: Rc<Current<S>>,
     /// What else has connections of this server.
     others: Vec<Rc<dyn Drain>>,
     port: Rc<RefCell<Option<Box<dyn Port>>>>,
@@ -37,15 +37,20 @@ impl<S: SeatFactory + Drain + Clone> StreamServer<S> {
         serving: S,
     ) -> Self {
         let (place, clock) = (Rc::new(place), Rc::new(clock));
-        let serving = Rc::new(RefCell::new(serving));
+        let serving = Rc::new(Current(RefCell::new(serving), Cell::new(0)));
         Self { place, clock, serving, others: Vec::new(), port: Rc::default() }
     }
 
     /// Has `serving` serve those who come from now on, without a moment in which nobody listens. Answers who did so far
     /// and has their connections, for whoever drains them.
+    ///
+    /// Who serves may do so too while it makes the protocol of a connection: it has that one still, and the next is
+    /// `serving`'s.
     pub fn replace(&self, serving: S) -> S {
         serving.resume();
-        self.serving.replace(serving)
+        let Current(held, changes) = &*self.serving;
+        changes.set(changes.get() + 1);
+        held.replace(serving)
     }
 
     /// Drains this with it: what has taken connections over, such as the WebSockets of a site.
@@ -70,7 +75,7 @@ impl<S: SeatFactory + Drain + Clone> StreamServer<S> {
     }
 
     fn all(&self) -> All {
-        let serving: Rc<dyn Drain> = Rc::new(self.serving.borrow().clone());
+        let serving: Rc<dyn Drain> = Rc::new(self.serving.0.borrow().clone());
         All(self.others.iter().cloned().chain([serving]).collect())
     }
 
@@ -87,8 +92,8 @@ impl<S: SeatFactory + Drain + Clone> Service for StreamServer<S> {
         }
         self.all().resume();
         let port = Rc::clone(&self.port);
-        let current = Current(Rc::clone(&self.serving));
-        let listening = self.place.listen_seats(Box::new(current));
+        let seating = Seating(Rc::clone(&self.serving));
+        let listening = self.place.listen_seats(Box::new(seating));
         listening.map(move |listening| {
             port.replace(Some(listening));
         })
@@ -107,7 +112,7 @@ impl<S: SeatFactory + Drain + Clone> Service for StreamServer<S> {
             }
             // Who was accepted until now is among them.
             let found = serving.connections();
-            let cut = Rc::new(std::cell::Cell::new(0));
+            let cut = Rc::new(Cell::new(0));
             let (counter, hurried) = (Rc::clone(&cut), serving.clone());
             let hurry = call_later(&clock, deadline, move || {
                 let count = hurried.cut();
@@ -137,16 +142,26 @@ impl<S: SeatFactory + Drain + Clone> Service for StreamServer<S> {
     }
 }
 
-/// Seats whoever comes with who serves at that moment.
-struct Current<S>(Rc<RefCell<S>>);
+/// Who serves, and how often that has changed.
+struct Current<S>(RefCell<S>, Cell<u64>);
 
-impl<S: SeatFactory> SeatFactory for Current<S> {
+/// Seats whoever comes with who serves at that moment.
+struct Seating<S>(Rc<Current<S>>);
+
+impl<S: SeatFactory + Clone> SeatFactory for Seating<S> {
     fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
-        self.0.borrow_mut().seat(peer)
+        let Current(held, changes) = &*self.0;
+        let (mut serving, before) = (held.borrow().clone(), changes.get());
+        let seat = serving.seat(peer);
+        // It may have had another take its place meanwhile.
+        if changes.get() == before {
+            held.replace(serving);
+        }
+        seat
     }
 
     fn alpn(&self) -> &'static [&'static str] {
-        self.0.borrow().alpn()
+        self.0.0.borrow().alpn()
     }
 }
 
@@ -194,7 +209,10 @@ impl Drain for AnyServing {
     }
 
     fn resume(&self) {
-        self.0.borrow().resume();
+        // Who seats somebody just now has not left.
+        if let Ok(serving) = self.0.try_borrow() {
+            serving.resume();
+        }
     }
 }
 

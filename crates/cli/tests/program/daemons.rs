@@ -138,7 +138,11 @@ fn what_is_wrong_with_a_daemon_is_told_by_its_starter() {
         (&["--log-to", "file:/no/such/place/log"], "cannot write the log"),
         (&["--log-size", "5000"], "--log-size and --log-keep are for files"),
         (&["--log-to", "syslog:/no/such/socket"], "cannot log to syslog"),
-        (&["--workers", "2", "--daemon", "--log-to", &log], "run in the foreground"),
+        (
+            &["--processes", "2", "--log-to", &log, "--log-size", "5000"],
+            "several processes cannot put one log file aside",
+        ),
+        (&["--processes", "2", "--metrics", ANYWHERE], "each counts for itself"),
     ];
     for (arguments, told) in cases {
         let listen = ["--listen", ANYWHERE];
@@ -185,6 +189,85 @@ fn privileges_go_once_the_places_are_taken() {
     assert_eq!(status_of(pid, "CapEff"), "0000000000000000");
     assert!(talk(served.connect(), "GET /a.txt HTTP/1.0\r\n\r\n").ends_with("hello"));
     assert_eq!(served.stop().0, Some(0));
+}
+
+/// The processes that a process has started.
+fn children(pid: i32) -> Vec<i32> {
+    let said = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    said.split_whitespace().map(|number| number.parse().unwrap()).collect()
+}
+
+/// Waits until something is so.
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn several_threads_and_processes_have_the_habits_of_daemons_too() {
+    let is_root = rustix::process::geteuid().is_root();
+    for kind in ["--workers", "--processes"] {
+        let folder = Folder::new(&format!("daemon{kind}")).with("a.txt", "hello");
+        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
+            .unwrap();
+        let (pid_file, log) = (folder.path().join("web.pid"), folder.path().join("web.log"));
+        let (file, log_to) = (pid_file.to_str().unwrap(), format!("file:{}", log.display()));
+        let mut starter = program();
+        starter.current_dir(folder.path());
+        starter.args(["web", "--path", ".", "--listen", ANYWHERE, "--daemon", "--pid-file", file]);
+        starter.args(["--log-to", &log_to, "--umask", "027", "--no-new-privileges", kind, "2"]);
+        if is_root {
+            starter.args(["--uid", "nobody"]);
+        }
+        let output = starter.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{kind}: {said}");
+        let place = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let daemon = Daemon(pid_in(&pid_file));
+        let ask = || talk(connect(&place), "GET /a.txt HTTP/1.0\r\n\r\n");
+        assert!(ask().ends_with("hello"), "{kind}");
+        if kind == "--processes" {
+            wait_until(|| children(daemon.0).len() == 2);
+        }
+        let all = || [vec![daemon.0], children(daemon.0)].concat();
+        for pid in all() {
+            assert_eq!(status_of(pid, "NoNewPrivs"), "1", "{kind}");
+            assert_eq!(status_of(pid, "Umask"), "0027", "{kind}");
+            for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+                let text = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+                let is_nobody = text.contains("Uid:\t65534\t65534\t65534\t65534");
+                assert_eq!(is_nobody, is_root, "{kind}: {text}");
+            }
+        }
+        assert_eq!(stat(daemon.0)[3], daemon.0.to_string(), "a session of its own");
+
+        // Somebody moves the log away, which all of them are to know.
+        let moved = folder.path().join("web.log.moved");
+        fs::rename(&log, &moved).unwrap();
+        daemon.signal(Signal::USR1);
+        wait_until(|| log.exists());
+        let lines = |path: &Path| {
+            fs::read_to_string(path).map_or(0, |text| text.matches("GET /a.txt").count())
+        };
+        wait_until(|| {
+            let before = lines(&log);
+            assert!(ask().ends_with("hello"), "{kind}");
+            lines(&log) > before
+        });
+
+        let output = run(&["upgrade", "--pid-file", file]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        if kind == "--workers" {
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.contains("several threads have no successor"), "{said}");
+        } else {
+            assert_eq!(output.status.code(), Some(0), "{said}");
+        }
+        assert!(ask().ends_with("hello"), "{kind}");
+        daemon.end();
+        assert!(!pid_file.exists(), "{kind}: its number goes with it");
+    }
 }
 
 /// What came to a socket, until one of its messages has this in it.

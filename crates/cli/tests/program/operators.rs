@@ -142,10 +142,36 @@ fn it_ends_in_order_when_it_is_told_to() {
 }
 
 #[test]
-fn what_cannot_be_read_again_is_not() {
+fn files_are_read_again_when_it_is_told_to() {
     let user = User::new("reload");
-    let _served = user.serve(&["simple", "echo", "--listen", ANYWHERE], 1);
-    assert!(user.complain(&["reload"]).ends_with("this program has nothing to read again\n"));
+    let quotes = user.0.path().join("quotes");
+    let log = user.0.path().join("log");
+    std::fs::write(&quotes, "Measure twice.\n").unwrap();
+    let log_to = format!("file:{}", log.display());
+    let words = ["simple", "qotd", "--listen", ANYWHERE, "--log-to", &log_to, "--quotes"];
+    let served = user.serve(&[&words[..], &[quotes.to_str().unwrap()]].concat(), 1);
+    let quote = || talk(served.connect(), "");
+    let logged = |word: &str| {
+        while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains(word)) {
+            std::thread::yield_now();
+        }
+    };
+    assert_eq!(quote(), "Measure twice.\r\n");
+    let said = "it reads its files again; its log says what has changed\n";
+    assert_eq!(user.say(&["reload"]), said);
+    logged("reloaded: 0 changes");
+    std::fs::write(&quotes, "Cut once.\n").unwrap();
+    // Somebody has moved the log away: it is opened anew as well.
+    std::fs::rename(&log, user.0.path().join("log.moved")).unwrap();
+    assert_eq!(user.say(&["reload"]), said);
+    logged("reloaded: 1 changes");
+    assert_eq!(quote(), "Cut once.\r\n");
+    // What is wrong changes nothing.
+    std::fs::write(&quotes, "").unwrap();
+    user.say(&["reload"]);
+    logged("nothing has changed: there is no quote in");
+    assert_eq!(quote(), "Cut once.\r\n");
+    assert_eq!(served.stop().0, Some(0));
 }
 
 #[test]

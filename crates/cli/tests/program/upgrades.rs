@@ -1,10 +1,12 @@
 //! Upgrades, and ends, under load.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -29,6 +31,11 @@ struct Load {
 
 impl Load {
     fn on(place: &str, clients: usize) -> Self {
+        Self::of(place, "/a.txt", "hello", clients)
+    }
+
+    /// Asks for what ends in that.
+    fn of(place: &str, path: &'static str, end: &'static str, clients: usize) -> Self {
         let (is_over, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let host = place.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let clients = (0..clients).map(|_| {
@@ -36,7 +43,7 @@ impl Load {
             let client = move || {
                 let mut broken = Vec::new();
                 while !is_over.load(Ordering::SeqCst) {
-                    match ask(&host) {
+                    match ask(&host, path, end) {
                         Ok(()) => {
                             answered.fetch_add(1, Ordering::SeqCst);
                         }
@@ -67,14 +74,15 @@ impl Load {
     }
 }
 
-fn ask(host: &str) -> Result<(), String> {
+fn ask(host: &str, path: &str, end: &str) -> Result<(), String> {
     let mut stream = TcpStream::connect(host).map_err(|error| format!("refused: {error}"))?;
     stream.set_read_timeout(Some(Duration::from_mins(1))).map_err(|error| error.to_string())?;
     let mut answer = String::new();
-    let asked = stream.write_all(b"GET /a.txt HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let asked = stream.write_all(request.as_bytes());
     let answered = asked.and_then(|()| stream.read_to_string(&mut answer));
     answered.map_err(|error| format!("broken: {error}, after {answer:?}"))?;
-    if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello") {
+    if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(end) {
         Ok(())
     } else {
         Err(format!("broken: {answer:?}"))
@@ -136,6 +144,189 @@ fn an_upgrade_loses_no_request() {
         &broken[..broken.len().min(5)]
     );
     println!("{} upgrades, {answered} requests, none refused or broken", upgrades());
+}
+
+/// Has the program upgraded; answers its successor's number.
+#[track_caller]
+fn upgrade(pid_file: &Path) -> i32 {
+    let before = number_in(pid_file);
+    let output = run(&["upgrade", "--pid-file", pid_file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let after = number_in(pid_file);
+    assert_ne!(after, before);
+    after
+}
+
+#[track_caller]
+fn check_load(load: Load) {
+    let (answered, broken) = load.end();
+    assert!(broken.is_empty(), "{} of {answered}: {:?}", broken.len(), broken.first());
+}
+
+#[test]
+fn an_upgrade_takes_along_who_looks_on() {
+    let folder = Folder::new("upgrade-inside").with("a.txt", "hello");
+    let (pid_file, control) = (folder.path().join("web.pid"), folder.path().join("control"));
+    let page = format!("unix:{}", folder.path().join("page.sock").display());
+    let more = [
+        "--log",
+        "off",
+        "--pid-file",
+        pid_file.to_str().unwrap(),
+        "--control",
+        control.to_str().unwrap(),
+        "--metrics",
+        ANYWHERE,
+        "--status",
+        &page,
+    ];
+    let mut command = program();
+    command
+        .args(["web", "--path", folder.path().to_str().unwrap(), "--listen", ANYWHERE])
+        .args(more);
+    // The site, the page at a place that is always the same, and the metrics.
+    let served = Served::of(command, 3);
+    let _last = Last(&pid_file);
+    let metrics = served.places.iter().find_map(|line| line.strip_prefix("metrics: ")).unwrap();
+    let load = Load::on(&served.places[0], 2);
+    let looking = Load::of(metrics, "/metrics", "# EOF\n", 1);
+    // Operators come all the time, and somebody is there.
+    let (is_over, path) = (Arc::<AtomicBool>::default(), control.clone());
+    let ended = is_over.clone();
+    let come = move || {
+        let mut failed = Vec::new();
+        while !ended.load(Ordering::SeqCst) {
+            if let Err(error) = UnixStream::connect(&path) {
+                failed.push(error.to_string());
+            }
+            std::thread::yield_now();
+        }
+        failed
+    };
+    let operators = std::thread::Builder::new().spawn(come).unwrap();
+    for _ in 0..3 {
+        let after = upgrade(&pid_file);
+        load.go_on(10);
+        looking.go_on(5);
+        let output = run(&["status", "--control", control.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(&after.to_string()), "{after}: {said}");
+        let mut stream = UnixStream::connect(folder.path().join("page.sock")).unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    is_over.store(true, Ordering::SeqCst);
+    assert_eq!(operators.join().unwrap(), Vec::<String>::new());
+    check_load(load);
+    check_load(looking);
+}
+
+#[test]
+fn an_upgrade_hands_ports_for_datagrams_on() {
+    let folder = Folder::new("upgrade-datagrams");
+    let pid_file = folder.path().join("app.pid");
+    let file = "[services.echo]\nlisten = 'tcp:0:interface=127.0.0.1'\nudp = ['127.0.0.1:0', '127.0.0.1:0']\n";
+    fs::write(folder.path().join("app.toml"), file).unwrap();
+    let mut command = program();
+    command.current_dir(folder.path()).args(["run", "app.toml", "--pid-file", "app.pid"]);
+    let served = Served::of(command, 3);
+    let _last = Last(&pid_file);
+    let ports: Vec<_> = served
+        .places
+        .iter()
+        .filter_map(|line| line.strip_prefix("udp "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(ports.len(), 2);
+    let is_over = Arc::<AtomicBool>::default();
+    let answered = Arc::<AtomicUsize>::default();
+    let clients: Vec<_> = ports
+        .into_iter()
+        .map(|port| {
+            let (is_over, answered) = (is_over.clone(), answered.clone());
+            let work = move || {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                socket.connect(&port).unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+                let mut number = 0_u64;
+                let mut heard = [0; 16];
+                while !is_over.load(Ordering::SeqCst) {
+                    number += 1;
+                    // Datagrams may be lost, which is what they are; that nobody is there is never said.
+                    loop {
+                        socket.send(&number.to_be_bytes()).unwrap();
+                        match socket.recv(&mut heard) {
+                            Ok(length) if heard[..length] == number.to_be_bytes() => break,
+                            Ok(_) => (),
+                            Err(error) => {
+                                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+                            }
+                        }
+                    }
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            };
+            std::thread::Builder::new().spawn(work).unwrap()
+        })
+        .collect();
+    let go_on = |count: usize| {
+        let until = answered.load(Ordering::SeqCst) + count;
+        while answered.load(Ordering::SeqCst) < until
+            && !clients.iter().any(JoinHandle::is_finished)
+        {
+            std::thread::yield_now();
+        }
+    };
+    for _ in 0..3 {
+        go_on(50);
+        upgrade(&pid_file);
+        go_on(50);
+    }
+    is_over.store(true, Ordering::SeqCst);
+    for client in clients {
+        client.join().unwrap();
+    }
+}
+
+#[test]
+fn an_upgrade_keeps_what_a_service_manager_has_handed_over() {
+    let folder = Folder::new("upgrade-handed").with("a.txt", "hello");
+    let pid_file = folder.path().join("web.pid");
+    let sockets: Vec<_> =
+        (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let places: Vec<_> =
+        sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect();
+    let mut shell = std::process::Command::new("sh");
+    let script = "exec env LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=one:two \"$0\" web --log off --path \"$1\" \
+                  --listen systemd:name=two --listen haproxy:systemd:0 --pid-file \"$2\" 3<&0 4<&2 0</dev/null 2>/dev/null";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_ropewalk"), folder.path().to_str().unwrap()]);
+    shell.arg(&pid_file).env("XDG_RUNTIME_DIR", "/nowhere").stdout(Stdio::piped());
+    let mut sockets = sockets.into_iter().map(OwnedFd::from);
+    shell.stdin(sockets.next().unwrap()).stderr(sockets.next().unwrap());
+    let mut child = shell.spawn().unwrap();
+    drop(shell);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said: Vec<_> = (0..2).map(|_| lines.next().unwrap().unwrap()).collect();
+    assert_eq!(said, [format!("http://{}/", places[1]), format!("http://{}/", places[0])]);
+    let _served = Served { child, places: said };
+    let _last = Last(&pid_file);
+    let load = Load::on(&places[1], 3);
+    for _ in 0..3 {
+        load.go_on(10);
+        upgrade(&pid_file);
+        load.go_on(10);
+        // Behind a proxy, inside of which is the other of them.
+        let mut stream = TcpStream::connect(&places[0]).unwrap();
+        let request = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET /a.txt HTTP/1.0\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("hello"), "{answer}");
+    }
+    check_load(load);
 }
 
 #[test]

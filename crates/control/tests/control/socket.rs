@@ -283,6 +283,32 @@ fn a_place_is_taken_only_where_nobody_answers() {
 }
 
 #[test]
+fn a_successor_takes_a_place_over_without_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control");
+    let subject = |version: &str| Subject::new("a", version, &Loops::new());
+    let version = || {
+        let status = ask(&path, &json!({ "ask": "status" })).unwrap();
+        status["program"]["version"].as_str().unwrap().to_owned()
+    };
+    let first = Control::start(&path, subject("1")).unwrap();
+    let second = Control::take_over(&path, subject("2")).unwrap();
+    assert_eq!(version(), "2");
+    // Nobody comes to the first any more, which ends all the same, and leaves the other's file.
+    drop(first);
+    assert_eq!(version(), "2");
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    drop(second);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    // Where nobody is, it begins; what is no socket stays.
+    drop(Control::take_over(&path, subject("3")).unwrap());
+    fs::write(&path, "a file").unwrap();
+    let told = Control::take_over(&path, subject("4")).unwrap_err().to_string();
+    assert!(told.ends_with("is there, and is no socket"), "{told}");
+}
+
+#[test]
 fn programs_of_one_user_are_told_apart_and_dead_ones_are_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let places = Places::at(folder.path().join("new"));

@@ -1,6 +1,7 @@
 //! UDP.
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::net::{SocketType, getsockname, sockopt};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,8 +10,8 @@ use ropewalk_protocol::{Address, DatagramEndpoint, DatagramSeat, Disconnect};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::sys::Socket as AnySocket;
-use crate::sys::os::{self, coalesce};
-use crate::{CannotListen, ListeningPort, Reactor};
+use crate::sys::os::{self, coalesce, peer_address};
+use crate::{CannotAdopt, CannotListen, ListeningPort, Reactor};
 
 /// The longest datagram that is taken, unless said otherwise: longer ones do not exist over IP.
 pub(super) const LENGTH_DEFAULT: usize = 65_535;
@@ -153,6 +154,18 @@ impl UdpOptions {
     }
 }
 
+impl UdpOptions {
+    /// A socket that is open at `address` so, for [`Reactor::adopt_udp`] here or in the process that takes this one's
+    /// place.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn socket(&self, address: SocketAddr) -> io::Result<OwnedFd> {
+        self.open(address).map(OwnedFd::from)
+    }
+}
+
 impl Reactor {
     /// Receives datagrams at an Internet address; port 0 lets the system choose, and
     /// [`Port::address`](ropewalk_protocol::Port::address) tells what it chose. The protocol is told
@@ -184,6 +197,32 @@ impl Reactor {
         }
     }
 
+    /// Receives datagrams with a socket that somebody else has opened at an Internet address: the process whose place
+    /// this one takes. Of the options only how long datagrams may be counts.
+    ///
+    /// It is made not to block, which holds for everybody who has it. Whoever reads first has what comes.
+    ///
+    /// # Errors
+    ///
+    /// If it is no such socket. The protocol is told so as well.
+    pub fn adopt_udp(
+        &self,
+        descriptor: OwnedFd,
+        options: &UdpOptions,
+        seat: Box<dyn DatagramSeat>,
+    ) -> Result<ListeningPort, CannotAdopt> {
+        match datagrams_at(descriptor.as_fd()) {
+            Ok(bound) => {
+                let length = options.length;
+                Ok(self.open_port(descriptor.into(), Address::Ip(bound), None, length, None, seat))
+            }
+            Err(error) => {
+                self.refuse_port(seat, Disconnect::Failed(io::ErrorKind::InvalidInput));
+                Err(error)
+            }
+        }
+    }
+
     /// Exchanges datagrams with one peer: others are not heard, and the protocol is told when nobody
     /// receives there. A failure reaches the seat as its end.
     pub fn connect_udp(&self, peer: SocketAddr, options: &UdpOptions, seat: Box<dyn DatagramSeat>) {
@@ -207,6 +246,16 @@ impl Reactor {
             Err(error) => self.refuse_port(seat, Disconnect::from(&error)),
         }
     }
+}
+
+/// Where a socket that somebody else has opened takes datagrams, which is made not to block.
+fn datagrams_at(socket: BorrowedFd<'_>) -> Result<SocketAddr, CannotAdopt> {
+    if sockopt::socket_type(socket)? != SocketType::DGRAM {
+        return Err(CannotAdopt::NotDatagrams);
+    }
+    let bound = peer_address(Some(getsockname(socket)?));
+    os::make_ours(socket)?;
+    bound.ip().ok_or(CannotAdopt::UnknownFamily)
 }
 
 fn named(socket: Socket, address: SocketAddr) -> io::Result<(AnySocket, Address)> {

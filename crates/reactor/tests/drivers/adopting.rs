@@ -8,8 +8,10 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ropewalk_protocol::{Address, Disconnect, Port, call_later, seat};
-use ropewalk_reactor::{CannotAdopt, DriverKind, Reactor};
+use ropewalk_protocol::{
+    Address, DatagramPort, DatagramProtocol, Disconnect, Port, call_later, seat, seat_datagrams,
+};
+use ropewalk_reactor::{CannotAdopt, DriverKind, Reactor, UdpOptions};
 use socket2::{Domain, Socket, Type};
 
 use crate::kit::{
@@ -22,6 +24,7 @@ on_each_driver! {
     a_listener_that_is_open_elsewhere_stays_open_there,
     a_connection_is_taken_over_with_what_has_come,
     a_connection_that_is_open_elsewhere_is_not_heard_of_again,
+    a_port_for_datagrams_is_taken_over_with_what_has_come,
     what_is_no_listener_is_refused,
     what_is_no_connection_is_refused,
     one_that_is_taken_over_can_be_given_up_at_once,
@@ -31,6 +34,46 @@ on_each_driver! {
 
 fn echo(reactor: &Reactor, listener: impl Into<OwnedFd>) -> Result<impl Port, CannotAdopt> {
     reactor.adopt_listener(listener.into(), Box::new(|_: &Address| Some(Echo)))
+}
+
+/// Says each datagram back.
+struct SayBack;
+
+impl DatagramProtocol for SayBack {
+    fn datagram_received(&mut self, port: &DatagramPort<Self>, data: &[u8], from: &Address) {
+        port.send_to(data, from).unwrap();
+    }
+}
+
+fn a_port_for_datagrams_is_taken_over_with_what_has_come(kind: DriverKind) {
+    let reactor = reactor(kind);
+    let here = "127.0.0.1:0".parse().unwrap();
+    let socket = UdpSocket::from(UdpOptions::default().socket(here).unwrap());
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(socket.local_addr().unwrap()).unwrap();
+    client.set_nonblocking(true).unwrap();
+    client.send(b"early").unwrap();
+    let (options, other) = (UdpOptions::default(), socket.try_clone().unwrap());
+    let adopt =
+        |descriptor: OwnedFd| reactor.adopt_udp(descriptor, &options, seat_datagrams(SayBack));
+    let port = adopt(socket.into()).unwrap();
+    assert_eq!(port.address(), Address::Ip(other.local_addr().unwrap()));
+    for expected in ["early", "late"] {
+        turn_until(&reactor, || {
+            let mut heard = [0; 16];
+            client.recv(&mut heard).is_ok_and(|length| &heard[..length] == expected.as_bytes())
+        });
+        client.send(b"late").unwrap();
+    }
+    // It is open elsewhere too, and stays so.
+    drop(port.stop_listening());
+    come_to_rest(&reactor);
+    assert!(client.send(b"on").is_ok() && client.send(b"on").is_ok(), "nobody refuses it");
+    let stream = TcpListener::bind("127.0.0.1:0").unwrap();
+    assert!(matches!(adopt(stream.into()), Err(CannotAdopt::NotDatagrams)));
+    let (local, _) = UnixDatagram::pair().unwrap();
+    assert!(matches!(adopt(local.into()), Err(CannotAdopt::UnknownFamily)));
+    come_to_rest(&reactor);
 }
 
 /// The system has let them in: they know nothing of an end.

@@ -1,5 +1,6 @@
 //! The same on sockets, with each driver in turn.
 
+use std::cell::{Cell, RefCell};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -172,4 +173,53 @@ fn a_line_protocol_says_goodbye_by_a_hook_and_others_serve_on_in_its_place() {
     let drained = reactor.run_until(server.drain(Duration::from_mins(1))).unwrap();
     assert_eq!((drained.found, drained.cut), (1, 0));
     assert_eq!(rest(&reactor, second), "BYE two\r\n");
+}
+
+#[test]
+fn who_serves_may_have_another_take_its_place_while_it_seats_somebody() {
+    type Server = StreamServer<AnyServing>;
+    let driver = DriverKind::from_environment().unwrap().unwrap_or_default();
+    let reactor = Reactor::with_driver(driver).unwrap();
+    let server: Rc<RefCell<Option<Rc<Server>>>> = Rc::default();
+    let (late, second) = (Rc::clone(&server), Rc::new(Cell::new(0)));
+    let counted = Rc::clone(&second);
+    let next = AnyServing::new(Leaving::by(
+        move |_: &Address| {
+            counted.set(counted.get() + 1);
+            Some(Lines)
+        },
+        |_, conn| conn.close(),
+    ));
+    let first = AnyServing::new(Leaving::by(
+        move |_: &Address| {
+            let server = late.borrow().clone().unwrap();
+            // Once by itself, and for good by the other.
+            let own = server.replace(next.clone());
+            server.replace(own.clone());
+            assert!(server.replace(next.clone()).is_same(&own));
+            Some(Lines)
+        },
+        |_, conn| conn.close(),
+    ));
+    let made = Rc::new(StreamServer::new(Tcp(reactor.clone()), reactor.clone(), first.clone()));
+    server.replace(Some(Rc::clone(&made)));
+    reactor.run_until(made.start()).unwrap();
+    let place = made.address().unwrap().ip().unwrap();
+    for expected in [(1, 0), (1, 1)] {
+        let talk = reactor.defer_to_thread(move || {
+            let mut stream = TcpStream::connect(place)?;
+            stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+            stream.write_all(b"?")?;
+            stream.read_exact(&mut [0])?;
+            Ok::<_, std::io::Error>(stream)
+        });
+        let kept = reactor.run_until(talk).unwrap();
+        // The one who seats it has it still.
+        assert_eq!((first.connections(), second.get()), expected);
+        std::mem::forget(kept);
+    }
+    reactor.run_until(first.drain()).unwrap();
+    reactor.run_until(made.stop()).unwrap();
+    // What knows itself is let go of.
+    server.take();
 }
