@@ -1,7 +1,8 @@
 //! Operators at their terminals.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use ropewalk_interop::TempDir;
@@ -43,12 +44,24 @@ impl Served {
     fn start(folder: &TempDir, name: &str) -> Self {
         let mut command = Command::new(program());
         command.args(["simple", name, "--listen", "tcp:0:interface=127.0.0.1", "--control"]);
-        command.arg(folder.path().join(name)).stdin(Stdio::null()).stderr(Stdio::null());
+        command.arg(folder.path().join(name));
+        Self::of(command)
+    }
+
+    /// A command that serves in one place.
+    fn of(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stderr(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it runs");
         let mut place = String::new();
         let mut lines = BufReader::new(child.stdout.take().expect("its output"));
         lines.read_line(&mut place).expect("where it serves");
         Self { child, place: place.trim_end().to_owned() }
+    }
+}
+
+impl Served {
+    fn place(&self) -> &str {
+        self.place.trim_start_matches("http://").trim_end_matches('/')
     }
 }
 
@@ -119,6 +132,56 @@ fn top_ends_with_its_program() {
     assert_eq!(terminal.wait(), Some(1), "{}", terminal.seen());
     terminal.wait_for("the program is gone");
     assert!(terminal.seen().contains("\x1b[?1049l"), "the screen is as it was before");
+}
+
+/// What `dump` shows, once it shows all of this.
+fn dumped(folder: &TempDir, socket: &Path, wanted: &[&str]) -> String {
+    let typed = format!("ropewalk dump --control {}", socket.display());
+    loop {
+        let mut terminal = Terminal::new(folder.path(), &typed);
+        assert_eq!(terminal.wait(), Some(0), "{}", terminal.seen());
+        let shown = terminal.seen();
+        let has = |words: &&str| {
+            shown.lines().any(|line| words.split("...").all(|part| line.contains(part)))
+        };
+        if wanted.iter().all(has) {
+            return shown;
+        }
+    }
+}
+
+#[test]
+fn dump_lists_deferreds_and_timers_with_the_places_where_they_were_made() {
+    let folder = TempDir::new("dump").expect("a folder");
+    // Whoever is behind the proxy never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a place");
+    let text = format!(
+        "[services.web]\nlisten = 'tcp:0:interface=127.0.0.1'\nlog = 'off'\nproxy = \
+         ['/=http://{}']\n[services.fails]\nkind = 'process'\ncommand = ['false']\n",
+        silent.local_addr().expect("an address")
+    );
+    folder.write("app.toml", text).expect("a file");
+    let socket = folder.path().join("socket");
+    let mut command = Command::new(program());
+    command.args(["run", "app.toml", "--control"]).arg(&socket).current_dir(folder.path());
+    let served = Served::of(command);
+    let mut peer = TcpStream::connect(served.place()).expect("a connection");
+    std::io::Write::write_all(&mut peer, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("it is asked");
+    let _asked = silent.accept().expect("it is passed on");
+    let wanted = [
+        // The loop's own file would say nothing of who asked.
+        "a call due in ..., asked for at ...service/src/process.rs:",
+        "a deferred without a result for ..., listened to at ..., made at ...http/src/client/",
+        "a connection from ..., asked for at ",
+    ];
+    let shown = dumped(&folder, &socket, &wanted);
+    assert!(!shown.contains("reactor/src/reactor.rs"), "{shown}");
+    let typed = format!("ropewalk dump --deferreds off --control {}", socket.display());
+    let mut terminal = Terminal::new(folder.path(), &typed);
+    assert_eq!(terminal.wait(), Some(0), "{}", terminal.seen());
+    terminal.wait_for("deferreds are not listed; `ropewalk dump --deferreds on` has them listed");
+    assert!(!terminal.seen().contains("a deferred without"), "{}", terminal.seen());
 }
 
 #[test]
