@@ -11,9 +11,9 @@ use ropewalk_protocol::{Conn, FileSlice};
 use crate::server::{BodyPiece, BodyStream};
 
 /// How many pieces of bodies go out in one turn.
-pub(crate) const PIECES_PER_TURN_MAX: usize = 64;
+const PIECES_PER_TURN_MAX: usize = 64;
 /// How many bytes of bodies go out at once, before it is looked whether the peer takes them.
-pub(crate) const BYTES_AT_ONCE_MAX: usize = 256 * 1024;
+const BYTES_AT_ONCE_MAX: usize = 256 * 1024;
 /// Up to how many bytes of a body are copied behind the head of their frame, rather than handed on.
 pub(crate) const TOGETHER_MAX: usize = 4096;
 
@@ -68,6 +68,26 @@ impl Outflow {
         }
         Some(part)
     }
+}
+
+/// What one turn sends: `put` is told how many bytes may still go and says how many went, or nothing where nobody has
+/// any. Whether there may be more in another turn.
+pub(crate) fn turn<P: 'static>(
+    conn: &Conn<P>,
+    mut put: impl FnMut(usize) -> Option<usize>,
+) -> bool {
+    if conn.is_writing_paused() {
+        return false;
+    }
+    let mut left = BYTES_AT_ONCE_MAX;
+    for _ in 0..PIECES_PER_TURN_MAX {
+        let Some(len) = put(left) else { return false };
+        left = left.saturating_sub(len);
+        if left == 0 {
+            break;
+        }
+    }
+    true
 }
 
 /// Sends what there was room for, in as many frames as it takes.

@@ -13,9 +13,7 @@ use super::Http2;
 use super::exchange::Answer;
 use super::tunnel::Tunnel;
 use crate::codec::{Asked, SentAs};
-use crate::outflow::{
-    BYTES_AT_ONCE_MAX, Outflow, PIECES_PER_TURN_MAX, TOGETHER_MAX, put_end, put_fields, put_part,
-};
+use crate::outflow::{Outflow, TOGETHER_MAX, put_end, put_fields, put_part, turn};
 use crate::server::access::Access;
 use crate::server::answering::{Whole, failed};
 use crate::server::body::{BodyPiece, Kind};
@@ -248,22 +246,15 @@ impl Http2 {
 
     /// Sends parts of bodies by turns, until the client has enough or there are none.
     pub(super) fn pump(&mut self, conn: &Conn<Self>) {
-        if conn.is_writing_paused() {
-            return;
-        }
-        let mut left = BYTES_AT_ONCE_MAX;
-        for _ in 0..PIECES_PER_TURN_MAX {
+        let goes_on = turn(conn, |most| {
             if self.exchanges.is_empty() {
-                return;
+                return None;
             }
-            let Some(stream) = self.engine.next_sender() else { return };
-            left = left.saturating_sub(self.put_part(conn, stream, left));
-            if left == 0 {
-                break;
-            }
-        }
+            let stream = self.engine.next_sender()?;
+            Some(self.put_part(conn, stream, most))
+        });
         // Above the mark there will be a word when it goes on.
-        if !conn.is_writing_paused() {
+        if goes_on && !conn.is_writing_paused() {
             conn.call_later(Duration::ZERO, |this, conn| {
                 this.pump(conn);
                 this.settle(conn);

@@ -12,17 +12,8 @@ use ropewalk_http2::hpack::{Encoder, Pseudo};
 use ropewalk_http2::{Fatal, Limits, Malformed, Nuisance, ResetBy};
 use ropewalk_protocol::Disconnect;
 
-use super::server::{Server, clear};
+use super::server::{Server, clear, frame};
 use crate::{World, error, text};
-
-/// A frame, whatever is in it.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
 
 /// What a server does to a request on a stream, and what its connection ends for.
 fn check(

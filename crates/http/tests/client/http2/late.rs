@@ -6,17 +6,8 @@ use ropewalk_http2::{Fatal, Limits, Nuisance};
 use ropewalk_protocol::Disconnect;
 use ropewalk_trial::Random;
 
-use super::server::{Server, clear};
+use super::server::{Server, clear, frame};
 use crate::{World, error, text};
-
-/// A frame, whatever is in it.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
 
 /// How often a server can send `octets` on a stream that was taken back, until its connection ends for `why`.
 #[track_caller]
