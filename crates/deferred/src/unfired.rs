@@ -69,7 +69,7 @@ thread_local! {
 
 /// Keeps a list of this thread's deferreds that have no result, from now on; `clock` tells their age.
 ///
-/// That there could be a list costs a deferred about ten instructions, that there is one a hundred more (a
+/// That there could be a list costs a deferred about twenty instructions, that there is one a hundred more (a
 /// deferred that is made and fired costs about 370). Called again, the clock is replaced and the list goes on.
 ///
 /// ```

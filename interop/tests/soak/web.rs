@@ -76,8 +76,8 @@ pub(crate) fn kept(
             Ok(Round::of(1))
         }
         Some((head, _)) => Err(format!("broken: {head:?}")),
-        // A connection may end while a request is on its way (RFC 9112, 9.5): it is asked again. One that has just come
-        // has a second for it, which a busy machine may need for less.
+        // A connection may end while a request is on its way (RFC 9112, 9.5): the next round asks
+        // again, and those that ended so are counted.
         None => Ok(PARTED),
     }
 }

@@ -14,6 +14,7 @@ use ropewalk_protocol::seat;
 use ropewalk_trial::{Clock, Hostile, Memory};
 
 use crate::client::Client;
+use crate::frames::raw;
 
 /// How much of an attack is sent before it counts as put up with, in bytes.
 const ATTACK_MAX: usize = 4 << 20;
@@ -23,15 +24,6 @@ const GET: [u8; 4] = [0x82, 0x86, 0x84, 0x01];
 
 /// What is sent the how many-th time.
 type Attack = fn(u32) -> Vec<u8>;
-
-/// A frame, whatever it is.
-fn raw(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend_from_slice(&[kind, flags]);
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
 
 /// A request whose host is `a`, all said or not.
 fn get(stream: u32, flags: u8) -> Vec<u8> {

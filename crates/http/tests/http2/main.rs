@@ -4,6 +4,7 @@ mod answers;
 mod bodies;
 mod client;
 mod endings;
+mod frames;
 mod hostile;
 mod laws;
 mod priorities;

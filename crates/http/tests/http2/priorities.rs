@@ -5,18 +5,12 @@ use ropewalk_http::{Body, Request, Response, Site, Tree};
 use ropewalk_http2::frame::{PREFACE, write_priority_update};
 use ropewalk_trial::{Clock, Memory};
 
+use crate::frames::{exchange, raw};
+
 const LARGE: usize = 300_000;
 const SMALL: usize = 500;
 /// As much as goes out before anybody has opened a window.
 const FIRST: usize = 65_535;
-
-fn raw(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend_from_slice(&[kind, flags]);
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
 
 fn site(news: &EventGroup) -> Site {
     let page = |len: usize| move |_: Request| Body::from(vec![b'x'; len]);
@@ -54,30 +48,18 @@ impl Reader {
     }
 
     fn push(&mut self, octets: &[u8]) {
-        self.server.push(octets);
-        loop {
-            self.server.run();
-            let said = self.server.take_sent();
-            if said.is_empty() {
-                return;
-            }
-            let mut rest = &said[..];
-            while let [a, b, c, kind, flags, s0, s1, s2, s3, behind @ ..] = rest {
-                let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-                let stream = u32::from_be_bytes([*s0, *s1, *s2, *s3]);
-                assert!(*kind != 3 && *kind != 7, "neither a reset nor a farewell");
-                if *kind == 0 && len > 0 {
-                    match self.parts.last_mut() {
-                        Some((last, sum)) if *last == stream => *sum += len,
-                        _ => self.parts.push((stream, len)),
-                    }
+        let (parts, whole) = (&mut self.parts, &mut self.whole);
+        exchange(&mut self.server, octets, |kind, flags, stream, len| {
+            if kind == 0 && len > 0 {
+                match parts.last_mut() {
+                    Some((last, sum)) if *last == stream => *sum += len,
+                    _ => parts.push((stream, len)),
                 }
-                if *kind < 2 && flags & 1 != 0 {
-                    self.whole.push(stream);
-                }
-                rest = &behind[len..];
             }
-        }
+            if kind < 2 && flags & 1 != 0 {
+                whole.push(stream);
+            }
+        });
     }
 
     /// Asks for a page, by a `Priority` field where it is not empty.

@@ -8,17 +8,11 @@ use ropewalk_http2::frame::PREFACE;
 use ropewalk_protocol::Disconnect;
 use ropewalk_trial::{Clock, Memory, Random};
 
+use crate::frames::{exchange, raw};
+
 const SIZE: i64 = 200_000;
 /// GET http, in front of a path.
 const GET: [u8; 3] = [0x82, 0x86, 0x04];
-
-fn raw(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend_from_slice(&[kind, flags]);
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
 
 /// `SETTINGS_INITIAL_WINDOW_SIZE`.
 fn window(size: i64) -> Vec<u8> {
@@ -47,25 +41,13 @@ struct Counting {
 
 impl Counting {
     fn push(&mut self, octets: &[u8]) {
-        self.server.push(octets);
-        loop {
-            self.server.run();
-            let said = self.server.take_sent();
-            if said.is_empty() {
-                return;
+        let (sent, whole) = (&mut self.sent, &mut self.whole);
+        exchange(&mut self.server, octets, |kind, flags, stream, len| {
+            if kind == 0 {
+                *sent.entry(stream).or_default() += len as i64;
+                *whole += usize::from(flags & 1);
             }
-            let mut rest = &said[..];
-            while let [a, b, c, kind, flags, s0, s1, s2, s3, behind @ ..] = rest {
-                let len = u32::from_be_bytes([0, *a, *b, *c]);
-                let stream = u32::from_be_bytes([*s0, *s1, *s2, *s3]);
-                assert!(*kind != 3 && *kind != 7, "neither a reset nor a farewell");
-                if *kind == 0 {
-                    *self.sent.entry(stream).or_default() += i64::from(len);
-                    self.whole += usize::from(flags & 1);
-                }
-                rest = &behind[len as usize..];
-            }
-        }
+        });
     }
 }
 
