@@ -36,7 +36,8 @@
 //! | the same on a server, with the room `auth` behind it | [`auth`] |
 //! | RFC 6265 cookies | [`CookieJar`]; on a server [`session`] |
 //! | sessions, and requests that other sites' pages make | [`session`] |
-//! | RFC 9110 9.3.6 `CONNECT`, on clients | [`tunnel`] |
+//! | clients: RFC 9110 7.8 upgrades, RFC 8441 the same on a stream of HTTP/2 | [`RequestBuilder::upgrade`], [`Upgrade`] |
+//! | RFC 9110 9.3.6, RFC 9113 8.5 `CONNECT`, on clients | [`tunnel`], [`RequestBuilder::tunnel`] |
 //! | RFC 9110 3.7 proxies, RFC 7239 Forwarded | [`proxy`] |
 //! | functions around resources, hosts, CORS, pages for errors | [`Resource::wrap`], [`middleware`] |
 //! | RFC 9110 8.4 content codings, 12.5.3 `Accept-Encoding` | [`compress`], [`Request::decode_body`] |
@@ -66,6 +67,7 @@
 //! | a client's requests at a time on a connection of HTTP/2 | 100: [`Http2Options::streams_max`], or what the server takes | requests wait |
 //! | a silent server of HTTP/2; its answer to a ping | 20 s; 10 s: [`Http2Options::silence`] | [`AgentError::Silent`] |
 //! | what a server of HTTP/2 may ask of a client | [`Http2Options::limits`]: the table of the room `http2` | [`AgentError::Connection`] |
+//! | a protocol that a client has on a stream: until its server has said that it takes any; what waits unread; until it ends it, too | 30 s: [`ClientPatience::connect`]; the stream's window; 5 s: [`ClientPatience::goodbye`] | [`AgentError::TimedOut`]; the server has to wait; CANCEL |
 //! | requests that wait for a connection | 1,024 | [`AgentError::Busy`] |
 //! | redirects; interim answers; an answer's fields | 10; 16; 64 KiB | [`AgentError`] |
 //! | a decoded body; a collected one | 256 MiB; 10 MiB: [`Options`] | [`BodyError`] |
@@ -79,6 +81,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+mod carried;
 mod client;
 mod codec;
 pub mod compress;
@@ -99,7 +102,7 @@ pub use ropewalk_http2::Priority;
 pub use client::{
     Agent, AgentError, Answer, COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX,
     ClientPatience, CookieJar, Credentials, Dial, Http2Options, Options, Origin, PoolBounds,
-    Redirects, RequestBuilder, RequestPriority, Scheme, Wait,
+    Redirects, RequestBuilder, RequestPriority, Scheme, Upgrade, Wait,
 };
 pub use codec::{
     AnswerDecoder, AnswerHead, AnswerTo, Asked, BadAnswer, BadBody, BadRequest, BodyDecoder,

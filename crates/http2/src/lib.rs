@@ -13,7 +13,7 @@
 //! | 5.4 errors | [`Fatal`], [`ResetBy`] |
 //! | 6.8 going away, in two steps | [`Connection::go_away`] |
 //! | 8.2 to 8.5 messages | [`RequestHead`], [`ResponseHead`], [`Malformed`], [`is_of_connection`] |
-//! | RFC 8441 extended CONNECT | [`RequestHead::protocol`], [`Connection::has_extended_connect`] |
+//! | 8.5 CONNECT, RFC 8441 extended CONNECT | [`Connection::open_tunnel`], [`Connection::has_extended_connect`]; [`RequestHead::protocol`] |
 //! | what a connection owns at rest | [`Connection::memory`] |
 //! | RFC 9218 priorities | [`Priority`], [`Connection::next_sender`] |
 //!

@@ -45,6 +45,8 @@ pub(crate) struct Stream {
     pub(crate) is_dropped: bool,
     /// The answer has no body, whatever its fields say.
     pub(crate) is_bodiless: bool,
+    /// It was asked for with CONNECT: an answer that agrees is followed by another protocol's octets.
+    pub(crate) is_tunnel: bool,
     /// What is to come of a body of known length.
     pub(crate) left: Option<u64>,
     pub(crate) priority: Priority,

@@ -3,21 +3,25 @@ use std::collections::HashSet;
 use std::fmt;
 use std::future::IntoFuture;
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Response, Version};
-use ropewalk_deferred::Deferred;
-use ropewalk_protocol::{Address, Clock, Seat, TlsInfo};
+use ropewalk_deferred::{Deferred, Failure};
+use ropewalk_protocol::{Address, Clock, Protocol, Seat, TlsInfo};
 use url::Url;
 
 use super::exchange::Call;
 use super::fresh::Rules;
-use super::pool::Pool;
-use super::{AgentError, Credentials, Options, Origin, RequestPriority, follow};
+use super::pool::{Pool, Wish};
+use super::switch::Wanted;
+use super::{AgentError, Credentials, Options, Origin, RequestPriority, Switch, Upgrade, follow};
 use crate::server::{Body, Incoming};
+use crate::tunnel::Target;
 
 /// How many origins that speak HTTP/1.0 are remembered.
 const OLD_MAX: usize = 1024;
@@ -214,13 +218,14 @@ impl Agent {
         &self.0.rules
     }
 
-    /// Whether one connection to `origin` may be enough for all requests.
-    pub(super) fn may_share(&self, origin: &Origin) -> bool {
-        if origin.is_secure() {
+    /// What kind of connection to `origin` requests want.
+    pub(super) fn wish(&self, origin: &Origin) -> Wish {
+        let may_share = if origin.is_secure() {
             self.0.dial.offers_http2(origin)
         } else {
             self.0.options.http2.has_prior_knowledge
-        }
+        };
+        if may_share { Wish::Shared } else { Wish::Any }
     }
 }
 
@@ -325,11 +330,144 @@ impl RequestBuilder {
         })
     }
 
+    /// Gives it so long in all, in place of [`ClientPatience::total`](crate::ClientPatience::total).
+    pub fn within(self, total: Duration) -> Self {
+        self.change(|call| {
+            call.total = Some(total);
+            Ok(())
+        })
+    }
+
+    /// Has `hear` hear of what the server says before its answer (RFC 9110 15.2, RFC 8297), `100 Continue`
+    /// excepted.
+    pub fn on_interim(self, hear: impl Fn(Response<()>) + 'static) -> Self {
+        let hear = move |response| {
+            // Whoever listens is not to bring down a connection that others share.
+            if catch_unwind(AssertUnwindSafe(|| hear(response))).is_err() {
+                tracing::error!(target: "ropewalk::http", "who hears of interim answers panicked");
+            }
+        };
+        self.change(|call| {
+            call.on_interim = Some(Rc::new(hear));
+            Ok(())
+        })
+    }
+
     /// Goes by way of this Unix socket instead of to the URL's host.
     pub fn over_unix(self, path: impl Into<PathBuf>) -> Self {
         self.change(|call| {
             call.socket = Some(path.into());
             Ok(())
+        })
+    }
+
+    /// Asks for another protocol at the URL, and seats it where the server agrees: `make` makes it, of the
+    /// answer's head.
+    ///
+    /// Where the origin's connection speaks HTTP/2 and the server has said that it takes protocols there, that
+    /// is an extended CONNECT (RFC 8441), and the protocol has a stream: it writes, pauses, half-closes, closes
+    /// and aborts there as on a connection of its own, beside the requests that share it, and counts as one of
+    /// them for as long as it lives. Anywhere else it is an upgrade of HTTP/1.1 (RFC 9110 7.8) on a connection
+    /// of its own, which counts as one of the agent's. The protocol need not know which.
+    ///
+    /// The request is a GET without a body. In HTTP/2 its `Sec-WebSocket-Key` is left out (RFC 8441 5). Redirects,
+    /// logins, cookies and what a server did not see to are dealt with as in any other request.
+    ///
+    /// ```
+    /// use http::{StatusCode, header};
+    /// use ropewalk_http::{Agent, Body, Options, Origin, Request, Site, Upgrade};
+    /// use ropewalk_protocol::{ClientEndpoint, Conn, Protocol, Seat, listen};
+    /// use ropewalk_trial::{Clock, MemoryNetwork, Witness};
+    ///
+    /// struct Echo;
+    /// impl Protocol for Echo {
+    ///     fn data_received(&mut self, conn: &Conn<Self>, data: &[u8]) {
+    ///         conn.write(data);
+    ///     }
+    /// }
+    ///
+    /// let clock = Clock::new();
+    /// let network = MemoryNetwork::new(&clock);
+    /// let site = Site::new(|_: Request| {
+    ///     let head = http::Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+    ///     let head = head.header(header::CONNECTION, "upgrade").header(header::UPGRADE, "echo");
+    ///     head.body(Body::switch_to(Echo)).expect("these are a response's fields")
+    /// });
+    /// let port = listen(&network.endpoint("example.org:80"), site);
+    ///
+    /// let dialled = network.clone();
+    /// let dial = move |origin: &Origin, seat: Box<dyn Seat>| {
+    ///     dialled.endpoint(&format!("{}:{}", origin.host(), origin.port())).connect_seat(seat);
+    /// };
+    /// let mut options = Options::default();
+    /// options.http2.has_prior_knowledge = true;
+    /// let agent = Agent::with_options(dial, clock, options);
+    ///
+    /// let (witness, notes) = Witness::quiet();
+    /// let asked = agent.get("http://example.org/").upgrade("echo", |_| Ok::<_, std::fmt::Error>(witness));
+    /// network.run();
+    /// let Upgrade::Made(conn) = asked.now_or_never().unwrap()? else { panic!("it was refused") };
+    /// conn.write(b"hello");
+    /// network.run();
+    /// assert_eq!(notes.data(), b"hello");
+    /// # Ok::<(), ropewalk_deferred::Failure>(())
+    /// ```
+    ///
+    /// The deferred fails as that of [`send`](Self::send) does, with [`AgentError::Upgraded`] where the server
+    /// changes to something else, or with what `make` failed with; the stream or connection is given up then.
+    /// Cancelling it gives up as long as nothing is agreed on.
+    pub fn upgrade<P: Protocol, E: Into<Failure>>(
+        self,
+        protocol: &str,
+        make: impl FnOnce(&Response<()>) -> Result<P, E> + 'static,
+    ) -> Deferred<Upgrade<P>> {
+        let is_token = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&octet);
+        if protocol.is_empty() || !protocol.bytes().all(is_token) {
+            return Deferred::fail(AgentError::BadRequest(protocol.to_owned()));
+        }
+        self.switch_to(Wanted::Protocol(protocol.into()), make)
+    }
+
+    /// Asks the proxy that the URL leads to for a tunnel to `target` (RFC 9110 9.3.6), and seats what `make` makes
+    /// on it: on a stream where the proxy speaks HTTP/2 (RFC 9113 8.5), and else on a connection of its own.
+    ///
+    /// The request's method is CONNECT, and `Proxy-Authorization` is a field like others. The rest is as with
+    /// [`upgrade`](Self::upgrade). [`tunnel::Proxy`](crate::tunnel::Proxy) is an endpoint that does this by
+    /// itself, in HTTP/1.1.
+    ///
+    /// ```
+    /// use http::Method;
+    /// use ropewalk_deferred::{Deferred, Failure};
+    /// use ropewalk_http::tunnel::Target;
+    /// use ropewalk_http::{Agent, Upgrade};
+    /// use ropewalk_protocol::Protocol;
+    ///
+    /// fn through<P: Protocol>(agent: &Agent, target: &Target, next: P) -> Deferred<Upgrade<P>> {
+    ///     let request = agent.request(Method::CONNECT, "https://proxy.example:3129/");
+    ///     request.tunnel(target, |_| Ok::<_, Failure>(next))
+    /// }
+    /// ```
+    pub fn tunnel<P: Protocol, E: Into<Failure>>(
+        self,
+        target: &Target,
+        make: impl FnOnce(&Response<()>) -> Result<P, E> + 'static,
+    ) -> Deferred<Upgrade<P>> {
+        self.switch_to(Wanted::Tunnel(target.to_string().into()), make)
+    }
+
+    fn switch_to<P: Protocol, E: Into<Failure>>(
+        self,
+        wanted: Wanted,
+        make: impl FnOnce(&Response<()>) -> Result<P, E> + 'static,
+    ) -> Deferred<Upgrade<P>> {
+        let (switch, made) = Switch::to(wanted, make);
+        let request = self.change(|call| {
+            call.switch = Some(Rc::new(switch));
+            Ok(())
+        });
+        request.send().map(move |answer| match made.take() {
+            Some(conn) => Upgrade::Made(conn),
+            None => Upgrade::Refused(answer),
         })
     }
 

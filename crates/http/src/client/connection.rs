@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use ropewalk_deferred::{Failure, Promise};
-use ropewalk_forward::{Relay, relay};
 use ropewalk_protocol::{Conn, ConnCall, Disconnect, Protocol};
 
-use super::passing::{OnInterim, Switch};
+use super::passing::OnInterim;
 use super::pool::Lease;
-use super::{AgentError, ClientPatience, Reader, RequestPriority, Wait};
+use super::switch::Onto;
+use super::{AgentError, ClientPatience, Reader, RequestPriority, Switch, Wait};
 use crate::codec::{
     AnswerDecoder, AnswerHead, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, PassedFields,
     Piece,
@@ -39,6 +39,16 @@ pub(super) struct Progress {
     pub(super) reused: Cell<bool>,
 }
 
+/// What is left of a request's total time.
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    pub(super) time: Duration,
+    pub(super) of: Duration,
+}
+
+/// Speaks on a connection next, and has what came for it.
+type Successor = Box<dyn FnOnce(&Conn<Connection>, &[u8])>;
+
 /// One request for one connection.
 pub(super) struct Exchange {
     /// All of it up to the body.
@@ -49,8 +59,7 @@ pub(super) struct Exchange {
     /// Whether the body waits for a word of the server.
     pub(super) expects_continue: bool,
     pub(super) progress: Rc<Progress>,
-    /// What is left of the total time.
-    pub(super) left: Option<Duration>,
+    pub(super) left: Option<Left>,
     pub(super) on_interim: Option<OnInterim>,
     pub(super) priority: Option<RequestPriority>,
     /// The protocol may change.
@@ -71,7 +80,7 @@ pub(crate) struct Connection {
     /// An answer that is told once all that came with it is read: its connection may be free by then.
     ready: Option<(Promise<Response<Incoming>>, Response<Incoming>)>,
     /// Who speaks on this connection next.
-    successor: Option<Relay>,
+    successor: Option<Successor>,
     /// The one timer of this connection, whatever it stands for at the moment.
     timer: Option<ConnCall>,
     waits_for: Waiting,
@@ -163,9 +172,8 @@ impl Connection {
         let cancelled = conn.clone();
         exchange.promise.on_cancel(move || cancelled.abort());
         self.total = exchange.left.map(|left| {
-            conn.call_later(left, |this: &mut Self, conn| {
-                let total = this.patience.total.unwrap_or_default();
-                this.give_up(conn, Wait::Total(total));
+            conn.call_later(left.time, move |this: &mut Self, conn| {
+                this.give_up(conn, Wait::Total(left.of));
             })
         });
         conn.write(&exchange.head);
@@ -329,8 +337,7 @@ impl Connection {
                         Ok(Some((head, passed))) => {
                             self.head(conn, head, passed, &mut data);
                             if let Some(successor) = self.successor.take() {
-                                conn.switch_protocol(successor, data);
-                                return;
+                                return successor(conn, data);
                             }
                         }
                         Err(bad) => return self.fail(conn, AgentError::BadAnswer(bad)),
@@ -380,7 +387,9 @@ impl Connection {
         let Phase::Busy(busy) = &mut self.phase else { return };
         let Reading::Head { interim, .. } = &mut busy.reading else { return };
         let status = response.status();
-        if status == StatusCode::SWITCHING_PROTOCOLS {
+        let is_tunnel =
+            busy.to == AnswerTo::Connect && busy.switch.is_some() && status.is_success();
+        if is_tunnel || status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(conn, response);
         }
         if status.is_informational() {
@@ -436,19 +445,25 @@ impl Connection {
     /// The server changes to another protocol, if it was asked to.
     fn switch(&mut self, conn: &Conn<Self>, response: Response<()>) {
         let Phase::Busy(busy) = &mut self.phase else { return };
-        let Some(switch) = busy.switch.take().filter(|_| matches!(busy.sending, Sending::Done))
-        else {
+        let is_sent = matches!(busy.sending, Sending::Done);
+        let switch = busy.switch.take().filter(|_| is_sent);
+        let Some(agreed) = switch.and_then(|switch| switch.agree(&response)) else {
             return self.fail(conn, AgentError::Upgraded);
         };
         self.stop_waiting(conn);
         let Phase::Busy(busy) = mem::replace(&mut self.phase, Phase::Over) else { return };
         let Reading::Head { promise, .. } = busy.reading else { return };
-        let (near, far, over) = relay(switch.options);
+        let next = match agreed {
+            Ok(next) => next,
+            Err(why) => {
+                promise.fail(why);
+                return conn.abort();
+            }
+        };
         // It counts as one of the agent's for as long as it lives.
         let lease = self.lease.take();
-        over.on_result(move |_| drop(lease));
-        switch.near.set(Some(near));
-        self.successor = Some(far);
+        self.successor =
+            Some(Box::new(move |conn, rest| next(Onto::Connection(conn, rest, lease))));
         let reader = Reader::of_connection(conn.clone(), None);
         self.ready = Some((promise, response.map(|()| Incoming::of_answer(reader, None))));
     }

@@ -15,8 +15,9 @@ use http::header::{
 use url::{Position, Url};
 
 use super::auth::Asked;
-use super::connection::{Exchange, Progress};
-use super::{AgentError, Credentials, Options, Origin, RequestPriority};
+use super::connection::{Exchange, Left, Progress};
+use super::switch::Wanted;
+use super::{AgentError, Credentials, OnInterim, Options, Origin, RequestPriority, Switch};
 use crate::codec::{AnswerTo, BodyWriter, SentAs};
 use crate::server::{Body, BodyKind};
 
@@ -38,11 +39,18 @@ pub(super) struct Call {
     /// A server has said that it does not answer for this host.
     pub(super) was_misdirected: bool,
     pub(super) retries: usize,
-    /// When the total time is over, on the agent's clock.
-    pub(super) until: Option<Duration>,
+    /// How long it may take in all, where that is its own.
+    pub(super) total: Option<Duration>,
+    /// When the total time is over, on the agent's clock, and how long that is.
+    pub(super) until: Option<(Duration, Duration)>,
     /// The target is an asterisk: the server as a whole is meant.
     pub(super) is_for_server: bool,
     pub(super) priority: Option<RequestPriority>,
+    pub(super) on_interim: Option<OnInterim>,
+    /// Another protocol is wanted in place of an answer.
+    pub(super) switch: Option<Rc<Switch>>,
+    /// It is to be asked for in HTTP/1.1, as its server said of this one stream.
+    pub(super) wants_http1: bool,
     /// Whether what comes back is decoded.
     pub(super) decodes: bool,
 }
@@ -63,9 +71,13 @@ impl Call {
             was_challenged: false,
             was_misdirected: false,
             retries: 0,
+            total: None,
             until: None,
             is_for_server: false,
             priority: None,
+            on_interim: None,
+            switch: None,
+            wants_http1: false,
             decodes: false,
         }
     }
@@ -134,7 +146,7 @@ impl Call {
         &mut self,
         options: &Options,
         progress: &Rc<Progress>,
-        left: Option<Duration>,
+        left: Option<Left>,
         promise: ropewalk_deferred::Promise<http::Response<crate::Incoming>>,
     ) -> Result<Exchange, (AgentError, ropewalk_deferred::Promise<http::Response<crate::Incoming>>)>
     {
@@ -150,9 +162,9 @@ impl Call {
             expects_continue: self.expects_continue && self.length != Some(0),
             progress: Rc::clone(progress),
             left,
-            on_interim: None,
+            on_interim: self.on_interim.clone(),
             priority: self.priority.clone(),
-            switch: None,
+            switch: self.switch.clone(),
             is_passed_on: false,
             promise,
         })
@@ -160,8 +172,15 @@ impl Call {
 
     /// Request line and fields (RFC 9112 3 and 5).
     fn head(&mut self, options: &Options) -> Result<(Vec<u8>, SentAs), AgentError> {
-        // A tunnel is no exchange of messages; `tunnel` makes them.
-        if self.method == Method::CONNECT {
+        let wanted = self.switch.as_ref().and_then(|switch| switch.wanted().cloned());
+        let goes_with = match &wanted {
+            // RFC 9113 8.5 and RFC 8441 have no other requests that a protocol may follow.
+            Some(Wanted::Protocol(_)) => self.method == Method::GET && self.length == Some(0),
+            Some(Wanted::Tunnel(_)) => self.method == Method::CONNECT && self.length == Some(0),
+            // A tunnel is no exchange of messages.
+            None => self.method != Method::CONNECT,
+        };
+        if !goes_with {
             return Err(AgentError::BadRequest(self.method.to_string()));
         }
         // The agent alone says where messages end and whom they are for.
@@ -178,11 +197,21 @@ impl Call {
             out.extend_from_slice(b"\r\n");
         };
         let path = &self.url[Position::BeforePath..Position::AfterQuery];
-        let target = if self.is_for_server { "*" } else { path };
+        let target = match &wanted {
+            Some(Wanted::Tunnel(target)) => target,
+            _ if self.is_for_server => "*",
+            _ => path,
+        };
         line(&[self.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1"]);
         if !self.headers.contains_key(HOST) {
             let authority = &self.url[Position::BeforeHost..Position::AfterPort];
-            line(&[b"host: ", authority.as_bytes()]);
+            // RFC 9112 3.2.3: of a tunnel, it is the host that it leads to.
+            let host = if self.method == Method::CONNECT { target } else { authority };
+            line(&[b"host: ", host.as_bytes()]);
+        }
+        if let Some(Wanted::Protocol(name)) = &wanted {
+            line(&[b"connection: upgrade"]);
+            line(&[b"upgrade: ", name.as_bytes()]);
         }
         if let Some(agent) =
             options.user_agent.as_ref().filter(|_| !self.headers.contains_key(USER_AGENT))
@@ -192,6 +221,7 @@ impl Call {
             line(&[b"user-agent: ", value.as_bytes()]);
         }
         let decodes = options.decode
+            && wanted.is_none()
             && !self.headers.contains_key(ACCEPT_ENCODING)
             && !self.headers.contains_key(RANGE);
         if decodes {

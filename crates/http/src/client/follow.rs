@@ -7,18 +7,18 @@ use http::header::{
     WWW_AUTHENTICATE,
 };
 use http::{Method, Response, StatusCode};
-use ropewalk_deferred::{Deferred, Failure, deferred};
+use ropewalk_deferred::{Abandoned, Deferred, Failure, deferred};
 use ropewalk_http2::ResetBy;
 use ropewalk_http2::frame::ErrorCode;
 use ropewalk_protocol::{TimedOut, seat_and_tell, timeout};
 use url::Url;
 
 use super::agent::{Agent, Answer};
-use super::connection::Progress;
+use super::connection::{Left, Progress};
 use super::exchange::{Call, content_coding};
 use super::fresh::Fresh;
 use super::link::{Line, Link};
-use super::pool::{Grant, Lease};
+use super::pool::{Grant, Lease, Wish};
 use super::{AgentError, Decoding, Origin, Wait};
 use crate::server::Incoming;
 
@@ -27,9 +27,9 @@ const RETRIES_MAX: usize = 3;
 
 /// Does all that a request needs.
 pub(super) fn run(agent: &Agent, mut call: Call) -> Deferred<Answer> {
-    let Some(total) = agent.options().patience.total else { return go(agent, call) };
+    let Some(total) = call.total.or(agent.options().patience.total) else { return go(agent, call) };
     let clock = agent.clock();
-    call.until = Some(clock.now() + total);
+    call.until = Some((clock.now() + total, total));
     timeout(&**clock, total, go(agent, call))
         .add_errback(move |failure| Err::<Answer, _>(named(failure, Wait::Total(total))))
 }
@@ -52,37 +52,74 @@ fn go(agent: &Agent, mut call: Call) -> Deferred<Answer> {
     }
     let progress = Rc::new(Progress::default());
     let told = Rc::clone(&progress);
-    let taken = taken(agent, origin);
-    let taken = match agent.options().patience.slot {
-        Some(slot) => timeout(&**agent.clock(), slot, taken)
-            .add_errback(move |failure| Err::<Grant, _>(named(failure, Wait::Slot(slot)))),
-        None => taken,
-    };
-    taken
+    let wish = if call.wants_http1 { Wish::Http1 } else { agent.wish(&origin) };
+    let needs_word = call.switch.as_ref().is_some_and(|switch| switch.needs_word());
+    let curious = needs_word.then(|| Rc::clone(&origin));
+    granted(agent, origin, wish)
         .add_callback({
             let agent = agent.clone();
             move |grant| {
-                connected(&agent, grant).add_both(move |line| sent(&agent, call, &told, line))
+                let line = connected(&agent, grant);
+                let line = match curious {
+                    Some(origin) => suited(&agent, origin, line),
+                    None => line,
+                };
+                line.add_both(move |line| sent(&agent, call, &told, line))
             }
         })
         .add_callback(move |outcome| decide(outcome, &progress))
 }
 
+/// The same as [`taken`], no later than the agent's patience has it.
+fn granted(agent: &Agent, origin: Rc<Origin>, wish: Wish) -> Deferred<Grant> {
+    let taken = taken(agent, origin, wish);
+    match agent.options().patience.slot {
+        Some(slot) => timeout(&**agent.clock(), slot, taken)
+            .add_errback(move |failure| Err::<Grant, _>(named(failure, Wait::Slot(slot)))),
+        None => taken,
+    }
+}
+
 /// A connection to `origin`, or the right to make one: where there is one that was made for another
 /// origin and leads here as well, that one (RFC 9113 9.1.1).
-fn taken(agent: &Agent, origin: Rc<Origin>) -> Deferred<Grant> {
-    let may_share = agent.may_share(&origin);
-    let Some(link) = agent.pool().candidate(&origin) else {
-        return agent.pool().take(origin, may_share);
+fn taken(agent: &Agent, origin: Rc<Origin>, wish: Wish) -> Deferred<Grant> {
+    let candidate = match wish {
+        Wish::Http1 => None,
+        Wish::Any | Wish::Shared => agent.pool().candidate(&origin),
     };
+    let Some(link) = candidate else { return agent.pool().take(origin, wish) };
     let Some((peer, tls)) = link.ends() else {
         link.add_stranger(&origin);
-        return taken(agent, origin);
+        return taken(agent, origin, wish);
     };
     let agent = agent.clone();
     agent.dial().leads_to(&origin, &peer, &tls).add_both(move |leads| {
         agent.pool().judge(&origin, &link, leads.unwrap_or(false));
-        taken(&agent, origin)
+        taken(&agent, origin, wish)
+    })
+}
+
+/// The connection, once it is known that a protocol can be asked for there; where its server takes none
+/// on a stream, one that speaks HTTP/1.1 (RFC 8441 3).
+fn suited(agent: &Agent, origin: Rc<Origin>, line: Deferred<Line>) -> Deferred<Line> {
+    let agent = agent.clone();
+    line.add_callback(move |line| {
+        let Some(link) = line.link() else { return Deferred::succeed(line) };
+        let word = link.takes_protocols();
+        let word = match agent.options().patience.connect {
+            Some(wait) => timeout(&**agent.clock(), wait, word)
+                .add_errback(move |failure| Err::<bool, _>(named(failure, Wait::Connect(wait)))),
+            None => word,
+        };
+        word.add_callback(move |takes| {
+            if takes {
+                return Deferred::succeed(line);
+            }
+            // Its place is another's.
+            drop(line);
+            granted(&agent, origin, Wish::Http1)
+                .add_callback(move |grant| connected(&agent, grant))
+        })
     })
 }
 
@@ -142,9 +179,14 @@ fn sent(
     let agent = agent.clone();
     let line = match line {
         Ok(line) => line,
+        // The connection that was shared has gone before its server had said what it takes.
+        Err(failure) if call.switch.is_some() && failure.check::<Abandoned>().is_some() => {
+            return Deferred::succeed(Outcome { agent, call, link: None, result: Err(failure) });
+        }
         Err(failure) => return Deferred::fail(failure),
     };
-    let left = call.until.map(|until| until.saturating_sub(agent.clock().now()));
+    let now = agent.clock().now();
+    let left = call.until.map(|(until, of)| Left { time: until.saturating_sub(now), of });
     let (promise, answer) = deferred();
     let exchange = match call.exchange(agent.options(), progress, left, promise) {
         Ok(exchange) => exchange,
@@ -166,7 +208,9 @@ fn decide(outcome: Outcome, progress: &Progress) -> Deferred<Answer> {
         Err(failure) => {
             if call.retries < RETRIES_MAX && may_retry(&call, progress, &failure) {
                 call.retries += 1;
-                if let Ok(origin) = call.origin() {
+                if call.switch.is_some() && is_stream_for_http1(&failure) {
+                    call.wants_http1 = true;
+                } else if let Ok(origin) = call.origin() {
                     agent.heed(&origin.into(), &failure);
                 }
                 if call.rewind().is_ok() {
@@ -215,7 +259,7 @@ fn decide(outcome: Outcome, progress: &Progress) -> Deferred<Answer> {
 /// one that changes nothing, on a connection that its server had closed as unused (RFC 9110 9.2.2).
 fn may_retry(call: &Call, progress: &Progress, failure: &Failure) -> bool {
     if !progress.sent.get() {
-        return failure.check::<ropewalk_deferred::Abandoned>().is_some();
+        return failure.check::<Abandoned>().is_some();
     }
     if is_unprocessed(failure) {
         return true;
@@ -231,11 +275,14 @@ pub(super) fn is_unprocessed(failure: &Failure) -> bool {
 }
 
 fn wants_http1(failure: &Failure) -> bool {
+    is_stream_for_http1(failure)
+        || failure.check::<AgentError>() == Some(&AgentError::GoneAway(ErrorCode::Http11Required))
+}
+
+/// Whether it was said of one request alone.
+fn is_stream_for_http1(failure: &Failure) -> bool {
     const WANTED: ErrorCode = ErrorCode::Http11Required;
-    matches!(
-        failure.check::<AgentError>(),
-        Some(AgentError::Stream(ResetBy::Peer(WANTED)) | AgentError::GoneAway(WANTED))
-    )
+    matches!(failure.check::<AgentError>(), Some(AgentError::Stream(ResetBy::Peer(WANTED))))
 }
 
 impl Agent {
@@ -254,7 +301,9 @@ fn redirect(
     response: &Response<Incoming>,
 ) -> Result<Option<Url>, AgentError> {
     let rules = &agent.options().redirects;
-    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    // A tunnel leads elsewhere already.
+    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
+        && call.method != Method::CONNECT;
     let Some(location) = response.headers().get(LOCATION).filter(|_| is_redirect && rules.max > 0)
     else {
         return Ok(None);
@@ -289,6 +338,7 @@ fn redirect(
 fn lead(call: &mut Call, status: StatusCode, url: Url) -> Result<(), AgentError> {
     call.redirects += 1;
     call.was_challenged = false;
+    call.wants_http1 = false;
     let becomes_get = match status {
         StatusCode::SEE_OTHER => call.method != Method::HEAD,
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => call.method == Method::POST,

@@ -4,9 +4,10 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::{Address, Conn, TlsInfo};
 
-use super::Origin;
+use super::{AgentError, Origin};
 use super::connection::{Connection, Exchange};
 use super::http2::Http2;
 use super::pool::Pool;
@@ -27,6 +28,10 @@ pub(super) struct Link {
     is_leaving: Cell<bool>,
     /// Origins that it was looked at for, and that it does not lead to.
     strangers: RefCell<Vec<Rc<Origin>>>,
+    /// Whether its server takes protocols on streams, once it has said so.
+    takes_protocols: Cell<Option<bool>>,
+    /// Who waits for that word; each has a place.
+    curious: RefCell<Vec<Promise<bool>>>,
 }
 
 impl Link {
@@ -39,6 +44,8 @@ impl Link {
             max: Cell::new(max),
             is_leaving: Cell::new(false),
             strangers: RefCell::default(),
+            takes_protocols: Cell::new(None),
+            curious: RefCell::default(),
         })
     }
 
@@ -100,7 +107,39 @@ impl Link {
     /// It takes no further requests.
     pub(super) fn leave(&self) {
         if !self.is_leaving.replace(true) {
+            // They are asked elsewhere.
+            self.curious.take();
             self.serve();
+        }
+    }
+
+    /// Whether its server takes protocols on streams (RFC 8441 3), as soon as it has said so. Where it does
+    /// not come to that, the promise of it is dropped, or fails for the reason.
+    pub(super) fn takes_protocols(&self) -> Deferred<bool> {
+        if let Some(takes) = self.takes_protocols.get() {
+            return Deferred::succeed(takes);
+        }
+        let (promise, word) = deferred();
+        if !self.is_leaving.get() {
+            let mut curious = self.curious.borrow_mut();
+            curious.retain(Promise::is_wanted);
+            curious.push(promise);
+        }
+        word
+    }
+
+    /// The server has said whether it takes protocols on streams.
+    pub(super) fn set_takes_protocols(&self, takes: bool) {
+        self.takes_protocols.set(Some(takes));
+        for promise in self.curious.take() {
+            promise.succeed(takes);
+        }
+    }
+
+    /// Nothing comes of it any more.
+    pub(super) fn fail(&self, error: &AgentError) {
+        for promise in self.curious.take() {
+            promise.fail(error.clone());
         }
     }
 

@@ -18,6 +18,7 @@ mod passing;
 mod pool;
 mod priority;
 mod reader;
+mod switch;
 
 pub use agent::{Agent, Answer, Dial, RequestBuilder};
 pub use auth::Credentials;
@@ -26,6 +27,8 @@ pub(crate) use decoding::Decoding;
 pub use error::{AgentError, Wait};
 pub use options::{ClientPatience, Http2Options, Options, PoolBounds, Redirects};
 pub use origin::{Origin, Scheme};
-pub(crate) use passing::{OnInterim, Passing, Switch, Unanswered, pass};
+pub(crate) use passing::{OnInterim, Passing, Unanswered, pass};
 pub use priority::RequestPriority;
 pub(crate) use reader::{Reader, Waker};
+pub(crate) use switch::Switch;
+pub use switch::Upgrade;

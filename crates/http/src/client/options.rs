@@ -21,6 +21,9 @@ pub struct ClientPatience {
     pub idle: Option<Duration>,
     /// For `100 Continue`, before a body is sent without it; 1 second.
     pub proceed: Duration,
+    /// For a server to end a stream, too, once the protocol on it
+    /// ([`RequestBuilder::upgrade`](crate::RequestBuilder::upgrade)) has; 5 seconds.
+    pub goodbye: Duration,
     /// How long a connection is kept that nobody uses; 15 seconds.
     pub keep: Duration,
 }
@@ -34,6 +37,7 @@ impl Default for ClientPatience {
             head: Some(Duration::from_mins(1)),
             idle: Some(Duration::from_secs(30)),
             proceed: Duration::from_secs(1),
+            goodbye: Duration::from_secs(5),
             keep: Duration::from_secs(15),
         }
     }

@@ -1,21 +1,20 @@
 //! Requests that somebody else has made, passed on as they are: nothing is followed, decoded or kept.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, Response};
 use ropewalk_deferred::{Abandoned, Deferred, Failure, deferred};
-use ropewalk_forward::{Relay, RelayOptions};
 use ropewalk_protocol::timeout;
 
 use super::agent::Agent;
-use super::connection::{Exchange, Progress};
+use super::connection::{Exchange, Left, Progress};
 use super::exchange::{put_framing, sent_as};
 use super::follow::{connected, is_unprocessed, named};
 use super::link::Line;
-use super::pool::Grant;
-use super::{AgentError, Origin, Wait};
+use super::pool::{Grant, Wish};
+use super::{AgentError, Origin, Switch, Wait};
 use crate::codec::{AnswerTo, BodyWriter};
 use crate::server::{Body, BodyKind, Incoming};
 
@@ -39,24 +38,11 @@ pub(crate) struct Passing {
     pub(crate) switch: Option<Rc<Switch>>,
 }
 
-/// A change of protocols that is asked for: once it is agreed to, the two connections are one.
-pub(crate) struct Switch {
-    pub(crate) options: RelayOptions,
-    /// What is to be seated on the other connection, as soon as there is something.
-    pub(crate) near: Cell<Option<Relay>>,
-}
-
 /// A request without an answer.
 pub(crate) struct Unanswered {
     pub(crate) why: Failure,
     /// The request, if nothing of it has left.
     pub(crate) unsent: Option<Passing>,
-}
-
-impl Switch {
-    pub(crate) fn new(options: RelayOptions) -> Self {
-        Self { options, near: Cell::new(None) }
-    }
 }
 
 impl Passing {
@@ -97,7 +83,7 @@ impl Passing {
         &self,
         line: Line,
         progress: &Rc<Progress>,
-        left: Option<Duration>,
+        total: Option<Duration>,
     ) -> Deferred<Response<Incoming>> {
         let (promise, answer) = deferred();
         let exchange = Exchange {
@@ -107,7 +93,7 @@ impl Passing {
             writer: BodyWriter::new(sent_as(&self.method, self.length)),
             expects_continue: self.expects_a_word(),
             progress: Rc::clone(progress),
-            left,
+            left: total.map(|total| Left { time: total, of: total }),
             on_interim: self.on_interim.clone(),
             priority: None,
             switch: self.switch.clone(),
@@ -178,7 +164,9 @@ fn ask(
 ) -> Deferred<Response<Incoming>> {
     let patience = &agent.options().patience;
     let (total, connect) = (patience.total, patience.connect);
-    match agent.pool().take(Rc::clone(origin), agent.may_share(origin)).try_take() {
+    // What is asked for here is an upgrade of HTTP/1.1, and its answer is to be one.
+    let wish = if passing.switch.is_some() { Wish::Http1 } else { agent.wish(origin) };
+    match agent.pool().take(Rc::clone(origin), wish).try_take() {
         // Most requests find a connection, and there is nothing to wait for.
         Ok(Ok(Grant::Ready(line))) => passing.begin(line, progress, total),
         Ok(granted) => {

@@ -31,6 +31,17 @@ pub(super) struct Lease {
     is_http1: bool,
 }
 
+/// What kind of connection a request wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Any will do.
+    Any,
+    /// The first one may turn out to be enough for all, and is waited for.
+    Shared,
+    /// One that speaks HTTP/1.1, whatever else its server could.
+    Http1,
+}
+
 pub(super) struct Pool {
     bounds: PoolBounds,
     slots: RefCell<Slots>,
@@ -76,7 +87,7 @@ enum Idle {
 struct Waiting {
     id: u64,
     origin: Rc<Origin>,
-    may_share: bool,
+    wish: Wish,
     promise: Promise<Grant>,
 }
 
@@ -101,10 +112,9 @@ impl Pool {
         Rc::new(Self { bounds, slots: RefCell::default() })
     }
 
-    /// A connection to `origin`, or the right to make one, once there is one. Where it `may_share`,
-    /// the first connection may turn out to be enough for all, and is waited for.
-    pub(super) fn take(self: &Rc<Self>, origin: Rc<Origin>, may_share: bool) -> Deferred<Grant> {
-        if let Some(grant) = self.grant(&origin, may_share) {
+    /// A connection to `origin`, or the right to make one, once there is one.
+    pub(super) fn take(self: &Rc<Self>, origin: Rc<Origin>, wish: Wish) -> Deferred<Grant> {
+        if let Some(grant) = self.grant(&origin, wish) {
             return Deferred::succeed(grant);
         }
         let mut slots = self.slots.borrow_mut();
@@ -122,13 +132,15 @@ impl Pool {
             drop(slots);
             drop(gone);
         });
-        slots.waiting.push_back(Waiting { id, origin, may_share, promise });
+        slots.waiting.push_back(Waiting { id, origin, wish, promise });
         grant
     }
 
-    fn grant(self: &Rc<Self>, origin: &Rc<Origin>, may_share: bool) -> Option<Grant> {
+    fn grant(self: &Rc<Self>, origin: &Rc<Origin>, wish: Wish) -> Option<Grant> {
         let mut slots = self.slots.borrow_mut();
-        if let Some(link) = slots.links.get(origin).cloned() {
+        if wish != Wish::Http1
+            && let Some(link) = slots.links.get(origin).cloned()
+        {
             if link.is_usable() {
                 return slots.enter(&link).map(Grant::Ready);
             }
@@ -146,7 +158,11 @@ impl Pool {
             }
         }
         let known = slots.known.get(origin).copied();
-        let may_share = known.map_or(may_share, |known| known == Known::Http2);
+        let may_share = match (wish, known) {
+            (Wish::Http1, _) => false,
+            (_, Some(known)) => known == Known::Http2,
+            (wish, None) => wish == Wish::Shared,
+        };
         let (open, dialling) =
             slots.open.get(origin).map_or((0, 0), |open| (open.count, open.dialling));
         if open >= self.bounds.per_origin_max || (may_share && dialling > 0) {
@@ -167,7 +183,7 @@ impl Pool {
             pool: Rc::downgrade(self),
             origin: Rc::clone(origin),
             is_dialling: Cell::new(true),
-            is_http1: known == Some(Known::Http1Only),
+            is_http1: wish == Wish::Http1 || known == Some(Known::Http1Only),
         }))
     }
 
@@ -177,9 +193,9 @@ impl Pool {
         loop {
             let slots = self.slots.borrow();
             let Some(waiting) = slots.waiting.get(at) else { return };
-            let (origin, may_share) = (Rc::clone(&waiting.origin), waiting.may_share);
+            let (origin, wish) = (Rc::clone(&waiting.origin), waiting.wish);
             drop(slots);
-            let Some(grant) = self.grant(&origin, may_share) else {
+            let Some(grant) = self.grant(&origin, wish) else {
                 at += 1;
                 continue;
             };
@@ -346,6 +362,10 @@ impl Lease {
             && let Some(open) = slots.open.get_mut(&self.origin)
         {
             open.dialling -= 1;
+        }
+        if self.is_http1 {
+            // It says nothing of what would have been spoken otherwise.
+            return;
         }
         let known = slots.known.get(&self.origin).copied();
         if known != Some(Known::Http1Only) && (known.is_some() || slots.known.len() < KNOWN_MAX) {

@@ -250,7 +250,7 @@ fn forward(
     let mut passing = Passing::new(method, body);
     passing.expects_continue = expects_continue;
     passing.on_interim = on_interim;
-    let switch = upgrade.as_ref().map(|_| Rc::new(Switch::new(shared.relay)));
+    let switch = upgrade.as_ref().map(|_| Rc::new(Switch::relay(shared.relay)));
     passing.switch.clone_from(&switch);
     passing.set_head(head.finish());
     let via = Rc::clone(&shared.via);

@@ -112,7 +112,7 @@ pub(super) fn switched(
     switch: &Switch,
     via: &Via,
 ) -> Option<http::Response<Body>> {
-    let near = switch.near.take()?;
+    let near = switch.take_near()?;
     let (mut parts, _) = response.into_parts();
     let said = parts.headers.get(UPGRADE).cloned()?;
     if !said.as_bytes().eq_ignore_ascii_case(asked.as_bytes()) {

@@ -273,7 +273,7 @@ impl ReverseProxy {
         passing.expects_continue = expects_continue;
         passing.on_interim = on_interim;
         if upgrade.is_some() {
-            passing.switch = Some(Rc::new(Switch::new(shared.relay)));
+            passing.switch = Some(Rc::new(Switch::relay(shared.relay)));
         }
         Ok((
             Asked {

@@ -103,6 +103,8 @@ struct PeerSettings {
     has_connect: bool,
     /// It goes by the priorities of RFC 9218.
     has_priorities: bool,
+    /// It has said so: all of this is no guess.
+    is_known: bool,
 }
 
 /// How far this end's leaving has come (RFC 9113 6.8).
@@ -149,6 +151,7 @@ impl Connection {
                 list_max: None,
                 has_connect: false,
                 has_priorities: false,
+                is_known: false,
             },
             unacknowledged: 0,
             turn: 0,
@@ -230,7 +233,13 @@ impl Connection {
         self.unacknowledged == 0
     }
 
-    /// Whether the peer understands an extended CONNECT (RFC 8441 3).
+    /// Whether the peer has said what it takes, as both ends do first (RFC 9113 3.4).
+    pub fn has_settings(&self) -> bool {
+        self.peer.is_known
+    }
+
+    /// Whether the peer understands an extended CONNECT (RFC 8441 3): no, before it [has said
+    /// so](Self::has_settings).
     pub fn has_extended_connect(&self) -> bool {
         self.peer.has_connect
     }

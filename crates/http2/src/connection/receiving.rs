@@ -390,6 +390,7 @@ impl Connection {
 
     fn settings(&mut self, settings: &Settings) -> Result<(), Fatal> {
         let peer = &mut self.peer;
+        peer.is_known = true;
         if let Some(max) = settings.get(Setting::HeaderTableSize) {
             self.encoder.set_table_max(max as usize);
         }
@@ -507,7 +508,12 @@ fn response(
     live.has_head = true;
     live.is_received = is_end;
     let has_body = !live.is_bodiless && !matches!(head.status.as_u16(), 204 | 304);
-    live.left = if has_body { head.length } else { Some(0) };
+    live.left = match head.length {
+        // RFC 9110 9.3.6: what such an answer says of a length means nothing.
+        _ if live.is_tunnel && head.status.is_success() => None,
+        length if has_body => length,
+        _ => Some(0),
+    };
     if is_end && !live.counts(0, 0, true) {
         return Err(ResetBy::Malformed(Malformed::WrongLength));
     }

@@ -7,7 +7,7 @@ use super::Connection;
 use crate::frame::{
     HEAD_LEN, StreamId, WINDOW_MAX, data_head, write_headers, write_priority_update,
 };
-use crate::hpack;
+use crate::hpack::{self, Pseudo};
 use crate::priority::Priority;
 use crate::streams::Stream;
 
@@ -32,6 +32,70 @@ impl Connection {
         head: impl FnOnce(&mut hpack::Section<'_>),
     ) -> Result<StreamId, NotOpened> {
         assert!(!self.is_server, "a server opens no streams");
+        let stream = self.next_stream()?;
+        Ok(self.begin(Stream { is_sent: is_end, ..stream }, out, head))
+    }
+
+    /// Opens a stream for another protocol, with CONNECT (RFC 9113 8.5): the one that `protocol` names, at
+    /// a URL (RFC 8441), or where it names none whatever is spoken with the host and port that the
+    /// authority is. `head` gives the rest: the authority, for a protocol that is named also scheme and
+    /// path, and the fields.
+    ///
+    /// Where the peer answers 2xx, what both ends [send](Self::data_head) from there on is the protocol's.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ropewalk_http2::{Connection, Limits, NotOpened};
+    /// use ropewalk_http2::hpack::Pseudo;
+    ///
+    /// let mut client = Connection::client(Limits::default());
+    /// let mut to_server = Vec::new();
+    /// let mut open = |client: &mut Connection| {
+    ///     client.open_tunnel(Some("websocket"), &mut to_server, |head| {
+    ///         head.pseudo(Pseudo::Scheme, b"https");
+    ///         head.pseudo(Pseudo::Authority, b"example.com");
+    ///         head.pseudo(Pseudo::Path, b"/chat");
+    ///     })
+    /// };
+    /// // Nobody knows yet whether the server understands it.
+    /// assert_eq!(open(&mut client), Err(NotOpened::NotUnderstood));
+    ///
+    /// let (mut to_client, mut acknowledgement) = (Vec::new(), Vec::new());
+    /// Connection::server(Limits::default()).greet(&mut to_client);
+    /// client.next(&mut &to_client[..], Duration::ZERO, &mut acknowledgement).unwrap();
+    /// assert_eq!(open(&mut client), Ok(1));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// No stream can be opened, now or ever, and nothing was written: also where the peer has not said
+    /// that it [understands](Self::has_extended_connect) a protocol's name (RFC 8441 3).
+    ///
+    /// # Panics
+    ///
+    /// If this is a server's end: servers open no streams.
+    pub fn open_tunnel(
+        &mut self,
+        protocol: Option<&str>,
+        out: &mut Vec<u8>,
+        head: impl FnOnce(&mut hpack::Section<'_>),
+    ) -> Result<StreamId, NotOpened> {
+        assert!(!self.is_server, "a server opens no streams");
+        if protocol.is_some() && !self.has_extended_connect() {
+            return Err(NotOpened::NotUnderstood);
+        }
+        let stream = self.next_stream()?;
+        Ok(self.begin(Stream { is_tunnel: true, ..stream }, out, |section| {
+            section.pseudo(Pseudo::Method, b"CONNECT");
+            if let Some(protocol) = protocol {
+                section.pseudo(Pseudo::Protocol, protocol.as_bytes());
+            }
+            head(section);
+        }))
+    }
+
+    /// A stream of this end's, where one can be opened.
+    fn next_stream(&mut self) -> Result<Stream, NotOpened> {
         if self.is_going() {
             return Err(NotOpened::Going);
         }
@@ -43,11 +107,19 @@ impl Connection {
         }
         let id = self.next_own;
         self.next_own += 2;
-        let mut stream = self.new_stream(id);
-        stream.is_sent = is_end;
+        Ok(self.new_stream(id))
+    }
+
+    fn begin(
+        &mut self,
+        stream: Stream,
+        out: &mut Vec<u8>,
+        head: impl FnOnce(&mut hpack::Section<'_>),
+    ) -> StreamId {
+        let (id, is_end) = (stream.id, stream.is_sent);
         self.streams.add(stream);
         self.write_block(id, is_end, out, head);
-        Ok(id)
+        id
     }
 
     /// How many more streams can be opened now.
@@ -203,6 +275,7 @@ impl Connection {
             has_head: false,
             is_dropped: false,
             is_bodiless: false,
+            is_tunnel: false,
             left: None,
             priority: Priority::default(),
             wants_to_send: false,
@@ -224,6 +297,8 @@ pub enum NotOpened {
     },
     /// All numbers of streams were used.
     UsedUp,
+    /// The peer has not said that it understands an extended CONNECT (RFC 8441 3).
+    NotUnderstood,
 }
 
 impl fmt::Display for NotOpened {
@@ -232,6 +307,9 @@ impl fmt::Display for NotOpened {
             Self::Going => f.write_str("the connection takes no further streams"),
             Self::TooMany { max } => write!(f, "the peer takes {max} streams at a time"),
             Self::UsedUp => f.write_str("the connection has used up its streams' numbers"),
+            Self::NotUnderstood => {
+                f.write_str("the peer has not said that it understands an extended CONNECT")
+            }
         }
     }
 }

@@ -6,10 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
     CONNECTION, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, StatusCode, Uri};
-use ropewalk_deferred::{Deferred, Promise, deferred};
+use http::{HeaderMap, StatusCode, Uri, Version};
+use ropewalk_deferred::{Deferred, Failure, Promise, deferred};
+use ropewalk_http::{Agent, AgentError, BadAnswer, Upgrade};
 use ropewalk_protocol::{ClientEndpoint, Conn, Disconnect, Protocol, seat};
 
 use super::{Agreed, VERSION, accept_key, extension, has_member, members};
@@ -117,16 +118,29 @@ impl Request {
         self.uri.port_u16().unwrap_or(if self.is_secure { 443 } else { 80 })
     }
 
-    fn encode(&self, key: &str, options: &Options) -> Vec<u8> {
+    fn authority(&self) -> &str {
+        self.uri.authority().map_or("", |authority| authority.as_str())
+    }
+
+    fn path(&self) -> String {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let host = self.uri.authority().map_or("", |authority| authority.as_str());
+        if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+    }
+
+    /// The same place, as HTTP calls it.
+    fn url(&self) -> String {
+        let scheme = if self.is_secure { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority(), self.path())
+    }
+
+    fn encode(&self, key: &str, options: &Options) -> Vec<u8> {
         let mut text = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: {VERSION}\r\nSec-WebSocket-Key: {key}\r\n",
+            self.path(),
+            self.authority(),
         );
-        if !options.protocols.is_empty() {
-            let offered = options.protocols.join(", ");
+        if let Some(offered) = offered_protocols(options) {
             let _ = write!(text, "Sec-WebSocket-Protocol: {offered}\r\n");
         }
         if let Some(compression) = &options.compression {
@@ -143,6 +157,11 @@ impl Request {
         bytes.extend_from_slice(b"\r\n");
         bytes
     }
+}
+
+/// The subprotocols of a request, if it has any.
+fn offered_protocols(options: &Options) -> Option<String> {
+    (!options.protocols.is_empty()).then(|| options.protocols.join(", "))
 }
 
 /// Why a server opened no WebSocket.
@@ -169,6 +188,8 @@ pub enum NotOpened {
     Lost(Disconnect),
     /// There are no random bytes for a key.
     NoRandom(NoRandom),
+    /// The agent came to nothing for another reason.
+    Agent(AgentError),
 }
 
 impl fmt::Display for NotOpened {
@@ -184,6 +205,7 @@ impl fmt::Display for NotOpened {
             Self::TimedOut => "the server has not answered in time",
             Self::Lost(_) => "the connection ended before the WebSocket was opened",
             Self::NoRandom(_) => "there is nothing to make a key of",
+            Self::Agent(_) => "the request came to nothing",
         })
     }
 }
@@ -193,6 +215,7 @@ impl std::error::Error for NotOpened {
         match self {
             Self::Lost(why) => Some(why),
             Self::NoRandom(error) => Some(error),
+            Self::Agent(error) => Some(error),
             _ => None,
         }
     }
@@ -213,6 +236,117 @@ pub fn connect<P: WebSocketProtocol>(
     let (opening, opened) = Opening::new(request, options, protocol);
     endpoint.connect_seat(seat(opening));
     opened
+}
+
+/// Opens a WebSocket to what is asked for over an agent's connections; the deferred gives its handle, or fails
+/// with [`NotOpened`], or where no connection was made with what its endpoint said. Cancelling it gives up.
+///
+/// Where the origin's connection speaks HTTP/2 and the server takes WebSockets there (RFC 8441), this one is a
+/// stream of it, beside all that the agent asks for; anywhere else it has a connection of its own, in HTTP/1.1.
+/// The protocol, the options and the errors are the same. What the agent does for any request it does here:
+/// cookies, logins, redirects, its limits of an answer's head, its bounds of connections.
+/// [`Patience::opening`](crate::Patience::opening) is the time that all of this has.
+///
+/// ```
+/// use ropewalk_http::{Agent, Options as AgentOptions, Origin, Request as Asked, Site};
+/// use ropewalk_protocol::{ClientEndpoint, Seat, listen};
+/// use ropewalk_trial::{Clock, MemoryNetwork};
+/// use ropewalk_websocket::{Message, Options, Request, WebSocket, WebSocketProtocol, WebSocketResource, open};
+///
+/// struct Echo;
+/// impl WebSocketProtocol for Echo {
+///     fn message_received(&mut self, socket: &WebSocket<Self>, message: Message<'_>) {
+///         socket.send(message);
+///     }
+/// }
+///
+/// struct Greeter;
+/// impl WebSocketProtocol for Greeter {
+///     fn opened(&mut self, socket: &WebSocket<Self>) {
+///         socket.send_text("hello");
+///     }
+///     fn message_received(&mut self, _: &WebSocket<Self>, message: Message<'_>) {
+///         assert_eq!(message, Message::Text("hello"));
+///     }
+/// }
+///
+/// let clock = Clock::new();
+/// let network = MemoryNetwork::new(&clock);
+/// let site = Site::new(WebSocketResource::new(|_: &Asked| Echo));
+/// let port = listen(&network.endpoint("example.org:80"), site);
+///
+/// let dialled = network.clone();
+/// let dial = move |origin: &Origin, seat: Box<dyn Seat>| {
+///     dialled.endpoint(&format!("{}:{}", origin.host(), origin.port())).connect_seat(seat);
+/// };
+/// let mut options = AgentOptions::default();
+/// options.http2.has_prior_knowledge = true;
+/// let agent = Agent::with_options(dial, clock, options);
+///
+/// let request = Request::new("ws://example.org/")?;
+/// let opened = open(&agent, &request, &Options::new(), Greeter);
+/// network.run();
+/// assert!(opened.now_or_never().unwrap()?.is_open());
+/// # Ok::<(), ropewalk_deferred::Failure>(())
+/// ```
+#[track_caller]
+pub fn open<P: WebSocketProtocol>(
+    agent: &Agent,
+    request: &Request,
+    options: &Options,
+    protocol: P,
+) -> Deferred<WebSocket<P>> {
+    let mut asking = Asking::new(request, options);
+    if let Err(why) = asking.make_key() {
+        return Deferred::fail(why);
+    }
+    let mut asked = agent
+        .get(&request.url())
+        .within(options.patience.opening)
+        .header(SEC_WEBSOCKET_VERSION, VERSION)
+        .header(SEC_WEBSOCKET_KEY, &*asking.key);
+    if let Some(offered) = offered_protocols(options) {
+        asked = asked.header(SEC_WEBSOCKET_PROTOCOL, offered);
+    }
+    if let Some(compression) = &options.compression {
+        asked = asked.header(SEC_WEBSOCKET_EXTENSIONS, extension::offer(compression));
+    }
+    for (name, value) in &request.headers {
+        asked = asked.header(name, value);
+    }
+    let (promise, opened) = deferred();
+    let answered = asked.upgrade("websocket", move |answer| -> Result<_, NotOpened> {
+        let agreed = asking.agree(answer.version(), answer.headers())?;
+        let session = Session::new(Role::Client, protocol, &asking.options, agreed);
+        Ok(session.telling(promise))
+    });
+    answered.add_both(move |answered| {
+        let why = match answered {
+            Ok(Upgrade::Made(_)) => return opened,
+            Ok(Upgrade::Refused(answer)) => NotOpened::Status(answer.status()).into(),
+            Err(failure) => named(failure),
+        };
+        // Nothing comes of it, which is no news then.
+        opened.on_result(drop);
+        Deferred::fail(why)
+    })
+}
+
+/// What an agent says, as who opens a WebSocket knows it.
+fn named(failure: Failure) -> Failure {
+    let why = match failure.check::<AgentError>() {
+        Some(AgentError::TimedOut(_) | AgentError::Silent(_)) => NotOpened::TimedOut,
+        Some(AgentError::Lost(why)) => NotOpened::Lost(*why),
+        Some(AgentError::Upgraded) => NotOpened::NoUpgrade,
+        Some(AgentError::BadAnswer(bad)) if is_too_long(bad) => NotOpened::TooLong,
+        Some(AgentError::BadAnswer(_)) => NotOpened::NotHttp,
+        Some(error) => NotOpened::Agent(error.clone()),
+        None => match failure.check::<Disconnect>() {
+            Some(why) => NotOpened::Lost(*why),
+            None => return failure,
+        },
+    };
+    why.into()
 }
 
 /// The protocol of a client until its WebSocket is open, for those who carry connections themselves.
@@ -239,11 +373,16 @@ impl Asking {
         &self.options
     }
 
-    /// The request, with a key of its own.
-    pub(crate) fn begin(&mut self) -> Result<Vec<u8>, NotOpened> {
+    fn make_key(&mut self) -> Result<(), NotOpened> {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(|_| NotOpened::NoRandom(NoRandom::new()))?;
         self.key = STANDARD.encode(nonce);
+        Ok(())
+    }
+
+    /// The request, with a key of its own.
+    pub(crate) fn begin(&mut self) -> Result<Vec<u8>, NotOpened> {
+        self.make_key()?;
         Ok(self.request.encode(&self.key, &self.options))
     }
 
@@ -280,21 +419,16 @@ impl Asking {
             let value = HeaderValue::from_bytes(field.value).map_err(|_| NotOpened::NotHttp)?;
             headers.append(name, value);
         }
-        self.agree(&headers).map(|agreed| Some((agreed, length)))
+        self.agree(Version::HTTP_11, &headers).map(|agreed| Some((agreed, length)))
     }
 
-    fn agree(&self, headers: &HeaderMap) -> Result<Agreed, NotOpened> {
-        let upgrades = has_member(headers, &UPGRADE, "websocket")
-            && has_member(headers, &CONNECTION, "upgrade");
-        if !upgrades {
-            return Err(NotOpened::NoUpgrade);
-        }
-        let mut proofs = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
-        let is_read = proofs.next().is_some_and(|proof| {
-            proof.as_bytes().trim_ascii() == accept_key(self.key.as_bytes()).as_bytes()
-        });
-        if !is_read || proofs.next().is_some() {
-            return Err(NotOpened::Key);
+    /// What a server has agreed to that upgrades, or in HTTP/2 takes a stream for a WebSocket.
+    fn agree(&self, version: Version, headers: &HeaderMap) -> Result<Agreed, NotOpened> {
+        match version {
+            Version::HTTP_11 => self.check_upgrade(headers)?,
+            // RFC 8441 5: the stream says the one, and nobody proves the other.
+            Version::HTTP_2 => (),
+            _ => return Err(NotOpened::NotHttp),
         }
         let mut chosen = members(headers, &SEC_WEBSOCKET_PROTOCOL);
         let protocol = chosen.next();
@@ -310,6 +444,19 @@ impl Asking {
             return Err(NotOpened::Extension);
         }
         Ok(Agreed { protocol: protocol.map(str::to_owned), deflate })
+    }
+
+    fn check_upgrade(&self, headers: &HeaderMap) -> Result<(), NotOpened> {
+        let upgrades = has_member(headers, &UPGRADE, "websocket")
+            && has_member(headers, &CONNECTION, "upgrade");
+        if !upgrades {
+            return Err(NotOpened::NoUpgrade);
+        }
+        let mut proofs = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
+        let is_read = proofs.next().is_some_and(|proof| {
+            proof.as_bytes().trim_ascii() == accept_key(self.key.as_bytes()).as_bytes()
+        });
+        if is_read && proofs.next().is_none() { Ok(()) } else { Err(NotOpened::Key) }
     }
 }
 

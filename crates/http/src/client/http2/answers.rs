@@ -43,7 +43,10 @@ impl Http2 {
         match event {
             Event::Response { stream, head, is_end } => self.head(conn, stream, *head, is_end),
             Event::Data { stream, data, is_end } => self.body(conn, stream, data, is_end),
-            Event::Trailers { stream, fields } => self.whole(conn, stream, fields),
+            Event::Trailers { stream, fields } => match self.exchange(stream).map(|one| &one.reading) {
+                Some(Reading::Tunnel(_) | Reading::Closing) => self.break_tunnel(conn, stream),
+                _ => self.whole(conn, stream, fields),
+            },
             Event::Reset { stream, why } => self.reset_came(conn, stream, why),
             Event::GoAway { code, .. } => {
                 let has_worse = self.farewell.is_some_and(|known| known != ErrorCode::NoError);
@@ -55,6 +58,7 @@ impl Http2 {
             Event::Settings => {
                 let max = self.engine.peer_streams_max() as usize;
                 self.link.set_max(max.min(self.options.streams_max));
+                self.link.set_takes_protocols(self.engine.has_extended_connect());
             }
             // More room to send is made use of in any case, and a ping's answer is heard as all is.
             _ => (),
@@ -81,6 +85,11 @@ impl Http2 {
             }
             return;
         }
+        if head.status.is_success()
+            && let Some(switch) = exchange.switch.take_if(|switch| switch.wanted().is_some())
+        {
+            return self.open_tunnel(conn, stream, &switch, response, is_end);
+        }
         let inflow = (!is_end).then(Rc::<RefCell<Inflow>>::default);
         let next = match &inflow {
             Some(inflow) => Reading::Body { inflow: Rc::clone(inflow), received: 0, held: 0 },
@@ -102,6 +111,9 @@ impl Http2 {
     }
 
     fn body(&mut self, conn: &Conn<Self>, stream: StreamId, data: &[u8], is_end: bool) {
+        if self.tunnel_data(conn, stream, data, is_end) {
+            return;
+        }
         let max = self.body_max;
         let Some(exchange) = self.exchange(stream) else { return };
         let Reading::Body { inflow, received, held } = &mut exchange.reading else { return };
@@ -138,7 +150,14 @@ impl Http2 {
     pub(super) fn finish(&mut self, conn: &Conn<Self>, stream: StreamId) {
         let Some(exchange) = self.remove(conn, stream) else { return };
         exchange.priority.as_ref().inspect(|priority| priority.is_over());
-        if !exchange.is_sent() {
+        if exchange.switch.is_some() {
+            // Nothing follows on a stream that the server did not want to have for a protocol.
+            conn.write_with(|out| {
+                if let Some(head) = self.engine.data_head(stream, 0, true, out) {
+                    out.extend_from_slice(&head);
+                }
+            });
+        } else if !exchange.is_sent() {
             // RFC 9113 8.1: the server has answered without hearing all, and needs no more of it.
             conn.write_with(|out| self.engine.reset(stream, ErrorCode::Cancel, out));
         }

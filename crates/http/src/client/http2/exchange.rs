@@ -8,10 +8,12 @@ use ropewalk_deferred::Promise;
 use ropewalk_http2::frame::StreamId;
 use ropewalk_protocol::{Conn, ConnCall};
 
+use super::tunnel::lost;
 use super::{Http2, body_error};
+use crate::carried::Carried;
 use crate::client::connection::Progress;
 use crate::client::link::Ticket;
-use crate::client::{AgentError, OnInterim, RequestPriority, Wait};
+use crate::client::{AgentError, OnInterim, RequestPriority, Switch, Wait};
 use crate::outflow::Outflow;
 use crate::server::{BodyKind, Incoming, Inflow, end};
 
@@ -22,6 +24,8 @@ pub(super) struct Exchange {
     pub(super) reading: Reading,
     pub(super) on_interim: Option<OnInterim>,
     pub(super) priority: Option<RequestPriority>,
+    /// Present while another protocol is wanted, and was not agreed on.
+    pub(super) switch: Option<Rc<Switch>>,
     /// What the timer stands for.
     pub(super) waits_for: Option<Wait>,
     pub(super) timer: Option<ConnCall>,
@@ -51,6 +55,10 @@ pub(super) enum Reading {
         /// What the server may not send again before somebody takes what is here.
         held: usize,
     },
+    /// Another protocol has the stream, both ways.
+    Tunnel(Box<Carried<Http2>>),
+    /// It has closed it, and the server has yet to.
+    Closing,
     Done,
 }
 
@@ -81,7 +89,11 @@ impl Exchange {
         match reading {
             Reading::Head { promise, .. } => promise.fail(error),
             Reading::Body { inflow, .. } => end(&inflow, Err(body_error(&error))),
-            Reading::Done => (),
+            Reading::Tunnel(mut open) => {
+                let why = lost(&error, &open);
+                open.lose(why);
+            }
+            Reading::Closing | Reading::Done => (),
         }
     }
 }

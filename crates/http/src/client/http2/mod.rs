@@ -3,6 +3,7 @@
 mod answers;
 mod exchange;
 mod requests;
+mod tunnel;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -88,6 +89,7 @@ impl Http2 {
         if self.is_over {
             return;
         }
+        self.tell_tunnels(conn);
         if !self.exchanges.is_empty() {
             if let Some(keep) = self.keep.take() {
                 conn.cancel_call(keep);
@@ -112,7 +114,12 @@ impl Http2 {
         if self.keep.is_none() {
             self.keep = Some(conn.call_later(self.patience.keep, |this: &mut Self, conn| {
                 this.keep = None;
-                this.close_unused(conn);
+                if this.link.is_unused() {
+                    this.close_unused(conn);
+                } else {
+                    // Somebody has a place, and waits for a word.
+                    this.settle(conn);
+                }
             }));
         }
     }
@@ -159,6 +166,7 @@ impl Http2 {
         for exchange in std::mem::take(&mut self.exchanges) {
             exchange.fail(error.clone());
         }
+        self.link.fail(error);
     }
 
     /// Takes a request off the connection, whose stream is over at both ends.

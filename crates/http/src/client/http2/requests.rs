@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use http::header::{HOST, HeaderName, HeaderValue, TE};
+use http::header::{HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, TE};
 use ropewalk_deferred::Failure;
 use ropewalk_http2::frame::StreamId;
 use ropewalk_http2::hpack::{Pseudo, Section};
@@ -14,6 +14,7 @@ use super::exchange::{Exchange, Reading, Sending};
 use super::{ErrorCode, Http2};
 use crate::client::connection::Exchange as Asked;
 use crate::client::link::Ticket;
+use crate::client::switch::Wanted;
 use crate::client::{AgentError, Wait};
 use crate::codec::BadBody;
 use crate::outflow::{Outflow, put_end, put_part, turn};
@@ -39,10 +40,15 @@ impl Http2 {
         let Some(head) = Head::of(&asked.head) else {
             return asked.promise.fail(AgentError::BadRequest("head".to_owned()));
         };
-        let fields = match head.fields() {
+        let mut fields = match head.fields() {
             Ok(fields) => fields,
             Err(name) => return asked.promise.fail(AgentError::BadRequest(name)),
         };
+        let wanted = asked.switch.as_ref().and_then(|switch| switch.wanted());
+        if wanted.is_some() {
+            // RFC 8441 5: there is no key, and nothing that answers one.
+            fields.retain(|(name, _)| *name != SEC_WEBSOCKET_KEY);
+        }
         if self.engine.openable() == 0 {
             if self.engine.is_used_up() {
                 self.link.leave();
@@ -53,7 +59,21 @@ impl Http2 {
         let is_end = is_empty(&body);
         let mut opened = Err(NotOpened::Going);
         conn.write_with(|out| {
-            opened = self.engine.open(is_end, out, |section| head.put(section, scheme, &fields));
+            opened = match wanted {
+                None => self.engine.open(is_end, out, |section| {
+                    section.pseudo(Pseudo::Method, head.method);
+                    head.put_place(section, scheme);
+                    put_lines(section, &fields);
+                }),
+                Some(Wanted::Protocol(name)) => self.engine.open_tunnel(Some(name), out, |section| {
+                    head.put_place(section, scheme);
+                    put_lines(section, &fields);
+                }),
+                Some(Wanted::Tunnel(target)) => self.engine.open_tunnel(None, out, |section| {
+                    section.pseudo(Pseudo::Authority, target.as_bytes());
+                    put_lines(section, &fields);
+                }),
+            };
         });
         let stream = match opened {
             Ok(stream) => stream,
@@ -86,9 +106,9 @@ impl Http2 {
             cancelled.call_later(Duration::ZERO, move |this, conn| this.cancel(conn, stream));
         });
         let total = asked.left.map(|left| {
-            conn.call_later(left, move |this: &mut Self, conn| {
-                let total = Wait::Total(this.patience.total.unwrap_or_default());
-                this.give_up(conn, stream, ErrorCode::Cancel, AgentError::TimedOut(total));
+            conn.call_later(left.time, move |this: &mut Self, conn| {
+                let total = AgentError::TimedOut(Wait::Total(left.of));
+                this.give_up(conn, stream, ErrorCode::Cancel, total);
             })
         });
         if let Some(priority) = &asked.priority {
@@ -106,6 +126,7 @@ impl Http2 {
             sending: Sending::Done,
             reading: Reading::Head { promise: asked.promise, interim: 0 },
             on_interim: asked.on_interim,
+            switch: asked.switch,
             priority: asked.priority,
             waits_for: None,
             timer: None,
@@ -167,6 +188,7 @@ impl Http2 {
             }
             Reading::Body { .. } => self.body_wanted(conn, stream),
             Reading::Done => self.finish(conn, stream),
+            Reading::Tunnel(_) | Reading::Closing => (),
         }
     }
 
@@ -266,6 +288,9 @@ impl Http2 {
 
     /// Sends as much of the piece at hand as may go at once; how many bytes that was.
     fn put_part(&mut self, conn: &Conn<Self>, stream: StreamId, most: usize) -> usize {
+        if let Some(len) = self.put_tunnel_part(conn, stream) {
+            return len;
+        }
         let room = self.engine.room_of_turn(stream).min(most);
         let part = self.exchange(stream).and_then(|exchange| match &mut exchange.sending {
             Sending::Stream(outflow) => {
@@ -335,16 +360,18 @@ impl<'h> Head<'h> {
         Ok(fields)
     }
 
-    fn put(&self, section: &mut Section<'_>, scheme: &[u8], fields: &[(HeaderName, HeaderValue)]) {
-        section.pseudo(Pseudo::Method, self.method);
+    fn put_place(&self, section: &mut Section<'_>, scheme: &[u8]) {
         section.pseudo(Pseudo::Scheme, scheme);
         if !self.authority.is_empty() {
             section.pseudo(Pseudo::Authority, self.authority);
         }
         section.pseudo(Pseudo::Path, self.target);
-        for (name, value) in fields {
-            section.field(name, value);
-        }
+    }
+}
+
+fn put_lines(section: &mut Section<'_>, fields: &[(HeaderName, HeaderValue)]) {
+    for (name, value) in fields {
+        section.field(name, value);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Another protocol on a stream, which it has as if it were a connection (RFC 9113 8.5, RFC 8441).
 
-use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,10 +7,11 @@ use http::header::{DATE, SEC_WEBSOCKET_ACCEPT};
 use http::{HeaderMap, StatusCode};
 use ropewalk_http2::frame::{ErrorCode, StreamId};
 use ropewalk_http2::hpack::Pseudo;
-use ropewalk_protocol::{Channel, Conn, Disconnect, Ending};
+use ropewalk_protocol::{Conn, Disconnect};
 
 use super::Http2;
 use super::exchange::Answer;
+use crate::carried::{Carried, Course};
 use crate::outflow::put_fields;
 use crate::server::body::Kind;
 use crate::server::reply::Response;
@@ -22,7 +22,7 @@ pub(super) enum Tunnel {
     /// The resource has not said anything.
     Asked(Asked),
     /// The protocol has it.
-    Open(Open),
+    Open(Carried<Http2>),
     /// The protocol has closed it, and the client has yet to.
     Closing(Duration),
 }
@@ -34,17 +34,6 @@ pub(super) struct Asked {
     is_extended: bool,
     early: Vec<u8>,
     has_client_ended: bool,
-}
-
-pub(super) struct Open {
-    channel: Channel<Http2>,
-    is_extended: bool,
-    /// What the client may not send again before somebody takes what is here.
-    held: usize,
-    is_sent: bool,
-    is_received: bool,
-    /// What lasts as long.
-    _kept: Vec<Box<dyn Any>>,
 }
 
 impl Tunnel {
@@ -65,7 +54,7 @@ impl Tunnel {
     pub(super) fn is_receiving(&self) -> bool {
         match self {
             Self::Asked(asked) => !asked.has_client_ended,
-            Self::Open(open) => !open.is_received,
+            Self::Open(open) => open.is_receiving(),
             Self::Closing(_) => true,
         }
     }
@@ -82,25 +71,13 @@ impl Tunnel {
     /// Tells the protocol that it is over.
     pub(super) fn lose(&mut self, why: Disconnect) {
         if let Self::Open(open) = self {
-            open.channel.lose(why);
-        }
-    }
-}
-
-impl Open {
-    /// What the client is told where the protocol gave up, or broke.
-    fn code(&self, why: Disconnect) -> ErrorCode {
-        match why {
-            Disconnect::Panicked | Disconnect::Overflowed => ErrorCode::InternalError,
-            _ if self.is_extended => ErrorCode::Cancel,
-            // RFC 9113 8.5: "a stream error of type CONNECT_ERROR".
-            _ => ErrorCode::ConnectError,
+            open.lose(why);
         }
     }
 }
 
 impl Http2 {
-    fn open_tunnel_of(&mut self, stream: StreamId) -> Option<&mut Open> {
+    fn open_tunnel_of(&mut self, stream: StreamId) -> Option<&mut Carried<Self>> {
         match self.exchange(stream)?.tunnel.as_deref_mut() {
             Some(Tunnel::Open(open)) => Some(open),
             _ => None,
@@ -125,24 +102,14 @@ impl Http2 {
         if let Some(access) = exchange.finish_access(now) {
             self.site.log(&access);
         }
-        let channel = |seat| Channel::new(conn, stream.into(), Self::tend_tunnel, seat);
+        // RFC 9113 8.5: "a stream error of type CONNECT_ERROR".
+        let abort = if asked.is_extended { ErrorCode::Cancel } else { ErrorCode::ConnectError };
         let (seat, kept) = Takeover::into_seat(takeover);
-        let mut channel = channel(seat);
-        channel.made();
-        if !asked.early.is_empty() {
-            channel.data_received(&asked.early);
-        }
-        if asked.has_client_ended {
-            channel.eof_received();
-        }
-        exchange.tunnel = Some(Box::new(Tunnel::Open(Open {
-            channel,
-            is_extended: asked.is_extended,
-            held: asked.early.len(),
-            is_sent: false,
-            is_received: asked.has_client_ended,
-            _kept: kept,
-        })));
+        let open = Carried::new(conn, stream, Self::tend_tunnel, seat, abort);
+        let mut open = open.keeping(kept);
+        open.made();
+        open.data(&asked.early, asked.has_client_ended);
+        exchange.tunnel = Some(Box::new(Tunnel::Open(open)));
         self.look_at_tunnel(conn, stream);
     }
 
@@ -183,14 +150,7 @@ impl Http2 {
                 asked.has_client_ended = is_end;
             }
             Some(Tunnel::Open(open)) => {
-                open.held += data.len();
-                if !data.is_empty() {
-                    open.channel.data_received(data);
-                }
-                if is_end {
-                    open.is_received = true;
-                    open.channel.eof_received();
-                }
+                open.data(data, is_end);
                 self.look_at_tunnel(conn, stream);
             }
             Some(Tunnel::Closing(_)) => {
@@ -210,7 +170,7 @@ impl Http2 {
     fn tend_tunnel(&mut self, conn: &Conn<Self>, key: u64) {
         let Ok(stream) = StreamId::try_from(key) else { return };
         if let Some(open) = self.open_tunnel_of(stream) {
-            open.channel.tick();
+            open.tick();
         }
         self.look_at_tunnel(conn, stream);
         self.pump(conn);
@@ -219,57 +179,27 @@ impl Http2 {
 
     /// Carries out what the protocol on a stream wishes.
     fn look_at_tunnel(&mut self, conn: &Conn<Self>, stream: StreamId) {
-        let Some(open) = self.open_tunnel_of(stream) else { return };
-        let wishes = open.channel.settle();
-        if let Some(Ending::Abort(why)) = wishes.ending {
-            let code = open.code(why);
-            conn.write_with(|out| self.engine.reset(stream, code, out));
-            return self.end_tunnel(stream, why);
-        }
-        let release = if wishes.reading { std::mem::take(&mut open.held) } else { 0 };
-        let ends =
-            wishes.end_of_stream && !std::mem::replace(&mut open.is_sent, wishes.end_of_stream);
-        let (is_over, is_waiting) = (open.is_sent && open.is_received, open.channel.waiting() > 0);
-        self.engine.set_wants_to_send(stream, is_waiting);
-        conn.write_with(|out| {
-            self.engine.release(stream, release, out);
-            if ends && let Some(head) = self.engine.data_head(stream, 0, true, out) {
-                out.extend_from_slice(&head);
+        let Some(place) = self.place_of(stream) else { return };
+        let exchange = &mut self.exchanges[place];
+        let Some(Tunnel::Open(open)) = exchange.tunnel.as_deref_mut() else { return };
+        match open.look(conn, &mut self.engine, stream) {
+            Course::GoesOn => (),
+            Course::Closed => {
+                open.lose(Disconnect::Closed);
+                exchange.tunnel = Some(Box::new(Tunnel::Closing(conn.now())));
             }
-        });
-        match wishes.ending {
-            _ if is_over && (wishes.reading || wishes.ending.is_some()) => {
-                self.end_tunnel(stream, Disconnect::Closed);
-            }
-            Some(_) => {
-                if let Some(open) = self.open_tunnel_of(stream) {
-                    open.channel.lose(Disconnect::Closed);
-                }
-                if let Some(exchange) = self.exchange(stream) {
-                    exchange.tunnel = Some(Box::new(Tunnel::Closing(conn.now())));
-                }
-            }
-            None => (),
+            Course::Over(why) => self.end_tunnel(stream, why),
         }
     }
 
     /// Sends as much of what a protocol wrote as goes into one frame; how many bytes that was, where the
     /// stream is one's.
     pub(super) fn put_tunnel_part(&mut self, conn: &Conn<Self>, stream: StreamId) -> Option<usize> {
-        let (room, now) = (self.engine.room(stream), conn.now());
         let place = self.place_of(stream)?;
         let exchange = &mut self.exchanges[place];
         let Some(Tunnel::Open(open)) = exchange.tunnel.as_deref_mut() else { return None };
-        let part = open.channel.take(room as u64);
-        let len = part.len() as usize;
-        exchange.moved = now;
-        conn.write_with(|out| {
-            if let Some(head) = self.engine.data_head(stream, len, false, out) {
-                out.extend_from_slice(&head);
-            }
-        });
-        conn.write_outbox(Box::new(part));
-        open.channel.tell_sent();
+        let len = open.put_part(conn, &mut self.engine, stream);
+        exchange.moved = conn.now();
         self.look_at_tunnel(conn, stream);
         Some(len)
     }
@@ -277,7 +207,7 @@ impl Http2 {
     /// Tells the protocols on streams what could not be sent.
     pub(super) fn tell_tunnels(&mut self, conn: &Conn<Self>) {
         let is_news =
-            |tunnel: &Tunnel| matches!(tunnel, Tunnel::Open(open) if open.channel.is_news());
+            |tunnel: &Tunnel| matches!(tunnel, Tunnel::Open(open) if open.is_news());
         let news: Vec<StreamId> = self
             .exchanges
             .iter()
@@ -286,7 +216,7 @@ impl Http2 {
             .collect();
         for stream in news {
             if let Some(open) = self.open_tunnel_of(stream) {
-                open.channel.tell_sent();
+                open.tell_sent();
             }
             self.look_at_tunnel(conn, stream);
         }
