@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ropewalk_deferred::Deferred;
 use ropewalk_http::{Agent, AgentError, Dial, Origin, Priority, RequestPriority};
-use ropewalk_http2::ResetBy;
+use ropewalk_http2::{Limits, ResetBy};
 use ropewalk_http2::frame::{ErrorCode, write_go_away, write_priority_update};
 use ropewalk_protocol::Seat;
 use ropewalk_trial::Clock;
@@ -136,6 +136,36 @@ fn a_request_says_how_it_is_to_be_preferred_and_says_so_again_when_that_changes(
     assert_eq!(server.head(stream).fields["priority"], "u=0");
     server.answer(stream, "200", "y");
     assert_eq!(text(answer), "y");
+}
+
+#[test]
+fn what_changes_before_the_server_has_spoken_is_told() {
+    let world = World::with(clear());
+    let image = RequestPriority::new(Priority { urgency: 5, is_incremental: true });
+    let answer = world.agent.get("http://a/").priority(&image).send();
+    // While the connection is made: the request's own field says what it was before.
+    image.set(Priority { urgency: 1, is_incremental: false });
+    let mut server = Server::silent(&world, Limits::default());
+    server.listen();
+    let (stream, _) = server.next();
+    assert_eq!(server.head(stream).fields["priority"], "u=5, i");
+    let update = |value: &[u8]| {
+        let mut update = Vec::new();
+        write_priority_update(stream, value, &mut update);
+        update
+    };
+    assert!(server.heard().ends_with(&update(b"u=1")), "behind the request");
+    let before = server.heard().len();
+    // And once it is out.
+    image.set(Priority { urgency: 7, is_incremental: false });
+    server.listen();
+    assert_eq!(server.heard()[before..], update(b"u=7"));
+    assert_eq!(server.engine.priority(stream).expect("a stream").urgency, 7);
+    let mut out = Vec::new();
+    server.engine.greet(&mut out);
+    server.push(&out);
+    server.answer(stream, "200", "x");
+    assert_eq!(text(answer), "x");
 }
 
 #[test]
