@@ -124,7 +124,8 @@ impl Streams {
         if self.early.is_empty() {
             return None;
         }
-        let found = self.early.iter().find(|(early, _)| *early == id).map(|(_, priority)| *priority);
+        let found =
+            self.early.iter().find(|(early, _)| *early == id).map(|(_, priority)| *priority);
         self.early.retain(|(early, _)| *early > id);
         if self.early.is_empty() {
             self.early = Vec::new();

@@ -61,7 +61,8 @@ impl Server {
     }
 
     fn answer(&mut self, stream: u32) {
-        let head = |head: &mut ropewalk_http2::hpack::Section<'_>| head.pseudo(Pseudo::Status, b"200");
+        let head =
+            |head: &mut ropewalk_http2::hpack::Section<'_>| head.pseudo(Pseudo::Status, b"200");
         self.connection.send_head(stream, true, &mut self.out, head);
     }
 }

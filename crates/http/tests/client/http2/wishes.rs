@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use ropewalk_deferred::Deferred;
 use ropewalk_http::{Agent, AgentError, Dial, Origin, Priority, RequestPriority};
+use ropewalk_http2::frame::{ErrorCode, PREFACE, write_go_away, write_priority_update};
 use ropewalk_http2::{Limits, ResetBy};
-use ropewalk_http2::frame::{ErrorCode, write_go_away, write_priority_update};
 use ropewalk_protocol::Seat;
 use ropewalk_trial::Clock;
 
@@ -143,29 +143,36 @@ fn what_changes_before_the_server_has_spoken_is_told() {
     let world = World::with(clear());
     let image = RequestPriority::new(Priority { urgency: 5, is_incremental: true });
     let answer = world.agent.get("http://a/").priority(&image).send();
-    // While the connection is made: the request's own field says what it was before.
-    image.set(Priority { urgency: 1, is_incremental: false });
     let mut server = Server::silent(&world, Limits::default());
-    server.listen();
+    assert!(server.memory.take_sent().len() > PREFACE.len());
+    image.set(Priority { urgency: 1, is_incremental: false });
+    assert_eq!(server.memory.take_sent(), update(1, b"u=1"));
+    drop(answer);
+}
+
+#[test]
+fn what_changes_before_the_request_is_out_is_told_behind_it() {
+    let world = World::with(clear());
+    let first = world.agent.get("http://a/").send();
+    let mut server = Server::accept(&world);
+    server.serve("x");
+    assert_eq!(text(first), "x");
+    let page = RequestPriority::new(Priority { urgency: 2, is_incremental: false });
+    let answer = world.agent.get("http://a/2").priority(&page).send();
+    page.set(Priority { urgency: 7, is_incremental: false });
     let (stream, _) = server.next();
-    assert_eq!(server.head(stream).fields["priority"], "u=5, i");
-    let update = |value: &[u8]| {
-        let mut update = Vec::new();
-        write_priority_update(stream, value, &mut update);
-        update
-    };
-    assert!(server.heard().ends_with(&update(b"u=1")), "behind the request");
-    let before = server.heard().len();
-    // And once it is out.
-    image.set(Priority { urgency: 7, is_incremental: false });
-    server.listen();
-    assert_eq!(server.heard()[before..], update(b"u=7"));
-    assert_eq!(server.engine.priority(stream).expect("a stream").urgency, 7);
-    let mut out = Vec::new();
-    server.engine.greet(&mut out);
-    server.push(&out);
-    server.answer(stream, "200", "x");
-    assert_eq!(text(answer), "x");
+    assert_eq!(server.head(stream).fields["priority"], "u=2");
+    assert!(server.heard().ends_with(&update(stream, b"u=7")));
+    assert_eq!(server.engine.priority(stream).map(|priority| priority.urgency), Some(7));
+    server.answer(stream, "200", "y");
+    assert_eq!(text(answer), "y");
+}
+
+/// What tells a server of another priority.
+fn update(stream: u32, value: &[u8]) -> Vec<u8> {
+    let mut update = Vec::new();
+    write_priority_update(stream, value, &mut update);
+    update
 }
 
 #[test]
