@@ -125,7 +125,7 @@ impl Http2 {
                 return this.close_unused(conn);
             }
             this.engine.forget_resets();
-            this.keep_for(conn, time - wait);
+            this.keep_for(conn, time.saturating_sub(wait));
         }));
     }
 
