@@ -54,11 +54,14 @@ pub(crate) struct Stream {
     pub(crate) turn: u32,
 }
 
-/// All of them, by number. Empty, it owns nothing but what is known of those that were reset.
+/// All of them, by number. Empty, it owns nothing but what is known of those that were reset, and of
+/// those that are yet to be opened.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     live: VecDeque<Stream>,
     reset: VecDeque<Late>,
+    /// How streams are preferred that the peer has not opened yet.
+    early: Vec<(StreamId, Priority)>,
 }
 
 impl Streams {
@@ -99,6 +102,35 @@ impl Streams {
             self.live = VecDeque::new();
         }
         stream
+    }
+
+    /// Keeps how a stream is preferred that is yet to be opened, in place of what was said of it before;
+    /// whether no more than `max` streams are open or spoken of so.
+    pub(crate) fn prefer_early(&mut self, id: StreamId, priority: Priority, max: usize) -> bool {
+        if let Some((_, before)) = self.early.iter_mut().find(|(early, _)| *early == id) {
+            *before = priority;
+            return true;
+        }
+        let has_room = self.early.len() + self.live.len() < max;
+        if has_room {
+            self.early.push((id, priority));
+        }
+        has_room
+    }
+
+    /// How a stream is preferred that is opened now, where that was said before; with it go those that
+    /// are passed over.
+    pub(crate) fn take_early(&mut self, id: StreamId) -> Option<Priority> {
+        if self.early.is_empty() {
+            return None;
+        }
+        let found =
+            self.early.iter().find(|(early, _)| *early == id).map(|(_, priority)| *priority);
+        self.early.retain(|(early, _)| *early > id);
+        if self.early.is_empty() {
+            self.early = Vec::new();
+        }
+        found
     }
 
     /// Remembers that this end reset a stream, on which `window` octets and so many header sections
@@ -152,7 +184,8 @@ impl Streams {
     /// What is allocated for streams, and for those that were reset, in octets.
     pub(crate) fn memory(&self) -> (usize, usize) {
         let live = self.live.capacity() * size_of::<Stream>();
-        (live, self.reset.capacity() * size_of::<Late>())
+        let early = self.early.capacity() * size_of::<(StreamId, Priority)>();
+        (live + early, self.reset.capacity() * size_of::<Late>())
     }
 
     /// The stream whose turn it is to send: the most urgent; among those the ones that go one after

@@ -17,6 +17,7 @@ use url::{Position, Url};
 use super::auth::Asked;
 use super::connection::{Exchange, Progress};
 use super::{AgentError, Credentials, Options, Origin, RequestPriority};
+use crate::Priority;
 use crate::codec::{AnswerTo, BodyWriter, SentAs};
 use crate::server::{Body, BodyKind};
 
@@ -152,6 +153,7 @@ impl Call {
             left,
             on_interim: None,
             priority: self.priority.clone(),
+            preferred: self.priority.as_ref().map_or_else(Priority::default, RequestPriority::get),
             switch: None,
             is_passed_on: false,
             promise,

@@ -16,6 +16,7 @@ use super::follow::{connected, is_unprocessed, named};
 use super::link::Line;
 use super::pool::Grant;
 use super::{AgentError, Origin, Wait};
+use crate::Priority;
 use crate::codec::{AnswerTo, BodyWriter};
 use crate::server::{Body, BodyKind, Incoming};
 
@@ -110,6 +111,7 @@ impl Passing {
             left,
             on_interim: self.on_interim.clone(),
             priority: None,
+            preferred: Priority::default(),
             switch: self.switch.clone(),
             is_passed_on: true,
             promise,

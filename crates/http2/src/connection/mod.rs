@@ -103,6 +103,8 @@ struct PeerSettings {
     has_connect: bool,
     /// It goes by the priorities of RFC 9218.
     has_priorities: bool,
+    /// It has said what it takes.
+    has_spoken: bool,
 }
 
 /// How far this end's leaving has come (RFC 9113 6.8).
@@ -149,6 +151,7 @@ impl Connection {
                 list_max: None,
                 has_connect: false,
                 has_priorities: false,
+                has_spoken: false,
             },
             unacknowledged: 0,
             turn: 0,

@@ -180,9 +180,10 @@ impl Connection {
     }
 
     /// Says that a stream of this end's, which is a client's, is to be preferred otherwise than its request
-    /// said (RFC 9218 7.1). A server that has not said that it goes by such priorities is told nothing (2.1).
+    /// said (RFC 9218 7.1). A server that has said what it takes, but not that it goes by such priorities, is
+    /// told nothing (2.1).
     pub fn change_priority(&mut self, stream: StreamId, priority: Priority, out: &mut Vec<u8>) {
-        let tells = !self.is_server && self.peer.has_priorities;
+        let tells = !self.is_server && (self.peer.has_priorities || !self.peer.has_spoken);
         let Some(live) = self.streams.get_mut(stream) else { return };
         live.priority = priority;
         if tells {

@@ -92,7 +92,13 @@ impl Http2 {
             })
         });
         if let Some(priority) = &asked.priority {
-            self.engine.prioritize(stream, priority.get());
+            let now = priority.get();
+            if now == asked.preferred {
+                self.engine.prioritize(stream, now);
+            } else {
+                // It has changed while the request waited, whose head says what it was before.
+                conn.write_with(|out| self.engine.change_priority(stream, now, out));
+            }
             let carrier = conn.clone();
             priority.carried_by(move |priority| {
                 carrier.call_later(Duration::ZERO, move |this, conn| {

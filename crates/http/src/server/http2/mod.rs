@@ -17,14 +17,11 @@ use super::connection::RATE_INTERVAL;
 use super::incoming::BodyError;
 use super::site::Shared;
 use super::watch::Watch;
+use crate::outflow::UNDER_WAY_MAX;
 use exchange::Exchange;
 
 /// How much of a client's talk is heard out after its connection was given up, in bytes.
 const LINGER_MAX: usize = 1024 * 1024;
-
-/// How long something may be under way for a stream that was reset. A connection at rest knows of none after
-/// that.
-const UNDER_WAY_MAX: Duration = Duration::from_secs(10);
 
 /// The place of a connection that is not made yet.
 const NOWHERE: u32 = u32::MAX;
