@@ -29,7 +29,7 @@ const NOWHERE: u32 = u32::MAX;
 
 /// One connection of a [`Site`](crate::Site) whose client speaks HTTP/2.
 pub(crate) struct Http2 {
-    site: Rc<Shared>,
+    pub(super) site: Rc<Shared>,
     /// Where the site keeps this connection.
     place: u32,
     engine: Connection,

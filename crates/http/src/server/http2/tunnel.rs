@@ -15,7 +15,6 @@ use super::exchange::Answer;
 use crate::outflow::put_fields;
 use crate::server::body::Kind;
 use crate::server::reply::Response;
-use crate::server::upgrade::Takeover;
 
 /// What has become of a stream that a client wants for another protocol.
 pub(super) enum Tunnel {
@@ -126,7 +125,7 @@ impl Http2 {
             self.site.log(&access);
         }
         let channel = |seat| Channel::new(conn, stream.into(), Self::tend_tunnel, seat);
-        let (seat, kept) = Takeover::into_seat(takeover);
+        let (seat, kept) = takeover.into_seat(&self.site);
         let mut channel = channel(seat);
         channel.made();
         if !asked.early.is_empty() {
