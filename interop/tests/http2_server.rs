@@ -5,6 +5,8 @@
 #[path = "support/house.rs"]
 #[allow(dead_code, reason = "it is there for other suites, which use all of it")]
 mod house;
+#[path = "http2_server/priorities.rs"]
+mod priorities;
 #[path = "http2_server/programs.rs"]
 mod programs;
 #[path = "http2_server/sockets.rs"]

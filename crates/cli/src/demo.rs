@@ -3,14 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use ropewalk::Deferred;
 use ropewalk::amp::{Amp, Responders, command};
-use ropewalk::deferred::{Rest, gather};
 use ropewalk::http::{HeaderName, HeaderValue, Request, Response, Router, Site};
-use ropewalk::protocol::{Address, Drain, Leaving, Seat, SeatFactory};
+use ropewalk::protocol::{Address, Leaving};
 use ropewalk::reactor::Reactor;
 use ropewalk::service::AnyServing;
-use ropewalk::websocket::{Group, Message, WebSocket, WebSocketProtocol, WebSocketResource};
+use ropewalk::websocket::{Message, WebSocket, WebSocketProtocol, WebSocketResource};
 
 use crate::application::Planned;
 use crate::offer::{House, Offer};
@@ -72,49 +70,12 @@ impl WebSocketProtocol for Echo {
 fn web(house: &House) -> Offer {
     let reactor = house.reactor.clone();
     let echo = WebSocketResource::new(|_: &Request| Echo);
-    let group = echo.group();
     let router = Router::new()
         .get("/", |_: Request| html(PAGE.to_owned()))
         .get("/status", move |_: Request| html(status(&reactor)))
         .get("/echo", echo);
-    let site = Site::new(router);
-    let serving = AnyServing::new(WithSockets { site, group });
+    let serving = AnyServing::new(Site::new(router));
     Offer { shown: said_of_web, ..Offer::of(serving) }
-}
-
-/// A site and the WebSockets that were opened there.
-struct WithSockets {
-    site: Site,
-    group: Group<Echo>,
-}
-
-impl SeatFactory for WithSockets {
-    fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
-        self.site.seat(peer)
-    }
-
-    fn alpn(&self) -> &'static [&'static str] {
-        SeatFactory::alpn(&self.site)
-    }
-}
-
-impl Drain for WithSockets {
-    fn connections(&self) -> usize {
-        Drain::connections(&self.site) + self.group.connections()
-    }
-
-    fn drain(&self) -> Deferred<()> {
-        gather([Drain::drain(&self.site), self.group.drain()], Rest::Leave).map(drop)
-    }
-
-    fn cut(&self) -> usize {
-        Drain::cut(&self.site) + self.group.cut()
-    }
-
-    fn resume(&self) {
-        Drain::resume(&self.site);
-        self.group.resume();
-    }
 }
 
 fn said_of_web(address: &Address, _: bool) -> String {

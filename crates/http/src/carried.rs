@@ -7,8 +7,8 @@ use ropewalk_http2::Connection;
 use ropewalk_http2::frame::{ErrorCode, StreamId};
 use ropewalk_protocol::{Channel, Conn, Disconnect, Ending, Protocol, Seat, Tend};
 
-/// A protocol and its stream: windows are its back-pressure, END_STREAM the end of either half, and
-/// RST_STREAM what a socket calls a reset.
+/// A protocol and its stream: windows are its back-pressure, `END_STREAM` the end of either half, and
+/// `RST_STREAM` what a socket calls a reset.
 pub(crate) struct Carried<P: 'static> {
     channel: Channel<P>,
     /// What the peer is told where the protocol gives up.

@@ -1,5 +1,7 @@
 //! A body on its way out over a stream of HTTP/2, whichever end sends it.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use ropewalk_deferred::{Deferred, Failure};
@@ -10,6 +12,9 @@ use ropewalk_protocol::{Conn, FileSlice};
 
 use crate::server::{BodyPiece, BodyStream};
 
+/// How long something may be under way for a stream that was reset. A connection at rest knows of none after
+/// that.
+pub(crate) const UNDER_WAY_MAX: Duration = Duration::from_secs(10);
 /// How many pieces of bodies go out in one turn.
 const PIECES_PER_TURN_MAX: usize = 64;
 /// How many bytes of bodies go out at once, before it is looked whether the peer takes them.

@@ -142,6 +142,13 @@ pub enum Fatal {
     StrayAck,
     /// The peer took back what it had allowed.
     SettingTakenBack,
+    /// A server said how a stream is to be preferred, which is for clients to say (RFC 9218 7.1).
+    ServersPriority,
+    /// More streams are open, or preferred before they are, than may be open at a time (RFC 9218 7.1).
+    TooManyPreferred {
+        /// How many may be.
+        max: u32,
+    },
     /// The peer does too much of something that costs it nothing.
     TooMany(Nuisance),
 }
@@ -176,7 +183,9 @@ impl Fatal {
             | Self::WrongParity { .. }
             | Self::Pushed
             | Self::StrayAck
-            | Self::SettingTakenBack => ErrorCode::ProtocolError,
+            | Self::SettingTakenBack
+            | Self::ServersPriority
+            | Self::TooManyPreferred { .. } => ErrorCode::ProtocolError,
             Self::StreamClosed { .. } => ErrorCode::StreamClosed,
             Self::TooMany(_) => ErrorCode::EnhanceYourCalm,
         }
@@ -202,6 +211,10 @@ impl fmt::Display for Fatal {
             Self::Pushed => f.write_str("a request was pushed, which was ruled out"),
             Self::StrayAck => f.write_str("settings were acknowledged that were not sent"),
             Self::SettingTakenBack => f.write_str("the extended CONNECT was taken back"),
+            Self::ServersPriority => f.write_str("a server said how a stream is to be preferred"),
+            Self::TooManyPreferred { max } => {
+                write!(f, "more than {max} streams are open, or preferred before they are")
+            }
             Self::TooMany(nuisance) => {
                 let what = match nuisance {
                     Nuisance::Resets => "streams taken back",

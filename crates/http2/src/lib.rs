@@ -15,11 +15,12 @@
 //! | 8.2 to 8.5 messages | [`RequestHead`], [`ResponseHead`], [`Malformed`], [`is_of_connection`] |
 //! | 8.5 CONNECT, RFC 8441 extended CONNECT | [`Connection::open_tunnel`], [`Connection::has_extended_connect`]; [`RequestHead::protocol`] |
 //! | what a connection owns at rest | [`Connection::memory`] |
-//! | RFC 9218 priorities | [`Priority`], [`Connection::next_sender`] |
+//! | RFC 9218 priorities | [`Priority`], [`Connection::next_sender`], [`Connection::change_priority`] |
 //!
 //! | bound | default | beyond it |
 //! |---|--:|---|
 //! | [`Limits::streams_max`], open at a time | 128 | `REFUSED_STREAM` |
+//! | streams open, or preferred before they are (RFC 9218 7.1) | [`Limits::streams_max`] | `PROTOCOL_ERROR` |
 //! | [`Limits::list_max`], a header section as it is read | 64 KiB | [`Event::TooLarge`] |
 //! | [`Limits::block_max`], a field block as it is sent | 64 KiB | `ENHANCE_YOUR_CALM` |
 //! | continuations of a block | 16 | `ENHANCE_YOUR_CALM` |

@@ -7,7 +7,7 @@
 pub struct Memory {
     /// Parts of a frame, or of a field block, that are not whole.
     pub frames: usize,
-    /// What is known of streams that are not over.
+    /// What is known of streams that are not over, and of those that are spoken of but not open.
     pub streams: usize,
     /// What is known of streams that this end reset, of which something may be under way.
     pub resets: usize,

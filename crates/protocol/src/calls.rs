@@ -59,7 +59,6 @@ impl<T> Calls<T> {
         Some(more.remove(index))
     }
 
-    /// Takes the first call that is due, unless it was asked for after `newest`.
     /// The first call that is due, and when it is, unless it was asked for after `newest`.
     fn first_until(&self, newest: u32) -> Option<(u32, Duration)> {
         let call = self.first()?;
@@ -75,6 +74,12 @@ impl<T> Calls<T> {
         let earlier = due < call.due;
         call.due = due;
         Some(earlier)
+    }
+
+    /// When a call is due, if there is such a call.
+    fn due(&self, id: u32) -> Option<Duration> {
+        let mut all = self.one.iter().chain(self.more());
+        all.find(|call| call.id == id).map(|call| call.due.time())
     }
 
     pub(crate) fn next_due(&self) -> Option<Duration> {
@@ -192,6 +197,12 @@ pub(crate) trait Agenda: Sized + 'static {
             self.wake();
         }
         earlier.is_some()
+    }
+
+    /// How long it is until a call is due, if there is such a call.
+    fn time_left(&self, call: ConnCall) -> Option<Duration> {
+        let due = self.with_calls(|calls| calls.due(call.0))?;
+        Some(due.saturating_sub(self.now()))
     }
 
     /// Takes the first call that is due, unless it was asked for after `newest`.

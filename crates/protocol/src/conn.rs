@@ -393,6 +393,11 @@ impl<P> Conn<P> {
         self.page.reset_call(call, delay)
     }
 
+    /// How long it is until a call is due; `None` if it was made or forgotten already.
+    pub fn time_left(&self, call: ConnCall) -> Option<Duration> {
+        self.page.time_left(call)
+    }
+
     /// Brings a result home: calls `turn` with it, if the connection lives so long.
     ///
     /// The call comes through the connection's queue, never out of the firing itself. When the

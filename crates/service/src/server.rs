@@ -53,7 +53,8 @@ impl<S: SeatFactory + Drain + Clone> StreamServer<S> {
         held.replace(serving)
     }
 
-    /// Drains this with it: what has taken connections over, such as the WebSockets of a site.
+    /// Drains this with it: what has taken connections over and is not drained by who had them, as a site drains
+    /// its WebSockets.
     pub fn and(mut self, other: impl Drain + 'static) -> Self {
         self.others.push(Rc::new(other));
         self

@@ -1,8 +1,10 @@
 //! A WebSocket as a resource of a site.
 
 use std::fmt;
+use std::rc::Rc;
 
 use ropewalk_http::{Body, IntoReply, Reply, Request, Resource};
+use ropewalk_protocol::Drain;
 
 use crate::handshake::{Refusal, answer};
 use crate::session::Session;
@@ -45,12 +47,16 @@ pub struct WebSocketResource<P: WebSocketProtocol> {
     options: Options,
     make: Make<P>,
     group: Group<P>,
+    /// The same, for sites.
+    drain: Rc<dyn Drain>,
 }
 
 impl<P: WebSocketProtocol> WebSocketResource<P> {
     /// Opens a WebSocket for each request that asks for one, and has `make` say who speaks over it.
     pub fn new(make: impl FnMut(&Request) -> P + 'static) -> Self {
-        Self { options: Options::new(), make: Box::new(make), group: Group::new() }
+        let group = Group::new();
+        let drain = Rc::new(group.clone());
+        Self { options: Options::new(), make: Box::new(make), group, drain }
     }
 
     /// Sets the connections up so.
@@ -58,7 +64,8 @@ impl<P: WebSocketProtocol> WebSocketResource<P> {
         Self { options, ..self }
     }
 
-    /// All that are open: to tell them something, and to close them when the server stops.
+    /// All that are open, to tell them something. A site that is drained closes them as those of who goes away
+    /// (1001).
     pub fn group(&self) -> Group<P> {
         self.group.clone()
     }
@@ -66,7 +73,7 @@ impl<P: WebSocketProtocol> WebSocketResource<P> {
     fn open(&mut self, request: &Request) -> Result<http::Response<Body>, Refusal> {
         let (response, agreed) = answer(request, &self.options)?;
         let session = Session::new(Role::Server, (self.make)(request), &self.options, agreed);
-        Ok(response.map(|()| Body::switch_to(session.in_place(self.group.place()))))
+        Ok(response.map(|()| Body::switch_among(&self.drain, session.in_place(self.group.place()))))
     }
 }
 

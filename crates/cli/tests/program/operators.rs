@@ -285,7 +285,10 @@ fn a_status_page_is_kept_up_to_date() {
     assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
     let answer: Value = serde_json::from_str(&user.say(&["status", "--json"])).unwrap();
     assert_eq!(answer["loops"].as_array().unwrap().len(), 2);
-    drop(stream);
+    // Who looks on is told that it is over, in order.
     user.say(&["drain"]);
+    stream.read_to_string(&mut told).unwrap();
+    assert!(told.ends_with("0\r\n\r\n"), "{told}");
+    drop(stream);
     assert_eq!(served.child.wait().unwrap().code(), Some(0));
 }

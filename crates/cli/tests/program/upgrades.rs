@@ -1,7 +1,7 @@
 //! Upgrades, and ends, under load.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -144,6 +144,145 @@ fn an_upgrade_loses_no_request() {
         &broken[..broken.len().min(5)]
     );
     println!("{} upgrades, {answered} requests, none refused or broken", upgrades());
+}
+
+/// How often the program reads its file again; `ROPEWALK_RELOADS` says otherwise.
+fn reloads() -> usize {
+    std::env::var("ROPEWALK_RELOADS").ok().and_then(|count| count.parse().ok()).unwrap_or(6)
+}
+
+/// Asks again and again on a connection that is kept until the answer says that it is not.
+struct Kept {
+    answered: usize,
+    /// So many answers said that the connection ends with them.
+    last: usize,
+    /// So often it had ended between two requests; a client then asks again (RFC 9112 9.3.1).
+    again: usize,
+    broken: Vec<String>,
+}
+
+impl Kept {
+    fn ask_until(host: &str, is_over: &AtomicBool, answered: &AtomicUsize) -> Self {
+        let mut all = Self { answered: 0, last: 0, again: 0, broken: Vec::new() };
+        let mut kept: Option<BufReader<TcpStream>> = None;
+        while !is_over.load(Ordering::SeqCst) {
+            let (mut stream, is_new) = match kept.take() {
+                Some(stream) => (stream, false),
+                None => match TcpStream::connect(host) {
+                    Ok(stream) => (BufReader::new(stream), true),
+                    Err(error) => {
+                        all.broken.push(format!("refused: {error}"));
+                        continue;
+                    }
+                },
+            };
+            match ask_on(&mut stream) {
+                Ok(Some(closes)) => {
+                    all.answered += 1;
+                    answered.fetch_add(1, Ordering::SeqCst);
+                    all.last += usize::from(closes);
+                    kept = Some(stream).filter(|_| !closes);
+                }
+                Ok(None) if !is_new => all.again += 1,
+                Ok(None) => all.broken.push("no answer on a new connection".to_owned()),
+                Err(why) => all.broken.push(why),
+            }
+        }
+        all
+    }
+}
+
+/// Asks for the page; whether the connection ends with its answer. Nothing if it had ended before.
+fn ask_on(stream: &mut BufReader<TcpStream>) -> Result<Option<bool>, String> {
+    let patience = Some(Duration::from_mins(1));
+    stream.get_ref().set_read_timeout(patience).map_err(|error| error.to_string())?;
+    if stream.get_mut().write_all(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n").is_err() {
+        return Ok(None);
+    }
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        match stream.read_line(&mut head) {
+            Ok(0) if head.is_empty() => return Ok(None),
+            Ok(0) => return Err(format!("broken: {head:?}")),
+            Ok(_) => (),
+            Err(error) if head.is_empty() && error.kind() == ErrorKind::ConnectionReset => {
+                return Ok(None);
+            }
+            Err(error) => return Err(format!("broken: {error}, after {head:?}")),
+        }
+    }
+    let mut body = [0; 5];
+    stream.read_exact(&mut body).map_err(|error| format!("broken: {error}, after {head:?}"))?;
+    if !head.starts_with("HTTP/1.1 200 ") || body != *b"hello" {
+        return Err(format!("broken: {head:?}"));
+    }
+    Ok(Some(head.to_ascii_lowercase().contains("\r\nconnection: close\r\n")))
+}
+
+#[test]
+fn a_reload_loses_no_request() {
+    let folder = Folder::new("reloads");
+    for name in ["one", "other"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join("a.txt"), "hello").unwrap();
+    }
+    let write = |round: usize| {
+        let path = ["one", "other"][round % 2];
+        let text = format!("[services.web]\nlisten = '{ANYWHERE}'\npath = '{path}'\nlog = 'off'\n");
+        fs::write(folder.path().join("app.toml"), text).unwrap();
+    };
+    write(0);
+    let mut command = program();
+    command.current_dir(folder.path()).args(["run", "app.toml"]);
+    let mut served = Served::of(command, 1);
+    let mut log = Log::of(&mut served);
+    let load = Load::on(&served.places[0], 2);
+    let host = served.places[0].trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let (is_over, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let clients: Vec<_> = (0..2)
+        .map(|_| {
+            let (is_over, answered, host) = (is_over.clone(), answered.clone(), host.clone());
+            let client = move || Kept::ask_until(&host, &is_over, &answered);
+            std::thread::Builder::new().spawn(client).unwrap()
+        })
+        .collect();
+    for round in 1..=reloads() {
+        load.go_on(10);
+        let until = answered.load(Ordering::SeqCst) + 10;
+        while answered.load(Ordering::SeqCst) < until
+            && !clients.iter().all(JoinHandle::is_finished)
+        {
+            std::thread::yield_now();
+        }
+        write(round);
+        served.signal(Signal::HUP);
+        log.until("reloaded: 1 changes");
+    }
+    load.go_on(10);
+    is_over.store(true, Ordering::SeqCst);
+    let mut all = Kept { answered: 0, last: 0, again: 0, broken: Vec::new() };
+    for client in clients {
+        let one = client.join().unwrap();
+        all.answered += one.answered;
+        all.last += one.last;
+        all.again += one.again;
+        all.broken.extend(one.broken);
+    }
+    let (new, broken) = load.end();
+    all.broken.extend(broken);
+    assert!(all.broken.is_empty(), "{}: {:?}", all.broken.len(), all.broken.first());
+    // A connection that was kept is told so, once for each reload at the most.
+    assert!(all.last + all.again <= 2 * reloads(), "{} and {}", all.last, all.again);
+    println!(
+        "{} reloads: {new} requests on connections of their own and {} on kept ones, {} of which were told that they \
+         were the last; {} connections had ended between two requests; none refused or broken",
+        reloads(),
+        all.answered,
+        all.last,
+        all.again
+    );
+    served.signal(Signal::TERM);
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
 }
 
 /// Has the program upgraded; answers its successor's number.

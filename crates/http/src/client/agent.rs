@@ -421,7 +421,8 @@ impl RequestBuilder {
         protocol: &str,
         make: impl FnOnce(&Response<()>) -> Result<P, E> + 'static,
     ) -> Deferred<Upgrade<P>> {
-        let is_token = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&octet);
+        let is_token =
+            |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&octet);
         if protocol.is_empty() || !protocol.bytes().all(is_token) {
             return Deferred::fail(AgentError::BadRequest(protocol.to_owned()));
         }
@@ -467,7 +468,7 @@ impl RequestBuilder {
         });
         request.send().map(move |answer| match made.take() {
             Some(conn) => Upgrade::Made(conn),
-            None => Upgrade::Refused(answer),
+            None => Upgrade::Refused(Box::new(answer)),
         })
     }
 

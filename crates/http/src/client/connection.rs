@@ -14,6 +14,7 @@ use super::passing::OnInterim;
 use super::pool::Lease;
 use super::switch::Onto;
 use super::{AgentError, ClientPatience, Reader, RequestPriority, Switch, Wait};
+use crate::Priority;
 use crate::codec::{
     AnswerDecoder, AnswerHead, AnswerTo, BodyDecoder, BodyLength, BodyWriter, Limits, PassedFields,
     Piece,
@@ -62,6 +63,8 @@ pub(super) struct Exchange {
     pub(super) left: Option<Left>,
     pub(super) on_interim: Option<OnInterim>,
     pub(super) priority: Option<RequestPriority>,
+    /// What that was when the head was made.
+    pub(super) preferred: Priority,
     /// The protocol may change.
     pub(super) switch: Option<Rc<Switch>>,
     /// It is somebody else's: when he goes, nothing is waited for.

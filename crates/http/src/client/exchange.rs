@@ -18,6 +18,7 @@ use super::auth::Asked;
 use super::connection::{Exchange, Left, Progress};
 use super::switch::Wanted;
 use super::{AgentError, Credentials, OnInterim, Options, Origin, RequestPriority, Switch};
+use crate::Priority;
 use crate::codec::{AnswerTo, BodyWriter, SentAs};
 use crate::server::{Body, BodyKind};
 
@@ -164,6 +165,7 @@ impl Call {
             left,
             on_interim: self.on_interim.clone(),
             priority: self.priority.clone(),
+            preferred: self.priority.as_ref().map_or_else(Priority::default, RequestPriority::get),
             switch: self.switch.clone(),
             is_passed_on: false,
             promise,

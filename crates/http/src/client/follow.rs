@@ -117,8 +117,7 @@ fn suited(agent: &Agent, origin: Rc<Origin>, line: Deferred<Line>) -> Deferred<L
             }
             // Its place is another's.
             drop(line);
-            granted(&agent, origin, Wish::Http1)
-                .add_callback(move |grant| connected(&agent, grant))
+            granted(&agent, origin, Wish::Http1).add_callback(move |grant| connected(&agent, grant))
         })
     })
 }

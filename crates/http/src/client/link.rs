@@ -7,10 +7,10 @@ use std::time::Duration;
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::{Address, Conn, TlsInfo};
 
-use super::{AgentError, Origin};
 use super::connection::{Connection, Exchange};
 use super::http2::Http2;
 use super::pool::Pool;
+use super::{AgentError, Origin};
 
 /// How many origins a connection remembers not to be for.
 const STRANGERS_MAX: usize = 64;

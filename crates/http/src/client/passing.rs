@@ -15,6 +15,7 @@ use super::follow::{connected, is_unprocessed, named};
 use super::link::Line;
 use super::pool::{Grant, Wish};
 use super::{AgentError, Origin, Switch, Wait};
+use crate::Priority;
 use crate::codec::{AnswerTo, BodyWriter};
 use crate::server::{Body, BodyKind, Incoming};
 
@@ -96,6 +97,7 @@ impl Passing {
             left: total.map(|total| Left { time: total, of: total }),
             on_interim: self.on_interim.clone(),
             priority: None,
+            preferred: Priority::default(),
             switch: self.switch.clone(),
             is_passed_on: true,
             promise,

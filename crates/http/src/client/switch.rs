@@ -11,10 +11,10 @@ use ropewalk_deferred::{Failure, Panicked};
 use ropewalk_forward::{Relay, RelayOptions, relay};
 use ropewalk_protocol::{Conn, Protocol, Seat, seat, seat_and_tell};
 
+use super::AgentError;
 use super::agent::Answer;
 use super::connection::Connection;
 use super::pool::Lease;
-use super::AgentError;
 
 /// What came of a request for another protocol, as [`RequestBuilder::upgrade`](crate::RequestBuilder::upgrade)
 /// sends it.
@@ -23,7 +23,7 @@ pub enum Upgrade<P: Protocol> {
     /// The server speaks it: this is its connection, or its stream of one.
     Made(Conn<P>),
     /// The server does not, and this is what it answered instead.
-    Refused(Answer),
+    Refused(Box<Answer>),
 }
 
 /// A change of protocols that is asked for.
@@ -94,7 +94,9 @@ impl Switch {
         let made = Rc::<Cell<_>>::default();
         let (told, asked) = (Rc::clone(&made), wanted.clone());
         let agree = move |response: &Response<()>| -> Result<HandOver, Failure> {
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS && !asked.is_named_by(response.headers()) {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                && !asked.is_named_by(response.headers())
+            {
                 return Err(AgentError::Upgraded.into());
             }
             let next = make(response).map_err(Into::into)?;

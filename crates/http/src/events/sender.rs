@@ -8,7 +8,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use ropewalk_deferred::{Deferred, Failure};
 
 use super::Event;
-use crate::server::Place;
+use crate::server::{Endless, Place};
 use crate::{Body, BodySender, Request, Response, SendError};
 
 /// What is sent where nothing happens: a comment, which clients skip.
@@ -71,7 +71,8 @@ pub fn last_event_id(request: &Request) -> Option<&str> {
     str::from_utf8(value.as_bytes()).ok().filter(|id| !id.is_empty())
 }
 
-/// Tells one client what happens. Dropped, it ends the stream, and the client comes back.
+/// Tells one client what happens. Dropped, it ends the stream, and the client comes back; so does the stream when
+/// its site says goodbye.
 pub struct EventSender {
     shared: Rc<Shared>,
 }
@@ -110,9 +111,13 @@ impl EventSender {
             slow: options.slow,
             is_lively: Cell::new(true),
         });
-        if let (Some(period), Some(place)) = (options.keep_alive, request.body().request_place()) {
-            let (weak, again) = (Rc::downgrade(&shared), place.clone());
-            place.call_later(period, move || tick(&weak, &again, period));
+        if let Some(place) = request.body().request_place() {
+            let weak = Rc::downgrade(&shared);
+            place.end_at_goodbye(weak.clone());
+            if let Some(period) = options.keep_alive {
+                let again = place.clone();
+                place.call_later(period, move || tick(&weak, &again, period));
+            }
         }
         let mut response = Response::new(body);
         let headers = response.headers_mut();
@@ -169,11 +174,13 @@ impl EventSender {
 
     /// Ends the stream. A browser comes back after a while; one that is answered 204 then does not.
     pub fn finish(self) {
-        self.end();
+        self.shared.end();
     }
+}
 
+impl Endless for Shared {
     fn end(&self) {
-        let sender = self.shared.sender.borrow_mut().take();
+        let sender = self.sender.borrow_mut().take();
         if let Some(sender) = sender {
             sender.finish();
         }
@@ -182,7 +189,7 @@ impl EventSender {
 
 impl Drop for EventSender {
     fn drop(&mut self) {
-        self.end();
+        self.shared.end();
     }
 }
 

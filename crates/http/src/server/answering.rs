@@ -183,7 +183,7 @@ impl Server {
         if let Some(access) = exchange.finish_access(conn.now()) {
             self.site.log(&access);
         }
-        takeover.run(conn, &exchange.kept);
+        takeover.run(conn, &exchange.kept, &self.site);
     }
 
     /// Sends pieces of the body until the client has enough or the next one is not there.
@@ -250,7 +250,7 @@ impl Server {
             return self.arm(conn, self.site.patience.reader);
         }
         if kept.is_empty() && self.site.is_draining() {
-            return self.say_goodbye(conn);
+            return self.part(conn);
         }
         self.phase = Phase::Idle;
         self.arm(conn, self.site.patience.idle);

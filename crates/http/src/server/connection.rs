@@ -12,7 +12,7 @@ use super::exchange::{Exchange, Outflow};
 use super::http2::Http2;
 use super::incoming::BodyError;
 use super::reply::plain;
-use super::site::Shared;
+use super::site::{Patience, Shared};
 use super::watch::Watch;
 use crate::codec::HeadDecoder;
 
@@ -187,17 +187,28 @@ impl Server {
         }
     }
 
-    /// Ends the connection as soon as nothing is left to be answered.
+    /// Ends the connection as soon as nothing is left to be answered, which may be under way.
     pub(super) fn drain(&mut self, conn: &Conn<Self>) {
         if !matches!(self.phase, Phase::Idle) || self.has_begun() {
             return;
         }
-        if self.serial == 0 {
-            // It has come for something.
-            self.arm(conn, self.site.patience.newcomer);
-        } else {
-            conn.close();
+        if self.serial > 0 {
+            return self.part(conn);
         }
+        // It has come for something. What is left of its time for a head tells for how long it has been here.
+        let Patience { head, newcomer, parting, .. } = self.site.patience;
+        let left = self.timer.and_then(|timer| conn.time_left(timer)).unwrap_or(head);
+        let stayed = head.saturating_sub(left);
+        self.arm(conn, newcomer.saturating_sub(stayed).max(parting));
+    }
+
+    /// Lets the client go, unless a request of it is on its way.
+    pub(super) fn part(&mut self, conn: &Conn<Self>) {
+        self.phase = Phase::Idle;
+        // What has come by a turn is told before the calls that are due in it are made, so what lies in the
+        // system's buffer by now is read first, however long that turn lets itself be waited for.
+        self.arm(conn, self.site.patience.parting);
+        conn.resume_reading();
     }
 }
 

@@ -47,7 +47,7 @@ pub use resource::{Resource, Tree};
 pub use router::Router;
 pub(crate) use router::is_registered;
 pub use sender::{BodySender, SENDER_MAX, SendError, client_gone};
-pub(crate) use site::system_time;
+pub(crate) use site::{Endless, system_time};
 pub use site::{Patience, Site};
 pub use uploads::{UPLOAD_MAX, Uploads};
 pub use wrap::Wrapped;

@@ -1,5 +1,6 @@
 //! Where a request came from.
 
+use std::rc::Weak;
 use std::time::Duration;
 
 use ropewalk_http2::frame::StreamId;
@@ -9,6 +10,7 @@ use super::connection::Server;
 use super::http2::Http2;
 use super::reply::Reply;
 use super::request::Request;
+use super::site::Endless;
 
 /// A connection, and which of its requests is meant.
 #[derive(Clone)]
@@ -41,6 +43,18 @@ impl Place {
             }
             Self::Stream(conn, _) => {
                 conn.call_later(delay, |_, _| then());
+            }
+        }
+    }
+
+    /// Has an answer that has no end of its own end when the site says goodbye.
+    pub(crate) fn end_at_goodbye(&self, answer: Weak<dyn Endless>) {
+        match self {
+            Self::Serial(conn, _) => {
+                conn.call_later(Duration::ZERO, |this, _| this.site.end_at_goodbye(answer));
+            }
+            Self::Stream(conn, _) => {
+                conn.call_later(Duration::ZERO, |this, _| this.site.end_at_goodbye(answer));
             }
         }
     }

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::StatusCode;
+use http::uri::Authority;
+use http::{HeaderValue, StatusCode};
 use ropewalk_deferred::{Deferred, Promise, deferred};
-use ropewalk_protocol::{Address, Conn, Drain, Factory};
+use ropewalk_protocol::{Address, Conn, Drain, Factory, Protocol};
 
 use super::access::Access;
 use super::connection::Server;
@@ -34,8 +35,11 @@ pub struct Patience {
     pub reader: Duration,
     /// For a client to hang up once it was told that the connection ends; 5 seconds.
     pub goodbye: Duration,
-    /// For the first request of a client that has just come, when the server says goodbye; 1 second.
+    /// For the first request of a client, from when it came, when the server says goodbye; 5 seconds.
     pub newcomer: Duration,
+    /// For a request that is on its way already when the server says goodbye to a client which waits for
+    /// nothing; 100 milliseconds. What has arrived by then is read in any case.
+    pub parting: Duration,
 }
 
 impl Default for Patience {
@@ -47,7 +51,8 @@ impl Default for Patience {
             body_rate: 240,
             reader: Duration::from_secs(30),
             goodbye: Duration::from_secs(5),
-            newcomer: Duration::from_secs(1),
+            newcomer: Duration::from_secs(5),
+            parting: Duration::from_millis(100),
         }
     }
 }
@@ -82,7 +87,15 @@ impl Patience {
     pub fn with_newcomer(self, newcomer: Duration) -> Self {
         Self { newcomer, ..self }
     }
+
+    /// The same with another wait, at the end, for requests that are on their way.
+    pub fn with_parting(self, parting: Duration) -> Self {
+        Self { parting, ..self }
+    }
 }
+
+/// The longest name of a host that is kept, in bytes; those that are real are shorter.
+const HOST_KEPT_MAX: usize = 260;
 
 /// A server: one resource, its limits, and all the connections it has. Clones are the same site.
 ///
@@ -107,9 +120,18 @@ pub(super) struct Shared {
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
     pub(super) last_requests: RefCell<LastRequests>,
+    /// The host that was asked for last over HTTP/2, as it is among the fields.
+    last_host: RefCell<Option<(Authority, HeaderValue)>>,
     /// What clients of HTTP/2 may ask for.
     pub(super) streams: Rc<ropewalk_http2::Limits>,
     live: RefCell<slab::Slab<Live>>,
+    /// Those of its connections that other protocols have.
+    handed_over: RefCell<slab::Slab<Rc<dyn HandedOver>>>,
+    /// What else has connections that were this site's.
+    groups: RefCell<Vec<Rc<dyn Drain>>>,
+    /// How many of these are yet to be empty.
+    leaving: Cell<usize>,
+    endless: RefCell<Sweeping>,
     /// How many were accepted and have not been made yet.
     expected: Cell<usize>,
     draining: Cell<bool>,
@@ -136,6 +158,56 @@ impl Live {
             Self::Serial(conn) => conn.abort(),
             Self::Streams(conn) => conn.abort(),
         }
+    }
+}
+
+/// An answer that goes on until somebody ends it.
+pub(crate) trait Endless {
+    /// Ends it.
+    fn end(&self);
+}
+
+/// Answers without an end, and some that are over.
+#[derive(Default)]
+struct Sweeping {
+    answers: Vec<Weak<dyn Endless>>,
+    /// From how many on it is looked which are over.
+    sweep_at: usize,
+}
+
+impl Sweeping {
+    fn add(&mut self, answer: Weak<dyn Endless>) {
+        if self.answers.len() >= self.sweep_at {
+            self.answers.retain(|answer| answer.strong_count() > 0);
+            self.sweep_at = (self.answers.len() * 2).max(16);
+        }
+        self.answers.push(answer);
+    }
+}
+
+/// A connection that another protocol has.
+pub(super) trait HandedOver: 'static {
+    /// Ends it now.
+    fn abort(&self);
+}
+
+impl<P: Protocol> HandedOver for Conn<P> {
+    fn abort(&self) {
+        Self::abort(self);
+    }
+}
+
+/// The place of a connection that another protocol has.
+struct Place {
+    site: Rc<Shared>,
+    place: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let gone = self.site.handed_over.borrow_mut().try_remove(self.place);
+        drop(gone);
+        self.site.tell_if_drained();
     }
 }
 
@@ -180,8 +252,13 @@ impl Site {
             wall_clock: system_time,
             date: RefCell::default(),
             last_requests: RefCell::default(),
+            last_host: RefCell::default(),
             streams: Rc::default(),
             live: RefCell::default(),
+            handed_over: RefCell::default(),
+            groups: RefCell::default(),
+            leaving: Cell::new(0),
+            endless: RefCell::default(),
             expected: Cell::new(0),
             draining: Cell::new(false),
             drained: RefCell::default(),
@@ -292,23 +369,32 @@ impl Site {
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        self.shared.live.borrow().len() + self.shared.expected.get()
+        self.shared.own_connections()
+            + self.shared.groups().iter().map(|one| one.connections()).sum::<usize>()
     }
 
-    /// Says goodbye: idle connections end at once, busy ones after their answer. A client that has just
-    /// come has a moment for its request ([`Patience::newcomer`]), which is on its way. The deferred
-    /// succeeds when the last has ended.
+    /// Says goodbye: idle connections end as soon as it is known that no request is on its way
+    /// ([`Patience::parting`]), busy ones after their answer. A client that has just come has a while to
+    /// say what for ([`Patience::newcomer`]). [Streams of events](crate::events) end, so that who listens comes
+    /// back elsewhere. What has connections of this site among its own
+    /// ([`Body::switch_among`](crate::Body::switch_among)), such as all its WebSockets, says goodbye in its
+    /// own way, and any other protocol that has one goes on to its end. The deferred succeeds when the last
+    /// has ended.
     pub fn drain(&self) -> Deferred<()> {
         self.shared.draining.set(true);
         let (promise, drained) = deferred();
-        if self.connections() == 0 {
-            promise.succeed(());
-            return drained;
-        }
         self.shared.drained.borrow_mut().push(promise);
         for conn in self.shared.conns() {
             conn.drain();
         }
+        for group in self.shared.groups() {
+            self.shared.wait_for(&group);
+        }
+        let endless = std::mem::take(&mut *self.shared.endless.borrow_mut()).answers;
+        for answer in endless.iter().filter_map(Weak::upgrade) {
+            answer.end();
+        }
+        self.shared.tell_if_drained();
         drained
     }
 
@@ -316,7 +402,13 @@ impl Site {
     pub fn abort_all(&self) -> usize {
         let conns = self.shared.conns();
         conns.iter().for_each(Live::abort);
-        conns.len()
+        let others: Vec<_> =
+            self.shared.handed_over.borrow().iter().map(|(_, other)| Rc::clone(other)).collect();
+        for other in &others {
+            other.abort();
+        }
+        let among: usize = self.shared.groups().iter().map(|group| group.cut()).sum();
+        conns.len() + others.len() + among
     }
 }
 
@@ -348,6 +440,7 @@ impl Drain for Site {
 
     fn resume(&self) {
         self.shared.draining.set(false);
+        self.shared.groups().iter().for_each(|group| group.resume());
     }
 }
 
@@ -406,6 +499,21 @@ impl Shared {
         tell(self.date.borrow_mut().at(now, self.wall_clock).cache.last());
     }
 
+    /// A host as it is among the fields.
+    pub(super) fn host(&self, authority: &Authority) -> Option<HeaderValue> {
+        let mut last = self.last_host.borrow_mut();
+        if let Some((known, host)) = &*last
+            && known.as_str() == authority.as_str()
+        {
+            return Some(host.clone());
+        }
+        let host = HeaderValue::from_str(authority.as_str()).ok()?;
+        if authority.as_str().len() <= HOST_KEPT_MAX {
+            *last = Some((authority.clone(), host.clone()));
+        }
+        Some(host)
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.draining.get()
     }
@@ -433,8 +541,57 @@ impl Shared {
         self.expected.set(self.expected.get().saturating_sub(1));
     }
 
+    /// Another protocol has a connection of this site from now on, until what comes back is dropped.
+    pub(super) fn hand_over(self: &Rc<Self>, other: impl HandedOver) -> impl Sized + 'static {
+        let place = self.handed_over.borrow_mut().insert(Rc::new(other));
+        Place { site: Rc::clone(self), place }
+    }
+
+    /// What drains these has connections of this site.
+    pub(super) fn join(&self, group: &Rc<dyn Drain>) {
+        let mut groups = self.groups.borrow_mut();
+        if groups.iter().any(|known| Rc::ptr_eq(known, group)) {
+            return;
+        }
+        // Of those that were made for one request each, no more stay than are wanted.
+        groups.retain(|known| known.connections() > 0 || Rc::strong_count(known) > 1);
+        groups.push(Rc::clone(group));
+        drop(groups);
+        if self.is_draining() {
+            group.drain().on_result(drop);
+        }
+    }
+
+    /// This answer is to end when the site says goodbye.
+    pub(super) fn end_at_goodbye(&self, answer: Weak<dyn Endless>) {
+        if !self.is_draining() {
+            self.endless.borrow_mut().add(answer);
+        } else if let Some(answer) = answer.upgrade() {
+            answer.end();
+        }
+    }
+
+    fn groups(&self) -> Vec<Rc<dyn Drain>> {
+        self.groups.borrow().clone()
+    }
+
+    /// Has a group say goodbye, which this site then waits for.
+    fn wait_for(self: &Rc<Self>, group: &Rc<dyn Drain>) {
+        self.leaving.set(self.leaving.get() + 1);
+        let site = Rc::clone(self);
+        group.drain().on_result(move |_| {
+            site.leaving.set(site.leaving.get() - 1);
+            site.tell_if_drained();
+        });
+    }
+
+    /// How many there are but for those of groups.
+    fn own_connections(&self) -> usize {
+        self.live.borrow().len() + self.handed_over.borrow().len() + self.expected.get()
+    }
+
     fn tell_if_drained(&self) {
-        let is_empty = self.live.borrow().is_empty() && self.expected.get() == 0;
+        let is_empty = self.own_connections() == 0 && self.leaving.get() == 0;
         if is_empty && self.draining.get() {
             let drained = self.drained.take();
             for promise in drained {

@@ -2,11 +2,13 @@
 
 use std::any::Any;
 use std::fmt;
+use std::rc::Rc;
 
-use ropewalk_protocol::{Conn, Protocol, Seat, seat};
+use ropewalk_protocol::{Conn, Drain, Protocol, Seat, seat};
 
 use super::body::{Body, Kind};
 use super::connection::Server;
+use super::site::Shared;
 
 /// Hands a connection, and what the client sent behind its request, or a stream to whoever comes next.
 pub(crate) struct Takeover {
@@ -15,7 +17,7 @@ pub(crate) struct Takeover {
     kept: Vec<Box<dyn Any>>,
 }
 
-type HandOver = Box<dyn FnOnce(Onto<'_>)>;
+type HandOver = Box<dyn FnOnce(Onto<'_>, &Rc<Shared>)>;
 
 /// What there is to be had.
 enum Onto<'a> {
@@ -26,14 +28,14 @@ enum Onto<'a> {
 }
 
 impl Takeover {
-    pub(super) fn run(self, conn: &Conn<Server>, rest: &[u8]) {
-        (self.hand_over)(Onto::Connection(conn, rest, self.kept));
+    pub(super) fn run(self, conn: &Conn<Server>, rest: &[u8], site: &Rc<Shared>) {
+        (self.hand_over)(Onto::Connection(conn, rest, self.kept), site);
     }
 
     /// Who comes next, seated, and what is to last as long.
-    pub(super) fn into_seat(self) -> (Box<dyn Seat>, Vec<Box<dyn Any>>) {
+    pub(super) fn into_seat(self, site: &Rc<Shared>) -> (Box<dyn Seat>, Vec<Box<dyn Any>>) {
         let mut next = None;
-        (self.hand_over)(Onto::Stream(&mut next));
+        (self.hand_over)(Onto::Stream(&mut next), site);
         match next {
             Some(next) => (next, self.kept),
             None => unreachable!("it seats what it has"),
@@ -91,14 +93,38 @@ impl Body {
     /// assert!(answer.ends_with(b"\r\n\r\nhello"));
     /// ```
     pub fn switch_to(next: impl Protocol) -> Self {
-        let hand_over = move |onto: Onto<'_>| match onto {
-            Onto::Connection(conn, rest, kept) => {
-                let conn = conn.switch_protocol(next, rest);
-                if !kept.is_empty() {
-                    conn.keep(kept);
-                }
+        Self::switch(next, None)
+    }
+
+    /// The same for what is among others of its kind from then on, such as a WebSocket: `group` is the same
+    /// `Rc` for all of them. When the site is drained it drains `group`, which knows how they say goodbye
+    /// and whether they are busy. What `next` is for [`switch_to`](Self::switch_to) is left to itself then,
+    /// until it has ended or is cut.
+    pub fn switch_among(group: &Rc<dyn Drain>, next: impl Protocol) -> Self {
+        Self::switch(next, Some(Rc::clone(group)))
+    }
+
+    fn switch(next: impl Protocol, group: Option<Rc<dyn Drain>>) -> Self {
+        let hand_over = move |onto: Onto<'_>, site: &Rc<Shared>| {
+            if let Some(group) = &group {
+                site.join(group);
             }
-            Onto::Stream(place) => *place = Some(seat(next)),
+            match onto {
+                Onto::Connection(conn, rest, kept) => {
+                    if conn.is_closing() {
+                        return;
+                    }
+                    let conn = conn.switch_protocol(next, rest);
+                    // A group counts its own. While it leaves it has been asked already, whatever comes to it.
+                    if group.is_none() || site.is_draining() {
+                        conn.keep(site.hand_over(conn.clone()));
+                    }
+                    if !kept.is_empty() {
+                        conn.keep(kept);
+                    }
+                }
+                Onto::Stream(place) => *place = Some(seat(next)),
+            }
         };
         Kind::Switch(Takeover { hand_over: Box::new(hand_over), kept: Vec::new() }).into()
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ropewalk_deferred::{Promise, deferred};
+use ropewalk_http::events::{Event, EventGroup};
 use ropewalk_http::{Body, Request, Site};
 use ropewalk_http2::Limits as Streams;
 use ropewalk_http2::frame::{ErrorCode, PREFACE};
@@ -106,6 +107,24 @@ fn an_idle_connection_drains_at_once() {
     assert!(client.server.is_write_closed());
     client.server.eof();
     assert_eq!(site.connections(), 0);
+}
+
+#[test]
+fn streams_of_events_end_when_their_site_drains() {
+    let group = EventGroup::new();
+    let joined = group.clone();
+    let site = Site::new(move |request: Request| joined.join(&request));
+    let mut client = Client::of(&site);
+    let streams = [client.ask("GET", "/", &[], true), client.ask("GET", "/", &[], true)];
+    group.send(&Event::new("hello"));
+    let drained = site.drain();
+    client.listen();
+    for stream in streams {
+        assert_eq!(client.answers[&stream].body, b"data: hello\n\n");
+    }
+    assert!(client.server.is_write_closed(), "all streams are over");
+    client.server.eof();
+    assert!(drained.try_take().is_ok());
 }
 
 #[test]

@@ -1,13 +1,21 @@
 //! Who is served first (RFC 9218), seen from a site: by urgency, and by turns where parts are of use by themselves.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use ropewalk_deferred::{Deferred, deferred};
 use ropewalk_http::events::{Event, EventGroup};
-use ropewalk_http::{Body, Request, Response, Site, Tree};
+use ropewalk_http::{Body, BodyPiece, BodyStream, Request, Response, Site, Tree};
 use ropewalk_http2::frame::{PREFACE, write_priority_update};
 use ropewalk_trial::{Clock, Memory};
 
 use crate::frames::{exchange, raw};
 
 const LARGE: usize = 300_000;
+const HUGE: usize = 8 << 20;
+/// How much of bodies goes out before anybody else has a turn.
+const TURN: usize = 256 * 1024;
 const SMALL: usize = 500;
 /// As much as goes out before anybody has opened a window.
 const FIRST: usize = 65_535;
@@ -124,6 +132,53 @@ fn a_client_may_think_again_and_an_answer_may_say_more() {
     let order = reader.open(1 << 30);
     let order: Vec<u32> = order.into_iter().map(|(stream, _)| stream).collect();
     assert_eq!(order, [own, streams[2], streams[0], streams[1]]);
+}
+
+#[test]
+fn a_client_may_say_so_before_it_asks() {
+    let mut reader = Reader::of(&site(&EventGroup::new()));
+    let mut updates = Vec::new();
+    write_priority_update(5, b"u=1", &mut updates);
+    write_priority_update(7, b"u=6", &mut updates);
+    // Of two, the later one.
+    write_priority_update(7, b"u=2, i", &mut updates);
+    reader.push(&updates);
+    let [first, plain, early, later] =
+        ["", "", "u=7", "u=0"].map(|priority| reader.ask("/large", priority));
+    assert_eq!([first, plain, early, later], [1, 3, 5, 7]);
+    let order = reader.open(1 << 30);
+    let order: Vec<u32> = order.into_iter().map(|(stream, _)| stream).collect();
+    assert_eq!(order, [early, later, first, plain]);
+}
+
+#[test]
+fn nobody_waits_for_more_than_a_turn_of_anothers_body() {
+    // What is asked for first waits until the huge body is about to go out, which is not in pieces.
+    let (promise, later) = deferred();
+    let (promise, later) = (Cell::new(Some(promise)), Cell::new(Some(later)));
+    let promise = Rc::new(promise);
+    let huge = move |_: Request| {
+        let promise = Rc::clone(&promise);
+        let mut piece = Some(BodyPiece::from(Bytes::from(vec![b'x'; HUGE])));
+        let pieces = BodyStream::new(move || {
+            if let Some(promise) = promise.take() {
+                promise.succeed("here");
+            }
+            Deferred::succeed(piece.take())
+        });
+        Body::stream(pieces)
+    };
+    let later = move |_: Request| later.take().expect("it is asked for once");
+    let mut reader = Reader::of(&Site::new(Tree::new().child("huge", huge).child("later", later)));
+    reader.open(1 << 30);
+    let small = reader.ask("/later", "");
+    let huge = reader.ask("/huge", "u=7");
+    let parts = std::mem::take(&mut reader.parts);
+    let place = parts.iter().position(|(stream, _)| *stream == small).expect("it is answered");
+    let before: usize = parts[..place].iter().map(|(_, len)| len).sum();
+    assert!(before <= TURN, "{before} bytes of another's body went first");
+    assert_eq!(reader.whole, [small, huge]);
+    assert_eq!(parts.iter().map(|(_, len)| len).sum::<usize>(), HUGE + "here".len());
 }
 
 #[test]

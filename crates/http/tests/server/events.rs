@@ -249,6 +249,36 @@ fn a_group_is_told_the_same_and_the_gone_are_forgotten() {
 }
 
 #[test]
+fn streams_end_when_their_site_drains() {
+    let group = EventGroup::new();
+    let joined = group.clone();
+    let site = site(move |request: Request| joined.join(&request));
+    let clock = Clock::new();
+    let mut clients: Vec<Client> = (0..40).map(|_| Client::of(&site, &clock)).collect();
+    let (late, early) = clients.split_last_mut().expect("some");
+    for client in &mut *early {
+        client.send(get("/"));
+        client.memory.take_sent();
+    }
+    group.send(&Event::new("hello"));
+    let drained = site.drain();
+    late.send(get("/"));
+    late.memory.run();
+    assert!(late.memory.take_sent().ends_with(b"\r\n\r\n0\r\n\r\n"));
+    for client in &mut *early {
+        client.memory.run();
+        assert_eq!(client.memory.take_sent(), b"d\r\ndata: hello\n\n\r\n0\r\n\r\n");
+    }
+    assert_eq!(group.send(&Event::new("bye")).to, 0);
+    late.assert_over();
+    for client in early {
+        client.advance(Duration::from_millis(100));
+        client.assert_ended(Disconnect::Closed);
+    }
+    assert!(drained.now_or_never().is_some());
+}
+
+#[test]
 fn clients_that_come_and_go_without_events_are_not_kept() {
     let group = EventGroup::new();
     let joined = group.clone();

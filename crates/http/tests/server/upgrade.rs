@@ -122,13 +122,14 @@ fn a_switch_is_asked_for_and_named() {
 }
 
 #[test]
-fn a_connection_that_was_handed_over_is_no_longer_the_sites() {
+fn a_connection_that_was_handed_over_counts_until_it_ends() {
     let site = site(switching);
     let mut memory = Memory::seat(site.server(), &Clock::new());
     assert_eq!(site.connections(), 1);
     memory.push(&upgrade());
-    assert_eq!(site.connections(), 0);
+    assert_eq!(site.connections(), 1);
     memory.take_sent();
     memory.eof();
     assert_eq!(memory.ended(), Some(Disconnect::Closed));
+    assert_eq!(site.connections(), 0);
 }

@@ -103,8 +103,8 @@ struct PeerSettings {
     has_connect: bool,
     /// It goes by the priorities of RFC 9218.
     has_priorities: bool,
-    /// It has said so: all of this is no guess.
-    is_known: bool,
+    /// It has said what it takes.
+    has_spoken: bool,
 }
 
 /// How far this end's leaving has come (RFC 9113 6.8).
@@ -151,7 +151,7 @@ impl Connection {
                 list_max: None,
                 has_connect: false,
                 has_priorities: false,
-                is_known: false,
+                has_spoken: false,
             },
             unacknowledged: 0,
             turn: 0,
@@ -205,6 +205,12 @@ impl Connection {
         self.streams.len() == 0 && self.frames.is_between_frames()
     }
 
+    /// Whether nothing happens before more octets come: of no frame has a part come.
+    #[inline]
+    pub fn is_between_frames(&self) -> bool {
+        self.frames.is_between_frames() && self.peer_last.is_none()
+    }
+
     /// What it owns beside itself. Between frames, with no stream open, and once what was reset is
     /// [forgotten](Self::forget_resets), that is the tables of fields alone.
     pub fn memory(&self) -> Memory {
@@ -235,7 +241,7 @@ impl Connection {
 
     /// Whether the peer has said what it takes, as both ends do first (RFC 9113 3.4).
     pub fn has_settings(&self) -> bool {
-        self.peer.is_known
+        self.peer.has_spoken
     }
 
     /// Whether the peer understands an extended CONNECT (RFC 8441 3): no, before it [has said

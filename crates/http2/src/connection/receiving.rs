@@ -132,13 +132,40 @@ impl Connection {
                 self.window_update(stream, increment, now, out)
             }
             Frame::PriorityUpdate { stream, value } => {
-                self.empty(now)?;
-                if let Some(live) = self.streams.get_mut(stream) {
-                    live.priority = Priority::parse(&value);
-                }
-                Ok(None)
+                self.priority_update(stream, &value, now).map(|()| None)
             }
         }
+    }
+
+    /// RFC 9218 7.1: how a client prefers a stream, perhaps one that it has yet to open.
+    fn priority_update(
+        &mut self,
+        stream: StreamId,
+        value: &[u8],
+        now: Duration,
+    ) -> Result<(), Fatal> {
+        if !self.is_server {
+            return Err(Fatal::ServersPriority);
+        }
+        self.empty(now)?;
+        if !self.is_peers(stream) {
+            // Nothing is pushed, so that no such stream is ever open.
+            return Err(Fatal::IdleStream { stream });
+        }
+        let priority = Priority::parse(value);
+        if let Some(live) = self.streams.get_mut(stream) {
+            live.priority = priority;
+            return Ok(());
+        }
+        // What is over has no turn to wait for, and what is opened behind a farewell is not seen to.
+        if !self.is_unopened(stream) || self.going == Going::Gone {
+            return Ok(());
+        }
+        let max = self.limits.streams_max;
+        if self.streams.prefer_early(stream, priority, max as usize) || !self.is_settled() {
+            return Ok(());
+        }
+        Err(Fatal::TooManyPreferred { max })
     }
 
     fn update(&mut self, now: Duration) -> Result<(), Fatal> {
@@ -274,6 +301,7 @@ impl Connection {
             return Err(Fatal::WrongParity { stream });
         }
         self.highest = stream;
+        let early = self.streams.take_early(stream);
         // Named as not seen to; it may not have heard yet (RFC 9113 6.8).
         let is_left_out = self.going == Going::Gone;
         if is_left_out || self.streams.len() >= self.limits.streams_max as usize {
@@ -290,6 +318,7 @@ impl Connection {
         live.has_head = true;
         live.is_received = is_end;
         let has_connect = self.limits.has_connect;
+        let early = early.or_else(|| section.priority());
         match section.into_request() {
             // RFC 8441 3: clients use it only where they were told that they may.
             Ok(head) if head.protocol.is_some() && !has_connect => {
@@ -298,9 +327,8 @@ impl Connection {
             }
             Ok(head) => {
                 live.left = head.length;
-                if let Some(priority) = head.fields.get("priority") {
-                    live.priority = Priority::parse(priority.as_bytes());
-                }
+                // RFC 9218 7: what was said by itself is applied to the stream once it is open.
+                live.priority = early.unwrap_or_default();
                 let fits = !is_end || live.counts(0, 0, true);
                 self.streams.add(live);
                 if fits {
@@ -390,7 +418,7 @@ impl Connection {
 
     fn settings(&mut self, settings: &Settings) -> Result<(), Fatal> {
         let peer = &mut self.peer;
-        peer.is_known = true;
+        peer.has_spoken = true;
         if let Some(max) = settings.get(Setting::HeaderTableSize) {
             self.encoder.set_table_max(max as usize);
         }

@@ -7,3 +7,4 @@ mod frames;
 mod late;
 mod nuisances;
 mod parts;
+mod preferred;

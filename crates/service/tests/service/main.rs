@@ -7,6 +7,7 @@ mod process;
 #[cfg(unix)]
 mod programs;
 mod server;
+mod site;
 mod sockets;
 mod timer;
 mod tree;

@@ -50,7 +50,7 @@ impl Factory for Counted {
     }
 }
 
-struct Tcp(Reactor);
+pub(crate) struct Tcp(pub(crate) Reactor);
 
 impl ServerEndpoint for Tcp {
     fn listen_seats(&self, factory: Box<dyn SeatFactory>) -> Deferred<Box<dyn Port>> {

@@ -10,7 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode, Uri, Version};
 use ropewalk_deferred::{Deferred, Failure, Promise, deferred};
-use ropewalk_http::{Agent, AgentError, BadAnswer, Upgrade};
+use ropewalk_http::{Agent, AgentError, BadAnswer, BadRequest as AnswerRule, Upgrade};
 use ropewalk_protocol::{ClientEndpoint, Conn, Disconnect, Protocol, seat};
 
 use super::{Agreed, VERSION, accept_key, extension, has_member, members};
@@ -347,6 +347,17 @@ fn named(failure: Failure) -> Failure {
         },
     };
     why.into()
+}
+
+/// Whether an answer's head has more than the agent takes.
+fn is_too_long(bad: &BadAnswer) -> bool {
+    matches!(
+        bad,
+        BadAnswer::StatusLineTooLong { .. }
+            | BadAnswer::Message(
+                AnswerRule::HeadersTooLong { .. } | AnswerRule::TooManyHeaders { .. }
+            )
+    )
 }
 
 /// The protocol of a client until its WebSocket is open, for those who carry connections themselves.

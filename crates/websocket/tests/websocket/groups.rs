@@ -106,6 +106,31 @@ fn a_server_that_drains_says_that_it_goes_away() {
 }
 
 #[test]
+fn a_site_that_drains_says_so_to_its_sockets() {
+    let (group, site, mut members) = hall(2, &Options::new(), &[]);
+    let mut late = Memory::seat(site.server(), &Clock::new());
+    assert_eq!(site.connections(), 3);
+    let mut drained = site.drain();
+    // One who opens only now is told at once.
+    late.push(&opening(&[]));
+    assert!(late.take_sent().ends_with(b"\x88\x02\x03\xE9"));
+    for member in &mut members {
+        assert_eq!(member.take_sent(), b"\x88\x02\x03\xE9");
+    }
+    for member in [&mut late, &mut members[0]] {
+        drained = drained.try_take().expect_err("some are still here");
+        member.push(&masked(true, OpCode::Close, b"\x03\xE9"));
+        assert_eq!(member.ended(), Some(Disconnect::Closed));
+    }
+    assert_eq!((group.len(), site.connections()), (1, 1));
+    drained = drained.try_take().expect_err("one is still here");
+    assert_eq!(site.abort_all(), 1);
+    members[1].run();
+    assert_eq!(members[1].ended(), Some(Disconnect::Aborted));
+    assert!(drained.now_or_never().is_some());
+}
+
+#[test]
 fn a_prepared_message_is_compressed_once_for_all() {
     let text = "all work and no play makes jack a dull boy ".repeat(20);
     let plain = Options::new().compression(Compression::default());

@@ -210,3 +210,25 @@ fn what_opens_none_is_told_why() {
         assert_eq!(client.heard[&stream].is_whole, status != 200, "{fields:?}");
     }
 }
+
+#[test]
+fn a_site_that_drains_says_so_on_each_stream() {
+    let site = Site::new(WebSocketResource::new(|_: &Request| Scribe::echoing()));
+    let mut client = Client::of(&site);
+    let streams = [client.open(&[VERSION]), client.open(&[VERSION])];
+    let mut drained = site.drain();
+    client.server.run();
+    let out = client.hear();
+    client.push(&out);
+    for stream in streams {
+        assert_eq!(client.heard[&stream].data, b"\x88\x02\x03\xE9");
+        drained = drained.try_take().expect_err("one is still here");
+        client.say(stream, &frame(0x88, b"\x03\xE9"), true);
+        assert!(client.heard[&stream].is_whole);
+    }
+    // The connection, whose last stream that was, goes with them.
+    assert!(client.server.is_write_closed());
+    client.server.eof();
+    assert_eq!(site.connections(), 0);
+    assert!(drained.now_or_never().is_some());
+}

@@ -43,10 +43,12 @@ impl Http2 {
         match event {
             Event::Response { stream, head, is_end } => self.head(conn, stream, *head, is_end),
             Event::Data { stream, data, is_end } => self.body(conn, stream, data, is_end),
-            Event::Trailers { stream, fields } => match self.exchange(stream).map(|one| &one.reading) {
-                Some(Reading::Tunnel(_) | Reading::Closing) => self.break_tunnel(conn, stream),
-                _ => self.whole(conn, stream, fields),
-            },
+            Event::Trailers { stream, fields } => {
+                match self.exchange(stream).map(|one| &one.reading) {
+                    Some(Reading::Tunnel(_) | Reading::Closing) => self.break_tunnel(conn, stream),
+                    _ => self.whole(conn, stream, fields),
+                }
+            }
             Event::Reset { stream, why } => self.reset_came(conn, stream, why),
             Event::GoAway { code, .. } => {
                 let has_worse = self.farewell.is_some_and(|known| known != ErrorCode::NoError);

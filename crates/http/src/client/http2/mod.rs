@@ -18,6 +18,7 @@ use super::fresh::Rules;
 use super::link::Link;
 use super::pool::Lease;
 use super::{AgentError, ClientPatience, Http2Options, Wait};
+use crate::outflow::UNDER_WAY_MAX;
 use crate::server::{BodyError, Incoming};
 use exchange::Exchange;
 
@@ -112,16 +113,26 @@ impl Http2 {
             return self.say_goodbye(conn);
         }
         if self.keep.is_none() {
-            self.keep = Some(conn.call_later(self.patience.keep, |this: &mut Self, conn| {
-                this.keep = None;
-                if this.link.is_unused() {
-                    this.close_unused(conn);
-                } else {
-                    // Somebody has a place, and waits for a word.
-                    this.settle(conn);
-                }
-            }));
+            self.keep_for(conn, self.patience.keep);
         }
+    }
+
+    /// Keeps a connection that nobody uses for so long. What it knows of streams that it reset it forgets
+    /// before, once nothing can be under way for them.
+    fn keep_for(&mut self, conn: &Conn<Self>, time: Duration) {
+        let wait = if self.engine.remembers_resets() { time.min(UNDER_WAY_MAX) } else { time };
+        self.keep = Some(conn.call_later(wait, move |this: &mut Self, conn| {
+            this.keep = None;
+            if wait < time {
+                this.engine.forget_resets();
+                this.keep_for(conn, time.saturating_sub(wait));
+            } else if this.link.is_unused() {
+                this.close_unused(conn);
+            } else {
+                // Somebody has a place, and waits for a word.
+                this.settle(conn);
+            }
+        }));
     }
 
     /// Closes the connection, unless it is used.

@@ -65,10 +65,12 @@ impl Http2 {
                     head.put_place(section, scheme);
                     put_lines(section, &fields);
                 }),
-                Some(Wanted::Protocol(name)) => self.engine.open_tunnel(Some(name), out, |section| {
-                    head.put_place(section, scheme);
-                    put_lines(section, &fields);
-                }),
+                Some(Wanted::Protocol(name)) => {
+                    self.engine.open_tunnel(Some(name), out, |section| {
+                        head.put_place(section, scheme);
+                        put_lines(section, &fields);
+                    })
+                }
                 Some(Wanted::Tunnel(target)) => self.engine.open_tunnel(None, out, |section| {
                     section.pseudo(Pseudo::Authority, target.as_bytes());
                     put_lines(section, &fields);
@@ -112,7 +114,13 @@ impl Http2 {
             })
         });
         if let Some(priority) = &asked.priority {
-            self.engine.prioritize(stream, priority.get());
+            let now = priority.get();
+            if now == asked.preferred {
+                self.engine.prioritize(stream, now);
+            } else {
+                // It has changed while the request waited, whose head says what it was before.
+                conn.write_with(|out| self.engine.change_priority(stream, now, out));
+            }
             let carrier = conn.clone();
             priority.carried_by(move |priority| {
                 carrier.call_later(Duration::ZERO, move |this, conn| {

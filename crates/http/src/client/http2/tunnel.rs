@@ -8,7 +8,7 @@ use super::Http2;
 use super::exchange::{Exchange, Reading};
 use crate::carried::{Carried, Course};
 use crate::client::switch::Onto;
-use crate::client::{AgentError, Reader, Switch, Wait};
+use crate::client::{AgentError, Reader, RequestPriority, Switch, Wait};
 use crate::server::Incoming;
 
 impl Http2 {
@@ -146,7 +146,7 @@ impl Http2 {
     fn end_tunnel(&mut self, conn: &Conn<Self>, stream: StreamId, why: Disconnect) {
         let Some(exchange) = self.remove(conn, stream) else { return };
         let Exchange { reading, ticket, priority, .. } = exchange;
-        priority.inspect(|priority| priority.is_over());
+        priority.inspect(RequestPriority::is_over);
         drop(ticket);
         if let Reading::Tunnel(mut open) = reading {
             open.lose(why);

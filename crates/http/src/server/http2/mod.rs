@@ -17,21 +17,19 @@ use super::connection::RATE_INTERVAL;
 use super::incoming::BodyError;
 use super::site::Shared;
 use super::watch::Watch;
+use crate::outflow::UNDER_WAY_MAX;
+use answers::LastHead;
 use exchange::Exchange;
 
 /// How much of a client's talk is heard out after its connection was given up, in bytes.
 const LINGER_MAX: usize = 1024 * 1024;
-
-/// How long something may be under way for a stream that was reset. A connection at rest knows of none after
-/// that.
-const UNDER_WAY_MAX: Duration = Duration::from_secs(10);
 
 /// The place of a connection that is not made yet.
 const NOWHERE: u32 = u32::MAX;
 
 /// One connection of a [`Site`](crate::Site) whose client speaks HTTP/2.
 pub(crate) struct Http2 {
-    site: Rc<Shared>,
+    pub(super) site: Rc<Shared>,
     /// Where the site keeps this connection.
     place: u32,
     engine: Connection,
@@ -44,6 +42,7 @@ pub(crate) struct Http2 {
     /// It stands for the moment at which streams that were reset are forgotten.
     is_forgetting: bool,
     stage: Stage,
+    last: LastHead,
     /// What came while the client took nothing of what it was sent.
     kept: Vec<u8>,
     /// How much the client has taken of what waits for it, where it does not take all.
@@ -74,6 +73,7 @@ impl Http2 {
             is_ticking: false,
             is_forgetting: false,
             stage: Stage::Greeting,
+            last: LastHead::default(),
             kept: Vec::new(),
             watch: None,
             has_client_ended: false,

@@ -15,7 +15,6 @@ use crate::carried::{Carried, Course};
 use crate::outflow::put_fields;
 use crate::server::body::Kind;
 use crate::server::reply::Response;
-use crate::server::upgrade::Takeover;
 
 /// What has become of a stream that a client wants for another protocol.
 pub(super) enum Tunnel {
@@ -102,9 +101,9 @@ impl Http2 {
         if let Some(access) = exchange.finish_access(now) {
             self.site.log(&access);
         }
-        // RFC 9113 8.5: "a stream error of type CONNECT_ERROR".
+        // RFC 9113 8.5 has a code of its own for what CONNECT leads to.
         let abort = if asked.is_extended { ErrorCode::Cancel } else { ErrorCode::ConnectError };
-        let (seat, kept) = Takeover::into_seat(takeover);
+        let (seat, kept) = takeover.into_seat(&self.site);
         let open = Carried::new(conn, stream, Self::tend_tunnel, seat, abort);
         let mut open = open.keeping(kept);
         open.made();
@@ -206,8 +205,7 @@ impl Http2 {
 
     /// Tells the protocols on streams what could not be sent.
     pub(super) fn tell_tunnels(&mut self, conn: &Conn<Self>) {
-        let is_news =
-            |tunnel: &Tunnel| matches!(tunnel, Tunnel::Open(open) if open.is_news());
+        let is_news = |tunnel: &Tunnel| matches!(tunnel, Tunnel::Open(open) if open.is_news());
         let news: Vec<StreamId> = self
             .exchanges
             .iter()

@@ -107,6 +107,50 @@ fn a_window_that_shrinks_below_nothing_is_waited_out() {
 }
 
 #[test]
+fn no_request_waits_for_more_than_a_turn_of_anothers_body() {
+    const HUGE: usize = 8 << 20;
+    const TURN: usize = 256 * 1024;
+    let world = World::with(clear());
+    let mut limits = Limits::default();
+    (limits.window, limits.connection_window) = (1 << 28, 1 << 28);
+    let answer = world.agent.get("http://a/").send();
+    let mut server = Server::with(&world, limits);
+    server.serve("x");
+    assert_eq!(text(answer), "x");
+    // Another is asked for while the huge body is about to go out, which is not in pieces.
+    let (agent, asked) = (world.agent.clone(), Rc::new(RefCell::new(None)));
+    let other = Rc::clone(&asked);
+    let mut piece = Some(BodyPiece::from(Bytes::from(vec![b'x'; HUGE])));
+    let pieces = BodyStream::new(move || {
+        if piece.is_some() {
+            *other.borrow_mut() = Some(agent.get("http://a/other").send());
+        }
+        Deferred::succeed(piece.take())
+    });
+    let answer = world.agent.put("http://a/", Body::stream(pieces)).send();
+    let before = server.heard().len();
+    let ((one, _), (two, line)) = (server.next(), server.next());
+    assert_eq!(line, "GET /other");
+    let (mut rest, mut first) = (&server.heard()[before..], 0);
+    while let [a, b, c, kind, _, _, _, _, stream, behind @ ..] = rest {
+        let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        if (*kind, u32::from(*stream)) == (1, two) {
+            break;
+        }
+        first += if *kind == 0 { len } else { 0 };
+        rest = &behind[len..];
+    }
+    // One that had begun, and one until the request was given to the connection.
+    assert!(first <= 2 * TURN, "{first} bytes of another's body went first");
+    assert_eq!(server.asked[&one].body.len(), HUGE);
+    for stream in [one, two] {
+        server.answer(stream, "200", "y");
+    }
+    assert_eq!(text(answer), "y");
+    assert_eq!(text(asked.take().expect("it was asked for")), "y");
+}
+
+#[test]
 fn trailers_go_both_ways() {
     let world = World::with(clear());
     let mut fields = HeaderMap::new();

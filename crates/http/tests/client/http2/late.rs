@@ -1,5 +1,7 @@
 //! Servers that go on with what was taken back, and such as make windows smaller than what is under way.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use ropewalk_http::{AgentError, Body};
 use ropewalk_http2::{Fatal, Limits, Nuisance};
@@ -79,6 +81,51 @@ fn what_was_under_way_when_a_request_was_taken_back_harms_nobody() {
     let answer = world.agent.get("http://a/").send();
     server.as_mut().expect("a server").serve("x");
     assert_eq!(text(answer), "x");
+    assert_eq!(world.agent.connections(), (1, 1));
+}
+
+#[test]
+fn a_client_at_rest_forgets_what_it_took_back() {
+    let world = World::with(clear());
+    let answer = world.agent.get("http://a/").send();
+    let (mut server, stream) = Server::asked(&world);
+    answer.cancel();
+    answer.now_or_never().expect("it is over").expect_err("it is cancelled");
+    server.listen();
+    server.advance(Duration::from_secs(9));
+    // It may have been under way, and nothing is said of it.
+    let part = frame(0, 0, stream, b"late");
+    server.memory.push(&[frame(1, 4, stream, b"\x88"), part.clone()].concat());
+    assert_eq!(server.memory.take_sent(), b"");
+    // Nothing is under way for so long: nothing is kept, and who goes on breaks a rule of streams.
+    server.memory.advance(Duration::from_secs(1));
+    server.memory.push(&part);
+    assert_eq!(server.memory.take_sent(), frame(3, 0, stream, &[0, 0, 0, 5]));
+    // The connection has its time all the same, and no more than that.
+    let kept = world.agent.options().patience.keep;
+    server.advance(kept.checked_sub(Duration::from_secs(11)).expect("it is longer"));
+    assert_eq!(server.memory.ended(), None);
+    server.advance(Duration::from_secs(1));
+    assert_eq!(server.memory.ended(), Some(Disconnect::Closed));
+    assert_eq!(world.agent.connections(), (0, 0));
+}
+
+#[test]
+fn one_that_is_asked_again_forgets_later_and_what_was_under_way_is_not_held_against_it() {
+    let world = World::with(clear());
+    let answer = world.agent.get("http://a/").send();
+    let (mut server, stream) = Server::asked(&world);
+    answer.cancel();
+    answer.now_or_never().expect("it is over").expect_err("it is cancelled");
+    server.listen();
+    for at in 0..5 {
+        server.advance(Duration::from_secs(9));
+        server.memory.push(&frame(0, 0, stream, &[0; 16_384]));
+        assert_eq!(server.memory.take_sent(), b"", "the {at}th");
+        let answer = world.agent.get("http://a/").send();
+        server.serve("x");
+        assert_eq!(text(answer), "x");
+    }
     assert_eq!(world.agent.connections(), (1, 1));
 }
 

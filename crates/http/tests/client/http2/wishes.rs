@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use ropewalk_deferred::Deferred;
 use ropewalk_http::{Agent, AgentError, Dial, Origin, Priority, RequestPriority};
-use ropewalk_http2::ResetBy;
-use ropewalk_http2::frame::{ErrorCode, write_go_away, write_priority_update};
+use ropewalk_http2::frame::{ErrorCode, PREFACE, write_go_away, write_priority_update};
+use ropewalk_http2::{Limits, ResetBy};
 use ropewalk_protocol::Seat;
 use ropewalk_trial::Clock;
 
@@ -136,6 +136,43 @@ fn a_request_says_how_it_is_to_be_preferred_and_says_so_again_when_that_changes(
     assert_eq!(server.head(stream).fields["priority"], "u=0");
     server.answer(stream, "200", "y");
     assert_eq!(text(answer), "y");
+}
+
+#[test]
+fn what_changes_before_the_server_has_spoken_is_told() {
+    let world = World::with(clear());
+    let image = RequestPriority::new(Priority { urgency: 5, is_incremental: true });
+    let answer = world.agent.get("http://a/").priority(&image).send();
+    let mut server = Server::silent(&world, Limits::default());
+    assert!(server.memory.take_sent().len() > PREFACE.len());
+    image.set(Priority { urgency: 1, is_incremental: false });
+    assert_eq!(server.memory.take_sent(), update(1, b"u=1"));
+    drop(answer);
+}
+
+#[test]
+fn what_changes_before_the_request_is_out_is_told_behind_it() {
+    let world = World::with(clear());
+    let first = world.agent.get("http://a/").send();
+    let mut server = Server::accept(&world);
+    server.serve("x");
+    assert_eq!(text(first), "x");
+    let page = RequestPriority::new(Priority { urgency: 2, is_incremental: false });
+    let answer = world.agent.get("http://a/2").priority(&page).send();
+    page.set(Priority { urgency: 7, is_incremental: false });
+    let (stream, _) = server.next();
+    assert_eq!(server.head(stream).fields["priority"], "u=2");
+    assert!(server.heard().ends_with(&update(stream, b"u=7")));
+    assert_eq!(server.engine.priority(stream).map(|priority| priority.urgency), Some(7));
+    server.answer(stream, "200", "y");
+    assert_eq!(text(answer), "y");
+}
+
+/// What tells a server of another priority.
+fn update(stream: u32, value: &[u8]) -> Vec<u8> {
+    let mut update = Vec::new();
+    write_priority_update(stream, value, &mut update);
+    update
 }
 
 #[test]
