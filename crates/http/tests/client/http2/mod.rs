@@ -6,4 +6,5 @@ mod endings;
 mod late;
 mod places;
 mod server;
+mod upgrades;
 mod wishes;
