@@ -7,6 +7,7 @@ mod compression;
 mod frames;
 mod groups;
 mod opening;
+mod over_agent;
 mod over_http2;
 mod patience;
 mod properties;
