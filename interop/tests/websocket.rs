@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 
+use ropewalk::http::{self, Answer};
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_endpoint::{client_from_string, server_from_string};
 use ropewalk_http::{Request, Site};
@@ -147,6 +148,36 @@ fn check_client(program: fn(&[&str]) -> Program) {
         assert_eq!((closed.code.number(), closed.reason.as_str()), (4003, "as you wish"));
         assert!(closed.is_clean);
     }
+}
+
+#[test]
+fn nodes_streams_of_http2_find_our_client_good() {
+    let reactor = support::reactor();
+    let (_server, number) = wait_for(&reactor, node(&["streams"]), "port ");
+    let mut options = http::Options::default();
+    options.http2.has_prior_knowledge = true;
+    let agent = http::agent(&reactor).options(options).build();
+    let request = websocket::Request::new(&format!("ws://127.0.0.1:{number}/")).expect("a URI");
+    let options = Options::new().protocols(["v2", "v1"]);
+    let (all, done): (Vec<_>, Vec<_>) = (0..5)
+        .map(|_| {
+            let (asker, done) = Asker::new();
+            (websocket::open(&agent, &request, &options, asker), done)
+        })
+        .unzip();
+    let page = agent.get(&format!("http://127.0.0.1:{number}/")).send().add_callback(Answer::text);
+    for opened in all {
+        reactor.run_until(opened).expect("it is open");
+    }
+    assert_eq!(reactor.run_until(page).expect("a page"), "plain");
+    for done in done {
+        let closed = reactor.run_until(timeout(&reactor, PATIENCE, done));
+        let closed = closed.expect("it ends in time");
+        assert_eq!((closed.code.number(), closed.reason.as_str()), (4003, "as you wish"));
+        // Node resets a stream whose other half is open when it has said all.
+        assert!(matches!(closed.disconnect, Disconnect::Closed | Disconnect::Reset), "{closed:?}");
+    }
+    assert_eq!(agent.connections().0, 1);
 }
 
 /// Says back what it hears.

@@ -76,9 +76,9 @@ impl<P: Protocol> Carried<P> {
         !self.is_received
     }
 
-    /// Whether this end has said all.
-    pub(crate) fn is_sent(&self) -> bool {
-        self.is_sent
+    /// Whether this end has said all, or the peer has and nothing waits to be sent to it.
+    pub(crate) fn has_no_more(&self) -> bool {
+        self.is_sent || (self.is_received && self.channel.waiting() == 0)
     }
 
     /// Whether the protocol does not know yet how much of what it wrote waits.

@@ -2,8 +2,10 @@
 //
 //     websocket.js client ws://HOST:PORT/     speaks with an echo, prints `done`
 //     websocket.js server                     prints `port N`, echoes, and closes when told `close`
+//     websocket.js streams                    the same on streams of HTTP/2 (RFC 8441), which is Node's own
 
 const assert = require("node:assert");
+const http2 = require("node:http2");
 const { WebSocket, WebSocketServer } = require(process.env.WS_FOLDER);
 
 const MESSAGES = [
@@ -65,12 +67,32 @@ function server() {
   const options = { perMessageDeflate: { threshold: 0 }, handleProtocols: () => "v1" };
   const server = new WebSocketServer({ ...place, ...options });
   server.on("listening", () => console.log("port " + server.address().port));
-  server.on("connection", (socket) => {
-    socket.on("message", (data, isBinary) => {
-      if (!isBinary && data.toString() === "close") return socket.close(4003, "as you wish");
-      socket.send(data, { binary: isBinary });
-    });
+  server.on("connection", echo);
+}
+
+function echo(socket) {
+  socket.on("message", (data, isBinary) => {
+    if (!isBinary && data.toString() === "close") return socket.close(4003, "as you wish");
+    socket.send(data, { binary: isBinary });
   });
+}
+
+function streams() {
+  const server = http2.createServer({ settings: { enableConnectProtocol: true } });
+  server.on("stream", (stream, headers) => {
+    if (headers[":protocol"] !== "websocket" || headers["sec-websocket-key"]) {
+      stream.respond({ ":status": headers[":method"] === "GET" ? 200 : 400 });
+      return stream.end("plain");
+    }
+    assert.strictEqual(headers["sec-websocket-version"], "13");
+    stream.respond({ ":status": 200, "sec-websocket-protocol": "v1" });
+    const socket = new WebSocket(null, undefined, {});
+    // What the package does once a connection is its own.
+    socket._isServer = true;
+    socket.setSocket(stream, Buffer.alloc(0), { maxPayload: 1 << 24 });
+    echo(socket);
+  });
+  server.listen(0, "127.0.0.1", () => console.log("port " + server.address().port));
 }
 
 const [what, url] = process.argv.slice(2);
@@ -79,6 +101,8 @@ if (what === "client") {
     console.error(error);
     process.exit(1);
   });
+} else if (what === "streams") {
+  streams();
 } else {
   server();
 }

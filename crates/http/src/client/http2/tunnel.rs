@@ -158,8 +158,8 @@ impl Http2 {
 pub(super) fn lost(error: &AgentError, open: &Carried<Http2>) -> Disconnect {
     use ropewalk_http2::ResetBy;
     match error {
-        // Nothing more is wanted, and nothing went wrong: all was said here.
-        AgentError::Stream(ResetBy::Peer(ErrorCode::NoError)) if open.is_sent() => {
+        // Nothing went wrong, and nothing that was said was not heard.
+        AgentError::Stream(ResetBy::Peer(ErrorCode::NoError)) if open.has_no_more() => {
             Disconnect::Closed
         }
         AgentError::Stream(ResetBy::Peer(_) | ResetBy::GoAway) | AgentError::GoneAway(_) => {
