@@ -8,6 +8,9 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::hpack::{Field, Name, Pseudo};
+use crate::priority::Priority;
+
+static PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// A request without its body.
 #[derive(Clone, Debug)]
@@ -41,6 +44,7 @@ pub struct ResponseHead {
 
 /// Gathers the fields of one block.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each tells of a field that came, in any order")]
 pub(crate) struct Section {
     method: Option<Bytes>,
     scheme: Option<Bytes>,
@@ -54,6 +58,11 @@ pub(crate) struct Section {
     fault: Option<Malformed>,
     /// A field has come, so that no control datum may.
     has_fields: bool,
+    /// Among the fields is one that says how long the body is, one that names the host, and one that says
+    /// how the message is to be preferred.
+    has_length: bool,
+    has_host: bool,
+    has_priority: bool,
 }
 
 /// Whether a field belongs to one connection of HTTP/1.1: no message here may have it (RFC 9113 8.2.2).
@@ -130,6 +139,9 @@ impl Section {
         match HeaderValue::from_maybe_shared(value) {
             Ok(mut value) if is_trimmed => {
                 value.set_sensitive(is_secret);
+                self.has_length |= name == header::CONTENT_LENGTH;
+                self.has_host |= name == header::HOST;
+                self.has_priority |= name == PRIORITY;
                 // The map has room for 24,576 of them, and the list's limit is far below.
                 match self.fields.try_append(name, value) {
                     Ok(_) => Ok(()),
@@ -158,7 +170,13 @@ impl Section {
             return Err(fault);
         }
         self.bake_cookies()?;
-        length(&self.fields)
+        if self.has_length { length(&self.fields) } else { Ok(None) }
+    }
+
+    /// How a request is to be preferred that says so (RFC 9218 5).
+    pub(crate) fn priority(&self) -> Option<Priority> {
+        let field = self.fields.get(&PRIORITY).filter(|_| self.has_priority)?;
+        Some(Priority::parse(field.as_bytes()))
     }
 
     /// The request that the fields are.
@@ -193,7 +211,8 @@ impl Section {
             None => return Err(Malformed::Missing(Pseudo::Path)),
             Some(path) => Some(path_of(path, &method)?),
         };
-        let authority = authority(self.authority, &self.fields)?;
+        let fields = Some(&self.fields).filter(|_| self.has_host);
+        let authority = authority(self.authority, fields)?;
         if is_connect && authority.is_none() {
             return Err(Malformed::Missing(Pseudo::Authority));
         }
@@ -266,9 +285,13 @@ fn path_of(path: Bytes, method: &Method) -> Result<PathAndQuery, Malformed> {
 }
 
 /// The host that a request is for: `Host` has to say the same where both are there (RFC 9113 8.3.1).
-fn authority(authority: Option<Bytes>, fields: &HeaderMap) -> Result<Option<Authority>, Malformed> {
+/// `fields` are looked at where it is among them.
+fn authority(
+    authority: Option<Bytes>,
+    fields: Option<&HeaderMap>,
+) -> Result<Option<Authority>, Malformed> {
     let bad = Malformed::BadPseudo(Pseudo::Authority);
-    let mut hosts = fields.get_all(header::HOST).iter();
+    let mut hosts = fields.into_iter().flat_map(|fields| fields.get_all(header::HOST));
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(Malformed::HostDiffers);

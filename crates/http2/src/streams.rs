@@ -61,7 +61,8 @@ pub(crate) struct Streams {
     live: VecDeque<Stream>,
     reset: VecDeque<Late>,
     /// How streams are preferred that the peer has not opened yet.
-    early: Vec<(StreamId, Priority)>,
+    #[expect(clippy::box_collection, reason = "hardly any has one, and each idle connection pays")]
+    early: Option<Box<Vec<(StreamId, Priority)>>>,
 }
 
 impl Streams {
@@ -82,7 +83,13 @@ impl Streams {
         self.live.push_back(stream);
     }
 
+    #[inline]
     fn place(&self, id: StreamId) -> Option<usize> {
+        // Mostly it is the newest that is meant.
+        let last = self.live.len().checked_sub(1)?;
+        if self.live[last].id == id {
+            return Some(last);
+        }
         self.live.binary_search_by_key(&id, |stream| stream.id).ok()
     }
 
@@ -97,7 +104,10 @@ impl Streams {
 
     pub(crate) fn remove(&mut self, id: StreamId) -> Option<Stream> {
         let place = self.place(id)?;
-        let stream = self.live.remove(place);
+        if place + 1 < self.live.len() {
+            return self.live.remove(place);
+        }
+        let stream = self.live.pop_back();
         if self.live.is_empty() {
             self.live = VecDeque::new();
         }
@@ -107,13 +117,15 @@ impl Streams {
     /// Keeps how a stream is preferred that is yet to be opened, in place of what was said of it before;
     /// whether no more than `max` streams are open or spoken of so.
     pub(crate) fn prefer_early(&mut self, id: StreamId, priority: Priority, max: usize) -> bool {
-        if let Some((_, before)) = self.early.iter_mut().find(|(early, _)| *early == id) {
+        let live = self.live.len();
+        let early = self.early.get_or_insert_default();
+        if let Some((_, before)) = early.iter_mut().find(|(early, _)| *early == id) {
             *before = priority;
             return true;
         }
-        let has_room = self.early.len() + self.live.len() < max;
+        let has_room = early.len() + live < max;
         if has_room {
-            self.early.push((id, priority));
+            early.push((id, priority));
         }
         has_room
     }
@@ -121,14 +133,11 @@ impl Streams {
     /// How a stream is preferred that is opened now, where that was said before; with it go those that
     /// are passed over.
     pub(crate) fn take_early(&mut self, id: StreamId) -> Option<Priority> {
-        if self.early.is_empty() {
-            return None;
-        }
-        let found =
-            self.early.iter().find(|(early, _)| *early == id).map(|(_, priority)| *priority);
-        self.early.retain(|(early, _)| *early > id);
-        if self.early.is_empty() {
-            self.early = Vec::new();
+        let early = self.early.as_mut()?;
+        let found = early.iter().find(|(early, _)| *early == id).map(|(_, priority)| *priority);
+        early.retain(|(early, _)| *early > id);
+        if early.is_empty() {
+            self.early = None;
         }
         found
     }
@@ -184,7 +193,10 @@ impl Streams {
     /// What is allocated for streams, and for those that were reset, in octets.
     pub(crate) fn memory(&self) -> (usize, usize) {
         let live = self.live.capacity() * size_of::<Stream>();
-        let early = self.early.capacity() * size_of::<(StreamId, Priority)>();
+        let early = |early: &Vec<_>| {
+            size_of_val(early) + early.capacity() * size_of::<(StreamId, Priority)>()
+        };
+        let early = self.early.as_deref().map_or(0, early);
         (live + early, self.reset.capacity() * size_of::<Late>())
     }
 

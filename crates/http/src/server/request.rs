@@ -54,6 +54,19 @@ impl Request {
         }
     }
 
+    /// One whose fields are a map already; its target is absent where it is `/`.
+    pub(super) fn of_map(
+        method: Method,
+        uri: Option<Uri>,
+        version: Version,
+        headers: HeaderMap,
+        body: Incoming,
+    ) -> Self {
+        let fields = RawFields::default();
+        let head = RawHead { method, uri: uri.map(Box::new), version, fields };
+        Self { headers: OnceCell::from(Box::new(headers)), ..Self::new(head, body) }
+    }
+
     /// The method.
     pub fn method(&self) -> &Method {
         &self.head.method

@@ -5,7 +5,8 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::StatusCode;
+use http::uri::Authority;
+use http::{HeaderValue, StatusCode};
 use ropewalk_deferred::{Deferred, Promise, deferred};
 use ropewalk_protocol::{Address, Conn, Drain, Factory, Protocol};
 
@@ -93,6 +94,9 @@ impl Patience {
     }
 }
 
+/// The longest name of a host that is kept, in bytes; those that are real are shorter.
+const HOST_KEPT_MAX: usize = 260;
+
 /// A server: one resource, its limits, and all the connections it has. Clones are the same site.
 ///
 /// It is the [`Factory`] that a listening port wants.
@@ -116,6 +120,8 @@ pub(super) struct Shared {
     wall_clock: fn() -> SystemTime,
     date: RefCell<Dates>,
     pub(super) last_requests: RefCell<LastRequests>,
+    /// The host that was asked for last over HTTP/2, as it is among the fields.
+    last_host: RefCell<Option<(Authority, HeaderValue)>>,
     /// What clients of HTTP/2 may ask for.
     pub(super) streams: Rc<ropewalk_http2::Limits>,
     live: RefCell<slab::Slab<Live>>,
@@ -246,6 +252,7 @@ impl Site {
             wall_clock: system_time,
             date: RefCell::default(),
             last_requests: RefCell::default(),
+            last_host: RefCell::default(),
             streams: Rc::default(),
             live: RefCell::default(),
             handed_over: RefCell::default(),
@@ -490,6 +497,21 @@ impl Shared {
     /// Lends the present date; the wall clock is read once a second of `now`.
     pub(super) fn with_date(&self, now: Duration, tell: impl FnOnce(&Date)) {
         tell(self.date.borrow_mut().at(now, self.wall_clock).cache.last());
+    }
+
+    /// A host as it is among the fields.
+    pub(super) fn host(&self, authority: &Authority) -> Option<HeaderValue> {
+        let mut last = self.last_host.borrow_mut();
+        if let Some((known, host)) = &*last
+            && known.as_str() == authority.as_str()
+        {
+            return Some(host.clone());
+        }
+        let host = HeaderValue::from_str(authority.as_str()).ok()?;
+        if authority.as_str().len() <= HOST_KEPT_MAX {
+            *last = Some((authority.clone(), host.clone()));
+        }
+        Some(host)
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -3,15 +3,17 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ropewalk_deferred::{Deferred, Failure, Promise, deferred};
-use ropewalk_http::{Body, BodyPiece, BodyStream, Request, Response, Site, Tree};
+use ropewalk_http::{Body, BodyPiece, BodyStream, IntoReply as _, Request, Response, Site, Tree};
 use ropewalk_http2::frame::PREFACE;
-use ropewalk_trial::{Clock, Memory};
+use ropewalk_trial::{Clock, Memory, Random};
 
-use crate::client::Client;
+use crate::client::{Answer, Client};
 
 fn hello() -> Site {
     let site = Site::new(|request: Request| {
@@ -41,6 +43,57 @@ fn the_same_site_answers_both_versions() {
     old.push(b"GET /a?b HTTP/1.1\r\nHost: example.com\r\n\r\n");
     assert!(old.take_sent().ends_with(b"\r\n\r\nGET /a?b Some(\"example.com\")"));
     assert_eq!(site.connections(), 2);
+}
+
+/// Answers with the same head one after another, and others between them: each says what it would alone.
+#[test]
+fn answers_that_are_alike_say_each_what_is_theirs() {
+    static SECOND: AtomicU64 = AtomicU64::new(784_111_777);
+    let site = || {
+        let page = |request: Request| {
+            let number: usize = request.uri().path()[1..].parse().expect("a number");
+            let text = || "x".repeat(number / 8 % 3);
+            match number % 8 {
+                0..3 => text().into_reply(),
+                3 => Bytes::from(text()).into_reply(),
+                4 => (StatusCode::NOT_FOUND, text()).into_reply(),
+                5 => Response::new(Body::from(text())).into_reply(),
+                6 => StatusCode::NO_CONTENT.into_reply(),
+                _ => {
+                    let mut fields = HeaderMap::new();
+                    let value = HeaderValue::from_str(&number.to_string()).expect("digits");
+                    fields.insert("x-number", value);
+                    (fields, text()).into_reply()
+                }
+            }
+        };
+        let wall = || UNIX_EPOCH + Duration::from_secs(SECOND.load(Ordering::Relaxed));
+        Site::new(page).wall_clock(wall)
+    };
+    for seed in 0..20 {
+        let mut random = Random::new(seed);
+        let mut client = Client::of(&site());
+        let mut number = 0;
+        for at in 0..100 {
+            if random.below(3) == 0 {
+                number = random.below(24);
+            }
+            if random.below(10) == 0 {
+                SECOND.fetch_add(1, Ordering::Relaxed);
+                client.server.advance(Duration::from_secs(1));
+            }
+            let method = if random.below(5) == 0 { "HEAD" } else { "GET" };
+            let path = format!("/{number}");
+            let stream = client.ask(method, &path, &[], true);
+            let mut alone = Client::of(&site());
+            let expected = alone.ask(method, &path, &[], true);
+            let (answer, expected) = (&client.answers[&stream], &alone.answers[&expected]);
+            let said =
+                |answer: &Answer| (answer.status, answer.fields.clone(), answer.body.clone());
+            assert_eq!(said(answer), said(expected), "the {at}th of seed {seed}");
+            assert!(answer.is_whole);
+        }
+    }
 }
 
 #[test]

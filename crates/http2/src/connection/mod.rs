@@ -205,6 +205,12 @@ impl Connection {
         self.streams.len() == 0 && self.frames.is_between_frames()
     }
 
+    /// Whether nothing happens before more octets come: of no frame has a part come.
+    #[inline]
+    pub fn is_between_frames(&self) -> bool {
+        self.frames.is_between_frames() && self.peer_last.is_none()
+    }
+
     /// What it owns beside itself. Between frames, with no stream open, and once what was reset is
     /// [forgotten](Self::forget_resets), that is the tables of fields alone.
     pub fn memory(&self) -> Memory {

@@ -318,6 +318,7 @@ impl Connection {
         live.has_head = true;
         live.is_received = is_end;
         let has_connect = self.limits.has_connect;
+        let early = early.or_else(|| section.priority());
         match section.into_request() {
             // RFC 8441 3: clients use it only where they were told that they may.
             Ok(head) if head.protocol.is_some() && !has_connect => {
@@ -326,12 +327,8 @@ impl Connection {
             }
             Ok(head) => {
                 live.left = head.length;
-                if let Some(early) = early {
-                    // RFC 9218 7: what was said by itself is applied to the stream once it is open.
-                    live.priority = early;
-                } else if let Some(priority) = head.fields.get("priority") {
-                    live.priority = Priority::parse(priority.as_bytes());
-                }
+                // RFC 9218 7: what was said by itself is applied to the stream once it is open.
+                live.priority = early.unwrap_or_default();
                 let fits = !is_end || live.counts(0, 0, true);
                 self.streams.add(live);
                 if fits {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Connection;
 use crate::frame::{
-    HEAD_LEN, StreamId, WINDOW_MAX, data_head, write_headers, write_priority_update,
+    HEAD_LEN, StreamId, WINDOW_MAX, data_head, write_block, write_headers, write_priority_update,
 };
 use crate::hpack;
 use crate::priority::Priority;
@@ -89,6 +89,57 @@ impl Connection {
         let Some(live) = self.streams.get_mut(stream).filter(|live| !live.is_sent) else { return };
         live.is_sent = is_end;
         self.write_block(stream, is_end, out, head);
+        if is_end {
+            self.remove_if_over(stream, out);
+        }
+    }
+
+    /// Another one each time that what heads are written with has changed: see
+    /// [`repeat_head`](Self::repeat_head).
+    pub fn revision(&self) -> u32 {
+        self.encoder.revision()
+    }
+
+    /// Sends a head that was sent before, as this block, without making it once more; `is_end` where nothing
+    /// follows. It says the same as long as [`revision`](Self::revision) is the same after it was made,
+    /// before it was made, and now. It has to fit into one frame.
+    ///
+    /// On a stream that is over nothing happens.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ropewalk_http2::{Connection, Event, Limits};
+    /// use ropewalk_http2::frame::HEAD_LEN;
+    /// use ropewalk_http2::hpack::Pseudo;
+    /// # let (mut client, mut server) = (Connection::client(Limits::default()), Connection::server(Limits::default()));
+    /// # let (mut to_server, mut to_client, mut statuses) = (Vec::new(), Vec::new(), Vec::new());
+    /// # client.greet(&mut to_server);
+    /// # server.greet(&mut to_client);
+    /// # let [one, two] = [0; 2].map(|_| client.open(true, &mut to_server, |head| {
+    /// #     head.pseudo(Pseudo::Method, b"GET");
+    /// #     head.pseudo(Pseudo::Scheme, b"https");
+    /// #     head.pseudo(Pseudo::Path, b"/");
+    /// # }).unwrap());
+    /// # let mut input = &to_server[..];
+    /// # while server.next(&mut input, Duration::ZERO, &mut to_client).unwrap().is_some() {}
+    /// let (before, revision) = (to_client.len(), server.revision());
+    /// server.send_head(one, true, &mut to_client, |head| head.pseudo(Pseudo::Status, b"204"));
+    /// assert_eq!(server.revision(), revision);
+    /// let block = to_client[before + HEAD_LEN..].to_vec();
+    /// server.repeat_head(two, true, &block, &mut to_client);
+    /// # let mut input = &to_client[..];
+    /// # while let Some(event) = client.next(&mut input, Duration::ZERO, &mut to_server).unwrap() {
+    /// #     if let Event::Response { head, .. } = event {
+    /// #         statuses.push(head.status);
+    /// #     }
+    /// # }
+    /// assert_eq!(statuses, [204, 204]);
+    /// ```
+    pub fn repeat_head(&mut self, stream: StreamId, is_end: bool, block: &[u8], out: &mut Vec<u8>) {
+        debug_assert!(block.len() <= self.frame_max(), "more than one frame takes");
+        let Some(live) = self.streams.get_mut(stream).filter(|live| !live.is_sent) else { return };
+        live.is_sent = is_end;
+        write_block(stream, is_end, block, out);
         if is_end {
             self.remove_if_over(stream, out);
         }

@@ -52,6 +52,15 @@ pub fn write_headers(
     }
 }
 
+/// Writes a field block that is there already, and at most what the peer takes in one frame.
+#[inline]
+pub(crate) fn write_block(stream: StreamId, is_end: bool, block: &[u8], out: &mut Vec<u8>) {
+    let end_stream = if is_end { flag::END_STREAM } else { 0 };
+    let flags = end_stream | flag::END_HEADERS;
+    out.extend_from_slice(&head(block.len(), kind::HEADERS, flags, stream));
+    out.extend_from_slice(block);
+}
+
 /// Writes `RST_STREAM`.
 pub fn write_reset(stream: StreamId, code: ErrorCode, out: &mut Vec<u8>) {
     out.extend_from_slice(&head(4, kind::RST_STREAM, 0, stream));

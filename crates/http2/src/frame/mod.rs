@@ -8,6 +8,7 @@ mod settings;
 
 pub use code::ErrorCode;
 pub use decoder::FrameDecoder;
+pub(crate) use encode::write_block;
 pub use encode::{
     data_head, write_data, write_go_away, write_headers, write_ping, write_priority_update,
     write_reset, write_settings, write_settings_ack, write_window_update,

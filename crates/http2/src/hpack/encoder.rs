@@ -16,6 +16,8 @@ pub struct Encoder {
     table: Dynamic,
     /// The smallest size since the last block, where the peer has to be told of a change.
     changed: Option<usize>,
+    /// How often the table has changed.
+    revision: u32,
 }
 
 impl Default for Encoder {
@@ -27,7 +29,7 @@ impl Default for Encoder {
 impl Encoder {
     /// Writes blocks for a peer that said nothing yet of table sizes.
     pub fn new() -> Self {
-        Self { table: Dynamic::new(TABLE_SIZE), changed: None }
+        Self { table: Dynamic::new(TABLE_SIZE), changed: None, revision: 0 }
     }
 
     /// Keeps to the peer's `SETTINGS_HEADER_TABLE_SIZE`: from the next block on.
@@ -38,7 +40,14 @@ impl Encoder {
         if max != self.table.max() {
             self.changed = Some(self.changed.map_or(max, |least| least.min(max)));
             self.table.set_max(max);
+            self.revision = self.revision.wrapping_add(1);
         }
+    }
+
+    /// Another one each time that the table changes: as long as it is the same, a block that was made
+    /// says the same once more.
+    pub fn revision(&self) -> u32 {
+        self.revision
     }
 
     /// What is allocated for the table itself, in octets.
@@ -60,7 +69,7 @@ impl Encoder {
             }
             integer::encode(self.table.max(), 5, 0x20, out);
         }
-        Section { table: &mut self.table, out }
+        Section { table: &mut self.table, revision: &mut self.revision, out }
     }
 }
 
@@ -68,6 +77,7 @@ impl Encoder {
 #[derive(Debug)]
 pub struct Section<'a> {
     table: &'a mut Dynamic,
+    revision: &'a mut u32,
     out: &'a mut Vec<u8>,
 }
 
@@ -90,8 +100,7 @@ impl Section<'_> {
             Pseudo::Path => Keep::Nowhere,
             _ => Keep::Table,
         };
-        let known = find_static(pseudo.as_str().as_bytes());
-        self.line(&Name::Pseudo(pseudo), known, value, keep);
+        self.line(&Name::Pseudo(pseudo), pseudo.place(), value, keep);
     }
 
     /// A field.
@@ -127,7 +136,12 @@ impl Section<'_> {
 
     /// `known` is where the static table has the name.
     fn line(&mut self, name: &Name, known: Option<usize>, value: &[u8], keep: Keep) {
-        let found = if keep == Keep::Never { None } else { self.find(name, known, value) };
+        let found = match keep {
+            Keep::Table => find_fixed(name, known, value).or_else(|| self.find(name, value)),
+            // It is not in the table that grows.
+            Keep::Nowhere => find_fixed(name, known, value),
+            Keep::Never => None,
+        };
         if let Some(index) = found {
             integer::encode(index, 7, 0x80, self.out);
             return;
@@ -147,23 +161,15 @@ impl Section<'_> {
         self.string(value);
         if keep == Keep::Table {
             self.table.insert(name.clone(), Bytes::copy_from_slice(value));
+            *self.revision = self.revision.wrapping_add(1);
         }
     }
 
-    /// The index of an entry that says just this.
-    fn find(&self, name: &Name, known: Option<usize>, value: &[u8]) -> Option<usize> {
-        let fixed = known.and_then(|first| {
-            let same = STATIC[first - 1..].iter().take_while(|(known, _)| known == name);
-            let at = same.clone().position(|(_, said)| said.as_bytes() == value)?;
-            // An empty value in the static table stands for none, but reads as an empty one.
-            Some(first + at)
-        });
-        fixed.or_else(|| {
-            self.table
-                .entries()
-                .find(|(_, (known, said))| said == value && known == name)
-                .map(|(index, _)| index)
-        })
+    /// The index of an entry of the table that grows that says just this.
+    fn find(&self, name: &Name, value: &[u8]) -> Option<usize> {
+        let mut entries = self.table.entries();
+        let found = entries.find(|(_, (known, said))| said == value && known == name);
+        found.map(|(index, _)| index)
     }
 
     fn string(&mut self, text: &[u8]) {
@@ -176,6 +182,17 @@ impl Section<'_> {
             self.out.extend_from_slice(text);
         }
     }
+}
+
+/// The index of an entry of the static table that says just this; `first` is where it has the name.
+fn find_fixed(name: &Name, first: Option<usize>, value: &[u8]) -> Option<usize> {
+    let first = first?;
+    let entries = STATIC[first - 1..].iter().enumerate();
+    // An empty value stands for none there, but reads as an empty one.
+    entries
+        .take_while(|(at, (known, _))| *at == 0 || known == name)
+        .find(|(_, (_, said))| said.as_bytes() == value)
+        .map(|(at, _)| first + at)
 }
 
 /// What is never put into a table, by the static table's indices.

@@ -45,6 +45,18 @@ impl Pseudo {
             Self::Protocol => ":protocol",
         }
     }
+
+    /// The first index of the static table that has it.
+    pub(super) fn place(self) -> Option<usize> {
+        match self {
+            Self::Authority => Some(1),
+            Self::Method => Some(2),
+            Self::Path => Some(4),
+            Self::Scheme => Some(6),
+            Self::Status => Some(8),
+            Self::Protocol => None,
+        }
+    }
 }
 
 impl Name {

@@ -231,6 +231,9 @@ mod tests {
             assert_eq!(name.as_bytes(), STATIC_NAMES[at].as_bytes());
             let first = STATIC_NAMES.iter().position(|other| other.as_bytes() == name.as_bytes());
             assert_eq!(find_static(name.as_bytes()), first.map(|first| first + 1));
+            if let Name::Pseudo(pseudo) = name {
+                assert_eq!(pseudo.place(), first.map(|first| first + 1));
+            }
         }
         for stranger in ["", "x", "x-request-id", ":protocol", "Date"] {
             assert_eq!(find_static(stranger.as_bytes()), None, "{stranger}");

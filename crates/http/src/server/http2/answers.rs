@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use ropewalk_deferred::Failure;
-use ropewalk_http2::frame::{ErrorCode, StreamId};
+use ropewalk_http2::frame::{ErrorCode, HEAD_LEN, StreamId};
 use ropewalk_http2::hpack::Pseudo;
 use ropewalk_protocol::Conn;
 
@@ -97,11 +97,17 @@ impl Http2 {
         let own = headers.and_then(|headers| headers.get(CONTENT_LENGTH));
         let own = own.and_then(|value| value.to_str().ok()?.parse().ok());
         let (sent_as, length) = asked.framing(status, whole.body.length(), own);
+        let is_end = sent_as == SentAs::Nothing || (is_empty && sent_as == SentAs::Fixed(0));
+        let said = Said::of(self.engine.revision(), now, whole, length);
+        if said.is_some() && self.last.said == said {
+            self.engine.repeat_head(stream, is_end, self.last.block(), out);
+            return sent_as;
+        }
+        let before = out.len();
         let has = |name: HeaderName| headers.is_some_and(|headers| headers.contains_key(name));
         let content_type = whole.body.content_type().filter(|_| !has(CONTENT_TYPE));
         let has_date = has(DATE);
         let (engine, site) = (&mut self.engine, &self.site);
-        let is_end = sent_as == SentAs::Nothing || (is_empty && sent_as == SentAs::Fixed(0));
         engine.send_head(stream, is_end, out, |head| {
             head.pseudo(Pseudo::Status, status.as_str().as_bytes());
             put_fields(head, headers);
@@ -116,6 +122,11 @@ impl Http2 {
                 head.fleeting(&CONTENT_LENGTH, decimal(length, &mut digits));
             }
         });
+        if let Some(said) = said
+            && said.revision == self.engine.revision()
+        {
+            self.last.keep(said, out.get(before..).unwrap_or_default());
+        }
         sent_as
     }
 
@@ -301,6 +312,58 @@ impl Http2 {
             return self.reset(conn, stream, ErrorCode::NoError);
         }
         self.forget_if_over(conn, stream);
+    }
+}
+
+/// How long a head is at most that is kept, as it was sent: those that say nothing new take some ten octets.
+const KEPT_MAX: usize = 15;
+
+/// The last head of an answer without fields of its own. Mostly the next one says the same.
+#[derive(Default)]
+pub(super) struct LastHead {
+    said: Option<Said>,
+    len: u8,
+    block: [u8; KEPT_MAX],
+}
+
+/// All that decides what such a head says, and by which octets.
+#[derive(PartialEq)]
+struct Said {
+    revision: u32,
+    /// By the connection's clock; the date holds for it.
+    second: u32,
+    length: u32,
+    status: StatusCode,
+    content_type: Option<&'static HeaderValue>,
+}
+
+impl Said {
+    /// What an answer says without fields of its own, if it is nothing out of the way.
+    fn of(revision: u32, now: Duration, whole: &Whole<'_>, length: Option<u64>) -> Option<Self> {
+        if whole.headers.is_some_and(|headers| !headers.is_empty()) {
+            return None;
+        }
+        let (second, length) = (now.as_secs().try_into().ok()?, length?.try_into().ok()?);
+        let (status, content_type) = (whole.status, whole.body.content_type());
+        Some(Self { revision, second, length, status, content_type })
+    }
+}
+
+impl LastHead {
+    fn block(&self) -> &[u8] {
+        &self.block[..usize::from(self.len)]
+    }
+
+    /// Keeps the block of the frame at the front of `sent`, where it is short.
+    fn keep(&mut self, said: Said, sent: &[u8]) {
+        // Nothing was sent on a stream that is over.
+        let Some((&[0, 0, len, ..], behind)) = sent.split_at_checked(HEAD_LEN) else { return };
+        let len = usize::from(len);
+        if let (Some(block), Some(place)) = (behind.get(..len), self.block.get_mut(..len)) {
+            place.copy_from_slice(block);
+            self.len = len as u8;
+            self.said = Some(said);
+        }
     }
 }
 

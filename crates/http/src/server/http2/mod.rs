@@ -18,6 +18,7 @@ use super::incoming::BodyError;
 use super::site::Shared;
 use super::watch::Watch;
 use crate::outflow::UNDER_WAY_MAX;
+use answers::LastHead;
 use exchange::Exchange;
 
 /// How much of a client's talk is heard out after its connection was given up, in bytes.
@@ -41,6 +42,7 @@ pub(crate) struct Http2 {
     /// It stands for the moment at which streams that were reset are forgotten.
     is_forgetting: bool,
     stage: Stage,
+    last: LastHead,
     /// What came while the client took nothing of what it was sent.
     kept: Vec<u8>,
     /// How much the client has taken of what waits for it, where it does not take all.
@@ -71,6 +73,7 @@ impl Http2 {
             is_ticking: false,
             is_forgetting: false,
             stage: Stage::Greeting,
+            last: LastHead::default(),
             kept: Vec::new(),
             watch: None,
             has_client_ended: false,

@@ -33,6 +33,9 @@ impl Http2 {
     pub(super) fn hear(&mut self, conn: &Conn<Self>, data: &[u8]) {
         let (mut input, now) = (data, conn.now());
         loop {
+            if input.is_empty() && self.engine.is_between_frames() {
+                return;
+            }
             if conn.is_writing_paused() && !input.is_empty() {
                 self.kept.extend_from_slice(input);
                 return conn.pause_reading();
@@ -94,8 +97,8 @@ impl Http2 {
         self.stage = Stage::Open;
         let length = head.length;
         let claims_tls = head.scheme.as_deref().is_some_and(|scheme| scheme == b"https");
-        let expects_continue =
-            head.fields.get(EXPECT).is_some_and(|value| value.as_bytes() == b"100-continue");
+        let expects_continue = !is_end
+            && head.fields.get(EXPECT).is_some_and(|value| value.as_bytes() == b"100-continue");
         let mut body = Incoming::new(Place::Stream(conn.clone(), stream));
         let inflow =
             (!is_end && head.method != Method::CONNECT).then(Rc::<RefCell<Inflow>>::default);
@@ -105,7 +108,7 @@ impl Http2 {
         let is_connect = head.method == Method::CONNECT;
         let is_extended = head.protocol.is_some();
         let has_te = head.fields.contains_key(TE);
-        let request = request(head, body);
+        let request = self.request(head, body);
         let mut asked = Asked::by_request(request.method(), Version::HTTP_2, true);
         // No other value of this field came through.
         if has_te {
@@ -318,30 +321,28 @@ impl Http2 {
     }
 }
 
-/// The request as resources know it: its target without scheme and host, the host among the fields.
-fn request(head: RequestHead, body: Incoming) -> Request {
-    let RequestHead { mut method, authority, path, mut fields, protocol, .. } = head;
-    if let Some(protocol) = protocol {
-        method = Method::GET;
-        as_upgrade(&mut fields, protocol);
+impl Http2 {
+    /// The request as resources know it: its target without scheme and host, the host among the fields.
+    fn request(&self, head: RequestHead, body: Incoming) -> Request {
+        let RequestHead { mut method, authority, path, mut fields, protocol, .. } = head;
+        if let Some(protocol) = protocol {
+            method = Method::GET;
+            as_upgrade(&mut fields, protocol);
+        }
+        if let Some(authority) = &authority
+            && !fields.contains_key(HOST)
+            && let Some(host) = self.site.host(authority)
+        {
+            fields.insert(HOST, host);
+        }
+        let uri = match (path, authority) {
+            (Some(path), _) if path == "/" => None,
+            (Some(path), _) => Some(Uri::from(path)),
+            (None, Some(authority)) => Some(Uri::from(authority)),
+            (None, None) => None,
+        };
+        Request::of_map(method, uri, Version::HTTP_2, fields, body)
     }
-    if let Some(authority) = &authority
-        && !fields.contains_key(HOST)
-        && let Ok(host) =
-            HeaderValue::from_maybe_shared(Bytes::copy_from_slice(authority.as_str().as_bytes()))
-    {
-        fields.insert(HOST, host);
-    }
-    let mut request = http::Request::new(body);
-    *request.method_mut() = method;
-    *request.version_mut() = Version::HTTP_2;
-    *request.uri_mut() = match (path, authority) {
-        (Some(path), _) => Uri::from(path),
-        (None, Some(authority)) => Uri::from(authority),
-        (None, None) => Uri::default(),
-    };
-    *request.headers_mut() = fields;
-    request.into()
 }
 
 /// What an extended CONNECT asks for, as HTTP/1.1 says it (RFC 8441 5): resources know it so.
