@@ -36,6 +36,33 @@ const look = frame => {
 <iframe src=/inside width=360 height=780 style='border:0' onload='look(this)'></iframe>
 ";
 
+/// What the browser prints of a page.
+fn shown_at(place: &str, profile: &TempDir, path: &str, words: &[&str]) -> String {
+    let page = format!("http://{place}/{path}");
+    let browse = || chromium(profile).args(words).arg(&page).output().expect("chromium runs");
+    // On a busy machine it sometimes dies of itself: its zygote cannot fork.
+    let died = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("Zygote");
+    let mut output = browse();
+    for _ in 0..2 {
+        if output.status.success() || !died(&output) {
+            break;
+        }
+        output = browse();
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn check_on_a_phone(name: &str, show: &dyn Fn(&[&str]) -> String) {
+    let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("status-{name}.png"));
+    // One of an earlier run proves nothing.
+    let _ = std::fs::remove_file(&picture);
+    show(&[&format!("--screenshot={}", picture.display())]);
+    assert!(std::fs::read(&picture).expect("a picture").len() > 5_000, "{name}");
+    let shown = show(&["--dump-dom"]);
+    assert!(shown.contains("data-fits=\"true\"") && shown.contains("data-wide=\"360\""), "{shown}");
+}
+
 #[test]
 fn chromium_shows_how_a_program_is() {
     let folder = TempDir::new("status-page").expect("a folder");
@@ -52,21 +79,7 @@ fn chromium_shows_how_a_program_is() {
     wait_for_events(&place, 3);
 
     let profile = TempDir::new("chromium").expect("a folder");
-    let show_at = |path: &str, words: &[&str]| {
-        let page = format!("http://{place}/{path}");
-        let browse = || chromium(&profile).args(words).arg(&page).output().expect("chromium runs");
-        // On a busy machine it sometimes dies of itself: its zygote cannot fork.
-        let died = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("Zygote");
-        let mut output = browse();
-        for _ in 0..2 {
-            if output.status.success() || !died(&output) {
-                break;
-            }
-            output = browse();
-        }
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
+    let show_at = |path: &str, words: &[&str]| shown_at(&place, &profile, path, words);
     let show = |words: &[&str]| show_at("inside", words);
     let shown = show(&["--dump-dom"]);
     for name in ["connections", "requests", "latency", "lag", "memory", "traffic"] {
@@ -99,15 +112,7 @@ fn chromium_shows_how_a_program_is() {
         ("phone", &["--window-size=500,900"][..]),
         ("phone-dark", &["--window-size=500,900", "--blink-settings=preferredColorScheme=0"]),
     ] {
-        let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("status-{name}.png"));
-        let _ = std::fs::remove_file(&picture);
-        show_at("phone.html", &[words, &[&format!("--screenshot={}", picture.display())]].concat());
-        assert!(std::fs::read(&picture).expect("a picture").len() > 5_000, "{name}");
-        let shown = show_at("phone.html", &[words, &["--dump-dom"]].concat());
-        assert!(
-            shown.contains("data-fits=\"true\"") && shown.contains("data-wide=\"360\""),
-            "{shown}"
-        );
+        check_on_a_phone(name, &|more| show_at("phone.html", &[words, more].concat()));
     }
 
     kill_process(Pid::from_child(&child), Signal::TERM).expect("it is told to end");
