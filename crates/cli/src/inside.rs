@@ -104,6 +104,11 @@ pub(crate) fn set_logs(levels: Levels, spans: Spans) {
     *lock(&shown().logs) = Some((levels, spans));
 }
 
+/// Counts a line of the log that could not be written.
+pub(crate) fn count_lost_line() {
+    shown().loops.count_lost_line();
+}
+
 /// Shows this loop from now on; what comes back counts its requests.
 pub(crate) fn add(reactor: &Reactor) -> Requests {
     let mut all = lock(&shown().requests);

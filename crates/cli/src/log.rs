@@ -40,8 +40,7 @@ pub(crate) fn start() {
 /// A log whose lines go there.
 fn into(sink: Sink, form: Form, filter: &str) -> Log {
     Log::new(form, filter).to_leveled(move |level, line| {
-        // A log that cannot be written has nowhere to say so; serving goes on.
-        let _ = sink.write_line(level, line);
+        sink.put_line(level, line);
     })
 }
 
@@ -86,8 +85,7 @@ impl AccessLog {
             let user = user(access).filter(|_| self.has_users);
             (self.format)(&mut line, access, user.as_deref());
             line.push('\n');
-            // A log that cannot be written has nowhere to say so; serving goes on.
-            let _ = sink.write_line(tracing::Level::INFO, line.as_bytes());
+            sink.put_line(tracing::Level::INFO, line.as_bytes());
         }
     }
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use ropewalk::protocol::{
-    Address, DatagramEndpoint, DatagramProtocol, DatagramSeat, Factory, Leaving,
+    Address, DatagramEndpoint, DatagramProtocol, DatagramSeat, Drain, Factory, Leaving, Seat,
+    SeatFactory,
 };
 use ropewalk::reactor::{Reactor, UdpEndpoint, UdpOptions};
 use ropewalk::service::{AnyServing, DatagramServer, Drained, Service};
@@ -81,6 +82,49 @@ impl Offer {
 /// Lets connections end by themselves: whoever is served is served to the end, or to the deadline.
 pub(crate) fn finishing(factory: impl Factory) -> AnyServing {
     AnyServing::new(Leaving::by(factory, |_, _| ()))
+}
+
+/// The same, and `other` is drained first: it knows of some of them that they wait for nothing.
+pub(crate) fn finishing_beside(factory: impl Factory, other: impl Drain + 'static) -> AnyServing {
+    let serving = Leaving::by(factory, |_, _| ());
+    AnyServing::new(With { serving, other })
+}
+
+/// What serves, and what else has to be told when it ends.
+struct With<S, D> {
+    serving: S,
+    other: D,
+}
+
+impl<S: SeatFactory, D: 'static> SeatFactory for With<S, D> {
+    fn seat(&mut self, peer: &Address) -> Option<Box<dyn Seat>> {
+        self.serving.seat(peer)
+    }
+
+    fn alpn(&self) -> &'static [&'static str] {
+        self.serving.alpn()
+    }
+}
+
+impl<S: Drain, D: Drain> Drain for With<S, D> {
+    fn connections(&self) -> usize {
+        self.serving.connections() + self.other.connections()
+    }
+
+    fn drain(&self) -> Deferred<()> {
+        let told = self.other.drain();
+        let gone = self.serving.drain();
+        told.add_callback(move |()| gone)
+    }
+
+    fn cut(&self) -> usize {
+        self.serving.cut() + self.other.cut()
+    }
+
+    fn resume(&self) {
+        self.serving.resume();
+        self.other.resume();
+    }
 }
 
 /// Ends connections at once: nothing is under way on them that would be missed.

@@ -123,7 +123,9 @@ pub(crate) fn show(answer: &Value) -> Vec<String> {
         ),
     ];
     if let Some(log) = program["log"].as_str() {
-        lines.push(format!("log {log}"));
+        let lost = program["lost_lines"].as_u64().filter(|count| *count > 0);
+        let lost = lost.map(|count| format!("; {count} lines of it were lost")).unwrap_or_default();
+        lines.push(format!("log {log}{lost}"));
     }
     lines.push(String::new());
     lines.extend(loops_table(loops).lines());

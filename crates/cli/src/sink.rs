@@ -12,6 +12,8 @@ use clap::Args;
 use rustix::io::Errno;
 use tracing::Level;
 
+use crate::inside;
+
 /// Where journald takes entries.
 const JOURNAL: &str = "/run/systemd/journal/socket";
 /// Where syslog takes lines.
@@ -111,7 +113,7 @@ impl LogOptions {
 fn connect(path: &Path, name: &str) -> Result<UnixDatagram, String> {
     let socket = UnixDatagram::unbound().and_then(|socket| {
         socket.connect(path)?;
-        // Whoever reads the log slowly must not stop the loop: what does not fit is lost, and counted there.
+        // Whoever reads the log slowly must not stop the loop: what does not fit is lost, and counted.
         socket.set_nonblocking(true)?;
         Ok(socket)
     });
@@ -168,6 +170,14 @@ impl Sink {
                 std::os::unix::fs::fchown(&file.file, Some(user), Some(group))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Writes a line, which has its end. A log that cannot be written has nowhere to say so: serving goes on, and the
+    /// line is counted as lost.
+    pub(crate) fn put_line(&self, level: Level, line: &[u8]) {
+        if self.write_line(level, line).is_err() {
+            inside::count_lost_line();
         }
     }
 

@@ -12,7 +12,7 @@ use ropewalk::framing::policy::Limits;
 use ropewalk::protocol::Network;
 use ropewalk::socks::{Destinations, Login, Service};
 
-use crate::offer::{House, Offer, Offered, finishing};
+use crate::offer::{House, Offer, Offered, finishing_beside};
 use crate::serving::{self, Shared};
 
 /// Where to listen unless told otherwise: reachable from this machine only.
@@ -109,7 +109,8 @@ impl Offered for SocksOptions {
             None => service,
         };
         let service = if self.no_udp { service.without_datagrams() } else { service };
-        Ok(Offer::of(finishing(service)))
+        let silent = service.silent();
+        Ok(Offer::of(finishing_beside(service, silent)))
     }
 }
 

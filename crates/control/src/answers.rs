@@ -45,6 +45,7 @@ fn program(subject: &Subject) -> Value {
         "threads": process.threads,
         "cpu_seconds": process.cpu.as_secs_f64(),
         "log": subject.levels.as_ref().map(crate::logs::Levels::shown),
+        "lost_lines": subject.loops.lost_lines(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The loops of a program.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,10 @@ const LOOPS_MAX: usize = 1024;
 
 /// All loops of a program. A clone is the same, and may go to any thread.
 #[derive(Clone, Default)]
-pub struct Loops(Arc<Mutex<Vec<Loop>>>);
+pub struct Loops {
+    loops: Arc<Mutex<Vec<Loop>>>,
+    lost_lines: Arc<AtomicU64>,
+}
 
 #[derive(Clone)]
 struct Loop {
@@ -101,7 +105,17 @@ impl Loops {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Loop>> {
-        lock(&self.0)
+        lock(&self.loops)
+    }
+
+    /// A line of the program's log could not be written: whoever takes them has no room, or is gone.
+    pub fn count_lost_line(&self) {
+        self.lost_lines.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many lines of the log could not be written.
+    pub fn lost_lines(&self) -> u64 {
+        self.lost_lines.load(Ordering::Relaxed)
     }
 
     /// How many there are.

@@ -17,7 +17,7 @@ const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the metrics are called, those that protocols count by names of their own left out. Counters have
 /// `_total` behind that in the text, histograms `_bucket`, `_sum` and `_count`.
-pub const NAMES: [&str; 31] = [
+pub const NAMES: [&str; 32] = [
     "ropewalk_accept_errors",
     "ropewalk_accept_pauses",
     "ropewalk_age_seconds",
@@ -34,6 +34,7 @@ pub const NAMES: [&str; 31] = [
     "ropewalk_http_requests",
     "ropewalk_lingering",
     "ropewalk_listeners",
+    "ropewalk_log_lines_lost",
     "ropewalk_loop_lag_seconds",
     "ropewalk_pool_busy",
     "ropewalk_pool_queue",
@@ -55,18 +56,18 @@ pub const NAMES: [&str; 31] = [
 pub fn prometheus(loops: &Loops, here: &Reactor) -> impl Resource + use<> {
     let (loops, here) = (loops.clone(), here.clone());
     move |_: Request| -> Reply {
-        let mut response = Response::new(encode(&loops.look(&here)).into());
+        let mut response = Response::new(encode(&loops.look(&here), loops.lost_lines()).into());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TYPE));
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.into_reply()
     }
 }
 
-/// What these loops have counted, as Prometheus reads it.
-pub fn encode(reports: &[Report]) -> String {
+/// What these loops have counted, and how many [lines of the log were lost](Loops::lost_lines), as Prometheus reads it.
+pub fn encode(reports: &[Report], lost_lines: u64) -> String {
     let mut registry = Registry::default();
-    registry
-        .register_collector(Box::new(Page { reports: reports.to_vec(), process: Process::now() }));
+    let page = Page { reports: reports.to_vec(), process: Process::now(), lost_lines };
+    registry.register_collector(Box::new(page));
     let mut text = String::new();
     // A string takes all that is written to it.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
@@ -77,6 +78,7 @@ pub fn encode(reports: &[Report]) -> String {
 struct Page {
     reports: Vec<Report>,
     process: Process,
+    lost_lines: u64,
 }
 
 /// Names and values of labels.
@@ -264,7 +266,9 @@ impl Page {
         use MetricType::{Counter, Gauge};
 
         let Process { resident, descriptors, cpu, threads } = self.process;
+        let lost = "Lines of the log that could not be written";
         for (name, help, kind, value) in [
+            ("ropewalk_log_lines_lost", lost, Counter, self.lost_lines as f64),
             ("process_cpu_seconds", "Time on a processor", Counter, cpu.as_secs_f64()),
             ("process_resident_memory_bytes", "Memory that it has", Gauge, resident as f64),
             ("process_open_fds", "Descriptors that are open", Gauge, descriptors as f64),

@@ -38,7 +38,7 @@ fn every_metric_has_its_name_its_help_and_its_loop() {
         });
         gauges.push(Gauge { name: "depth", of: "well".to_owned(), value: 7.5 });
     });
-    let text = encode(&loops.look(&reactor));
+    let text = encode(&loops.look(&reactor), loops.lost_lines());
     let mut found = names(&text);
     found.sort_unstable();
     let mut wanted = NAMES.to_vec();

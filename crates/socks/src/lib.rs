@@ -57,6 +57,6 @@ pub use codec::{
 };
 pub use error::{BadMessage, ProxyError, Refusal};
 pub use server::{
-    BIND_PATIENCE, CONNECT_PATIENCE, HANDSHAKE_PATIENCE, HOSTS_MAX, LOOKUP_BYTES_MAX, LOOKUPS_MAX,
-    Outlet, Server, Service, Users, Waits,
+    BIND_PATIENCE, CONNECT_PATIENCE, GOODBYE_PATIENCE, HANDSHAKE_PATIENCE, HOSTS_MAX,
+    LOOKUP_BYTES_MAX, LOOKUPS_MAX, Outlet, Server, Service, Silent, Users, Waits,
 };

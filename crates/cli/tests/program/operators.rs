@@ -236,6 +236,37 @@ fn prometheus_is_answered_at_a_path_and_at_a_place_of_its_own() {
     );
 }
 
+#[test]
+fn lines_that_a_log_has_no_room_for_are_counted() {
+    let user = User::new("lost");
+    let place = user.0.path().join("syslog");
+    let taker = std::os::unix::net::UnixDatagram::bind(&place).unwrap();
+    taker.set_nonblocking(true).unwrap();
+    let to = format!("syslog:{}", place.display());
+    let served = user.web(&["--log-to", &to, "--metrics", "/metrics"], 1);
+    let lost = |text: &str| {
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("ropewalk_log_lines_lost_total "));
+        line.unwrap().parse::<f64>().unwrap() as usize
+    };
+    // Nobody reads, so at some point there is no room.
+    let mut asked = 0;
+    let mut told = 0;
+    while told == 0 {
+        for _ in 0..50 {
+            assert!(get(&served, "/page").ends_with("hello"));
+        }
+        told = lost(&get(&served, "/metrics"));
+        asked += 51;
+    }
+    let status = user.say(&["status"]);
+    let number = status.split_once("; ").unwrap().1.split_once(" lines of it were lost").unwrap().0;
+    let lines = std::iter::from_fn(|| taker.recv(&mut [0; 4096]).ok()).count();
+    // Each request has one line, which is either there or counted.
+    assert_eq!(lines + number.parse::<usize>().unwrap(), asked, "{status}");
+    assert_eq!(served.stop().0, Some(0));
+}
+
 /// A connection that ends its stream after what it says.
 struct Once(std::net::TcpStream);
 

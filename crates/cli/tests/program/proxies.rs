@@ -157,3 +157,16 @@ fn the_help_teaches() {
         assert!(help.contains(taught) && help.contains("Examples:"), "{help}");
     }
 }
+
+#[test]
+fn a_socks_client_that_says_nothing_holds_nobody_up() {
+    // Nobody would wait so long as the deadline.
+    let arguments = ["socks", "--listen", "tcp:0:interface=127.0.0.1", "--drain", "3600"];
+    let mut served = Served::start(&arguments, 1);
+    let mut silent = TcpStream::connect(&served.places[0]).unwrap();
+    silent.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    served.signal(rustix::process::Signal::TERM);
+    // Whether it hears of an end or of a reset, it is over.
+    let _ = silent.read(&mut [0]);
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+}

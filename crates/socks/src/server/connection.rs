@@ -14,6 +14,7 @@ use ropewalk_protocol::{
 use super::Rules;
 use super::associate::Association;
 use super::bind::Incoming;
+use super::goodbye::GOODBYE_PATIENCE;
 use crate::codec::{
     Choice5, Command, Decoder, Greeting5, Login, LoginReply5, METHOD_LOGIN, METHOD_NONE, Opening,
     Reply4, Reply5, Request4, Request5, Target, Version,
@@ -29,6 +30,8 @@ pub struct Server {
     /// What is waited for has an end.
     timer: Option<ConnCall>,
     association: Option<Rc<Association>>,
+    /// Its number among those who have asked for nothing yet.
+    silent: Option<u64>,
 }
 
 enum State {
@@ -64,6 +67,7 @@ impl Server {
             state: State::Opening,
             timer: None,
             association: None,
+            silent: None,
         }
     }
 
@@ -139,6 +143,7 @@ impl Server {
     }
 
     fn serve(&mut self, conn: &Conn<Self>, request: Request) {
+        self.is_silent_no_more();
         conn.pause_reading();
         self.state = State::Busy(request.clone());
         self.wait(conn, self.rules.waits.connect);
@@ -362,6 +367,19 @@ impl Server {
         }));
     }
 
+    /// The server ends: whoever still wants something is to say so soon.
+    pub(super) fn hurry(&mut self, conn: &Conn<Self>) {
+        if self.silent.is_some() {
+            self.wait(conn, self.rules.waits.handshake.min(GOODBYE_PATIENCE));
+        }
+    }
+
+    fn is_silent_no_more(&mut self) {
+        if let Some(number) = self.silent.take() {
+            self.rules.silent.leave(number);
+        }
+    }
+
     fn stop_listening(&mut self) {
         if let Some(association) = self.association.take() {
             association.end();
@@ -375,7 +393,11 @@ impl Server {
 
 impl Protocol for Server {
     fn connection_made(&mut self, conn: &Conn<Self>) {
+        self.silent = Some(self.rules.silent.enter(conn));
         self.wait(conn, self.rules.waits.handshake);
+        if self.rules.silent.is_leaving() {
+            self.hurry(conn);
+        }
     }
 
     fn data_received(&mut self, conn: &Conn<Self>, mut data: &[u8]) {
@@ -390,6 +412,7 @@ impl Protocol for Server {
     }
 
     fn connection_lost(&mut self, _: &Conn<Self>, _: Disconnect) {
+        self.is_silent_no_more();
         self.stop_listening();
     }
 }

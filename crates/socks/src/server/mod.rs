@@ -3,6 +3,7 @@
 mod associate;
 mod bind;
 mod connection;
+mod goodbye;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,12 +13,13 @@ use std::time::Duration;
 use ropewalk_deferred::Deferred;
 use ropewalk_forward::{Destinations, Dialer, RelayOptions};
 use ropewalk_framing::policy::{Counted, Limiting, Limits, Policy, PolicyState};
-use ropewalk_protocol::{Address, DatagramEndpoint, Factory, Layered, ServerEndpoint, seat};
+use ropewalk_protocol::{Address, DatagramEndpoint, Drain, Factory, Layered, ServerEndpoint, seat};
 
 use crate::codec::Login;
 
 pub use associate::{HOSTS_MAX, LOOKUP_BYTES_MAX, LOOKUPS_MAX};
 pub use connection::Server;
+pub use goodbye::{GOODBYE_PATIENCE, Silent};
 
 /// How long a client may take to say what it wants, unless set.
 pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
@@ -111,6 +113,7 @@ struct Rules {
     relay: RelayOptions,
     /// Whether datagrams are passed on.
     datagrams: bool,
+    silent: Silent,
 }
 
 impl Service {
@@ -123,6 +126,7 @@ impl Service {
             waits: Waits::default(),
             relay: RelayOptions::default(),
             datagrams: true,
+            silent: Silent::default(),
         };
         Self { rules: Rc::new(rules), limiting: Limits::default().begin() }
     }
@@ -155,6 +159,26 @@ impl Service {
     /// How many clients there may be, in all and from one address.
     pub fn limits(self, limits: Limits) -> Self {
         Self { limiting: limits.begin(), ..self }
+    }
+
+    /// Those who have not said yet what they want, to be drained beside the connections themselves, of which
+    /// they are some: they have [`GOODBYE_PATIENCE`] left then. The others go on to their end.
+    ///
+    /// ```
+    /// use ropewalk_protocol::{Drain, Leaving};
+    /// use ropewalk_socks::{Outlet, Service};
+    ///
+    /// fn ended(outlet: impl Outlet) {
+    ///     let service = Service::new(outlet);
+    ///     let silent = service.silent();
+    ///     let serving = Leaving::by(service, |_, _| ());
+    ///     // … and, when all is to end:
+    ///     silent.drain().detach();
+    ///     serving.drain().detach();
+    /// }
+    /// ```
+    pub fn silent(&self) -> impl Drain + use<> {
+        self.rules.silent.clone()
     }
 
     fn with_rules(mut self, change: impl FnOnce(&mut Rules)) -> Self {

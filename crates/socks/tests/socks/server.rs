@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use ropewalk_forward::{IDLE, RelayOptions};
 use ropewalk_framing::policy::Limits;
-use ropewalk_protocol::{Address, Disconnect, Ending, Event, Factory, seat};
-use ropewalk_socks::{CONNECT_PATIENCE, Destinations, HANDSHAKE_PATIENCE, Login, Service, Waits};
+use ropewalk_protocol::{Address, Disconnect, Drain as _, Ending, Event, Factory, seat};
+use ropewalk_socks::{
+    CONNECT_PATIENCE, Destinations, GOODBYE_PATIENCE, HANDSHAKE_PATIENCE, Login, Service, Waits,
+};
 use ropewalk_trial::Memory;
 
 use crate::kit::{Answer, FAR, MOMENT, World, ip};
@@ -293,4 +295,40 @@ fn clients_have_a_number() {
     let second = service.build(&other).map(seat);
     assert!(second.is_some());
     assert!(service.build(&Address::Ip(ip("10.0.0.9:1"))).is_none());
+}
+
+#[test]
+fn who_has_asked_for_nothing_is_let_go_when_the_server_ends() {
+    let world = World::new();
+    let mut service = Service::new(world.clone());
+    let silent = service.silent();
+    let [mut nothing, mut halfway, mut quick, mut joined] =
+        std::array::from_fn(|_| world.call(&mut service));
+    halfway.push(b"\x05\x01\0");
+    joined.push(CONNECT_5);
+    let mut far = world.far();
+    assert!(silent.drain().now_or_never().is_some());
+    let mut late = world.call(&mut service);
+    for client in [&mut nothing, &mut halfway, &mut quick, &mut joined] {
+        client.run();
+        assert_eq!(client.ended(), None);
+    }
+    // One that says it in time is served.
+    quick.push(CONNECT_5);
+    assert_eq!(quick.take_sent(), GRANTED_5);
+    world.0.clock.advance(GOODBYE_PATIENCE);
+    for client in [&mut nothing, &mut halfway, &mut late] {
+        client.run();
+        assert_eq!(client.ended(), Some(Disconnect::TimedOut));
+    }
+    joined.push(b"still there");
+    assert_eq!(far.take_sent(), b"still there");
+    for client in [&mut quick, &mut joined] {
+        client.run();
+        assert_eq!(client.ended(), None);
+    }
+    silent.resume();
+    let mut another = world.call(&mut service);
+    another.advance(GOODBYE_PATIENCE);
+    assert_eq!(another.ended(), None);
 }
