@@ -1,12 +1,13 @@
 //! Bytes to answers of HTTP/2, as a client gets them.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::Rc;
 
 use http::Method;
-use ropewalk_http::{Agent, Answer, Options, Origin};
+use ropewalk_http::{Agent, Answer, Options, Origin, Upgrade};
 use ropewalk_protocol::Seat;
-use ropewalk_trial::{Clock, Memory};
+use ropewalk_trial::{Clock, Memory, Witness};
 
 use crate::cut::cuts;
 
@@ -31,6 +32,8 @@ fn ask<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) {
         let answer = agent.request(method, "http://a/").body(body).send();
         answer.add_callback(Answer::bytes)
     });
+    let (witness, notes) = Witness::quiet();
+    let asked = agent.get("http://a/").upgrade("witness", |_| Ok::<_, fmt::Error>(witness));
     let seat = dialled.borrow_mut().pop().expect("one connection is enough");
     let mut server = Memory::take_seat(seat, &clock);
     server.run();
@@ -58,5 +61,10 @@ fn ask<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) {
     for answer in answers {
         answer.now_or_never().expect("it is over").ok();
     }
+    // What has a stream hears of its end.
+    if let Ok(Upgrade::Made(_)) = asked.now_or_never().expect("it is over") {
+        assert!(notes.lost().is_some());
+    }
+    assert_eq!(notes.disorder(), None);
     assert_eq!(agent.connections(), (0, 0));
 }

@@ -77,7 +77,7 @@ fn the_same_protocol_speaks_over_either_version() {
         let expected = if speaks_http2 { Version::HTTP_2 } else { Version::HTTP_11 };
         assert_eq!((version.get(), socket.protocol()), (expected, Some("chat")));
         socket.send_text("hello");
-        socket.send_binary(&[7; 100_000]);
+        socket.send_binary(&vec![7; 100_000]);
         socket.ping(b"there?");
         world.network.run();
         everyone.send(&Prepared::text("news"), Slow::Misses);

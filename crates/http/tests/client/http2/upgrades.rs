@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::Method;
+use http::uri::{Authority, PathAndQuery};
 use ropewalk_deferred::Deferred;
 use ropewalk_http::tunnel::Target;
 use ropewalk_http::{AgentError, Options, Upgrade, Wait};
@@ -51,7 +52,7 @@ fn a_protocol_is_asked_for_on_a_stream() {
     let (mut server, stream) = Server::asked(&world);
     let head = server.head(stream);
     assert_eq!((&head.method, head.protocol.as_deref()), (&Method::CONNECT, Some(&b"witness"[..])));
-    assert_eq!(head.path.as_ref().map(|path| path.as_str()), Some("/chat?room=1"));
+    assert_eq!(head.path.as_ref().map(PathAndQuery::as_str), Some("/chat?room=1"));
     assert_eq!(head.fields["x-mine"], "yes");
     for absent in ["sec-websocket-key", "connection", "upgrade", "content-length"] {
         assert!(!head.fields.contains_key(absent), "{absent}");
@@ -318,7 +319,7 @@ fn a_tunnel_is_asked_for_by_its_target() {
     let (stream, _) = server.next();
     let head = server.head(stream);
     assert_eq!((&head.method, head.protocol.as_deref()), (&Method::CONNECT, None));
-    assert_eq!(head.authority.as_ref().map(|host| host.as_str()), Some("example.org:443"));
+    assert_eq!(head.authority.as_ref().map(Authority::as_str), Some("example.org:443"));
     assert!(head.path.is_none() && head.scheme.is_none());
     server.answer_head(stream, "200", false);
     let conn = made(asked);
