@@ -172,10 +172,9 @@ impl Call {
         })
     }
 
-    /// Request line and fields (RFC 9112 3 and 5).
-    fn head(&mut self, options: &Options) -> Result<(Vec<u8>, SentAs), AgentError> {
-        let wanted = self.switch.as_ref().and_then(|switch| switch.wanted().cloned());
-        let goes_with = match &wanted {
+    /// Whether it can be sent at all.
+    fn check(&self, wanted: Option<&Wanted>) -> Result<(), AgentError> {
+        let goes_with = match wanted {
             // RFC 9113 8.5 and RFC 8441 have no other requests that a protocol may follow.
             Some(Wanted::Protocol(_)) => self.method == Method::GET && self.length == Some(0),
             Some(Wanted::Tunnel(_)) => self.method == Method::CONNECT && self.length == Some(0),
@@ -191,6 +190,13 @@ impl Call {
                 return Err(AgentError::BadRequest(name.to_string()));
             }
         }
+        Ok(())
+    }
+
+    /// Request line and fields (RFC 9112 3 and 5).
+    fn head(&mut self, options: &Options) -> Result<(Vec<u8>, SentAs), AgentError> {
+        let wanted = self.switch.as_ref().and_then(|switch| switch.wanted().cloned());
+        self.check(wanted.as_ref())?;
         let mut out = Vec::with_capacity(256);
         let mut line = |parts: &[&[u8]]| {
             for part in parts {
