@@ -8,6 +8,7 @@
 //!   answered.
 
 use std::cell::{Cell, OnceCell};
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
@@ -85,10 +86,13 @@ fn serve(reactor: &Reactor, port: &str, factory: Box<dyn SeatFactory>) -> Result
 
 fn pages(reactor: &Reactor, folder: &Path) -> Result<Tree, Failure> {
     let bytes = [1024, 1024 * 1024].map(|length| Bytes::from(vec![b'x'; length]));
-    // With room for those that the request decides.
     let mut fixed = HeaderMap::with_capacity(FIELDS.len() + 2);
     for (name, value) in FIELDS {
         fixed.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    // A copy has no room for more than there is: these two stand for what a request decides.
+    for name in [CONTENT_LANGUAGE, REQUEST_ID] {
+        fixed.insert(name, HeaderValue::from_static(""));
     }
     let router = Router::new()
         .get("/", |_: Request| "Hello, World!")
@@ -110,18 +114,21 @@ fn page(request: &Request, fixed: &HeaderMap) -> Result<Response, Failure> {
     let query = request.uri().query().unwrap_or_default();
     let page = query.split('&').find_map(|pair| pair.strip_prefix("page=")).unwrap_or("1");
     let language = request.field("accept-language").unwrap_or(b"en");
-    let text = format!(
-        "user {}, post {}, page {page}, in {}\n",
+    let mut text = String::with_capacity(64);
+    writeln!(
+        text,
+        "user {}, post {}, page {page}, in {}",
         user.unwrap_or_default(),
         post.unwrap_or_default(),
         str::from_utf8(language)?
-    );
+    )?;
     let mut response = Response::new(text.into());
     let mut headers = fixed.clone();
     headers.insert(CONTENT_LANGUAGE, HeaderValue::from_bytes(language)?);
-    if let Some(id) = request.field("x-request-id") {
-        headers.insert(REQUEST_ID, HeaderValue::from_bytes(id)?);
-    }
+    match request.field("x-request-id") {
+        Some(id) => headers.insert(REQUEST_ID, HeaderValue::from_bytes(id)?),
+        None => headers.remove(REQUEST_ID),
+    };
     *response.headers_mut() = headers;
     Ok(response)
 }

@@ -18,11 +18,14 @@ use tower_http::services::ServeDir;
 
 type Bodies = Arc<[Bytes; LENGTHS.len()]>;
 
-/// The fields that no request decides, with room for those that it does.
+/// The fields that no request decides, and a place for each that it does: a copy has no room for more.
 static FIXED: LazyLock<HeaderMap> = LazyLock::new(|| {
     let mut fixed = HeaderMap::with_capacity(FIELDS.len() + 4);
     for (name, value) in FIELDS {
         fixed.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    for name in [CONTENT_TYPE, CONTENT_LANGUAGE, REQUEST_ID] {
+        fixed.insert(name, HeaderValue::from_static(""));
     }
     fixed
 });
@@ -40,9 +43,10 @@ async fn dynamic(
     let mut headers = FIXED.clone();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CONTENT_LANGUAGE, language);
-    if let Some(id) = asked.get("x-request-id") {
-        headers.insert(REQUEST_ID, id.clone());
-    }
+    match asked.get("x-request-id") {
+        Some(id) => headers.insert(REQUEST_ID, id.clone()),
+        None => headers.remove(REQUEST_ID),
+    };
     let mut response = Response::new(Body::from(text));
     *response.headers_mut() = headers;
     response

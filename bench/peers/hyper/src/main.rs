@@ -26,11 +26,14 @@ type Bodies = [Bytes; LENGTHS.len()];
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain");
 
-/// The fields that no request decides, with room for those that it does.
+/// The fields that no request decides, and a place for each that it does: a copy has no room for more.
 static FIXED: LazyLock<HeaderMap> = LazyLock::new(|| {
     let mut fixed = HeaderMap::with_capacity(FIELDS.len() + 4);
     for (name, value) in FIELDS {
         fixed.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    for name in [CONTENT_TYPE, CONTENT_LANGUAGE, REQUEST_ID] {
+        fixed.insert(name, HeaderValue::from_static(""));
     }
     fixed
 });
@@ -52,9 +55,10 @@ fn dynamic(request: &Request<Incoming>, user: &str, post: &str) -> Answer {
     let mut headers = FIXED.clone();
     headers.insert(CONTENT_TYPE, PLAIN);
     headers.insert(CONTENT_LANGUAGE, language);
-    if let Some(id) = id {
-        headers.insert(REQUEST_ID, id);
-    }
+    match id {
+        Some(id) => headers.insert(REQUEST_ID, id),
+        None => headers.remove(REQUEST_ID),
+    };
     *response.headers_mut() = headers;
     response
 }

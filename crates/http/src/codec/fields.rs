@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::Header;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::error::{BadRequest, Excerpt};
 use super::head::Copies;
@@ -69,12 +69,17 @@ impl RawFields {
 
     /// The value of the first of this name.
     pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
-        self.each().find_map(|line| {
-            let (start, rest) = line.split_at_checked(name.len())?;
-            let value =
-                rest.strip_prefix(b":").filter(|_| start.eq_ignore_ascii_case(name.as_bytes()))?;
-            Some(trimmed(value.strip_suffix(b"\r\n").unwrap_or(value)))
-        })
+        let (lines, name) = (self.lines(), name.as_bytes());
+        let mut starts = std::iter::once(0).chain(memchr_iter(b'\n', lines).map(|end| end + 1));
+        let has_name = |start: &usize| {
+            let colon = start + name.len();
+            // Few lines have one there, and most are passed by for that.
+            lines.get(colon) == Some(&b':') && lines[*start..colon].eq_ignore_ascii_case(name)
+        };
+        let value = &lines[starts.find(has_name)? + name.len() + 1..];
+        let end = memchr(b'\n', value).unwrap_or(value.len());
+        let value = &value[..end];
+        Some(trimmed(value.strip_suffix(b"\r").unwrap_or(value)))
     }
 
     /// How many bytes the lines are.
@@ -94,7 +99,7 @@ impl RawFields {
     }
 
     pub(crate) fn to_map(&self) -> HeaderMap {
-        let count = memchr::memchr_iter(b'\n', self.lines()).count();
+        let count = memchr_iter(b'\n', self.lines()).count();
         let copies = Copies::of_parts_of(self.lines(), count);
         let mut map = HeaderMap::with_capacity(count);
         for line in self.each() {

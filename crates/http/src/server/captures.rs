@@ -26,14 +26,20 @@ impl Params {
         request.params().clone()
     }
 
-    /// Values of these names, in their order; nothing if one is not UTF-8 behind its escapes.
+    /// Values of these names, in their order, together no longer than `length`; nothing if one is not UTF-8
+    /// behind its escapes.
     pub(super) fn decode<'v>(
         names: &Arc<[Box<str>]>,
         values: impl Iterator<Item = &'v str>,
+        length: usize,
     ) -> Option<Self> {
-        let (mut text, mut ends) = (String::new(), Vec::with_capacity(names.len()));
+        let (mut text, mut ends) = (String::with_capacity(length), Vec::with_capacity(names.len()));
         for value in values {
-            text.push_str(&percent_encoding::percent_decode_str(value).decode_utf8().ok()?);
+            if memchr::memchr(b'%', value.as_bytes()).is_none() {
+                text.push_str(value);
+            } else {
+                text.push_str(&percent_encoding::percent_decode_str(value).decode_utf8().ok()?);
+            }
             ends.push(text.len());
         }
         Some(Self(Some(Arc::new(Values { names: Arc::clone(names), text, ends }))))

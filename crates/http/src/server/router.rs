@@ -212,7 +212,8 @@ impl Resource for Router {
                 .names
                 .get_or_init(|| found.params.iter().map(|(name, _)| Box::from(name)).collect());
             let values = found.params.iter().map(|(_, value)| value);
-            let Some(params) = Params::decode(names, values) else {
+            let length = request.uri().path().len();
+            let Some(params) = Params::decode(names, values, length) else {
                 return StatusCode::BAD_REQUEST.into_reply();
             };
             request.set_params(params);
