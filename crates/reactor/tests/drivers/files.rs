@@ -12,7 +12,7 @@ use ropewalk_deferred::{Abandoned, Cancelled, Rest, gather};
 use ropewalk_protocol::{FileAction, FileIo, FileOperation};
 use ropewalk_reactor::DriverKind;
 
-use crate::kit::{Folder, on_each_driver, reactor, turn_until};
+use crate::kit::{Folder, on_each_driver, reactor, turn_often_until};
 
 on_each_driver!(
     thousands_of_operations_are_done_each_for_itself,
@@ -80,7 +80,7 @@ fn what_is_cancelled_is_told_to_nobody_and_the_rest_goes_on(kind: DriverKind) {
     }
     let kept = reactor.run_until(reactor.operate(read(&file, 0, 4096))).unwrap();
     assert_eq!(kept.buffer, [7; 4096]);
-    turn_until(&reactor, || reactor.under_way().is_empty());
+    turn_often_until(&reactor, || reactor.under_way().is_empty());
 }
 
 fn a_reactor_that_stops_lets_go_of_what_is_under_way(kind: DriverKind) {

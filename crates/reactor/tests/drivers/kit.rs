@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ropewalk_protocol::{Address, Conn, Disconnect, Port, Protocol, call_later, seat};
+use ropewalk_protocol::{Address, Clock as _, Conn, Disconnect, Port, Protocol, call_later, seat};
 use ropewalk_reactor::{ConnectOptions, DriverKind, ListeningPort, Reactor, TcpListenOptions};
 
 /// When a test gives up: far above what anything here takes.
@@ -152,6 +152,16 @@ pub(crate) fn turn_until(reactor: &Reactor, done: impl Fn() -> bool) {
         reactor.turn(PATIENCE).unwrap();
     }
     alarm.cancel();
+}
+
+/// Turns until something is so that nothing wakes the loop for.
+#[track_caller]
+pub(crate) fn turn_often_until(reactor: &Reactor, done: impl Fn() -> bool) {
+    let end = reactor.now() + PATIENCE;
+    while !done() {
+        assert!(reactor.now() < end, "nothing came of it on {}", reactor.driver());
+        reactor.turn(Duration::from_millis(1)).unwrap();
+    }
 }
 
 /// Turns until nothing more happens; answers whether it came to rest.

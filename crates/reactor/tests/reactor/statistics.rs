@@ -214,7 +214,8 @@ fn deferreds_are_listed_where_somebody_wants_it() {
     assert_eq!((all.len(), all[0].made_at.line()), (1, line));
     assert_eq!(all[0].heard_at.unwrap().line(), line + 2);
     let old = Duration::from_millis(5);
-    // Turns have the time by which age is told.
+    // Turns have the time by which age is told, and there is one when this is due.
+    let _turn = call_later(&reactor, old, || ());
     turn_until(&reactor, || reactor.deferreds().unwrap()[0].age >= old);
     promise.succeed(());
     assert!(answer.now_or_never().is_some());
