@@ -40,6 +40,16 @@ fn flood(octets: impl Fn(u32) -> Vec<u8>, why: &Fatal) -> usize {
     count
 }
 
+/// A server whose one request was taken back, and the stream that this had.
+fn taken_back(world: &World) -> (Server, u32) {
+    let answer = world.agent.get("http://a/").send();
+    let (mut server, stream) = Server::asked(world);
+    answer.cancel();
+    answer.now_or_never().expect("it is over").expect_err("it is cancelled");
+    server.listen();
+    (server, stream)
+}
+
 #[test]
 fn what_comes_for_a_request_that_was_taken_back_has_an_end() {
     let limits = clear().http2.limits;
@@ -87,11 +97,7 @@ fn what_was_under_way_when_a_request_was_taken_back_harms_nobody() {
 #[test]
 fn a_client_at_rest_forgets_what_it_took_back() {
     let world = World::with(clear());
-    let answer = world.agent.get("http://a/").send();
-    let (mut server, stream) = Server::asked(&world);
-    answer.cancel();
-    answer.now_or_never().expect("it is over").expect_err("it is cancelled");
-    server.listen();
+    let (mut server, stream) = taken_back(&world);
     server.advance(Duration::from_secs(9));
     // It may have been under way, and nothing is said of it.
     let part = frame(0, 0, stream, b"late");
@@ -113,11 +119,7 @@ fn a_client_at_rest_forgets_what_it_took_back() {
 #[test]
 fn one_that_is_asked_again_forgets_later_and_what_was_under_way_is_not_held_against_it() {
     let world = World::with(clear());
-    let answer = world.agent.get("http://a/").send();
-    let (mut server, stream) = Server::asked(&world);
-    answer.cancel();
-    answer.now_or_never().expect("it is over").expect_err("it is cancelled");
-    server.listen();
+    let (mut server, stream) = taken_back(&world);
     for at in 0..5 {
         server.advance(Duration::from_secs(9));
         server.memory.push(&frame(0, 0, stream, &[0; 16_384]));
